@@ -1,0 +1,11 @@
+//! The language every room speaks: genome coordinates, the cohort sheet, parameters, the plan of tasks, events
+//! and the ledger.
+//!
+//! Invariant: pure values and functions. Nothing here opens a file, reads a clock, spawns a thread or is unsafe, so
+//! every rule of the programme can be tested with a table. `kernels` may use [`genome`] only; everybody else may use
+//! all of it.
+
+#![forbid(unsafe_code)]
+
+pub mod failure;
+pub mod genome;

@@ -1,0 +1,6 @@
+//! Runs one task: file formats, kernels and storage glued together.
+//!
+//! Invariant: a task reads what its plan names and writes pieces into a pack; it decides nothing about other tasks.
+//! Workers know neither the scheduler nor who started them.
+
+pub mod record;
