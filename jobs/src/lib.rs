@@ -9,3 +9,4 @@
 
 pub mod failure;
 pub mod genome;
+pub mod task;
