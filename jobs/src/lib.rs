@@ -7,5 +7,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cohort;
+pub mod config;
+pub mod diagnostic;
+pub mod document;
 pub mod failure;
 pub mod genome;
+pub mod parameters;
+pub mod quantity;
