@@ -7,6 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cohort;
+pub mod config;
+pub mod diagnostic;
+pub mod document;
 pub mod failure;
 pub mod genome;
+pub mod parameters;
+pub mod quantity;
 pub mod task;

@@ -1,0 +1,338 @@
+//! The journal: which tasks are done and where their outputs lie.
+//!
+//! Invariant: a commit that returned is there after any crash, whole; one that did not return is there whole or not at
+//! all. The whole file is verified when it is opened, and each commit again when it is read. There is one writer, who
+//! holds the directory's [`Fence`]. Knows nothing of what a task is or what its summary says.
+
+mod commit;
+mod error;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+pub use commit::Commit;
+pub use error::JournalError;
+
+use crate::disk::{DiskError, sync_parent};
+use crate::fence::Fence;
+
+const FILE: &str = "journal.redb";
+const FORMAT: u64 = 1;
+/// Pages the database keeps in memory; above it pages are read again.
+const CACHE_BYTES: usize = 64 << 20;
+
+const COMMITS: TableDefinition<&str, &[u8]> = TableDefinition::new("commits");
+const ATTEMPTS: TableDefinition<&str, u32> = TableDefinition::new("attempts");
+const VALUES: TableDefinition<&str, &[u8]> = TableDefinition::new("values");
+const IDENTITY: TableDefinition<&str, &str> = TableDefinition::new("identity");
+const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+
+/// What a job directory belongs to. A journal is continued only by a caller that gives the same digests and program.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct JobIdentity {
+    /// The job's name, for display only: a job is its directory.
+    pub job: String,
+    /// Digest of the cohort sheet and its inputs.
+    pub cohort_digest: String,
+    /// Digest of all parameters that affect output.
+    pub parameters_digest: String,
+    /// The program and its version.
+    pub program: String,
+}
+
+impl JobIdentity {
+    fn fields(&self) -> [(&'static str, &str); 4] {
+        [
+            ("job", &self.job),
+            ("cohort digest", &self.cohort_digest),
+            ("parameters digest", &self.parameters_digest),
+            ("program", &self.program),
+        ]
+    }
+}
+
+/// The open journal of one job; it holds the directory's fence as long as it lives.
+#[derive(Debug)]
+pub struct Journal {
+    database: Database,
+    path: PathBuf,
+    identity: JobIdentity,
+    fence: u64,
+    /// End of the last committed piece of each pack.
+    ends: Mutex<HashMap<String, u64>>,
+    _guard: Fence,
+}
+
+impl Journal {
+    /// Opens `journal.redb` in the fenced directory, or begins it; refuses a journal of another identity.
+    pub fn open_or_create(fence: Fence, identity: &JobIdentity) -> Result<Self, JournalError> {
+        let path = fence.dir().join(FILE);
+        if !path.exists() {
+            create(&path, identity)?;
+        }
+        let journal = Self::open(fence)?;
+        let stored = journal.identity.fields();
+        // The name is for display: the same work under another name goes on.
+        for ((field, stored), (_, given)) in stored.into_iter().zip(identity.fields()).skip(1) {
+            if stored != given {
+                let (stored, given) = (stored.to_owned(), given.to_owned());
+                return Err(JournalError::Foreign { path, field, stored, given });
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Opens the journal that is there, whatever its identity.
+    pub fn open(fence: Fence) -> Result<Self, JournalError> {
+        let path = fence.dir().join(FILE);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > 0 => {}
+            // The database would take an empty file for a new one, and the job would silently begin again.
+            Ok(_) => return Err(JournalError::Damaged { path, what: "the file is empty".to_owned() }),
+            Err(_) => return Err(JournalError::Missing { path }),
+        }
+        let (database, identity) = attempt(&path, "open", || {
+            let mut database = builder().open(&path)?;
+            // A repair here mends the allocator's books only: commits are two-phase, so a damaged tree is an error.
+            database.check_integrity()?;
+            let read = database.begin_read()?;
+            let format = read.open_table(COUNTERS)?.get("format")?.map_or(0, |stored| stored.value());
+            let identity = match format {
+                FORMAT => Some(read_identity(&read.open_table(IDENTITY)?)?),
+                _ => None,
+            };
+            Ok((database, identity.ok_or(format)))
+        })?;
+        let identity = identity.map_err(|found| JournalError::Version { path: path.clone(), found })?;
+        let mut journal =
+            Journal { database, path, identity, fence: 0, ends: Mutex::default(), _guard: fence };
+        journal.fence = journal.write("advance", |transaction| {
+            let mut counters = transaction.open_table(COUNTERS)?;
+            let next = counters.get("fence")?.map_or(0, |stored| stored.value()) + 1;
+            counters.insert("fence", next)?;
+            Ok(next)
+        })?;
+        let mut ends = HashMap::new();
+        journal.each_commit(|_, commit| raise(&mut ends, &commit))?;
+        journal.ends = Mutex::new(ends);
+        Ok(journal)
+    }
+
+    /// What the directory belongs to.
+    pub fn identity(&self) -> &JobIdentity {
+        &self.identity
+    }
+
+    /// How often this journal was opened, this time included. Stands in the names of packs, so that a worker that
+    /// outlived an earlier scheduler never shares one with a worker of this one.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Makes a task done; durable when it returns. A second commit of the task replaces the first.
+    pub fn commit(&self, task: &str, commit: &Commit) -> Result<(), JournalError> {
+        self.commit_many(&[(task, commit)])
+    }
+
+    /// Makes several tasks done at the price of one, all or none.
+    pub fn commit_many(&self, commits: &[(&str, &Commit)]) -> Result<(), JournalError> {
+        self.write("commit to", |transaction| {
+            let mut table = transaction.open_table(COMMITS)?;
+            for (task, commit) in commits {
+                table.insert(task, &*commit.encode(task))?;
+            }
+            Ok(())
+        })?;
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.iter().for_each(|(_, commit)| raise(&mut ends, commit));
+        Ok(())
+    }
+
+    /// All commits by task.
+    pub fn commits(&self) -> Result<BTreeMap<String, Commit>, JournalError> {
+        let mut commits = BTreeMap::new();
+        self.each_commit(|task, commit| {
+            commits.insert(task.to_owned(), commit);
+        })?;
+        Ok(commits)
+    }
+
+    /// The commit of a task, if it is done.
+    pub fn get(&self, task: &str) -> Result<Option<Commit>, JournalError> {
+        let stored = attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(COMMITS)?;
+            Ok(table.get(task)?.map(|stored| stored.value().to_owned()))
+        })?;
+        stored.map(|stored| self.decode(task, &stored)).transpose()
+    }
+
+    /// Makes a task not done; its pieces become garbage.
+    pub fn remove(&self, task: &str) -> Result<(), JournalError> {
+        self.write("remove a commit from", |transaction| {
+            transaction.open_table(COMMITS)?.remove(task)?;
+            Ok(())
+        })
+    }
+
+    /// Counts one more attempt at each task, durable when it returns; gives the numbers, from 1.
+    pub fn note_attempts(&self, tasks: &[&str]) -> Result<Vec<u32>, JournalError> {
+        self.write("note an attempt in", |transaction| {
+            let mut table = transaction.open_table(ATTEMPTS)?;
+            let mut numbers = Vec::with_capacity(tasks.len());
+            for &task in tasks {
+                let number = table.get(task)?.map_or(0, |stored| stored.value()).saturating_add(1);
+                table.insert(task, number)?;
+                numbers.push(number);
+            }
+            Ok(numbers)
+        })
+    }
+
+    /// Attempts noted so far, by task.
+    pub fn attempts(&self) -> Result<BTreeMap<String, u32>, JournalError> {
+        attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(ATTEMPTS)?;
+            table
+                .iter()?
+                .map(|row| row.map(|(task, number)| (task.value().to_owned(), number.value())))
+                .collect::<Result<_, _>>()
+                .map_err(redb::Error::from)
+        })
+    }
+
+    /// Stores a small value of the caller under a name of the caller; durable when it returns.
+    pub fn put_value(&self, name: &str, value: &[u8]) -> Result<(), JournalError> {
+        self.write("put a value into", |transaction| {
+            transaction.open_table(VALUES)?.insert(name, value)?;
+            Ok(())
+        })
+    }
+
+    /// The value of this name, if one was put.
+    pub fn value(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(VALUES)?;
+            Ok(table.get(name)?.map(|stored| stored.value().to_owned()))
+        })
+    }
+
+    /// One past the last committed byte of a pack; what lies beyond is garbage. Does not fall while the journal is
+    /// open, also where commits are removed.
+    pub fn committed_end(&self, pack: &str) -> u64 {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.get(pack).copied().unwrap_or(0)
+    }
+
+    fn each_commit(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
+        let table = attempt(&self.path, "read", || Ok(self.database.begin_read()?.open_table(COMMITS)?))?;
+        let mut rows = attempt(&self.path, "read", || Ok(table.iter()?))?;
+        while let Some(row) = attempt(&self.path, "read", || Ok(rows.next().transpose()?))? {
+            let task = row.0.value();
+            each(task, self.decode(task, row.1.value())?);
+        }
+        Ok(())
+    }
+
+    fn decode(&self, task: &str, stored: &[u8]) -> Result<Commit, JournalError> {
+        Commit::decode(task, stored).ok_or_else(|| JournalError::Damaged {
+            path: self.path.clone(),
+            what: format!("the commit of {task} does not match its checksum"),
+        })
+    }
+
+    fn write<T>(
+        &self,
+        action: &'static str,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, JournalError> {
+        write(&self.database, &self.path, action, change)
+    }
+}
+
+/// Begins a journal under another name and renames it: a crash leaves no journal or a whole one.
+fn create(path: &Path, identity: &JobIdentity) -> Result<(), JournalError> {
+    let partial = path.with_extension("partial");
+    let _ = fs::remove_file(&partial);
+    let database = attempt(&partial, "create", || Ok(builder().create(&partial)?))?;
+    write(&database, &partial, "create", |transaction| {
+        transaction.open_table(COMMITS)?;
+        transaction.open_table(ATTEMPTS)?;
+        transaction.open_table(VALUES)?;
+        transaction.open_table(COUNTERS)?.insert("format", FORMAT)?;
+        let mut table = transaction.open_table(IDENTITY)?;
+        for (field, value) in identity.fields() {
+            table.insert(field, value)?;
+        }
+        Ok(())
+    })?;
+    drop(database);
+    fs::rename(&partial, path).map_err(DiskError::on("create", path))?;
+    Ok(sync_parent(path)?)
+}
+
+fn read_identity(table: &impl ReadableTable<&'static str, &'static str>) -> Result<JobIdentity, redb::Error> {
+    let field = |name| Ok::<_, redb::Error>(table.get(name)?.map_or(String::new(), |v| v.value().to_owned()));
+    Ok(JobIdentity {
+        job: field("job")?,
+        cohort_digest: field("cohort digest")?,
+        parameters_digest: field("parameters digest")?,
+        program: field("program")?,
+    })
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn write<T>(
+    database: &Database,
+    path: &Path,
+    action: &'static str,
+    change: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+) -> Result<T, JournalError> {
+    attempt(path, action, || {
+        let mut transaction = database.begin_write()?;
+        // With one phase, a root that fails its checksum may be a torn commit, and the database would silently go back
+        // to the one before; with two it can only be damage, and is reported.
+        transaction.set_two_phase_commit(true);
+        let value = change(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    })
+}
+
+/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them.
+fn attempt<T>(
+    path: &Path,
+    action: &'static str,
+    operation: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T, JournalError> {
+    match catch_unwind(AssertUnwindSafe(operation)) {
+        Ok(done) => done.map_err(|error| JournalError::from_database(action, path, error)),
+        Err(_) => {
+            let what = "the database stopped at what it found".to_owned();
+            Err(JournalError::Damaged { path: path.to_owned(), what })
+        }
+    }
+}
+
+fn raise(ends: &mut HashMap<String, u64>, commit: &Commit) {
+    for piece in &commit.pieces {
+        match ends.get_mut(&piece.pack) {
+            Some(end) => *end = piece.end().max(*end),
+            None => {
+                ends.insert(piece.pack.clone(), piece.end());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

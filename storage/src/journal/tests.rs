@@ -1,0 +1,183 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use jobs::failure::{Class, Classified};
+
+use super::*;
+use crate::pack::PieceRef;
+
+fn identity() -> JobIdentity {
+    JobIdentity {
+        job: "j1".to_owned(),
+        cohort_digest: "c0ffee".to_owned(),
+        parameters_digest: "fade".to_owned(),
+        program: "wakachi 0.1.0".to_owned(),
+    }
+}
+
+fn open(dir: &Path) -> Result<Journal, JournalError> {
+    Journal::open_or_create(Fence::acquire(dir).unwrap(), &identity())
+}
+
+fn commit(i: u64) -> Commit {
+    let pack = format!("w{}", i % 3);
+    let piece = PieceRef { pack, offset: i * 1000, length: 1000, blake3: [i as u8; 32] };
+    Commit {
+        attempt: 1,
+        pieces: vec![piece],
+        summary: format!("{{\"reads\":{i}}}").into_bytes(),
+        cpu_ms: i,
+        wall_ms: 2 * i,
+        started_ms: 1_790_000_000_000 + i,
+        finished_ms: 1_790_000_000_000 + 3 * i,
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path()).unwrap();
+    assert_eq!((journal.fence(), journal.committed_end("w1")), (1, 0));
+    journal.commit("a", &commit(1)).unwrap();
+    journal.commit_many(&[("b", &commit(4)), ("c", &commit(2))]).unwrap();
+    assert_eq!(journal.committed_end("w1"), 5000);
+    journal.remove("c").unwrap();
+    journal.remove("never there").unwrap();
+    assert_eq!(journal.committed_end("w2"), 3000, "does not fall while open");
+    assert_eq!(journal.note_attempts(&["a", "d"]).unwrap(), [1, 1]);
+    assert_eq!(journal.note_attempts(&["d"]).unwrap(), [2]);
+    journal.put_value("plan", b"{}").unwrap();
+    drop(journal);
+
+    let journal = open(dir.path()).unwrap();
+    assert_eq!(journal.fence(), 2);
+    let expect = BTreeMap::from([("a".to_owned(), commit(1)), ("b".to_owned(), commit(4))]);
+    assert_eq!(journal.commits().unwrap(), expect);
+    assert_eq!(journal.get("b").unwrap(), Some(commit(4)));
+    assert_eq!(journal.get("c").unwrap(), None);
+    assert_eq!((journal.committed_end("w1"), journal.committed_end("w2")), (5000, 0));
+    assert_eq!(journal.attempts().unwrap(), BTreeMap::from([("a".to_owned(), 1), ("d".to_owned(), 2)]));
+    assert_eq!(journal.value("plan").unwrap().as_deref(), Some(&b"{}"[..]));
+    assert_eq!(journal.value("other").unwrap(), None);
+    assert_eq!(journal.identity(), &identity());
+}
+
+#[test]
+fn a_journal_of_other_work_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let with = |change: fn(&mut JobIdentity)| {
+        let mut other = identity();
+        change(&mut other);
+        Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &other)
+    };
+    let cases: [(fn(&mut JobIdentity), &str, &str); 3] = [
+        (|other| other.cohort_digest = "bad".to_owned(), "cohort digest", "c0ffee"),
+        (|other| other.parameters_digest = "bad".to_owned(), "parameters digest", "fade"),
+        (|other| other.program = "bad".to_owned(), "program", "wakachi 0.1.0"),
+    ];
+    for (change, field, stored) in cases {
+        let error = with(change).unwrap_err();
+        assert_eq!(error.class(), Class::Usage);
+        let message = error.to_string();
+        assert!([field, stored, "bad"].iter().all(|part| message.contains(part)), "{message}");
+    }
+    assert!(with(|other| other.job = "j2".to_owned()).is_ok());
+}
+
+#[test]
+fn without_a_journal_there_is_nothing_to_look_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Journal::open(Fence::acquire(dir.path()).unwrap()).unwrap_err();
+    assert_eq!(error.class(), Class::Usage);
+    std::fs::write(dir.path().join(FILE), b"").unwrap();
+    assert_eq!(open(dir.path()).unwrap_err().class(), Class::Integrity);
+}
+
+#[test]
+fn a_commit_belongs_to_its_task_and_every_bit_counts() {
+    let stored = commit(7).encode("t");
+    assert_eq!(Commit::decode("t", &stored), Some(commit(7)));
+    assert_eq!(Commit::decode("u", &stored), None);
+    for at in 0..stored.len() {
+        let mut flipped = stored.clone();
+        flipped[at] ^= 0x10;
+        assert_eq!(Commit::decode("t", &flipped), None);
+        assert_eq!(Commit::decode("t", &stored[..at]), None);
+    }
+}
+
+/// The body of the child of [`commits_survive_kill`]: commits until it is killed, and says so after each.
+#[test]
+fn child_that_commits() {
+    let Some(dir) = std::env::var_os("WAKACHI_TEST_JOURNAL") else { return };
+    let journal = open(Path::new(&dir)).unwrap();
+    let done = journal.commits().unwrap().len() as u64;
+    for i in done.. {
+        journal.commit(&format!("t{i}"), &commit(i)).unwrap();
+        eprintln!("committed {i}");
+    }
+}
+
+#[test]
+fn commits_survive_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = 0;
+    for round in 0..6 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "journal::tests::child_that_commits", "--nocapture"])
+            .env("WAKACHI_TEST_JOURNAL", dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        for line in lines.take(1 + 7 * round) {
+            let line = line.unwrap();
+            told = line.strip_prefix("committed ").expect(&line).parse::<u64>().unwrap() + 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let journal = open(dir.path()).unwrap();
+        let commits = journal.commits().unwrap();
+        assert!(commits.len() as u64 >= told, "{} of {told}", commits.len());
+        for i in 0..commits.len() as u64 {
+            assert_eq!(commits.get(&format!("t{i}")), Some(&commit(i)));
+        }
+    }
+}
+
+#[test]
+fn damage_is_an_error_or_harmless_and_never_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path()).unwrap();
+    for i in 0..40 {
+        journal.commit(&format!("t{i}"), &commit(i)).unwrap();
+    }
+    let expect = journal.commits().unwrap();
+    drop(journal);
+    let path = dir.path().join(FILE);
+    let whole = std::fs::read(&path).unwrap();
+    eprintln!("file {} bytes", whole.len());
+    let (mut refused, mut kept, mut wrong) = (0, 0, vec![]);
+    let step = std::env::var("STEP").ok().and_then(|s| s.parse().ok()).unwrap_or(997);
+    for at in (0..512).chain((512..whole.len()).step_by(step)) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x41;
+        std::fs::write(&path, &bytes).unwrap();
+        match open(dir.path()) {
+            Ok(journal) => match journal.commits() {
+                Ok(c) if c == expect => kept += 1,
+                Ok(c) => wrong.push((at, c.len())),
+                Err(_) => refused += 1,
+            },
+            Err(error) => {
+                refused += 1;
+                if error.class() != Class::Integrity {
+                    eprintln!("{at} {error:?}");
+                }
+            }
+        }
+    }
+    eprintln!("refused {refused} kept {kept} wrong {wrong:?}");
+}
