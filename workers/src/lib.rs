@@ -4,4 +4,5 @@
 //! Workers know neither the scheduler nor who started them.
 
 pub mod entry;
+pub mod htslib;
 pub mod record;
