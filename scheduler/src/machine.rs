@@ -158,6 +158,14 @@ impl Scheduler {
         &self.plan
     }
 
+    /// Whether this task is of the plan, as far as the plan can tell before the intakes are done.
+    pub fn knows(&self, task: Task) -> bool {
+        match task {
+            Task::Map(lane, _) => self.states.contains_key(&Task::Intake(lane)),
+            _ => self.states.contains_key(&task),
+        }
+    }
+
     /// The committed tasks whose outputs `task` reads.
     pub fn inputs(&self, task: Task) -> Vec<Task> {
         self.plan.inputs(task, |lane| self.chunks.get(&lane).copied().unwrap_or(0))
