@@ -5,4 +5,9 @@
 //! machine: no system libm, no hash map whose order shows, floating point in a fixed order.
 
 pub mod duplicates;
+pub mod align;
+pub mod index;
+pub mod insert;
+pub mod reference;
+pub mod sequence;
 pub mod variant;
