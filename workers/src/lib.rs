@@ -5,4 +5,6 @@
 
 pub mod entry;
 pub mod htslib;
+pub mod assess;
 pub mod record;
+pub mod simulate;
