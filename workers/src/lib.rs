@@ -4,3 +4,4 @@
 //! Workers know neither the scheduler nor who started them.
 
 pub mod record;
+pub mod vcf;
