@@ -10,4 +10,5 @@ pub mod index;
 pub mod insert;
 pub mod reference;
 pub mod sequence;
+pub mod joint;
 pub mod variant;

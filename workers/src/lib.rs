@@ -8,3 +8,4 @@ pub mod htslib;
 pub mod assess;
 pub mod record;
 pub mod simulate;
+pub mod vcf;
