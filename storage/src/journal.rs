@@ -7,11 +7,10 @@
 mod commit;
 mod error;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -27,6 +26,8 @@ const FORMAT: u64 = 1;
 const CACHE_BYTES: usize = 64 << 20;
 
 const COMMITS: TableDefinition<&str, &[u8]> = TableDefinition::new("commits");
+/// One past the last byte that a commit ever named, by pack.
+const ENDS: TableDefinition<&str, u64> = TableDefinition::new("ends");
 const ATTEMPTS: TableDefinition<&str, u32> = TableDefinition::new("attempts");
 const VALUES: TableDefinition<&str, &[u8]> = TableDefinition::new("values");
 const IDENTITY: TableDefinition<&str, &str> = TableDefinition::new("identity");
@@ -63,19 +64,17 @@ pub struct Journal {
     path: PathBuf,
     identity: JobIdentity,
     fence: u64,
-    /// End of the last committed piece of each pack.
-    ends: Mutex<HashMap<String, u64>>,
     _guard: Fence,
 }
 
 impl Journal {
     /// Opens `journal.redb` in the fenced directory, or begins it; refuses a journal of another identity.
-    pub fn open_or_create(fence: Fence, identity: &JobIdentity) -> Result<Self, JournalError> {
-        let path = fence.dir().join(FILE);
+    pub fn open_or_create(guard: Fence, identity: &JobIdentity) -> Result<Self, JournalError> {
+        let path = guard.dir().join(FILE);
         if !path.exists() {
             create(&path, identity)?;
         }
-        let journal = Self::open(fence)?;
+        let journal = Self::open(guard)?;
         let stored = journal.identity.fields();
         // The name is for display: the same work under another name goes on.
         for ((field, stored), (_, given)) in stored.into_iter().zip(identity.fields()).skip(1) {
@@ -88,8 +87,8 @@ impl Journal {
     }
 
     /// Opens the journal that is there, whatever its identity.
-    pub fn open(fence: Fence) -> Result<Self, JournalError> {
-        let path = fence.dir().join(FILE);
+    pub fn open(guard: Fence) -> Result<Self, JournalError> {
+        let path = guard.dir().join(FILE);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.len() > 0 => {}
             // The database would take an empty file for a new one, and the job would silently begin again.
@@ -109,18 +108,13 @@ impl Journal {
             Ok((database, identity.ok_or(format)))
         })?;
         let identity = identity.map_err(|found| JournalError::Version { path: path.clone(), found })?;
-        let mut journal =
-            Journal { database, path, identity, fence: 0, ends: Mutex::default(), _guard: fence };
-        journal.fence = journal.write("advance", |transaction| {
+        let fence = write(&database, &path, "advance", |transaction| {
             let mut counters = transaction.open_table(COUNTERS)?;
             let next = counters.get("fence")?.map_or(0, |stored| stored.value()) + 1;
             counters.insert("fence", next)?;
             Ok(next)
         })?;
-        let mut ends = HashMap::new();
-        journal.each_commit(|_, commit| raise(&mut ends, &commit))?;
-        journal.ends = Mutex::new(ends);
-        Ok(journal)
+        Ok(Journal { database, path, identity, fence, _guard: guard })
     }
 
     /// What the directory belongs to.
@@ -143,23 +137,36 @@ impl Journal {
     pub fn commit_many(&self, commits: &[(&str, &Commit)]) -> Result<(), JournalError> {
         self.write("commit to", |transaction| {
             let mut table = transaction.open_table(COMMITS)?;
+            let mut ends = transaction.open_table(ENDS)?;
             for (task, commit) in commits {
                 table.insert(task, &*commit.encode(task))?;
+                for piece in &commit.pieces {
+                    let end = ends.get(&*piece.pack)?.map_or(0, |stored| stored.value());
+                    ends.insert(&*piece.pack, end.max(piece.end()))?;
+                }
             }
             Ok(())
-        })?;
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        commits.iter().for_each(|(_, commit)| raise(&mut ends, commit));
-        Ok(())
+        })
     }
 
     /// All commits by task.
     pub fn commits(&self) -> Result<BTreeMap<String, Commit>, JournalError> {
         let mut commits = BTreeMap::new();
-        self.each_commit(|task, commit| {
+        self.for_each(|task, commit| {
             commits.insert(task.to_owned(), commit);
         })?;
         Ok(commits)
+    }
+
+    /// All commits in order of task, for callers that keep only part of each.
+    pub fn for_each(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
+        let mut rows = attempt(&self.path, "read", || {
+            Ok(self.database.begin_read()?.open_table(COMMITS)?.range::<&str>(..)?)
+        })?;
+        while let Some((task, stored)) = attempt(&self.path, "read", || Ok(rows.next().transpose()?))? {
+            each(task.value(), self.decode(task.value(), stored.value())?);
+        }
+        Ok(())
     }
 
     /// The commit of a task, if it is done.
@@ -221,21 +228,13 @@ impl Journal {
         })
     }
 
-    /// One past the last committed byte of a pack; what lies beyond is garbage. Does not fall while the journal is
-    /// open, also where commits are removed.
-    pub fn committed_end(&self, pack: &str) -> u64 {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.get(pack).copied().unwrap_or(0)
-    }
-
-    fn each_commit(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
-        let table = attempt(&self.path, "read", || Ok(self.database.begin_read()?.open_table(COMMITS)?))?;
-        let mut rows = attempt(&self.path, "read", || Ok(table.iter()?))?;
-        while let Some(row) = attempt(&self.path, "read", || Ok(rows.next().transpose()?))? {
-            let task = row.0.value();
-            each(task, self.decode(task, row.1.value())?);
-        }
-        Ok(())
+    /// One past the last byte of a pack that a commit ever named; what lies beyond is garbage. Removing a commit does
+    /// not lower it.
+    pub fn committed_end(&self, pack: &str) -> Result<u64, JournalError> {
+        attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(ENDS)?;
+            Ok(table.get(pack)?.map_or(0, |stored| stored.value()))
+        })
     }
 
     fn decode(&self, task: &str, stored: &[u8]) -> Result<Commit, JournalError> {
@@ -261,6 +260,7 @@ fn create(path: &Path, identity: &JobIdentity) -> Result<(), JournalError> {
     let database = attempt(&partial, "create", || Ok(builder().create(&partial)?))?;
     write(&database, &partial, "create", |transaction| {
         transaction.open_table(COMMITS)?;
+        transaction.open_table(ENDS)?;
         transaction.open_table(ATTEMPTS)?;
         transaction.open_table(VALUES)?;
         transaction.open_table(COUNTERS)?.insert("format", FORMAT)?;
@@ -319,17 +319,6 @@ fn attempt<T>(
         Err(_) => {
             let what = "the database stopped at what it found".to_owned();
             Err(JournalError::Damaged { path: path.to_owned(), what })
-        }
-    }
-}
-
-fn raise(ends: &mut HashMap<String, u64>, commit: &Commit) {
-    for piece in &commit.pieces {
-        match ends.get_mut(&piece.pack) {
-            Some(end) => *end = piece.end().max(*end),
-            None => {
-                ends.insert(piece.pack.clone(), piece.end());
-            }
         }
     }
 }

@@ -37,13 +37,13 @@ fn commit(i: u64) -> Commit {
 fn what_was_committed_is_there_when_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path()).unwrap();
-    assert_eq!((journal.fence(), journal.committed_end("w1")), (1, 0));
+    assert_eq!((journal.fence(), journal.committed_end("w1").unwrap()), (1, 0));
     journal.commit("a", &commit(1)).unwrap();
     journal.commit_many(&[("b", &commit(4)), ("c", &commit(2))]).unwrap();
-    assert_eq!(journal.committed_end("w1"), 5000);
+    assert_eq!(journal.committed_end("w1").unwrap(), 5000);
     journal.remove("c").unwrap();
     journal.remove("never there").unwrap();
-    assert_eq!(journal.committed_end("w2"), 3000, "does not fall while open");
+    assert_eq!(journal.committed_end("w2").unwrap(), 3000, "does not fall");
     assert_eq!(journal.note_attempts(&["a", "d"]).unwrap(), [1, 1]);
     assert_eq!(journal.note_attempts(&["d"]).unwrap(), [2]);
     journal.put_value("plan", b"{}").unwrap();
@@ -55,7 +55,7 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
     assert_eq!(journal.commits().unwrap(), expect);
     assert_eq!(journal.get("b").unwrap(), Some(commit(4)));
     assert_eq!(journal.get("c").unwrap(), None);
-    assert_eq!((journal.committed_end("w1"), journal.committed_end("w2")), (5000, 0));
+    assert_eq!((journal.committed_end("w1").unwrap(), journal.committed_end("w2").unwrap()), (5000, 3000));
     assert_eq!(journal.attempts().unwrap(), BTreeMap::from([("a".to_owned(), 1), ("d".to_owned(), 2)]));
     assert_eq!(journal.value("plan").unwrap().as_deref(), Some(&b"{}"[..]));
     assert_eq!(journal.value("other").unwrap(), None);
@@ -66,12 +66,13 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
 fn a_journal_of_other_work_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
-    let with = |change: fn(&mut JobIdentity)| {
+    type Change = fn(&mut JobIdentity);
+    let with = |change: Change| {
         let mut other = identity();
         change(&mut other);
         Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &other)
     };
-    let cases: [(fn(&mut JobIdentity), &str, &str); 3] = [
+    let cases: [(Change, &str, &str); 3] = [
         (|other| other.cohort_digest = "bad".to_owned(), "cohort digest", "c0ffee"),
         (|other| other.parameters_digest = "bad".to_owned(), "parameters digest", "fade"),
         (|other| other.program = "bad".to_owned(), "program", "wakachi 0.1.0"),
