@@ -11,4 +11,6 @@ pub mod insert;
 pub mod reference;
 pub mod sequence;
 pub mod joint;
+pub mod call;
+pub mod logarithm;
 pub mod variant;
