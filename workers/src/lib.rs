@@ -3,5 +3,9 @@
 //! Invariant: a task reads what its plan names and writes pieces into a pack; it decides nothing about other tasks.
 //! Workers know neither the scheduler nor who started them.
 
+pub mod bam;
+pub mod fastq;
+pub mod gzip;
 pub mod htslib;
+pub mod intake;
 pub mod record;
