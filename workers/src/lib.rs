@@ -6,6 +6,11 @@
 pub mod entry;
 pub mod htslib;
 pub mod assess;
+pub mod bam;
+pub mod fastq;
+pub mod gzip;
+pub mod htslib;
+pub mod intake;
 pub mod record;
 pub mod simulate;
 pub mod vcf;
