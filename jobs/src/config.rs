@@ -153,7 +153,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Config, Vec<Diagnostic>> {
 
 /// The default of each of [`KEYS`].
 fn defaults(machine: Machine) -> [u64; 4] {
-    let memory = machine.memory_bytes / 4 * 3;
+    let memory = (machine.memory_bytes / 4 * 3) >> 20 << 20;
     [u64::from(machine.cores.max(1)), memory.max(*KEYS[1].range.start()), 4_000_000, 250_000]
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: readers of people's files collect every [`Diagnostic`] instead of stopping at the first, and every one
 //! points at the character to change. This module knows no format; it only turns offsets into places.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A character in a text file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -61,6 +61,16 @@ impl Diagnostic {
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
         self
+    }
+
+    /// How many errors there are, then every diagnostic from a line of its own.
+    pub fn list(diagnostics: &[Diagnostic]) -> String {
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+        let mut text = format!("{errors} {}", if errors == 1 { "error" } else { "errors" });
+        for diagnostic in diagnostics {
+            let _ = write!(text, "\n{diagnostic}");
+        }
+        text
     }
 
     /// Whether the file cannot be used.
