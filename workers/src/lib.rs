@@ -3,4 +3,6 @@
 //! Invariant: a task reads what its plan names and writes pieces into a pack; it decides nothing about other tasks.
 //! Workers know neither the scheduler nor who started them.
 
+pub mod qc;
 pub mod record;
+pub mod report;
