@@ -14,3 +14,6 @@ pub mod intake;
 pub mod record;
 pub mod simulate;
 pub mod vcf;
+pub mod qc;
+pub mod record;
+pub mod report;
