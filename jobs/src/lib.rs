@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod failure;
 pub mod genome;
+pub mod ledger;
 pub mod parameters;
 pub mod quantity;
 pub mod task;

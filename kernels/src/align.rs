@@ -118,7 +118,9 @@ impl Hit {
 
     /// The unclipped 5' end on the contig.
     pub fn five_prime(&self) -> FivePrime {
-        let clip = |word: Option<&u32>| word.filter(|&&word| word & 15 == CLIP).map_or(0, |&word| i64::from(word >> 4));
+        let clip = |word: Option<&u32>| {
+            word.filter(|&&word| word & 15 == CLIP).map_or(0, |&word| i64::from(word >> 4))
+        };
         let border = if self.reverse {
             i64::from(self.end()) + clip(self.cigar.last())
         } else {
@@ -189,20 +191,30 @@ impl<'a> Aligner<'a> {
     }
 
     /// Places two mates, each given as codes in the order sequenced.
-    pub fn map_pair(&self, workspace: &mut Workspace, first: &[u8], second: &[u8], model: &InsertModel) -> PairMapping {
+    pub fn map_pair(
+        &self,
+        workspace: &mut Workspace,
+        first: &[u8],
+        second: &[u8],
+        model: &InsertModel,
+    ) -> PairMapping {
         workspace.extender.cigars.clear();
         let unseen = [self.place(workspace, 0, first), self.place(workspace, 1, second)];
         self.rescue(workspace, unseen, model);
         let [a, b] = &workspace.placements;
         if a.is_empty() || b.is_empty() {
-            return PairMapping { reads: [0, 1].map(|read| self.single(workspace, read, unseen[read])), proper: false };
+            return PairMapping {
+                reads: [0, 1].map(|read| self.single(workspace, read, unseen[read])),
+                proper: false,
+            };
         }
         let sides = sides(&workspace.placements, &workspace.queries, unseen);
         pair::link(&sides, model, &mut workspace.order, &mut workspace.links);
         let salt = workspace.queries[0].salt ^ workspace.queries[1].salt.rotate_left(1);
         let Choice { at, proper, weights } =
             pair::choose(&sides, &workspace.links, self.scoring.unpaired, &self.weights, salt);
-        let reads = [0, 1].map(|read| self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1)));
+        let reads =
+            [0, 1].map(|read| self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1)));
         PairMapping { reads, proper }
     }
 
@@ -229,7 +241,8 @@ impl<'a> Aligner<'a> {
 
     /// Looks for each read near the good places of its mate, wherever finding it could change the outcome.
     fn rescue(&self, workspace: &mut Workspace, unseen: [(i32, f64); 2], model: &InsertModel) {
-        let Workspace { queries, placements, seeding, candidates, extender, rescuer, order, links } = workspace;
+        let Workspace { queries, placements, seeding, candidates, extender, rescuer, order, links } =
+            workspace;
         pair::link(&sides(placements, queries, unseen), model, order, links);
         let best = [0, 1].map(|read| placements[read].iter().map(|each| each.total).max().unwrap_or(0));
         let linked = links.iter().map(|link| link.total).max().unwrap_or(0);
@@ -265,7 +278,13 @@ impl<'a> Aligner<'a> {
                 seeding.candidates_of(found, RESCUE_K, &queries[mate], candidates);
                 candidates.truncate(RESCUE_CANDIDATES_MAX);
                 candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
-                extender.extend(&self.reference, &self.scoring, &queries[mate], candidates, &mut placements[mate]);
+                extender.extend(
+                    &self.reference,
+                    &self.scoring,
+                    &queries[mate],
+                    candidates,
+                    &mut placements[mate],
+                );
             }
         }
     }
@@ -283,7 +302,8 @@ impl<'a> Aligner<'a> {
     fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize, unseen: (i32, f64)) -> u8 {
         let (placements, length) = (&workspace.placements[read], workspace.queries[read].len());
         let chosen = &placements[at];
-        let rivals = placements.iter().enumerate().filter(|(index, each)| *index != at && each.rivals(chosen, length));
+        let rivals =
+            placements.iter().enumerate().filter(|(index, each)| *index != at && each.rivals(chosen, length));
         let others: f64 = rivals.map(|(_, each)| self.weights.of(chosen.total - each.total)).sum();
         mapq(1.0, others + unseen.1 * self.weights.of(chosen.total - unseen.0))
     }
@@ -301,7 +321,10 @@ impl<'a> Aligner<'a> {
         let clipped = chosen.aligned.0.max(length as u32 - chosen.aligned.1);
         for part in parts {
             let free = |&other: &usize| !placements[other].rivals(&placements[part], length);
-            if clipped >= CLIP_MIN && supplementary.len() < SUPPLEMENTARY_MAX && supplementary.iter().all(free) {
+            if clipped >= CLIP_MIN
+                && supplementary.len() < SUPPLEMENTARY_MAX
+                && supplementary.iter().all(free)
+            {
                 supplementary.push(part);
             }
         }
@@ -313,7 +336,9 @@ impl<'a> Aligner<'a> {
             sub_score: rivals.iter().map(|&rival| placements[rival].score).max().unwrap_or(0),
             supplementary: supplementary
                 .iter()
-                .map(|&part| hit(&placements[part], self.mapq_alone(workspace, read, part, (0, 0.0)).min(mapq)))
+                .map(|&part| {
+                    hit(&placements[part], self.mapq_alone(workspace, read, part, (0, 0.0)).min(mapq))
+                })
                 .collect(),
             alternatives: listed.iter().map(|&rival| hit(&placements[rival], 0)).collect(),
         }
@@ -338,6 +363,14 @@ impl<'a> Aligner<'a> {
     }
 }
 
-fn sides<'p>(placements: &'p [Vec<Placement>; 2], queries: &[Query; 2], unseen: [(i32, f64); 2]) -> [Side<'p>; 2] {
-    [0, 1].map(|read| Side { placements: &placements[read], length: queries[read].len(), unseen: unseen[read] })
+fn sides<'p>(
+    placements: &'p [Vec<Placement>; 2],
+    queries: &[Query; 2],
+    unseen: [(i32, f64); 2],
+) -> [Side<'p>; 2] {
+    [0, 1].map(|read| Side {
+        placements: &placements[read],
+        length: queries[read].len(),
+        unseen: unseen[read],
+    })
 }

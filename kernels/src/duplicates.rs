@@ -189,10 +189,7 @@ mod tests {
                 &[true, false],
             ),
             // A lone read at a pair's end yields however good it is; of two lone reads the better stays.
-            (
-                &[(100, fragment(left, None, 99, 1)), (100, fragment(left, Some(right), 1, 2))],
-                &[true, false],
-            ),
+            (&[(100, fragment(left, None, 99, 1)), (100, fragment(left, Some(right), 1, 2))], &[true, false]),
             (&[(100, fragment(left, None, 9, 1)), (100, fragment(left, None, 8, 2))], &[false, true]),
             // Other strand, other mate end: no copies.
             (
@@ -209,7 +206,10 @@ mod tests {
                 &[true, false],
             ),
             // Both ends of a template at one place are not copies of each other.
-            (&[(100, fragment(left, Some(left), 5, 1)), (100, fragment(left, Some(left), 5, 1))], &[false, false]),
+            (
+                &[(100, fragment(left, Some(left), 5, 1)), (100, fragment(left, Some(left), 5, 1))],
+                &[false, false],
+            ),
         ];
         for (records, expect) in cases {
             assert_eq!(mark(records), *expect, "{records:?}");

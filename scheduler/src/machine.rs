@@ -292,7 +292,8 @@ impl Scheduler {
                 unless(known, Stage::Intake).or(unless(self.maps_left[sample as usize] == 0, Stage::Map))
             }
             Task::Joint(shard) => {
-                let at = self.plan.shards.iter().position(|&s| s == shard).expect("the shard is of this plan");
+                let at =
+                    self.plan.shards.iter().position(|&s| s == shard).expect("the shard is of this plan");
                 let window = &self.plan.shards[at.saturating_sub(1)..=at];
                 unless(window.iter().all(|shard| self.shards_left[shard] == 0), Stage::Region)
             }
@@ -373,7 +374,8 @@ mod tests {
     use jobs::genome::Cell;
 
     fn plan(samples: &[(u32, bool)], shards: u32) -> Plan {
-        let sample = |(i, &(lanes, joint)): (usize, &(u32, bool))| SamplePlan { name: format!("S{i}"), lanes, joint };
+        let sample =
+            |(i, &(lanes, joint)): (usize, &(u32, bool))| SamplePlan { name: format!("S{i}"), lanes, joint };
         Plan {
             samples: samples.iter().enumerate().map(sample).collect(),
             shards: (0..shards).map(|i| Shard::Cells { first: Cell(i), end: Cell(i + 1) }).collect(),
@@ -382,7 +384,13 @@ mod tests {
     }
 
     /// Drives a job to its end; tasks end in an order drawn from `seed`. Returns the order of starts.
-    fn drive(plan: Plan, limits: Limits, committed: &[Task], chunks: u32, mut seed: u64) -> (Vec<Task>, Ending) {
+    fn drive(
+        plan: Plan,
+        limits: Limits,
+        committed: &[Task],
+        chunks: u32,
+        mut seed: u64,
+    ) -> (Vec<Task>, Ending) {
         let mut scheduler = Scheduler::new(plan, limits);
         let ended = |task| Event::Done { task, chunks: matches!(task, Task::Intake(_)).then_some(chunks) };
         for &task in committed {

@@ -59,7 +59,9 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// One task needs more memory than there is.
-    #[error("the largest task and the process need {needed_bytes} bytes of memory, the limit is {limit_bytes}")]
+    #[error(
+        "the largest task and the process need {needed_bytes} bytes of memory, the limit is {limit_bytes}"
+    )]
     Memory {
         /// The least that works.
         needed_bytes: u64,
@@ -110,9 +112,8 @@ impl Plan {
 
     /// The tasks whose outputs `task` reads, given the number of chunks of each lane (known once its intake is done).
     pub fn inputs(&self, task: Task, chunks: impl Fn(LaneId) -> u32) -> Vec<Task> {
-        let lanes_of = |sample: u32| {
-            (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane })
-        };
+        let lanes_of =
+            |sample: u32| (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane });
         match task {
             Task::Intake(_) => Vec::new(),
             Task::Model(lane) => vec![Task::Intake(lane)],

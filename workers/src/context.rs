@@ -5,13 +5,14 @@
 //! a temporary directory.
 
 use crate::fasta;
+use crate::header::sam_header;
 use crate::htslib::{CramEncoder, CramError};
 use crate::index_file::ReferenceIndex;
 use crate::intake::LaneInput;
 use jobs::failure::{Class, Classified};
 use jobs::genome::Grid;
 use jobs::task::{LaneId, Task};
-use kernels::align::AlignOptions;
+use kernels::align::Scoring;
 use kernels::call::CallOptions;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The aligner's.
-    pub align: AlignOptions,
+    pub scoring: Scoring,
     /// The caller's.
     pub call: CallOptions,
     /// The joint caller's.
@@ -63,7 +64,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     /// A directory could not be made.
-    #[error("{path}: cannot make the directory")]
+    #[error("{}: cannot make the directory", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -77,9 +78,6 @@ pub enum ContextError {
     /// The copy of the reference could not be written.
     #[error(transparent)]
     Reference(#[from] AtomicFileError),
-    /// The CRAM encoder refused header or reference.
-    #[error(transparent)]
-    Cram(#[from] CramError),
 }
 
 impl Classified for ContextError {
@@ -88,7 +86,6 @@ impl Classified for ContextError {
             ContextError::Directory { .. } => Class::Failed,
             ContextError::Key(error) => error.class(),
             ContextError::Reference(error) => error.class(),
-            ContextError::Cram(error) => error.class(),
         }
     }
 
@@ -97,13 +94,11 @@ impl Classified for ContextError {
             ContextError::Directory { .. } => Some("choose a place you may write to with --out".to_owned()),
             ContextError::Key(error) => error.hint(),
             ContextError::Reference(error) => error.hint(),
-            ContextError::Cram(error) => error.hint(),
         }
     }
 }
 
 /// Everything a task needs beside its inputs.
-#[derive(Debug)]
 pub struct Context {
     /// Names the job in the seals of its scratch.
     pub job: String,
@@ -118,7 +113,8 @@ pub struct Context {
     names: Vec<String>,
     keys: Vec<SampleKey>,
     cohort_key: SampleKey,
-    encoders: Vec<CramEncoder>,
+    fasta: PathBuf,
+    encoders: Mutex<HashMap<u32, Arc<CramEncoder>>>,
     packs: Packs,
     packs_dir: PathBuf,
     open: Mutex<HashMap<String, Arc<Pack>>>,
@@ -147,9 +143,6 @@ impl Context {
         let key = |name: &str| SampleKey::load_or_create(&keys_dir, name);
         let keys = samples.iter().map(|sample| key(&sample.name)).collect::<Result<_, _>>()?;
         let fasta = fasta::for_htslib(&index, scratch)?;
-        let header = |sample| crate::header::sam_header(index.contigs(), sample, &settings.parameters, true);
-        let encoders =
-            samples.iter().map(|sample| CramEncoder::open(&header(sample), &fasta)).collect::<Result<_, _>>()?;
         Ok(Context {
             job,
             grid: Grid::new(index.contigs()),
@@ -160,7 +153,8 @@ impl Context {
             keys,
             // A sample's name cannot begin with a dot, so this is nobody's key.
             cohort_key: key(".cohort")?,
-            encoders,
+            fasta,
+            encoders: Mutex::default(),
             packs: Packs::new(&packs_dir),
             packs_dir,
             open: Mutex::default(),
@@ -183,9 +177,20 @@ impl Context {
         &self.names
     }
 
-    /// The encoder of a sample's CRAM.
-    pub fn encoder(&self, sample: u32) -> &CramEncoder {
-        &self.encoders[sample as usize]
+    /// Header text of a sample's alignment file.
+    pub fn sam_header(&self, sample: u32) -> String {
+        sam_header(self.index.contigs(), self.sample(sample), &self.settings.parameters, true)
+    }
+
+    /// The encoder of a sample's CRAM, shared by its tasks until [`Context::release_sample`]: it holds the contig in use.
+    pub fn encoder(&self, sample: u32) -> Result<Arc<CramEncoder>, CramError> {
+        let mut encoders = self.encoders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(encoder) = encoders.get(&sample) {
+            return Ok(Arc::clone(encoder));
+        }
+        let encoder = Arc::new(CramEncoder::open(&self.sam_header(sample), &self.fasta)?);
+        encoders.insert(sample, Arc::clone(&encoder));
+        Ok(encoder)
     }
 
     fn key(&self, task: Task) -> &SampleKey {
@@ -200,7 +205,9 @@ impl Context {
     /// The pack a task writes to.
     fn pack_name(&self, task: Task) -> String {
         match (task, task.sample()) {
-            (Task::Region(..) | Task::FinishSample(_), Some(sample)) => format!("{}.region.pack", self.names[sample as usize]),
+            (Task::Region(..) | Task::FinishSample(_), Some(sample)) => {
+                format!("{}.region.pack", self.names[sample as usize])
+            }
             (_, Some(sample)) => format!("{}.map.pack", self.names[sample as usize]),
             (_, None) => "cohort.pack".to_owned(),
         }
@@ -239,8 +246,10 @@ impl Context {
         self.packs.verify(piece, &task.key(&self.names))
     }
 
-    /// Gives back the scratch that the sample's map tasks wrote. Only for when all its region tasks are committed.
-    pub fn release_map_scratch(&self, sample: u32) {
+    /// Gives back what the sample's map and region tasks needed: the runs and the encoder. Only for when all its region
+    /// tasks are committed.
+    pub fn release_sample(&self, sample: u32) {
+        self.encoders.lock().unwrap_or_else(PoisonError::into_inner).remove(&sample);
         let name = format!("{}.map.pack", self.names[sample as usize]);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         // Space that cannot be given back now is given back with the rest when the job ends.

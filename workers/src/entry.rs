@@ -108,11 +108,7 @@ pub fn decode(block: &[u8]) -> Result<(Entry<'_>, &[u8]), RecordError> {
     let (place, order, flags) = (Place(u64_at(0)), Order(u64_at(8)), header[16]);
     let fragment = (flags & HAS_FRAGMENT != 0).then(|| Fragment {
         library: u16::from_le_bytes([header[17], header[18]]),
-        own: End {
-            contig: place.contig(),
-            position: u32_at(19) as i32,
-            reverse: flags & OWN_REVERSE != 0,
-        },
+        own: End { contig: place.contig(), position: u32_at(19) as i32, reverse: flags & OWN_REVERSE != 0 },
         mate: (flags & HAS_MATE != 0).then(|| End {
             contig: u32_at(23),
             position: u32_at(27) as i32,

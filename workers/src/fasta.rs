@@ -3,13 +3,13 @@
 //! Plain, gzip and BGZF input are told apart by their bytes, not their names. Every letter is checked: a reference with
 //! a stray byte would give every later file a wrong checksum.
 
-use crate::gzip::{self, GzipError};
+use crate::gzip::{GzipError, Reader};
 use crate::index_file::ReferenceIndex;
 use jobs::failure::{Class, Classified};
 use jobs::genome::Contig;
 use md5::{Digest, Md5};
 use std::collections::HashSet;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use storage::atomic::{AtomicFile, AtomicFileError};
 use storage::disk::DiskError;
@@ -26,17 +26,8 @@ pub enum FastaError {
     /// It cannot be read or decompressed.
     #[error(transparent)]
     Gzip(#[from] GzipError),
-    /// It cannot be read.
-    #[error("{path}: cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// A line is not what a FASTA line should be.
-    #[error("{path}:{line}: {what}")]
+    #[error("{}:{line}: {what}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -46,7 +37,7 @@ pub enum FastaError {
         what: String,
     },
     /// There is nothing in it.
-    #[error("{path}: holds no sequence, expected FASTA")]
+    #[error("{}: holds no sequence, expected FASTA", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -57,14 +48,13 @@ impl Classified for FastaError {
     fn class(&self) -> Class {
         match self {
             FastaError::Gzip(error) => error.class(),
-            FastaError::Read { .. } | FastaError::Line { .. } | FastaError::Empty { .. } => Class::Input,
+            FastaError::Line { .. } | FastaError::Empty { .. } => Class::Input,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             FastaError::Gzip(error) => error.hint(),
-            FastaError::Read { .. } => Some("check the path and its permissions".to_owned()),
             FastaError::Line { .. } | FastaError::Empty { .. } => {
                 Some("give the reference as FASTA, plain or compressed with gzip or bgzip".to_owned())
             }
@@ -77,28 +67,29 @@ pub fn read<E>(
     path: &Path,
     mut visit: impl FnMut(Contig, &[u8]) -> Result<(), E>,
 ) -> Result<Result<(), E>, FastaError> {
-    let mut input = gzip::open(path)?;
+    let mut input = Reader::open(path)?;
     let mut names = HashSet::new();
     let mut name: Option<String> = None;
     let mut letters = Vec::new();
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let bytes = input.read_until(b'\n', &mut line).map_err(|error| gzip::explain(path, error))?;
+        let ended = !read_line(&mut input, &mut line)?;
         let text = line.trim_ascii_end();
         let bad = |what: String| FastaError::Line { path: path.to_owned(), line: number, what };
-        if bytes == 0 || text.first() == Some(&b'>') {
+        if ended || text.first() == Some(&b'>') {
             if let Some(name) = name.take() {
                 if let Err(error) = visit(contig(name, &letters), &letters) {
                     return Ok(Err(error));
                 }
                 letters.clear();
             }
-            if bytes == 0 {
+            if ended {
                 break;
             }
             let word = text[1..].split(u8::is_ascii_whitespace).next().unwrap_or_default();
-            let new = std::str::from_utf8(word).map_err(|_| bad("the contig's name is not text".to_owned()))?;
+            let new =
+                std::str::from_utf8(word).map_err(|_| bad("the contig's name is not text".to_owned()))?;
             if !is_sam_name(word) {
                 return Err(bad(format!("'{new}' cannot name a contig in SAM and VCF")));
             }
@@ -124,6 +115,24 @@ pub fn read<E>(
         return Err(FastaError::Empty { path: path.to_owned() });
     }
     Ok(Ok(()))
+}
+
+/// Appends the next line with its line feed; false at the end.
+fn read_line(input: &mut Reader, line: &mut Vec<u8>) -> Result<bool, GzipError> {
+    loop {
+        let bytes = input.buffer();
+        if let Some(at) = memchr::memchr(b'\n', bytes) {
+            line.extend_from_slice(&bytes[..=at]);
+            input.consume(at + 1);
+            return Ok(true);
+        }
+        line.extend_from_slice(bytes);
+        let used = bytes.len();
+        input.consume(used);
+        if !input.fill()? {
+            return Ok(!line.is_empty());
+        }
+    }
 }
 
 fn contig(name: String, letters: &[u8]) -> Contig {
@@ -163,7 +172,8 @@ pub fn for_htslib(index: &ReferenceIndex, scratch: &Path) -> Result<PathBuf, Ato
             let header = format!(">{}\n", contig.name);
             file.write_all(header.as_bytes())?;
             offset += header.len() as u64;
-            lines += &format!("{}\t{}\t{offset}\t{LINE_BASES}\t{}\n", contig.name, contig.length, LINE_BASES + 1);
+            lines +=
+                &format!("{}\t{}\t{offset}\t{LINE_BASES}\t{}\n", contig.name, contig.length, LINE_BASES + 1);
             for start in (0..contig.length).step_by(LINE_BASES) {
                 let end = contig.length.min(start + LINE_BASES as u32);
                 letters.clear();
@@ -196,7 +206,13 @@ fn has_fai(index: &ReferenceIndex) -> bool {
         (fields.next().unwrap_or_default(), fields.next().and_then(|length| length.parse().ok()))
     });
     let agrees = listed.eq(index.contigs().iter().map(|contig| (contig.name.as_str(), Some(contig.length))));
-    agrees && (beside(".gzi").exists() || !gzip::is_compressed(index.fasta()))
+    agrees && (beside(".gzi").exists() || is_plain(index.fasta()))
+}
+
+fn is_plain(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start != [0x1f, 0x8b]
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub enum IndexError {
     #[error(transparent)]
     Fasta(#[from] FastaError),
     /// A file could not be read or mapped.
-    #[error("{path}: cannot be read")]
+    #[error("{}: cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -52,13 +52,13 @@ pub enum IndexError {
     #[error(transparent)]
     Write(#[from] AtomicFileError),
     /// There is no index.
-    #[error("{path}: the reference has no index")]
+    #[error("{}: the reference has no index", path.display())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// It is not an index, or of another version.
-    #[error("{path}: not an index of this version: {what}")]
+    #[error("{}: not an index of this version: {what}", path.display())]
     Foreign {
         /// The index.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum IndexError {
         what: String,
     },
     /// It is damaged.
-    #[error("{path}: the index is damaged: {what}")]
+    #[error("{}: the index is damaged: {what}", path.display())]
     Damaged {
         /// The index.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum IndexError {
         what: String,
     },
     /// The reference changed after the index was built.
-    #[error("{path}: the index was built from another reference than {fasta}")]
+    #[error("{}: the index was built from another reference than {}", path.display(), fasta.display())]
     Stale {
         /// The index.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum IndexError {
         fasta: PathBuf,
     },
     /// The reference is too long.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", path.display())]
     TooLong {
         /// The reference.
         path: PathBuf,
@@ -97,7 +97,9 @@ impl Classified for IndexError {
             IndexError::Fasta(error) => error.class(),
             IndexError::Write(error) => error.class(),
             IndexError::Read { .. } | IndexError::Missing { .. } => Class::Input,
-            IndexError::Foreign { .. } | IndexError::Stale { .. } | IndexError::TooLong { .. } => Class::Input,
+            IndexError::Foreign { .. } | IndexError::Stale { .. } | IndexError::TooLong { .. } => {
+                Class::Input
+            }
             IndexError::Damaged { .. } => Class::Integrity,
         }
     }
@@ -107,7 +109,9 @@ impl Classified for IndexError {
             IndexError::Fasta(error) => error.hint(),
             IndexError::Write(error) => error.hint(),
             IndexError::Read { .. } | IndexError::TooLong { .. } => None,
-            IndexError::Missing { path } | IndexError::Foreign { path, .. } | IndexError::Damaged { path, .. } => {
+            IndexError::Missing { path }
+            | IndexError::Foreign { path, .. }
+            | IndexError::Damaged { path, .. } => {
                 Some(format!("wakachi index {}", path.with_extension("").display()))
             }
             IndexError::Stale { fasta, .. } => Some(format!("wakachi index {}", fasta.display())),
@@ -160,7 +164,8 @@ pub fn build(fasta: &Path, path: &Path, progress: &(dyn Fn(&str) + Sync)) -> Res
     progress("writing");
     let description = Description { program: env!("CARGO_PKG_VERSION").to_owned(), source, contigs };
     let description = serde_json::to_vec(&description).expect("a description always prints");
-    let sections: Vec<&[u8]> = slices.iter().copied().chain(index_sections.iter().map(Vec::as_slice)).collect();
+    let sections: Vec<&[u8]> =
+        slices.iter().copied().chain(index_sections.iter().map(Vec::as_slice)).collect();
     write(path, &description, &sections)
 }
 
@@ -195,7 +200,8 @@ fn write(path: &Path, description: &[u8], sections: &[&[u8]]) -> Result<(), Inde
     header.extend_from_slice(&(end as u64).to_le_bytes());
     header.extend_from_slice(hasher.finalize().as_bytes());
     let mut file = AtomicFile::create(path)?;
-    let written = file.write_all(&header).and_then(|()| pieces.iter().try_for_each(|piece| file.write_all(piece)));
+    let written =
+        file.write_all(&header).and_then(|()| pieces.iter().try_for_each(|piece| file.write_all(piece)));
     written.map_err(DiskError::on("write", path)).map_err(AtomicFileError::from)?;
     file.commit()?;
     Ok(())
@@ -219,8 +225,10 @@ impl ReferenceIndex {
             _ => IndexError::Read { path: path.to_owned(), source },
         })?;
         let (description, sections) = check(&map, path)?;
-        let now = fs::metadata(fasta).map_err(|source| IndexError::Read { path: fasta.to_owned(), source })?;
-        let same_file = now.len() == description.source.bytes && modified_ns(&now) == description.source.modified_ns;
+        let now =
+            fs::metadata(fasta).map_err(|source| IndexError::Read { path: fasta.to_owned(), source })?;
+        let same_file =
+            now.len() == description.source.bytes && modified_ns(&now) == description.source.modified_ns;
         // A copy has another time; its content decides.
         if !same_file && identify(fasta)?.blake3 != description.source.blake3 {
             return Err(IndexError::Stale { path: path.to_owned(), fasta: fasta.to_owned() });

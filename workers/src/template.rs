@@ -130,11 +130,12 @@ impl TemplateWriter {
     fn orient(&mut self, read: &Read<'_>, reverse: bool, clips: (usize, usize)) {
         self.sequence.clear();
         self.qualities.clear();
-        self.sequence.extend_from_slice(read.sequence);
         self.qualities.extend_from_slice(read.qualities);
         if reverse {
-            reverse_complement(&mut self.sequence);
+            reverse_complement(read.sequence, &mut self.sequence);
             self.qualities.reverse();
+        } else {
+            self.sequence.extend_from_slice(read.sequence);
         }
         for bytes in [&mut self.sequence, &mut self.qualities].into_iter().filter(|bytes| !bytes.is_empty()) {
             bytes.truncate(bytes.len() - clips.1);

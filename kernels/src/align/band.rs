@@ -69,7 +69,10 @@ pub(super) fn align(
     let Band { window: padded, best, best_before, insertion, insertion_before, steps } = band;
     padded.clear();
     padded.extend((0..(read.len() + width) as i64).map(|offset| {
-        usize::try_from(first + offset).ok().and_then(|at| window.get(at)).map_or(OUTSIDE, |&code| i16::from(code))
+        usize::try_from(first + offset)
+            .ok()
+            .and_then(|at| window.get(at))
+            .map_or(OUTSIDE, |&code| i16::from(code))
     }));
     for row in [&mut *best, best_before, insertion, insertion_before] {
         row.clear();
@@ -82,12 +85,24 @@ pub(super) fn align(
     for (i, &code) in read.iter().enumerate() {
         std::mem::swap(best, best_before);
         std::mem::swap(insertion, insertion_before);
-        let row = Row { code: i16::from(code), floor: if i == 0 { bonus } else { 0 }, window: &padded[i..i + width] };
-        row.fill(scoring, best_before, best, insertion_before, insertion, &mut steps[i * width..(i + 1) * width]);
+        let row = Row {
+            code: i16::from(code),
+            floor: if i == 0 { bonus } else { 0 },
+            window: &padded[i..i + width],
+        };
+        row.fill(
+            scoring,
+            best_before,
+            best,
+            insertion_before,
+            insertion,
+            &mut steps[i * width..(i + 1) * width],
+        );
         let extra = if i + 1 == read.len() { bonus } else { 0 };
         let row_best = best[..width].iter().fold(NEVER, |a, &b| a.max(b));
         if row_best + extra > top.0 {
-            let column = best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
+            let column =
+                best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
             top = (row_best + extra, i, column);
         }
     }
@@ -183,13 +198,15 @@ fn trace(
                 edits += 1;
                 i -= 1;
                 c += 1;
-                state = if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
+                state =
+                    if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
             }
             FROM_DELETION => {
                 push(DELETION);
                 edits += 1;
                 c -= 1;
-                state = if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
+                state =
+                    if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
             }
             _ => {
                 push(MATCH);

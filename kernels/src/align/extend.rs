@@ -100,7 +100,9 @@ impl Extender {
                 self.trials.push((placement, *candidate, hope));
             }
         }
-        self.trials.sort_by_key(|(placement, candidate, _)| (-placement.total.max(candidate.chained), placement.tie(query.salt)));
+        self.trials.sort_by_key(|(placement, candidate, _)| {
+            (-placement.total.max(candidate.chained), placement.tie(query.salt))
+        });
         let mut gapped = 0;
         for at in 0..self.trials.len() {
             let (mut placement, candidate, hope) = self.trials[at];
@@ -160,7 +162,9 @@ impl Extender {
             }
         } else {
             reference.codes(first, last, &mut self.codes);
-            for (position, (&base, &code)) in (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..])) {
+            for (position, (&base, &code)) in
+                (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..]))
+            {
                 if base == UNKNOWN || code == UNKNOWN {
                     self.breaks.push((position as u32, unknown_cost));
                 } else if base != code {
@@ -243,7 +247,10 @@ fn hope(placement: &Placement, candidate: &Candidate, scoring: &Scoring, length:
     let regain = |clipped: i32, seeded: bool| {
         // A clipped end long enough to hold seeds, but none near, differs in every window of them.
         let differences = if seeded { 0 } else { clipped / 30 };
-        (clipped * scoring.matched + scoring.end_bonus - gap - differences * (scoring.matched + scoring.mismatch)).max(0)
+        (clipped * scoring.matched + scoring.end_bonus
+            - gap
+            - differences * (scoring.matched + scoring.mismatch))
+            .max(0)
     };
     let (left, right) = (placement.aligned.0 as i32, length as i32 - placement.aligned.1 as i32);
     let joined = candidate.band.0 != candidate.band.1;
@@ -264,7 +271,12 @@ struct Stretch {
 
 /// The best run of a diagonal's bases, given the costs of its breaks relative to a match; ends at the read's own ends
 /// earn the bonus. Of equals the one that ends first.
-fn best_stretch(breaks: &[(u32, i32)], (low, high): (u32, u32), length: u32, scoring: &Scoring) -> Option<Stretch> {
+fn best_stretch(
+    breaks: &[(u32, i32)],
+    (low, high): (u32, u32),
+    length: u32,
+    scoring: &Scoring,
+) -> Option<Stretch> {
     let bonus = |reached: bool| if reached { scoring.end_bonus } else { 0 };
     let mut best: Option<Stretch> = None;
     let (mut begin, mut sum) = (low, bonus(low == 0));

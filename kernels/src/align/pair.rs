@@ -30,7 +30,12 @@ pub(super) struct Link {
 }
 
 /// Replaces `links` by all pairs of placements that the model allows. `order` is scratch.
-pub(super) fn link(sides: &[Side; 2], model: &InsertModel, order: &mut Vec<(i64, usize)>, links: &mut Vec<Link>) {
+pub(super) fn link(
+    sides: &[Side; 2],
+    model: &InsertModel,
+    order: &mut Vec<(i64, usize)>,
+    links: &mut Vec<Link>,
+) {
     links.clear();
     order.clear();
     let [first, second] = sides;
@@ -40,7 +45,8 @@ pub(super) fn link(sides: &[Side; 2], model: &InsertModel, order: &mut Vec<(i64,
     for (at, placement) in first.placements.iter().enumerate() {
         let here = border(first, at);
         let from = order.partition_point(|&(border, _)| border < here.border - i64::from(model.high));
-        let near = order[from..].iter().take_while(|&&(border, _)| border <= here.border + i64::from(model.high));
+        let near =
+            order[from..].iter().take_while(|&&(border, _)| border <= here.border + i64::from(model.high));
         for &(_, mate_at) in near {
             let mate = &second.placements[mate_at];
             if mate.contig == placement.contig
@@ -61,7 +67,13 @@ pub(super) struct Choice {
 }
 
 /// Chooses among links and unlinked places. Both sides must have placements.
-pub(super) fn choose(sides: &[Side; 2], links: &[Link], unpaired: i32, weights: &Weights, salt: u64) -> Choice {
+pub(super) fn choose(
+    sides: &[Side; 2],
+    links: &[Link],
+    unpaired: i32,
+    weights: &Weights,
+    salt: u64,
+) -> Choice {
     let tie = |link: &Link| {
         let ties = [0, 1].map(|side| sides[side].placements[link.at[side]].tie(salt));
         ties[0].rotate_left(1) ^ ties[1]

@@ -94,8 +94,7 @@ impl Seeding {
         // All directory look-ups, then all entries: independent loads that the processor overlaps.
         buckets.clear();
         buckets.extend(seeds.iter().map(|seed| index.bucket(seed.hash)));
-        let occurrences =
-            |at: usize| index.occurrences(seeds[at].hash, buckets[at].clone());
+        let occurrences = |at: usize| index.occurrences(seeds[at].hash, buckets[at].clone());
         order.clear();
         order.extend((0..seeds.len()).map(|at| (occurrences(at).len() as u32, at as u32)));
         order.sort_unstable();
@@ -119,7 +118,9 @@ impl Seeding {
             occurrences(at as usize).iter().for_each(|&entry| anchor(seed, entry));
         }
         self.left_out = order.get(followed).map_or(0, |&(count, _)| count);
-        if total == 0 && let Some(&(count, at)) = order.get(followed) {
+        if total == 0
+            && let Some(&(count, at)) = order.get(followed)
+        {
             let (count, seed) = (count as usize, &seeds[at as usize]);
             let all = occurrences(at as usize);
             let shift = mix(query.salt) as usize % count;
