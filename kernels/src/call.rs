@@ -74,9 +74,9 @@ impl Default for CallOptions {
             template_phred_max: 50,
             substitution_prior_phred: 30,
             indel_prior_phred: 39,
-            quality_tenths_min: 150,
+            quality_tenths_min: 300,
             depth_min: 4,
-            strand_bias_phred_max: 60,
+            strand_bias_phred_max: 35,
             mapq_rms_tenths_min: 250,
             residual_phred_max: 80,
         }
