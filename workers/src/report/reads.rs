@@ -3,7 +3,7 @@
 use super::html::{Figure, Table, decimal, escape, legend, short};
 use super::series::{Curves, HeatStrip, multiples, overlay};
 use super::svg::{Axis, Plot};
-use super::{SampleReport, View, samples};
+use super::{Aspect, SampleReport, View, samples};
 use crate::qc::alignment::{CYCLES_MAX, MateCounters, QUALITIES};
 
 /// Largest quality drawn.
@@ -51,7 +51,7 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
     };
     let y = Axis { title: "proper pairs (% per base)", domain: (0.0, curves.max() * 1.05), label: short };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
-    overlay(view, &mut plot, &curves);
+    overlay(view, &mut plot, &curves, Aspect::Reads);
     let mut table = Table::new("Insert size", 1, &["Sample", "Mean", "Standard deviation", "Median"]);
     for (sample, metrics) in all.iter().zip(&view.metrics) {
         table.row(&[
@@ -65,7 +65,7 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
         title: "Insert size",
         note: "Distance between the outer ends of the mates of proper pairs.",
         drawing: plot.finish("Distribution of insert sizes, one line a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Reads) + &table.folded("Numbers"),
         wide: false,
     }
 }
@@ -107,7 +107,7 @@ fn mismatches(view: &View<'_>) -> Figure<'static> {
     };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(count as f64 + 0.5, "second mate");
-    overlay(view, &mut plot, &curves);
+    overlay(view, &mut plot, &curves, Aspect::Reads);
     let mut table = Table::new(
         "Differences from the reference",
         1,
@@ -124,7 +124,7 @@ fn mismatches(view: &View<'_>) -> Figure<'static> {
         title: "Mismatches by cycle",
         note: "Sequencing errors and true variants together; a spike is a bad cycle.",
         drawing: plot.finish("Mismatch rate by cycle, one line a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Reads) + &table.folded("Numbers"),
         wide: false,
     }
 }
@@ -259,7 +259,9 @@ fn composition(view: &View<'_>) -> Figure<'static> {
     }
     let (drawing, below) = if view.is_small() {
         let keys = [("c-green", "A"), ("c-blue", "C"), ("c-amber", "G"), ("c-red", "T")];
-        (multiples(view, |sample| plot(&view.data.samples[sample])), legend(&keys) + &table.folded("Numbers"))
+        let plots = multiples(view, |sample| plot(&view.data.samples[sample]));
+        let folded = format!("<details><summary>Plots</summary>{plots}{}</details>", legend(&keys));
+        (String::new(), folded + &table.folded("Numbers"))
     } else {
         (String::new(), table.finish())
     };

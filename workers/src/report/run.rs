@@ -76,7 +76,7 @@ fn timeline(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Time line",
-        note: "What each thread did when. White is waiting.",
+        note: "What each thread did when. Gaps are waiting.",
         drawing: canvas.finish("Tasks by thread over time"),
         below,
         wide: true,

@@ -3,7 +3,7 @@
 
 use super::html::escape;
 use super::svg::{Axis, Canvas, Plot};
-use super::{Level, View};
+use super::{Aspect, View};
 
 /// Flagged samples drawn over the bands of a large cohort.
 const FLAGGED_LINES_MAX: usize = 24;
@@ -24,12 +24,12 @@ impl Curves {
 }
 
 /// Draws all samples into one plot.
-pub(super) fn overlay(view: &View<'_>, plot: &mut Plot, curves: &Curves) {
+pub(super) fn overlay(view: &View<'_>, plot: &mut Plot, curves: &Curves, aspect: Aspect) {
     let name = |sample: usize| view.data.samples[sample].name.as_str();
     let points = |sample: usize| -> Vec<(f64, f64)> {
         curves.xs.iter().copied().zip(curves.ys[sample].iter().copied()).collect()
     };
-    let flagged = (0..curves.ys.len()).filter(|&sample| view.levels[sample] != Level::Pass);
+    let flagged = (0..curves.ys.len()).filter(|&sample| view.is_flagged(sample, aspect));
     if !view.is_small() {
         for (low, high, label) in [(10, 90, "four fifths of the samples"), (25, 75, "half of the samples")] {
             plot.band(&band(curves, low, high), "area", label);
@@ -41,9 +41,13 @@ pub(super) fn overlay(view: &View<'_>, plot: &mut Plot, curves: &Curves) {
             .for_each(|sample| plot.line(&points(sample), "line thin flagged", name(sample)));
         return;
     }
-    let plain = (0..curves.ys.len()).filter(|&sample| view.levels[sample] == Level::Pass);
+    let plain = (0..curves.ys.len()).filter(|&sample| !view.is_flagged(sample, aspect));
     for sample in plain.chain(flagged) {
-        plot.line(&points(sample), &format!("line many-lines {}", view.series_class(sample)), name(sample));
+        plot.line(
+            &points(sample),
+            &format!("line many-lines {}", view.series_class(sample, aspect)),
+            name(sample),
+        );
     }
 }
 

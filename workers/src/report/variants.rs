@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::html::{Figure, Table, decimal, escape, integer, legend, short};
 use super::samples::shortened;
 use super::svg::{Axis, Canvas, Plot, Scale};
-use super::{Level, View};
+use super::{Aspect, View};
 use crate::qc::metrics::Metrics;
 
 pub(super) fn section(view: &View<'_>) -> String {
@@ -103,10 +103,10 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
     };
     let mut plot = Plot::new(520.0, 300.0, &x, &y);
     for &(index, titv, hethom) in &points {
-        let class = match (view.levels[index], view.data.samples[index].tumour) {
-            (Level::Pass, false) => "c-blue",
-            (Level::Pass, true) => "c-purple",
-            (Level::Look | Level::Problem, _) => "c-red",
+        let class = match view.series_class(index, Aspect::Variants) {
+            "flagged" => "c-red",
+            "tumour" => "c-purple",
+            _ => "c-blue",
         };
         let title = format!("{}: Ti/Tv {titv:.2}, het/hom {hethom:.2}", view.data.samples[index].name);
         plot.dot(titv, hethom, class, &title);
@@ -124,7 +124,7 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
         title: "Ti/Tv and heterozygosity",
         note: "Whole human genomes lie near 2.0 to 2.1 and 1.4 to 2.0; false calls pull Ti/Tv towards 0.5.",
         drawing: plot.finish("Transitions per transversion against heterozygosity, one dot a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Variants) + &table.folded("Numbers"),
         wide: false,
     }
 }

@@ -246,14 +246,12 @@ pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<Sampl
 
 /// A variant site of one sample.
 pub fn site(random: &mut Random, genotype: [u8; 2]) -> SiteCall {
-    let base = |random: &mut Random| b"ACGT"[random.below(4) as usize];
     let (reference, alternate) = match random.below(12) {
         0 => (vec![b'A'], [b"A".as_slice(), &b"CGTTACGTCA"[..1 + random.below(9) as usize]].concat()),
         1 => ([b"A".as_slice(), &b"CGTTACGTCA"[..1 + random.below(9) as usize]].concat(), vec![b'A']),
         2..=8 => (vec![b'A'], vec![b'G']),
         _ => (vec![b'A'], vec![if random.chance(50) { b'C' } else { b'T' }]),
     };
-    let _ = base;
     SiteCall {
         position: 0,
         reference,
@@ -289,15 +287,15 @@ pub fn cohort(seed: u64, samples: usize, contigs: &[(&str, u32)], hostile: bool)
                 insert: if poor { 260 } else { 350 },
                 duplicates: if poor { 36 } else { 8 + index as u64 % 3 },
                 unmapped: 1,
-                quality: if poor { 33 } else { 38 },
-                male: index % 2 == 0,
+                quality: if poor { 36 } else { 42 },
+                male: !index.is_multiple_of(3) || tumour,
             };
             let records = records(&mut random, &genome, recipe);
             let mut whole = SampleCounters::new(bases);
             count(&genome, &records, CELL).iter().for_each(|part| whole.merge(part));
             templates.push(whole);
         }
-        let mut counters = if tumour { templates[templates.len() - 1].clone() } else { templates[index % 9 % templates.len()].clone() };
+        let mut counters = if tumour { templates[templates.len() - 1].clone() } else { templates[if index < 9 { index } else { index % 3 }].clone() };
         for _ in 0..900 + random.below(60) {
             let genotype = if random.chance(38) { [1, 1] } else { [0, 1] };
             counters.variants.add(classes[0], &site(&mut random, genotype));
@@ -337,7 +335,7 @@ pub fn cohort(seed: u64, samples: usize, contigs: &[(&str, u32)], hostile: bool)
 }
 
 fn sample(random: &mut Random, index: usize, samples: usize, tumour: bool, counters: SampleCounters, hostile: bool) -> SampleReport {
-    let relation = ["proband", "father", "mother"].get(index).filter(|_| samples > 2).map(|word| (*word).to_owned());
+    let relation = ["mother", "father", "proband"].get(index).filter(|_| samples > 2).map(|word| (*word).to_owned());
     let reads = &counters.alignment.reads;
     let fates = [("mapped", reads.mapped - reads.duplicate), ("duplicate", reads.duplicate), ("unmapped", reads.unmapped)];
     let confusion = |random: &mut Random, all: u64| Confusion {
@@ -348,14 +346,14 @@ fn sample(random: &mut Random, index: usize, samples: usize, tumour: bool, count
     SampleReport {
         name: match (hostile, tumour) {
             (true, _) => format!("<img src=x onerror=alert({index})>\"'&"),
-            (false, true) => "P001-T".to_owned(),
+            (false, true) => "P003-T".to_owned(),
             (false, false) => format!("P{:03}", index + 1),
         },
         declared: Declared {
-            participant: if tumour { "P001".to_owned() } else { format!("P{:03}", index + 1) },
+            participant: if tumour { "P003".to_owned() } else { format!("P{:03}", index + 1) },
             family: Some(if index < 3 || tumour { "F1".to_owned() } else { format!("G{index}") }),
             relation: if tumour { Some("proband".to_owned()) } else { relation },
-            sex: Some(if index.is_multiple_of(2) != (index == 5) { "male" } else { "female" }.to_owned()),
+            sex: Some(if (!index.is_multiple_of(3) || tumour) != (index == 5) { "male" } else { "female" }.to_owned()),
         },
         tumour,
         reads_in: reads.primary,
@@ -378,8 +376,8 @@ fn pairs(random: &mut Random, samples: usize) -> Vec<PairReport> {
         let mut people: Vec<[u8; 2]> =
             (0..samples).map(|_| [0; 2].map(|_: u8| u8::from(random.chance(frequency)))).collect();
         if samples > 3 {
-            people[0] = [people[1][random.below(2) as usize], people[2][random.below(2) as usize]];
-            people[samples - 1] = people[0];
+            people[2] = [people[0][random.below(2) as usize], people[1][random.below(2) as usize]];
+            people[samples - 1] = people[2];
         }
         if samples > 7 {
             people[6] = people[3];
