@@ -2,7 +2,7 @@
 
 use super::html::{Figure, Table, decimal, escape, short};
 use super::samples::shortened;
-use super::series::{Curves, HeatStrip, overlay};
+use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, overlay};
 use super::svg::{Axis, Canvas, Plot, Scale};
 use super::{Aspect, SampleReport, View};
 use crate::qc::contig_class::ContigClass;
@@ -211,7 +211,11 @@ fn along_genome(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Depth along the genome",
-        note: "Mean usable depth in windows, against the sample's own mean (dashed). Gaps are unknown bases.",
+        note: if view.is_small() {
+            "Mean usable depth in windows, against the sample's own mean (dashed). Gaps are unknown bases."
+        } else {
+            "Mean usable depth against the sample's own mean: half the colour is the mean, full colour is twice as much."
+        },
         drawing,
         below: table.folded("Mean depth by contig (the first 26)"),
         wide: true,
@@ -219,13 +223,11 @@ fn along_genome(view: &View<'_>) -> Figure<'static> {
 }
 
 fn strips(view: &View<'_>, track: &Track) -> String {
-    const WIDTH: f64 = 1100.0;
-    const NAMES: f64 = 110.0;
     const ROW: f64 = 46.0;
     let samples = &view.data.samples;
-    let mut canvas = Canvas::new(WIDTH, ROW * samples.len() as f64 + 34.0);
+    let mut canvas = Canvas::new(WIDE, ROW * samples.len() as f64 + 34.0);
     let points = track.points(view, STRIP_POINTS);
-    let x = Scale::new((0.0, points as f64), (NAMES, WIDTH));
+    let x = Scale::new((0.0, points as f64), (WIDE_NAMES, WIDE));
     let bottom = ROW * samples.len() as f64;
     for (index, sample) in samples.iter().enumerate() {
         let mean = view.metrics[index].mean_autosome_coverage.unwrap_or(0.0);
@@ -244,10 +246,10 @@ fn strips(view: &View<'_>, track: &Track) -> String {
             let class = format!("area solid {}", view.series_class(index, Aspect::Coverage));
             canvas.polygon(start.into_iter().chain(edge).chain(end), &class, &sample.name);
         }
-        canvas.rule((NAMES, y.at(mean)), (WIDTH, y.at(mean)), "mark");
-        canvas.rule((NAMES, floor), (WIDTH, floor), "grid");
+        canvas.rule((WIDE_NAMES, y.at(mean)), (WIDE, y.at(mean)), "mark");
+        canvas.rule((WIDE_NAMES, floor), (WIDE, floor), "grid");
     }
-    contig_axis(&mut canvas, track, (NAMES, WIDTH), bottom);
+    contig_axis(&mut canvas, track, (WIDE_NAMES, WIDE), bottom);
     canvas.finish("Depth along the genome, one strip a sample")
 }
 
@@ -290,11 +292,9 @@ fn heat(view: &View<'_>, track: &Track) -> String {
             .map(|depth| (depth.unwrap_or(0.0) / mean / 2.0).clamp(0.0, 1.0))
             .collect()
     };
-    let strip = HeatStrip {
-        label: "Depth along the genome, one row a sample",
-        axis: Axis { title: "position on the genome (bases)", domain: (0.0, track.length), label: short },
-        rows: view.data.samples.iter().enumerate().map(row).collect(),
-        write: |value| format!("{:.1} times its mean depth", value * 2.0),
-    };
-    strip.draw(view)
+    let rows: Vec<_> = view.data.samples.iter().enumerate().map(row).collect();
+    let (mut canvas, bottom) =
+        heat_strip(view, &rows, |value| format!("{:.1} times its mean depth", value * 2.0));
+    contig_axis(&mut canvas, track, (WIDE_NAMES, WIDE), bottom);
+    canvas.finish("Depth along the genome, one row a sample")
 }

@@ -2,7 +2,7 @@
 
 use super::html::{Figure, Table, decimal, escape, legend};
 use super::samples::shortened;
-use super::svg::{Axis, Canvas, Plot};
+use super::svg::{Axis, Canvas, Plot, Rect};
 use super::{Level, PairReport, View};
 use crate::qc::pedigree::{contradicts, expected};
 use crate::qc::relatedness::Relation;
@@ -53,7 +53,7 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
         canvas.text(0.0, 20.0, "start", "tick", "too many samples to draw; see the pairs");
     }
     let drawn = if count > MATRIX_SAMPLES_MAX { &[][..] } else { &view.data.pairs[..] };
-    canvas.rect(left, 0.0, extent, extent, "c-tint", "");
+    canvas.rect(square(left, 0.0, extent), "c-tint", "");
     for pair in drawn {
         let (Some(kinship), Some(verdict)) = (pair.counts.kinship(), verdict(view, pair)) else { continue };
         // Unremarkable pairs of a large cohort would only add weight to the page.
@@ -66,9 +66,9 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
         for (row, column) in [(pair.first, pair.second), (pair.second, pair.first)] {
             let (x, y) = (left + column as f64 * side, row as f64 * side);
             let gap = if side > 6.0 { 1.0 } else { 0.0 };
-            canvas.shade(x, y, side - gap, side - gap, "c-blue", (kinship * 2.0).max(0.0), &title);
+            canvas.shade(square(x, y, side - gap), "c-blue", kinship * 2.0, &title);
             if verdict.clash {
-                canvas.rect(x + 1.0, y + 1.0, side - gap - 2.0, side - gap - 2.0, "mismatch", &title);
+                canvas.rect(square(x + 1.0, y + 1.0, (side - gap - 2.0).max(0.5)), "mismatch", &title);
             }
             // Numbers near 0 are noise; they stay in the hover title.
             if side >= 26.0 && kinship >= 0.04 {
@@ -81,10 +81,7 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
         let place = index as f64 * side + side / 2.0;
         canvas.text(left - 6.0, place + 4.0, "end", "tick", &shortened(&sample.name, 14));
         canvas.shade(
-            left + index as f64 * side,
-            index as f64 * side,
-            side - 1.0,
-            side - 1.0,
+            square(left + index as f64 * side, index as f64 * side, side - 1.0),
             "c-grey",
             0.5,
             &sample.name,
@@ -97,6 +94,10 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
         below: String::new(),
         wide: false,
     }
+}
+
+fn square(x: f64, y: f64, side: f64) -> Rect {
+    Rect { x, y, width: side, height: side }
 }
 
 fn pairs(view: &View<'_>) -> Figure<'static> {

@@ -1,8 +1,8 @@
 //! What the reads look like: fates, mapping quality, insert size, qualities, bases and mismatches by cycle.
 
 use super::html::{Figure, Table, decimal, escape, legend, short};
-use super::series::{Curves, HeatStrip, multiples, overlay};
-use super::svg::{Axis, Plot};
+use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, multiples, overlay};
+use super::svg::{Axis, Plot, Scale};
 use super::{Aspect, SampleReport, View, samples};
 use crate::qc::alignment::{CYCLES_MAX, MateCounters, QUALITIES};
 
@@ -167,7 +167,11 @@ fn qualities(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Base quality by cycle",
-        note: "Mean, and the range that holds four fifths of the bases.",
+        note: if view.is_small() {
+            "Mean, and the range that holds four fifths of the bases."
+        } else {
+            "Mean quality; full colour is 45."
+        },
         drawing,
         below: below + &table.folded("Numbers"),
         wide: true,
@@ -211,17 +215,15 @@ fn quality_heat(view: &View<'_>, count: usize, step: usize) -> String {
         };
         mates.iter().flat_map(of).collect()
     };
-    let strip = HeatStrip {
-        label: "Mean base quality by cycle, one row a sample",
-        axis: Axis {
-            title: "cycle, first then second mate",
-            domain: (1.0, 2.0 * count as f64),
-            label: |value| format!("{value:.0}"),
-        },
-        rows: view.data.samples.iter().map(row).collect(),
-        write: |value| format!("mean quality {:.0}", value * QUALITY_SHOWN_MAX),
-    };
-    strip.draw(view)
+    let rows: Vec<_> = view.data.samples.iter().map(row).collect();
+    let write = |value: f64| format!("mean quality {:.0}", value * QUALITY_SHOWN_MAX);
+    let (mut canvas, bottom) = heat_strip(view, &rows, write);
+    let cycles = Scale::new((1.0, 2.0 * count as f64), (WIDE_NAMES, WIDE));
+    for tick in cycles.ticks(8) {
+        canvas.text(cycles.at(tick), bottom + 15.0, "middle", "tick", &format!("{tick:.0}"));
+    }
+    canvas.text(WIDE, bottom + 31.0, "end", "title", "cycle, first then second mate");
+    canvas.finish("Mean base quality by cycle, one row a sample")
 }
 
 /// Base composition is a matter of the library: drawn for small cohorts only, a table of GC says enough of others.
