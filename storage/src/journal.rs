@@ -7,10 +7,12 @@
 mod commit;
 mod error;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -308,19 +310,41 @@ fn write<T>(
     })
 }
 
-/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them.
+/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them;
+/// such a panic is an answer about the file, so it is caught and not printed.
 fn attempt<T>(
     path: &Path,
     action: &'static str,
     operation: impl FnOnce() -> Result<T, redb::Error>,
 ) -> Result<T, JournalError> {
-    match catch_unwind(AssertUnwindSafe(operation)) {
+    silence_attempts();
+    ATTEMPTING.set(true);
+    let done = catch_unwind(AssertUnwindSafe(operation));
+    ATTEMPTING.set(false);
+    match done {
         Ok(done) => done.map_err(|error| JournalError::from_database(action, path, error)),
         Err(_) => {
             let what = "the database stopped at what it found".to_owned();
             Err(JournalError::Damaged { path: path.to_owned(), what })
         }
     }
+}
+
+thread_local! {
+    static ATTEMPTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a hook before the process's own that passes on every panic but those of [`attempt`].
+fn silence_attempts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !ATTEMPTING.get() {
+                hook(info);
+            }
+        }));
+    });
 }
 
 #[cfg(test)]
