@@ -148,6 +148,45 @@ fn commits_survive_kill() {
     }
 }
 
+/// The body of the child of [`a_full_disk_is_said_and_what_was_committed_stays`].
+#[test]
+fn child_that_fills_the_disk() {
+    let Some(dir) = std::env::var_os("WAKACHI_TEST_FULL_JOURNAL") else { return };
+    let journal = open(Path::new(&dir)).unwrap();
+    let large = Commit { summary: vec![b' '; 100_000], ..commit(1) };
+    let done = (0..).map_while(|i| {
+        journal
+            .commit(&format!("t{i}"), &large)
+            .map_err(|error| {
+                assert!(matches!(error, JournalError::Disk(DiskError::NoSpace { .. })), "{error:?}");
+                assert_eq!(error.class(), Class::Failed);
+            })
+            .ok()
+    });
+    let done = done.count();
+    assert!(journal.commit("later", &large).is_err(), "a journal that failed takes nothing more");
+    std::fs::write(Path::new(&dir).join("done"), done.to_string()).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_said_and_what_was_committed_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg("trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact journal::tests::child_that_fills_the_disk")
+        .arg(std::env::current_exe().unwrap())
+        .env("WAKACHI_TEST_FULL_JOURNAL", dir.path())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let done: usize = std::fs::read_to_string(dir.path().join("done")).unwrap().parse().unwrap();
+    let journal = open(dir.path()).unwrap();
+    assert_eq!(journal.commits().unwrap().len(), done);
+    assert!(done > 0);
+    journal.commit("later", &commit(1)).unwrap();
+}
+
 /// Copy-on-write leaves most of a journal's pages unused, so damage there changes nothing; anywhere else it is refused.
 #[test]
 fn damage_is_refused_or_changes_nothing() {

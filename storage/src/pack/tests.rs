@@ -369,6 +369,7 @@ fn a_full_disk_is_said_and_nothing_is_committed() {
         .arg("trap '' XFSZ; ulimit -f 128; exec \"$0\" --exact pack::tests::child_on_a_full_disk")
         .arg(std::env::current_exe().unwrap())
         .env("WAKACHI_TEST_FULL_DISK", dir.path())
+        .stdout(std::process::Stdio::null())
         .status()
         .unwrap();
     assert!(status.success());
