@@ -12,3 +12,10 @@ pub mod fence;
 pub mod journal;
 pub mod key;
 pub mod pack;
+
+pub use atomic::{AtomicFile, AtomicFileError};
+pub use disk::DiskError;
+pub use fence::{Fence, FenceError};
+pub use journal::{Commit, JobIdentity, Journal, JournalError};
+pub use key::{KeyError, SampleKey};
+pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader};

@@ -16,12 +16,12 @@ pub struct Commit {
     pub summary: Vec<u8>,
     /// CPU time it took, in milliseconds.
     pub cpu_ms: u64,
-    /// Wall-clock time it took, in milliseconds.
-    pub wall_ms: u64,
     /// When it started, in milliseconds of the caller's clock.
     pub started_ms: u64,
     /// When it finished, in milliseconds of the caller's clock.
     pub finished_ms: u64,
+    /// Which of the caller's workers ran it, for timelines.
+    pub slot: u32,
 }
 
 impl Commit {

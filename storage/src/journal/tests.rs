@@ -27,7 +27,7 @@ fn commit(i: u64) -> Commit {
         pieces: vec![piece],
         summary: format!("{{\"reads\":{i}}}").into_bytes(),
         cpu_ms: i,
-        wall_ms: 2 * i,
+        slot: 2,
         started_ms: 1_790_000_000_000 + i,
         finished_ms: 1_790_000_000_000 + 3 * i,
     }

@@ -1,0 +1,1 @@
+//! Joint genotyping on small cohorts whose answer is known by hand.
