@@ -21,8 +21,7 @@ pub struct AtomicFile {
     path: PathBuf,
     partial: PathBuf,
     /// `None` once committed.
-    file: Option<BufWriter<File>>,
-    digest: blake3::Hasher,
+    file: Option<BufWriter<Digested>>,
 }
 
 impl AtomicFile {
@@ -52,8 +51,9 @@ impl AtomicFile {
             return Err(AtomicFileError::Busy { path: path.to_owned() });
         }
         file.set_len(0).map_err(DiskError::on("write", &partial))?;
-        let file = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
-        Ok(AtomicFile { path: path.to_owned(), partial, file, digest: blake3::Hasher::new() })
+        let digested = Digested { file, digest: blake3::Hasher::new() };
+        let file = Some(BufWriter::with_capacity(BUFFER_BYTES, digested));
+        Ok(AtomicFile { path: path.to_owned(), partial, file })
     }
 
     /// The name it will have.
@@ -76,13 +76,12 @@ impl AtomicFile {
     /// Like [`AtomicFile::commit`], and before the rename reads everything back and compares it with what was written.
     /// Returns the BLAKE3 of the file.
     pub fn commit_verified(mut self) -> Result<blake3::Hash, AtomicFileError> {
-        self.sync()?;
+        let written = self.sync()?;
         let reading = DiskError::on("read back", &self.partial);
         let mut stored = blake3::Hasher::new();
         File::open(&self.partial)
             .and_then(|file| io::copy(&mut BufReader::with_capacity(BUFFER_BYTES, file), &mut stored))
             .map_err(reading)?;
-        let written = self.digest.finalize();
         if stored.finalize() != written {
             return Err(AtomicFileError::Changed { path: self.path.clone() });
         }
@@ -90,10 +89,12 @@ impl AtomicFile {
         Ok(written)
     }
 
-    fn sync(&mut self) -> Result<(), AtomicFileError> {
+    /// Brings everything to the device; gives the BLAKE3 of what was written.
+    fn sync(&mut self) -> Result<blake3::Hash, AtomicFileError> {
         let file = self.file.as_mut().expect("open until committed");
         file.flush().map_err(DiskError::on("write", &self.partial))?;
-        Ok(file.get_ref().sync_all().map_err(DiskError::on("sync", &self.partial))?)
+        file.get_ref().file.sync_all().map_err(DiskError::on("sync", &self.partial))?;
+        Ok(file.get_ref().digest.finalize())
     }
 
     fn publish(&mut self) -> Result<(), AtomicFileError> {
@@ -105,9 +106,7 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.as_mut().expect("open until committed").write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
+        self.file.as_mut().expect("open until committed").write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -122,6 +121,25 @@ impl Drop for AtomicFile {
             let (_file, _unwritten) = file.into_parts();
             let _ = std::fs::remove_file(&self.partial);
         }
+    }
+}
+
+/// Hashes what it writes; sits below the buffer, so that small writes are hashed in large pieces.
+#[derive(Debug)]
+struct Digested {
+    file: File,
+    digest: blake3::Hasher,
+}
+
+impl Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -7,10 +7,13 @@
 mod commit;
 mod error;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::ErrorKind;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -55,6 +58,17 @@ impl JobIdentity {
             ("program", &self.program),
         ]
     }
+
+    /// The name is for display: the same work under another name goes on.
+    fn refuse_other(&self, given: &JobIdentity, path: &Path) -> Result<(), JournalError> {
+        for ((field, stored), (_, given)) in self.fields().into_iter().zip(given.fields()).skip(1) {
+            if stored != given {
+                let (path, stored, given) = (path.to_owned(), stored.to_owned(), given.to_owned());
+                return Err(JournalError::Foreign { path, field, stored, given });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The open journal of one job; it holds the directory's fence as long as it lives.
@@ -74,26 +88,22 @@ impl Journal {
         if !path.exists() {
             create(&path, identity)?;
         }
-        let journal = Self::open(guard)?;
-        let stored = journal.identity.fields();
-        // The name is for display: the same work under another name goes on.
-        for ((field, stored), (_, given)) in stored.into_iter().zip(identity.fields()).skip(1) {
-            if stored != given {
-                let (stored, given) = (stored.to_owned(), given.to_owned());
-                return Err(JournalError::Foreign { path, field, stored, given });
-            }
-        }
-        Ok(journal)
+        Self::load(guard, Some(identity))
     }
 
     /// Opens the journal that is there, whatever its identity.
     pub fn open(guard: Fence) -> Result<Self, JournalError> {
+        Self::load(guard, None)
+    }
+
+    fn load(guard: Fence, expected: Option<&JobIdentity>) -> Result<Self, JournalError> {
         let path = guard.dir().join(FILE);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.len() > 0 => {}
             // The database would take an empty file for a new one, and the job would silently begin again.
             Ok(_) => return Err(JournalError::Damaged { path, what: "the file is empty".to_owned() }),
-            Err(_) => return Err(JournalError::Missing { path }),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(JournalError::Missing { path }),
+            Err(error) => return Err(DiskError::on("open", &path)(error).into()),
         }
         let (database, identity) = attempt(&path, "open", || {
             let mut database = builder().open(&path)?;
@@ -108,6 +118,9 @@ impl Journal {
             Ok((database, identity.ok_or(format)))
         })?;
         let identity = identity.map_err(|found| JournalError::Version { path: path.clone(), found })?;
+        if let Some(given) = expected {
+            identity.refuse_other(given, &path)?;
+        }
         let fence = write(&database, &path, "advance", |transaction| {
             let mut counters = transaction.open_table(COUNTERS)?;
             let next = counters.get("fence")?.map_or(0, |stored| stored.value()) + 1;
@@ -308,19 +321,41 @@ fn write<T>(
     })
 }
 
-/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them.
+/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them;
+/// such a panic is an answer about the file, so it is caught and not printed.
 fn attempt<T>(
     path: &Path,
     action: &'static str,
     operation: impl FnOnce() -> Result<T, redb::Error>,
 ) -> Result<T, JournalError> {
-    match catch_unwind(AssertUnwindSafe(operation)) {
+    silence_attempts();
+    ATTEMPTING.set(true);
+    let done = catch_unwind(AssertUnwindSafe(operation));
+    ATTEMPTING.set(false);
+    match done {
         Ok(done) => done.map_err(|error| JournalError::from_database(action, path, error)),
         Err(_) => {
             let what = "the database stopped at what it found".to_owned();
             Err(JournalError::Damaged { path: path.to_owned(), what })
         }
     }
+}
+
+thread_local! {
+    static ATTEMPTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a hook before the process's own that passes on every panic but those of [`attempt`].
+fn silence_attempts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !ATTEMPTING.get() {
+                hook(info);
+            }
+        }));
+    });
 }
 
 #[cfg(test)]
