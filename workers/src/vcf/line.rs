@@ -302,7 +302,7 @@ impl Site {
                 .filter_map(|name| Filter::from_name(std::str::from_utf8(name).ok()?))
                 .collect(),
             genotype: called,
-            phase_set: phase_set.map(|text| number("PS", text)).transpose()?,
+            phase_set: phase_set.map(|text| number("PS", text)).transpose()?.and_then(|set| set.checked_sub(1)),
             allele_depths,
             depth,
             genotype_quality: quality_stated.unwrap_or_else(|| second_smallest(&likelihoods)),
