@@ -242,13 +242,17 @@ mod tests {
         let missing = "No such file or directory (os error 2)";
         check(
             &[("c.toml", None)],
-            &[&format!("c.toml:1:1: error: the cohort file cannot be read: {missing}")],
-            3,
+            &[
+                "cohort c.toml: 1 error",
+                &format!("c.toml:1:1: error: the cohort file cannot be read: {missing}"),
+            ],
         );
         check(
             &[("s.csv", None)],
-            &[&format!("c.toml:4:11: error: the sheet s.csv cannot be read: {missing}")],
-            3,
+            &[
+                "cohort c.toml: 1 error",
+                &format!("c.toml:4:11: error: the sheet s.csv cannot be read: {missing}"),
+            ],
         );
         check(
             &[

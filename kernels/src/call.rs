@@ -53,6 +53,8 @@ pub struct CallOptions {
     pub indel_prior_phred: u32,
     /// `LowQual` below this QUAL, in tenths of phred.
     pub quality_tenths_min: u32,
+    /// `LowQual` below this QUAL per template over the site, in tenths of phred.
+    pub quality_per_template_tenths_min: u32,
     /// `LowDepth` below this number of templates.
     pub depth_min: u32,
     /// `StrandBias` above this phred-scaled p-value of Fisher's exact test.
@@ -75,10 +77,11 @@ impl Default for CallOptions {
             substitution_prior_phred: 30,
             indel_prior_phred: 39,
             quality_tenths_min: 150,
+            quality_per_template_tenths_min: 8,
             depth_min: 4,
-            strand_bias_phred_max: 60,
+            strand_bias_phred_max: 35,
             mapq_rms_tenths_min: 250,
-            residual_phred_max: 80,
+            residual_phred_max: 50,
         }
     }
 }
@@ -169,6 +172,34 @@ fn call_window(
     let region = window.region(&local, reference);
     let segments = reads.segments(&region, &window.span, &local, reference, options);
     let haplotypes = haplotype::combine(&local, &segments, &region, reference);
+    if std::env::var("DBG").is_ok_and(|p| window.span.contains(&p.parse().unwrap())) {
+        eprintln!("{window:?} region {region:?}\n{local:#?}");
+        for h in &haplotypes {
+            eprintln!(
+                "{:b} {}",
+                h.carries,
+                h.bases.iter().map(|&c| b"ACGTN"[c as usize] as char).collect::<String>()
+            );
+        }
+        for s in &segments {
+            eprintln!(
+                "{:?} {:?} {:b} {:b} {} {}",
+                s.first,
+                s.last,
+                s.shown,
+                s.known,
+                s.template,
+                s.bases.iter().map(|&c| b"ACGTN"[c as usize] as char).collect::<String>()
+            );
+        }
+        for t in likelihood::compare(&segments, &haplotypes, options, pairhmm) {
+            eprintln!(
+                "{:?} res {}",
+                t.likelihoods.iter().map(|&l| crate::logarithm::phred(l).round()).collect::<Vec<_>>(),
+                t.residual_phred
+            );
+        }
+    }
     let likelihoods = likelihood::compare(&segments, &haplotypes, options, pairhmm);
     let question = genotype::Question { window, candidates: &local, haplotypes: &haplotypes, tangled };
     genotype::sites(&question, &likelihoods, reference, options)

@@ -8,6 +8,7 @@ mod alleles;
 mod evidence;
 mod model;
 
+use std::cell::LazyCell;
 use std::ops::Range;
 
 use crate::variant::{CellCalls, Filter, SiteCall};
@@ -70,7 +71,7 @@ pub struct JointSite {
     pub reference: Vec<u8>,
     /// ALT, strongest evidence first; `*` (an upstream deletion) last.
     pub alternates: Vec<Vec<u8>>,
-    /// QUAL in tenths of phred: the probability that no sample varies here.
+    /// QUAL in tenths of phred: the probability that no sample has an alternate other than `*`.
     pub quality_tenths: u32,
     /// FILTER; empty means PASS.
     pub filters: Vec<Filter>,
@@ -112,7 +113,7 @@ pub fn joint_cell(
     samples: &[Sample<'_>],
     options: &Options,
 ) -> Result<Vec<JointSite>, Disagreement> {
-    let phred = Phred::new();
+    let phred = LazyCell::new(Phred::new);
     let mut walk = Walk::new(core.start, samples);
     let mut sites = Vec::new();
     for position in variant_positions(&core, samples) {
@@ -152,7 +153,7 @@ fn joint_site(
         let sources = alleles.sources(evidence);
         let cohort = Cohort::new(evidence, &sources, alleles.len(), phred);
         let priors = alleles.pseudocounts(options);
-        let called = cohort.genotype(&priors);
+        let called = cohort.genotype(&priors, &alleles.real());
         let mut copies = vec![0u32; alleles.len()];
         for allele in called.genotypes.iter().filter_map(|genotype| genotype.0).flatten() {
             copies[usize::from(allele)] += 1;

@@ -63,6 +63,8 @@ pub enum Waiting {
     Memory,
     /// The job is stopping.
     Stopping,
+    /// The job has not begun.
+    Idle,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,8 +315,7 @@ impl Scheduler {
             commands.push(Command::Start(task));
         }
         if self.begun && self.running == 0 && !self.ended && commands.is_empty() {
-            let complete = self.states.get(&Task::FinishCohort) == Some(&State::Done);
-            let ending = self.stopping.or(complete.then_some(Ending::Complete));
+            let ending = self.stopping.or(self.is_complete().then_some(Ending::Complete));
             if let Some(ending) = ending {
                 self.ended = true;
                 commands.push(Command::End(ending));
@@ -333,7 +334,7 @@ impl Scheduler {
         match self.states.get(&task)? {
             State::Running | State::Done | State::Failed => None,
             State::Waiting | State::Ready if self.stopping.is_some() => Some(Waiting::Stopping),
-            State::Waiting => self.missing(task).map(Waiting::Inputs),
+            State::Waiting => self.missing(task).map(Waiting::Inputs).or(Some(Waiting::Idle)),
             State::Ready if self.running >= self.limits.threads => Some(Waiting::Threads),
             State::Ready => Some(Waiting::Memory),
         }
@@ -352,9 +353,22 @@ impl Scheduler {
 
     /// Progress of a stage, of one sample or of everything.
     pub fn progress(&self, stage: Stage, sample: Option<u32>) -> StageProgress {
+        self.count(|task| task.stage() == stage && (sample.is_none() || task.sample() == sample))
+    }
+
+    /// Progress of a stage's tasks that belong to no sample.
+    pub fn cohort_progress(&self, stage: Stage) -> StageProgress {
+        self.count(|task| task.stage() == stage && task.sample().is_none())
+    }
+
+    /// Whether everything is done.
+    pub fn is_complete(&self) -> bool {
+        self.states.get(&Task::FinishCohort) == Some(&State::Done)
+    }
+
+    fn count(&self, mine: impl Fn(Task) -> bool) -> StageProgress {
         let mut progress = StageProgress::default();
-        let mine = |task: &Task| task.stage() == stage && (sample.is_none() || task.sample() == sample);
-        for (_, state) in self.states.iter().filter(|(task, _)| mine(task)) {
+        for (_, state) in self.states.iter().filter(|&(&task, _)| mine(task)) {
             progress.tasks += 1;
             match state {
                 State::Waiting | State::Ready => {}

@@ -207,6 +207,12 @@ impl Reads {
     /// Parses the record at the beginning of `bytes` and adds it; returns its length, or `None` if it is not whole yet.
     /// `last` says that no bytes follow, so that the last line need not end. An error names the line within the record.
     fn parse(&mut self, bytes: &[u8], last: bool) -> Result<Option<usize>, (u64, Problem)> {
+        if bytes.first() != Some(&b'@') {
+            return Err((
+                0,
+                Problem::NoAt { found: bytes.first().copied().filter(|byte| !b"\r\n".contains(byte)) },
+            ));
+        }
         let mut lines = [&bytes[..0]; 4];
         let mut at = 0;
         for (index, line) in lines.iter_mut().enumerate() {
@@ -221,7 +227,7 @@ impl Reads {
             at = (at + length + 1).min(bytes.len());
         }
         let [name, sequence, plus, qualities] = lines;
-        let name = parse_name(name).map_err(|problem| (0, problem))?;
+        let name = parse_name(&name[1..]).map_err(|problem| (0, problem))?;
         if plus.first() != Some(&b'+') {
             return Err((2, Problem::NoPlus { found: plus.first().copied() }));
         }
@@ -290,10 +296,7 @@ const fn codes() -> [u8; 256] {
     codes
 }
 
-fn parse_name(line: &[u8]) -> Result<&[u8], Problem> {
-    let Some((&b'@', text)) = line.split_first() else {
-        return Err(Problem::NoAt { found: line.first().copied() });
-    };
+fn parse_name(text: &[u8]) -> Result<&[u8], Problem> {
     let name = &text[..memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len())];
     let name = name.strip_suffix(b"/1").or_else(|| name.strip_suffix(b"/2")).unwrap_or(name);
     match name.len() {

@@ -149,7 +149,9 @@ impl SeekPoint {
             compressed_offset: u64::from_le_bytes(compressed_offset),
             uncompressed_offset: u64::from_le_bytes(uncompressed_offset),
             skip: u64::from_le_bytes(skip),
-            window: lz4_flex::block::decompress_size_prepended(rest).ok()?,
+            window: lz4_flex::block::decompress_size_prepended(rest)
+                .ok()
+                .filter(|bytes| bytes.len() == window_bytes)?,
         })
     }
 }

@@ -27,7 +27,7 @@ mod summary;
 mod svg;
 mod variants;
 
-pub use summary::{Flag, Level, Thresholds, judge};
+pub use summary::{Aspect, Flag, Level, Thresholds, judge};
 
 /// Up to so many samples each get plots of their own.
 pub const SMALL_COHORT_MAX: usize = 24;
@@ -254,22 +254,28 @@ impl<'a> View<'a> {
         self.data.samples.len() <= SMALL_COHORT_MAX
     }
 
+    /// Whether a sample was judged by what a drawing shows.
+    fn is_flagged(&self, sample: usize, aspect: Aspect) -> bool {
+        self.flags.iter().any(|flag| flag.aspect == aspect && flag.samples.contains(&sample))
+    }
+
     /// How a sample's line or bar is drawn.
-    fn series_class(&self, sample: usize) -> &'static str {
-        match (self.levels[sample], self.data.samples[sample].tumour) {
-            (Level::Pass, true) => "tumour",
-            (Level::Pass, false) => "",
-            (Level::Look | Level::Problem, _) => "flagged",
+    fn series_class(&self, sample: usize, aspect: Aspect) -> &'static str {
+        match (self.is_flagged(sample, aspect), self.data.samples[sample].tumour) {
+            (true, _) => "flagged",
+            (false, true) => "tumour",
+            (false, false) => "",
         }
     }
 
     /// The legend of drawings in which samples are lines.
-    fn series_legend(&self) -> String {
-        let used =
-            |class: &str| (0..self.data.samples.len()).any(|sample| self.series_class(sample) == class);
+    fn series_legend(&self, aspect: Aspect) -> String {
+        let used = |class: &str| {
+            (0..self.data.samples.len()).any(|sample| self.series_class(sample, aspect) == class)
+        };
         let band = !self.is_small();
         let mut entries =
-            vec![("c-blue", if band { "half and four fifths of the samples" } else { "sample" })];
+            vec![("c-blue", if band { "median, half and four fifths of the samples" } else { "sample" })];
         if used("tumour") && !band {
             entries.push(("c-purple", "tumour"));
         }

@@ -34,6 +34,7 @@ pub(super) struct Band {
     best_before: Vec<i16>,
     insertion: Vec<i16>,
     insertion_before: Vec<i16>,
+    deletion: Vec<i16>,
     steps: Vec<u8>,
 }
 
@@ -66,15 +67,12 @@ pub(super) fn align(
     band: &mut Band,
     cigar: &mut Vec<u32>,
 ) -> Option<Path> {
-    let Band { window: padded, best, best_before, insertion, insertion_before, steps } = band;
+    let Band { window: padded, best, best_before, insertion, insertion_before, deletion, steps } = band;
     padded.clear();
     padded.extend((0..(read.len() + width) as i64).map(|offset| {
-        usize::try_from(first + offset)
-            .ok()
-            .and_then(|at| window.get(at))
-            .map_or(OUTSIDE, |&code| i16::from(code))
+        usize::try_from(first + offset).ok().and_then(|at| window.get(at)).map_or(OUTSIDE, |&code| i16::from(code))
     }));
-    for row in [&mut *best, best_before, insertion, insertion_before] {
+    for row in [&mut *best, best_before, insertion, insertion_before, deletion] {
         row.clear();
         row.resize(width + 1, NEVER);
     }
@@ -89,20 +87,14 @@ pub(super) fn align(
             code: i16::from(code),
             floor: if i == 0 { bonus } else { 0 },
             window: &padded[i..i + width],
-        };
-        row.fill(
-            scoring,
-            best_before,
-            best,
+            before: best_before,
             insertion_before,
-            insertion,
-            &mut steps[i * width..(i + 1) * width],
-        );
+        };
+        fill(&row, scoring, best, insertion, deletion, &mut steps[i * width..(i + 1) * width]);
         let extra = if i + 1 == read.len() { bonus } else { 0 };
         let row_best = best[..width].iter().fold(NEVER, |a, &b| a.max(b));
         if row_best + extra > top.0 {
-            let column =
-                best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
+            let column = best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
             top = (row_best + extra, i, column);
         }
     }
@@ -115,56 +107,54 @@ struct Row<'a> {
     /// What an alignment that starts in this row starts from.
     floor: i16,
     window: &'a [i16],
+    before: &'a [i16],
+    insertion_before: &'a [i16],
 }
 
-impl Row<'_> {
-    #[inline]
-    fn fill(
-        &self,
-        scoring: &Scoring,
-        before: &[i16],
-        best: &mut [i16],
-        insertion_before: &[i16],
-        insertion: &mut [i16],
-        steps: &mut [u8],
-    ) {
-        let width = self.window.len();
-        let (open, extend) = ((scoring.gap_open + scoring.gap_extend) as i16, scoring.gap_extend as i16);
-        let (matched, mismatch) = (scoring.matched as i16, -(scoring.mismatch as i16));
-        let unknown = -(scoring.unknown as i16);
-        let (code, floor) = (self.code, self.floor);
-        let mismatch = if code == i16::from(UNKNOWN) { unknown } else { mismatch };
-        let matched = if code == i16::from(UNKNOWN) { unknown } else { matched };
-        let (before, insertion_before) = (&before[..width + 1], &insertion_before[..width + 1]);
-        let (best, insertion, steps) = (&mut best[..width], &mut insertion[..width], &mut steps[..width]);
-        for c in 0..width {
-            let base = self.window[c];
-            let substitution = if base == code { matched } else { mismatch };
-            let substitution = if base == i16::from(UNKNOWN) { unknown } else { substitution };
-            let substitution = if base == OUTSIDE { NEVER } else { substitution };
-            let matching = before[c].max(floor) + substitution;
-            let (opened, extended) = (before[c + 1] - open, insertion_before[c + 1] - extend);
-            let inserted = opened.max(extended).max(NEVER);
-            let from = if before[c] > floor { FROM_MATCH } else { FROM_START };
-            let from = if inserted > matching { FROM_INSERTION } else { from };
-            let goes_on = if extended > opened { INSERTION_GOES_ON } else { 0 };
-            insertion[c] = inserted;
-            best[c] = matching.max(inserted).max(NEVER);
-            steps[c] = from | goes_on;
-        }
-        let mut deletion = NEVER;
-        let mut left = NEVER;
-        for c in 0..width {
-            let (opened, extended) = (left - open, deletion - extend);
-            deletion = opened.max(extended).max(NEVER);
-            let goes_on = if extended > opened { DELETION_GOES_ON } else { 0 };
-            steps[c] |= goes_on;
-            if deletion > best[c] {
-                best[c] = deletion;
-                steps[c] = steps[c] & !FROM | FROM_DELETION;
-            }
-            left = best[c];
-        }
+/// Fills a row: all cells without deletions, which are independent; deletions, each from its left neighbour; both
+/// together. The first and the last loop are the compiler's to turn into vectors.
+#[inline(never)]
+fn fill(row: &Row, scoring: &Scoring, best: &mut [i16], insertion: &mut [i16], deletion: &mut [i16], steps: &mut [u8]) {
+    let width = row.window.len();
+    let (open, extend) = ((scoring.gap_open + scoring.gap_extend) as i16, scoring.gap_extend as i16);
+    let unknown = -(scoring.unknown as i16);
+    let known = row.code < i16::from(UNKNOWN);
+    let matched = if known { scoring.matched as i16 } else { unknown };
+    let mismatch = if known { -(scoring.mismatch as i16) } else { unknown };
+    let (code, floor) = (row.code, row.floor);
+    let (window, before, insertion_before) = (row.window, &row.before[..=width], &row.insertion_before[..=width]);
+    let (best, insertion, deletion) = (&mut best[..width], &mut insertion[..width], &mut deletion[..=width]);
+    let steps = &mut steps[..width];
+    for c in 0..width {
+        let base = window[c];
+        let substitution = if base == code { matched } else { mismatch };
+        let substitution = if base == i16::from(UNKNOWN) { unknown } else { substitution };
+        let substitution = if base == OUTSIDE { NEVER } else { substitution };
+        let matching = before[c].max(floor) + substitution;
+        let (opened, extended) = (before[c + 1] - open, insertion_before[c + 1] - extend);
+        let inserted = opened.max(extended).max(NEVER);
+        insertion[c] = inserted;
+        best[c] = matching.max(inserted).max(NEVER);
+        let from = if before[c] > floor { FROM_MATCH } else { FROM_START };
+        let from = if inserted > matching { FROM_INSERTION } else { from };
+        steps[c] = from | if extended > opened { INSERTION_GOES_ON } else { 0 };
+    }
+    // Opening a gap from a deletion never beats lengthening it, so the cells before deletions suffice.
+    let mut deleted = NEVER;
+    for c in 0..width {
+        deletion[c] = deleted;
+        deleted = (deleted - extend).max(best[c] - open).max(NEVER);
+    }
+    for c in 0..width {
+        let from = if deletion[c] > best[c] { steps[c] & !FROM | FROM_DELETION } else { steps[c] };
+        steps[c] = from;
+    }
+    for c in (1..width).rev() {
+        let goes_on = deletion[c - 1] - extend > best[c - 1] - open;
+        steps[c] |= if goes_on { DELETION_GOES_ON } else { 0 };
+    }
+    for c in 0..width {
+        best[c] = best[c].max(deletion[c]);
     }
 }
 
@@ -198,15 +188,13 @@ fn trace(
                 edits += 1;
                 i -= 1;
                 c += 1;
-                state =
-                    if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
+                state = if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
             }
             FROM_DELETION => {
                 push(DELETION);
                 edits += 1;
                 c -= 1;
-                state =
-                    if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
+                state = if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
             }
             _ => {
                 push(MATCH);

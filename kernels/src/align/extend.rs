@@ -18,7 +18,16 @@ const BAND_MARGIN: i64 = 24;
 const GAPPED_MAX: usize = 16;
 
 /// How far below the best a placement may end up and still be worth a gapped alignment.
-const GAPPED_DEFICIT_MAX: i32 = 20;
+const GAPPED_DEFICIT_MAX: i32 = 8;
+
+/// How far below the best a candidate may be expected to end up and still be looked at.
+const CANDIDATE_DEFICIT_MAX: i32 = 15;
+
+/// Seeded bases that one difference takes away, about.
+const BASES_PER_DIFFERENCE: i32 = 24;
+
+/// A stretch of this many bases that matched on another diagonal would have been seeded there.
+const UNSEEDED_BASES: u32 = 28;
 
 /// Placements of one strand whose starts or ends are this close are the same place.
 const SAME_PLACE_BASES: u32 = 12;
@@ -93,16 +102,22 @@ impl Extender {
         let perfect = query.len() as i32 * scoring.matched + 2 * scoring.end_bonus;
         self.trials.clear();
         let mut best = placements.iter().map(|placement| placement.total).max().unwrap_or(0);
+        let mut first_total = perfect;
+        let chained = candidates.first().map_or(0, |candidate| candidate.chained);
+        let cost = scoring.matched + scoring.mismatch;
         for candidate in candidates {
+            let differences = (chained - candidate.chained) / BASES_PER_DIFFERENCE;
+            if first_total - cost * differences <= best - CANDIDATE_DEFICIT_MAX {
+                break;
+            }
             if let Some(placement) = self.ungapped(reference, scoring, query, candidate) {
+                first_total = if self.trials.is_empty() { placement.total } else { first_total };
                 best = best.max(placement.total);
-                let hope = hope(&placement, candidate, scoring, query.len());
+                let hope = self.hope(&placement, candidate, scoring, query.len());
                 self.trials.push((placement, *candidate, hope));
             }
         }
-        self.trials.sort_by_key(|(placement, candidate, _)| {
-            (-placement.total.max(candidate.chained), placement.tie(query.salt))
-        });
+        self.trials.sort_by_key(|(placement, candidate, _)| (-placement.total.max(candidate.chained), placement.tie(query.salt)));
         let mut gapped = 0;
         for at in 0..self.trials.len() {
             let (mut placement, candidate, hope) = self.trials[at];
@@ -162,9 +177,7 @@ impl Extender {
             }
         } else {
             reference.codes(first, last, &mut self.codes);
-            for (position, (&base, &code)) in
-                (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..]))
-            {
+            for (position, (&base, &code)) in (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..])) {
                 if base == UNKNOWN || code == UNKNOWN {
                     self.breaks.push((position as u32, unknown_cost));
                 } else if base != code {
@@ -187,6 +200,27 @@ impl Extender {
             edits,
             cigar: (cigar, cigar + 1),
         })
+    }
+
+    /// The most that gaps could make of the ungapped placement whose breaks are at hand.
+    fn hope(&self, placement: &Placement, candidate: &Candidate, scoring: &Scoring, length: usize) -> i32 {
+        let gap = scoring.gap_open + scoring.gap_extend;
+        let length = length as u32;
+        if candidate.band.0 != candidate.band.1 {
+            return length as i32 * scoring.matched + 2 * scoring.end_bonus - gap;
+        }
+        let (left, right) = (placement.aligned.0, length - placement.aligned.1);
+        let regain = |clipped: u32, end: std::ops::Range<u32>| {
+            let lost = if clipped > 0 {
+                let differences = (clipped / UNSEEDED_BASES) as i32;
+                clipped as i32 * scoring.matched + scoring.end_bonus - differences * (scoring.matched + scoring.mismatch)
+            } else {
+                self.breaks.iter().filter(|(position, _)| end.contains(position)).map(|(_, cost)| cost).sum()
+            };
+            (lost - gap).max(0)
+        };
+        let (first, last) = (0..UNSEEDED_BASES, length.saturating_sub(UNSEEDED_BASES)..length);
+        placement.total + regain(left, first) + regain(right, last)
     }
 
     fn gapped(
@@ -241,27 +275,6 @@ fn add(placements: &mut Vec<Placement>, placement: Placement) {
     }
 }
 
-/// The most that a gap could make of an ungapped placement.
-fn hope(placement: &Placement, candidate: &Candidate, scoring: &Scoring, length: usize) -> i32 {
-    let gap = scoring.gap_open + scoring.gap_extend;
-    let regain = |clipped: i32, seeded: bool| {
-        // A clipped end long enough to hold seeds, but none near, differs in every window of them.
-        let differences = if seeded { 0 } else { clipped / 30 };
-        (clipped * scoring.matched + scoring.end_bonus
-            - gap
-            - differences * (scoring.matched + scoring.mismatch))
-            .max(0)
-    };
-    let (left, right) = (placement.aligned.0 as i32, length as i32 - placement.aligned.1 as i32);
-    let joined = candidate.band.0 != candidate.band.1;
-    if left + right > 0 {
-        let clipped = |bases: i32| if bases > 0 { regain(bases, joined) } else { 0 };
-        placement.total + clipped(left) + clipped(right)
-    } else {
-        length as i32 * scoring.matched + 2 * scoring.end_bonus - gap
-    }
-}
-
 struct Stretch {
     begin: u32,
     end: u32,
@@ -271,12 +284,7 @@ struct Stretch {
 
 /// The best run of a diagonal's bases, given the costs of its breaks relative to a match; ends at the read's own ends
 /// earn the bonus. Of equals the one that ends first.
-fn best_stretch(
-    breaks: &[(u32, i32)],
-    (low, high): (u32, u32),
-    length: u32,
-    scoring: &Scoring,
-) -> Option<Stretch> {
+fn best_stretch(breaks: &[(u32, i32)], (low, high): (u32, u32), length: u32, scoring: &Scoring) -> Option<Stretch> {
     let bonus = |reached: bool| if reached { scoring.end_bonus } else { 0 };
     let mut best: Option<Stretch> = None;
     let (mut begin, mut sum) = (low, bonus(low == 0));

@@ -9,8 +9,10 @@ use std::ops::Range;
 
 /// A candidate is named by at least this many reads.
 const SUPPORT_MIN: u32 = 2;
-/// One read in so many must show an indel for it to become a candidate.
-const INDEL_SHARE: u32 = 10;
+/// One read in so many must show an indel for it to become a candidate: of one base, which sequencing often adds or
+/// loses in homopolymers, and of more, which few reads show when they lie in long repeats.
+const SINGLE_BASE_SHARE: u32 = 10;
+const INDEL_SHARE: u32 = 20;
 /// Longer indels are left to structural variant calling, in bases; windows stay within the halo.
 const INDEL_BASES_MAX: u32 = 256;
 /// Phred by which het may lose against hom-ref at a base and still be looked at.
@@ -162,8 +164,10 @@ impl Evidence {
         for same in self.indels.chunk_by(|a, b| a == b) {
             let support = same.len() as u32;
             let (position, change) = &same[0];
-            if support >= SUPPORT_MIN && support * INDEL_SHARE >= self.depth_at(*position) {
-                candidates.push(Candidate { position: *position, change: change.clone(), support });
+            let candidate = Candidate { position: *position, change: change.clone(), support };
+            let share = if candidate.indel_bases() == 1 { SINGLE_BASE_SHARE } else { INDEL_SHARE };
+            if support >= SUPPORT_MIN && support.saturating_mul(share) >= self.depth_at(*position) {
+                candidates.push(candidate);
             }
         }
         candidates.sort_unstable_by(|a, b| (a.position, &a.change).cmp(&(b.position, &b.change)));

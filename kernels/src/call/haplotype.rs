@@ -7,6 +7,7 @@ use super::Window;
 use super::allele::{Candidate, Change};
 use super::pairhmm::gap_opens;
 use super::segment::Segment;
+use crate::logarithm::phred;
 use std::ops::Range;
 
 /// Haplotypes a window keeps: those that most reads agree with.
@@ -22,6 +23,8 @@ pub(super) struct Haplotype {
     pub offsets: Vec<u32>,
     /// Probability of opening a gap behind each base.
     pub gap_opens: Vec<f64>,
+    /// Cost of its cheapest gap, phred.
+    pub gap_phred_min: f64,
     /// Region's start.
     pub start: u32,
 }
@@ -94,7 +97,8 @@ fn build(carries: u32, candidates: &[Candidate], region: &Range<u32>, reference:
         }
     }
     let gap_opens = gap_opens(&bases);
-    Haplotype { bases, carries, offsets, gap_opens, start: region.start }
+    let gap_phred_min = phred(gap_opens.iter().copied().fold(0.0, f64::max));
+    Haplotype { bases, carries, offsets, gap_opens, gap_phred_min, start: region.start }
 }
 
 impl Haplotype {

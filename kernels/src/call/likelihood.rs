@@ -5,7 +5,7 @@
 
 use super::CallOptions;
 use super::haplotype::Haplotype;
-use super::pairhmm::{GAP_OPEN_PHRED, PairHmm};
+use super::pairhmm::PairHmm;
 use super::segment::Segment;
 use crate::logarithm::probability;
 use std::ops::Range;
@@ -14,13 +14,15 @@ use std::ops::Range;
 const BAND_DIAGONALS: i32 = 10;
 /// A read that lies on a haplotype without gap at less than this cost needs no sum over alignments, phred.
 const UNGAPPED_PHRED_MAX: f64 = 30.0;
+/// A haplotype that needs a gap dearer than the best haplotype by this is out of the question, phred.
+const GAP_SLACK_PHRED: f64 = 40.0;
 
 /// One template's likelihoods.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     /// Per haplotype, relative to the best; never below the template's cap.
     pub likelihoods: Vec<f64>,
-    /// Cost of the best haplotype beyond what the base qualities let expect, phred.
+    /// Cost of the best haplotype beyond that of reads without any error, phred.
     pub residual_phred: f64,
     /// The least that a likelihood can be.
     pub floor: f64,
@@ -51,13 +53,12 @@ fn template(
     let mut sums = vec![0.0; haplotypes.len()];
     let mut residual_phred = 0.0;
     for segment in mates {
-        let costs: Vec<f64> =
-            haplotypes.iter().map(|haplotype| cost(segment, haplotype, gapped, pairhmm)).collect();
+        let costs = costs(segment, haplotypes, gapped, pairhmm);
         let best = costs.iter().copied().fold(f64::INFINITY, f64::min);
         if best.is_finite() {
             let cap = f64::from(segment.mapq);
             sums.iter_mut().zip(&costs).for_each(|(sum, cost)| *sum += (cost - best).min(cap));
-            residual_phred += best;
+            residual_phred += best - pairhmm.agreeing(&segment.qualities);
         }
     }
     let mapq = mates.iter().map(|segment| segment.mapq).max().unwrap_or(0);
@@ -73,23 +74,36 @@ fn template(
     }
 }
 
-/// Phred cost of one segment on one haplotype. Reads that lie well on one of their two diagonals are the common case
-/// and cost one pass; windows without indels need no gaps at all.
-fn cost(segment: &Segment<'_>, haplotype: &Haplotype, gapped: bool, pairhmm: &mut PairHmm) -> f64 {
-    let (left, right) = (haplotype.diagonal(segment.first), haplotype.diagonal(segment.last));
-    let (bases, qualities) = (segment.bases, &segment.qualities[..]);
-    let on_left = pairhmm.ungapped(bases, qualities, &haplotype.bases, left);
-    let mut ungapped = on_left.unwrap_or(f64::INFINITY);
-    if left == right {
-        if !gapped && ungapped.is_finite() {
-            return ungapped;
+/// Phred cost of one segment on every haplotype. Reads that lie well on one of their two diagonals are the common case
+/// and cost one pass. The sum over alignments is taken only where a gap could bring a haplotype within the cap of the
+/// best one.
+fn costs(segment: &Segment<'_>, haplotypes: &[Haplotype], gapped: bool, pairhmm: &mut PairHmm) -> Vec<f64> {
+    let mut costs: Vec<f64> =
+        haplotypes.iter().map(|haplotype| ungapped(segment, haplotype, pairhmm)).collect();
+    let best = costs.iter().copied().fold(f64::INFINITY, f64::min);
+    for (cost, haplotype) in costs.iter_mut().zip(haplotypes) {
+        let (left, right) = (haplotype.diagonal(segment.first), haplotype.diagonal(segment.last));
+        let straight = left == right && !gapped && cost.is_finite();
+        if straight || *cost <= UNGAPPED_PHRED_MAX {
+            continue;
         }
-    } else if let Some(on_right) = pairhmm.ungapped(bases, qualities, &haplotype.bases, right) {
-        ungapped = ungapped.min(on_right);
+        let least = haplotype.gap_phred_min;
+        if least < *cost && least < best + GAP_SLACK_PHRED {
+            let band = left.min(right) - BAND_DIAGONALS..=left.max(right) + BAND_DIAGONALS;
+            let (bases, qualities) = (segment.bases, &segment.qualities[..]);
+            let summed = pairhmm.forward(bases, qualities, &haplotype.bases, &haplotype.gap_opens, band);
+            *cost = cost.min(summed);
+        }
     }
-    if ungapped <= UNGAPPED_PHRED_MAX.min(GAP_OPEN_PHRED) {
-        return ungapped;
-    }
-    let band = left.min(right) - BAND_DIAGONALS..=left.max(right) + BAND_DIAGONALS;
-    pairhmm.forward(bases, qualities, &haplotype.bases, &haplotype.gap_opens, band).min(ungapped)
+    costs
+}
+
+/// Phred cost of the segment without gap, along the better of its two diagonals; infinite where neither fits.
+fn ungapped(segment: &Segment<'_>, haplotype: &Haplotype, pairhmm: &PairHmm) -> f64 {
+    let (left, right) = (haplotype.diagonal(segment.first), haplotype.diagonal(segment.last));
+    let along = |diagonal: i32| {
+        let cost = pairhmm.ungapped(segment.bases, &segment.qualities, &haplotype.bases, diagonal);
+        cost.unwrap_or(f64::INFINITY)
+    };
+    if left == right { along(left) } else { along(left).min(along(right)) }
 }

@@ -56,9 +56,14 @@ impl Alleles {
         &self.list[0]
     }
 
+    /// Which alleles are alternates other than `*`.
+    pub fn real(&self) -> Vec<bool> {
+        self.list.iter().enumerate().map(|(index, allele)| index > 0 && allele != b"*").collect()
+    }
+
     /// Whether there is an alternate other than `*`.
     pub fn any_real(&self) -> bool {
-        self.list[1..].iter().any(|allele| allele != b"*")
+        self.real().contains(&true)
     }
 
     /// Keeps the alleles whose index passes.

@@ -89,14 +89,25 @@ impl Cohort {
         }
     }
 
-    /// Genotypes of highest posterior probability; the earlier one in VCF's order where two are equal.
-    pub fn genotype(&self, pseudocounts: &[f64]) -> Called {
+    /// Genotypes of highest posterior probability; the earlier one in VCF's order where two are equal. QUAL speaks of
+    /// the alleles that are `real`: neither REF nor `*`.
+    pub fn genotype(&self, pseudocounts: &[f64], real: &[bool]) -> Called {
         let frequencies = self.frequencies(pseudocounts);
         let priors = hardy_weinberg(&frequencies);
+        let sum_real = |values: &[f64]| -> f64 {
+            values.iter().zip(real).filter(|(_, real)| **real).map(|(v, _)| v).sum()
+        };
+        let real_frequency = sum_real(&frequencies);
+        let invariant: Vec<f64> = frequencies
+            .iter()
+            .zip(real)
+            .map(|(f, real)| if *real { 0.0 } else { f / (1.0 - real_frequency) })
+            .collect();
+        let invariant_priors = hardy_weinberg(&invariant);
         let mut rows = self.informative.chunks_exact(self.genotypes);
         let mut called = Vec::with_capacity(self.is_informative.len());
-        // log10 of P(reads | nobody varies) / P(reads | these frequencies).
-        let mut reference_odds = 0.0;
+        // log10 of P(reads | no real alternate) / P(reads | these frequencies).
+        let mut invariant_odds = 0.0;
         for informative in &self.is_informative {
             let row = informative.then(|| rows.next()).flatten();
             called.push(row.map_or((None, 0), |row| {
@@ -108,18 +119,18 @@ impl Cohort {
                         (best, best_joint) = (genotype, joint);
                     }
                 }
-                reference_odds += libm::log10(row[0]) - libm::log10(total);
+                let invariant: f64 = row.iter().zip(&invariant_priors).map(|(l, prior)| l * prior).sum();
+                invariant_odds += libm::log10(invariant) - libm::log10(total);
                 let others: f64 =
                     joint().enumerate().filter(|(genotype, _)| *genotype != best).map(|(_, j)| j).sum();
                 (Some(alleles_of(best)), phred(others / total).min(99.0) as u8)
             }));
         }
         // The neutral model: a site varies with k copies in a fraction theta / k of all sites.
-        let theta: f64 = pseudocounts[1..].iter().sum();
         let haplotypes = 2.0 * called.iter().filter(|(alleles, _)| alleles.is_some()).count() as f64;
-        let copies = (haplotypes * (1.0 - frequencies[0])).max(1.0);
-        let odds = reference_odds - libm::log10(theta / copies);
-        // P(nobody varies) = odds / (1 + odds), without leaving the range of a double.
+        let copies = (haplotypes * real_frequency).max(1.0);
+        let odds = invariant_odds - libm::log10(sum_real(pseudocounts) / copies);
+        // P(no real alternate) = odds / (1 + odds), without leaving the range of a double.
         let tenths = if odds < -15.0 { -100.0 * odds } else { 100.0 * libm::log10(1.0 + libm::exp10(-odds)) };
         Called { genotypes: called, quality_tenths: (tenths + 0.5) as u32 }
     }

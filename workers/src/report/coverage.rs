@@ -2,9 +2,9 @@
 
 use super::html::{Figure, Table, decimal, escape, short};
 use super::samples::shortened;
-use super::series::{Curves, HeatStrip, overlay};
+use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, overlay};
 use super::svg::{Axis, Canvas, Plot, Scale};
-use super::{SampleReport, View};
+use super::{Aspect, SampleReport, View};
 use crate::qc::contig_class::ContigClass;
 use crate::qc::coverage::{DepthCounters, Stretch};
 
@@ -47,12 +47,12 @@ fn distribution(view: &View<'_>) -> Figure<'static> {
     let y = Axis { title: "bases (%)", domain: (0.0, curves.max() * 1.05), label: short };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(view.data.thresholds.mean_autosome_coverage_min, "least mean");
-    overlay(view, &mut plot, &curves);
+    overlay(view, &mut plot, &curves, Aspect::Coverage);
     Figure {
         title: "Depth distribution",
         note: "One narrow hill is good; a shoulder at 0 is sequence that no read reaches.",
         drawing: plot.finish("Distribution of depth over autosomes, one line a sample"),
-        below: view.series_legend() + &table(view),
+        below: view.series_legend(Aspect::Coverage) + &table(view),
         wide: false,
     }
 }
@@ -137,7 +137,7 @@ fn gc(view: &View<'_>) -> Figure<'static> {
         }
     }
     plot.mark_y(1.0);
-    overlay(view, &mut plot, &curves);
+    overlay(view, &mut plot, &curves, Aspect::Coverage);
     let mut table =
         Table::new("Depth by GC, relative to the mean", 1, &["GC %", "Lowest sample", "Highest sample"]);
     for (index, bin) in bins.iter().enumerate() {
@@ -149,7 +149,7 @@ fn gc(view: &View<'_>) -> Figure<'static> {
         title: "Depth by GC",
         note: "Flat at 1 is unbiased. Grey shows how much of the reference has each GC.",
         drawing: plot.finish("Relative depth by GC content, one line a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Coverage) + &table.folded("Numbers"),
         wide: false,
     }
 }
@@ -211,7 +211,11 @@ fn along_genome(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Depth along the genome",
-        note: "Mean usable depth in windows, against the sample's own mean (dashed). Gaps are unknown bases.",
+        note: if view.is_small() {
+            "Mean usable depth in windows, against the sample's own mean (dashed). Gaps are unknown bases."
+        } else {
+            "Mean usable depth against the sample's own mean: half the colour is the mean, full colour is twice as much."
+        },
         drawing,
         below: table.folded("Mean depth by contig (the first 26)"),
         wide: true,
@@ -219,13 +223,11 @@ fn along_genome(view: &View<'_>) -> Figure<'static> {
 }
 
 fn strips(view: &View<'_>, track: &Track) -> String {
-    const WIDTH: f64 = 1100.0;
-    const NAMES: f64 = 110.0;
     const ROW: f64 = 46.0;
     let samples = &view.data.samples;
-    let mut canvas = Canvas::new(WIDTH, ROW * samples.len() as f64 + 34.0);
+    let mut canvas = Canvas::new(WIDE, ROW * samples.len() as f64 + 34.0);
     let points = track.points(view, STRIP_POINTS);
-    let x = Scale::new((0.0, points as f64), (NAMES, WIDTH));
+    let x = Scale::new((0.0, points as f64), (WIDE_NAMES, WIDE));
     let bottom = ROW * samples.len() as f64;
     for (index, sample) in samples.iter().enumerate() {
         let mean = view.metrics[index].mean_autosome_coverage.unwrap_or(0.0);
@@ -241,13 +243,13 @@ fn strips(view: &View<'_>, track: &Track) -> String {
             });
             let start = [(x.at(from as f64), floor)];
             let end = [(x.at((from + run.len()) as f64), floor)];
-            let class = format!("area solid {}", view.series_class(index));
+            let class = format!("area solid {}", view.series_class(index, Aspect::Coverage));
             canvas.polygon(start.into_iter().chain(edge).chain(end), &class, &sample.name);
         }
-        canvas.rule((NAMES, y.at(mean)), (WIDTH, y.at(mean)), "mark");
-        canvas.rule((NAMES, floor), (WIDTH, floor), "grid");
+        canvas.rule((WIDE_NAMES, y.at(mean)), (WIDE, y.at(mean)), "mark");
+        canvas.rule((WIDE_NAMES, floor), (WIDE, floor), "grid");
     }
-    contig_axis(&mut canvas, track, (NAMES, WIDTH), bottom);
+    contig_axis(&mut canvas, track, (WIDE_NAMES, WIDE), bottom);
     canvas.finish("Depth along the genome, one strip a sample")
 }
 
@@ -257,8 +259,8 @@ fn contig_axis(canvas: &mut Canvas, track: &Track, range: (f64, f64), bottom: f6
     for (index, (start, name)) in track.contigs.iter().enumerate() {
         let end = track.contigs.get(index + 1).map_or(track.length, |(next, _)| *next);
         let (left, right) = (place.at(*start), place.at(end));
-        if right - left > 3.0 {
-            canvas.rule((left, 4.0), (left, bottom + 4.0), "axis");
+        if index > 0 && right - left > 3.0 {
+            canvas.rule((left, 0.0), (left, bottom + 6.0), "contig");
         }
         if right - left > 7.0 * name.chars().count() as f64 + 4.0 {
             canvas.text((left + right) / 2.0, bottom + 14.0, "middle", "tick", name);
@@ -290,11 +292,9 @@ fn heat(view: &View<'_>, track: &Track) -> String {
             .map(|depth| (depth.unwrap_or(0.0) / mean / 2.0).clamp(0.0, 1.0))
             .collect()
     };
-    let strip = HeatStrip {
-        label: "Depth along the genome, one row a sample",
-        axis: Axis { title: "position on the genome (bases)", domain: (0.0, track.length), label: short },
-        rows: view.data.samples.iter().enumerate().map(row).collect(),
-        write: |value| format!("{:.1} times its mean depth", value * 2.0),
-    };
-    strip.draw(view)
+    let rows: Vec<_> = view.data.samples.iter().enumerate().map(row).collect();
+    let (mut canvas, bottom) =
+        heat_strip(view, &rows, |value| format!("{:.1} times its mean depth", value * 2.0));
+    contig_axis(&mut canvas, track, (WIDE_NAMES, WIDE), bottom);
+    canvas.finish("Depth along the genome, one row a sample")
 }

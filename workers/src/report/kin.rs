@@ -2,7 +2,7 @@
 
 use super::html::{Figure, Table, decimal, escape, legend};
 use super::samples::shortened;
-use super::svg::{Axis, Canvas, Plot};
+use super::svg::{Axis, Canvas, Plot, Rect};
 use super::{Level, PairReport, View};
 use crate::qc::pedigree::{contradicts, expected};
 use crate::qc::relatedness::Relation;
@@ -19,8 +19,8 @@ pub(super) fn section(view: &View<'_>) -> String {
     if !view.data.pairs.is_empty() {
         figures.push(matrix(view).html());
     }
-    figures.push(pairs(view).html());
     figures.push(sex(view).html());
+    figures.push(pairs(view).html());
     format!(
         "<p>Kinship by KING-robust over biallelic SNVs of the joint call: 0.5 is one person, 0.25 parent and child or \
          siblings, 0 strangers. Over a few megabases it scatters; parents and children stay recognisable since they \
@@ -45,15 +45,15 @@ fn verdict(view: &View<'_>, pair: &PairReport) -> Option<Verdict> {
 fn matrix(view: &View<'_>) -> Figure<'static> {
     const NAMES: f64 = 92.0;
     let count = view.data.samples.len();
-    let side = (430.0 / count as f64).clamp(0.8, 34.0);
+    let side = (420.0 / count as f64).clamp(0.8, 34.0);
     let left = if side >= 9.0 { NAMES } else { 10.0 };
     let extent = side * count as f64;
-    let mut canvas = Canvas::new((left + extent + 10.0).max(320.0), extent + left.min(80.0) + 6.0);
+    let mut canvas = Canvas::new(520.0, extent.max(40.0) + 6.0);
     if count > MATRIX_SAMPLES_MAX {
         canvas.text(0.0, 20.0, "start", "tick", "too many samples to draw; see the pairs");
     }
     let drawn = if count > MATRIX_SAMPLES_MAX { &[][..] } else { &view.data.pairs[..] };
-    canvas.rect(left, 0.0, extent, extent, "c-tint", "");
+    canvas.rect(square(left, 0.0, extent), "c-tint", "");
     for pair in drawn {
         let (Some(kinship), Some(verdict)) = (pair.counts.kinship(), verdict(view, pair)) else { continue };
         // Unremarkable pairs of a large cohort would only add weight to the page.
@@ -66,12 +66,14 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
         for (row, column) in [(pair.first, pair.second), (pair.second, pair.first)] {
             let (x, y) = (left + column as f64 * side, row as f64 * side);
             let gap = if side > 6.0 { 1.0 } else { 0.0 };
-            canvas.shade(x, y, side - gap, side - gap, "c-blue", (kinship * 2.0).max(0.0), &title);
+            canvas.shade(square(x, y, side - gap), "c-blue", kinship * 2.0, &title);
             if verdict.clash {
-                canvas.rect(x + 1.0, y + 1.0, side - gap - 2.0, side - gap - 2.0, "mismatch", &title);
+                canvas.rect(square(x + 1.0, y + 1.0, (side - gap - 2.0).max(0.5)), "mismatch", &title);
             }
-            if side >= 26.0 {
-                canvas.text(x + side / 2.0, y + side / 2.0 + 4.0, "middle", "tick", &format!("{kinship:.2}"));
+            // Numbers near 0 are noise; they stay in the hover title.
+            if side >= 26.0 && kinship >= 0.04 {
+                let class = if kinship > 0.3 { "tick on-dark" } else { "tick" };
+                canvas.text(x + side / 2.0, y + side / 2.0 + 4.0, "middle", class, &format!("{kinship:.2}"));
             }
         }
     }
@@ -79,10 +81,7 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
         let place = index as f64 * side + side / 2.0;
         canvas.text(left - 6.0, place + 4.0, "end", "tick", &shortened(&sample.name, 14));
         canvas.shade(
-            left + index as f64 * side,
-            index as f64 * side,
-            side - 1.0,
-            side - 1.0,
+            square(left + index as f64 * side, index as f64 * side, side - 1.0),
             "c-grey",
             0.5,
             &sample.name,
@@ -90,11 +89,15 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Kinship",
-        note: "Darker is closer. A red frame contradicts the cohort sheet.",
+        note: "Stronger colour is closer. A red frame contradicts the cohort sheet.",
         drawing: canvas.finish("Kinship of all pairs of samples"),
         below: String::new(),
         wide: false,
     }
+}
+
+fn square(x: f64, y: f64, side: f64) -> Rect {
+    Rect { x, y, width: side, height: side }
 }
 
 fn pairs(view: &View<'_>) -> Figure<'static> {
@@ -142,7 +145,7 @@ fn pairs(view: &View<'_>) -> Figure<'static> {
                its participant's other samples.",
         drawing: String::new(),
         below,
-        wide: false,
+        wide: true,
     }
 }
 

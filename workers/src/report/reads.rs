@@ -1,9 +1,9 @@
 //! What the reads look like: fates, mapping quality, insert size, qualities, bases and mismatches by cycle.
 
 use super::html::{Figure, Table, decimal, escape, legend, short};
-use super::series::{Curves, HeatStrip, multiples, overlay};
-use super::svg::{Axis, Plot};
-use super::{SampleReport, View, samples};
+use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, multiples, overlay};
+use super::svg::{Axis, Plot, Scale};
+use super::{Aspect, SampleReport, View, samples};
 use crate::qc::alignment::{CYCLES_MAX, MateCounters, QUALITIES};
 
 /// Largest quality drawn.
@@ -51,7 +51,7 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
     };
     let y = Axis { title: "proper pairs (% per base)", domain: (0.0, curves.max() * 1.05), label: short };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
-    overlay(view, &mut plot, &curves);
+    overlay(view, &mut plot, &curves, Aspect::Reads);
     let mut table = Table::new("Insert size", 1, &["Sample", "Mean", "Standard deviation", "Median"]);
     for (sample, metrics) in all.iter().zip(&view.metrics) {
         table.row(&[
@@ -65,7 +65,7 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
         title: "Insert size",
         note: "Distance between the outer ends of the mates of proper pairs.",
         drawing: plot.finish("Distribution of insert sizes, one line a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Reads) + &table.folded("Numbers"),
         wide: false,
     }
 }
@@ -107,7 +107,7 @@ fn mismatches(view: &View<'_>) -> Figure<'static> {
     };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(count as f64 + 0.5, "second mate");
-    overlay(view, &mut plot, &curves);
+    overlay(view, &mut plot, &curves, Aspect::Reads);
     let mut table = Table::new(
         "Differences from the reference",
         1,
@@ -124,7 +124,7 @@ fn mismatches(view: &View<'_>) -> Figure<'static> {
         title: "Mismatches by cycle",
         note: "Sequencing errors and true variants together; a spike is a bad cycle.",
         drawing: plot.finish("Mismatch rate by cycle, one line a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Reads) + &table.folded("Numbers"),
         wide: false,
     }
 }
@@ -167,7 +167,11 @@ fn qualities(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Base quality by cycle",
-        note: "Mean, and the range that holds four fifths of the bases.",
+        note: if view.is_small() {
+            "Mean, and the range that holds four fifths of the bases."
+        } else {
+            "Mean quality; full colour is 45."
+        },
         drawing,
         below: below + &table.folded("Numbers"),
         wide: true,
@@ -211,17 +215,15 @@ fn quality_heat(view: &View<'_>, count: usize, step: usize) -> String {
         };
         mates.iter().flat_map(of).collect()
     };
-    let strip = HeatStrip {
-        label: "Mean base quality by cycle, one row a sample",
-        axis: Axis {
-            title: "cycle, first then second mate",
-            domain: (1.0, 2.0 * count as f64),
-            label: |value| format!("{value:.0}"),
-        },
-        rows: view.data.samples.iter().map(row).collect(),
-        write: |value| format!("mean quality {:.0}", value * QUALITY_SHOWN_MAX),
-    };
-    strip.draw(view)
+    let rows: Vec<_> = view.data.samples.iter().map(row).collect();
+    let write = |value: f64| format!("mean quality {:.0}", value * QUALITY_SHOWN_MAX);
+    let (mut canvas, bottom) = heat_strip(view, &rows, write);
+    let cycles = Scale::new((1.0, 2.0 * count as f64), (WIDE_NAMES, WIDE));
+    for tick in cycles.ticks(8) {
+        canvas.text(cycles.at(tick), bottom + 15.0, "middle", "tick", &format!("{tick:.0}"));
+    }
+    canvas.text(WIDE, bottom + 31.0, "end", "title", "cycle, first then second mate");
+    canvas.finish("Mean base quality by cycle, one row a sample")
 }
 
 /// Base composition is a matter of the library: drawn for small cohorts only, a table of GC says enough of others.
@@ -259,7 +261,9 @@ fn composition(view: &View<'_>) -> Figure<'static> {
     }
     let (drawing, below) = if view.is_small() {
         let keys = [("c-green", "A"), ("c-blue", "C"), ("c-amber", "G"), ("c-red", "T")];
-        (multiples(view, |sample| plot(&view.data.samples[sample])), legend(&keys) + &table.folded("Numbers"))
+        let plots = multiples(view, |sample| plot(&view.data.samples[sample]));
+        let folded = format!("<details><summary>Plots</summary>{plots}{}</details>", legend(&keys));
+        (String::new(), folded + &table.folded("Numbers"))
     } else {
         (String::new(), table.finish())
     };

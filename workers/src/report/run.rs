@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::html::{Figure, Table, bytes, duration, escape, integer, legend};
-use super::svg::{Canvas, Scale};
+use super::svg::{Canvas, Rect, Scale};
 use super::{TaskSpan, View, summary};
 
 /// Lanes drawn; more are counted below the drawing.
@@ -64,7 +64,8 @@ fn timeline(view: &View<'_>) -> Figure<'static> {
             let (from, to) = (x.at(run.start_ms as f64 / 1000.0), x.at(run.end_ms as f64 / 1000.0));
             let class = colours.get(run.stage).copied().unwrap_or("c-grey");
             let gap = if row > 6.0 { 3.0 } else { 0.4 };
-            canvas.rect(from, top + gap / 2.0, (to - from - 0.4).max(0.5), row - gap, class, &run.title());
+            let width = (to - from - 0.4).max(0.5);
+            canvas.rect(Rect { x: from, y: top + gap / 2.0, width, height: row - gap }, class, &run.title());
         }
     }
     canvas.text(WIDTH - 14.0, bottom + 31.0, "end", "title", "since the run began");
@@ -76,7 +77,7 @@ fn timeline(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Time line",
-        note: "What each thread did when. White is waiting.",
+        note: "What each thread did when. Gaps are waiting.",
         drawing: canvas.finish("Tasks by thread over time"),
         below,
         wide: true,

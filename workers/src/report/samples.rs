@@ -2,7 +2,7 @@
 //! known.
 
 use super::html::{Figure, Table, decimal, escape, integer, legend, short};
-use super::svg::Canvas;
+use super::svg::{Canvas, Rect};
 use super::{Confusion, View};
 
 pub(super) fn section(view: &View<'_>) -> String {
@@ -26,7 +26,7 @@ pub(super) fn stacked_bars(
     const WIDTH: f64 = 480.0;
     const NAMES: f64 = 120.0;
     let count = view.data.samples.len();
-    let row = if view.is_small() { 22.0 } else { (1200.0 / count as f64).clamp(3.0, 14.0) };
+    let row = if view.is_small() { 22.0 } else { (420.0 / count as f64).clamp(1.0, 14.0) };
     let bar = if row > 8.0 { row * 0.68 } else { row };
     let mut canvas = Canvas::new(WIDTH, row * count as f64 + 22.0);
     for (index, sample) in view.data.samples.iter().enumerate() {
@@ -38,7 +38,7 @@ pub(super) fn stacked_bars(
         for (class, name, share) in parts(index) {
             let width = share * (WIDTH - NAMES);
             let title = format!("{}: {name}, {:.2} %", sample.name, share * 100.0);
-            canvas.rect(left, top + (row - bar) / 2.0, width, bar, class, &title);
+            canvas.rect(Rect { x: left, y: top + (row - bar) / 2.0, width, height: bar }, class, &title);
             left += width;
         }
     }

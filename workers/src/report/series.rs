@@ -1,9 +1,9 @@
 //! Many samples in one drawing: a line each in a small cohort, bands with the flagged samples on top in a large one;
-//! small multiples or a heat strip where lines would hide each other.
+//! small multiples or heat strips where lines would hide each other.
 
 use super::html::escape;
-use super::svg::{Axis, Canvas, Plot};
-use super::{Level, View};
+use super::svg::{Canvas, Plot, Rect};
+use super::{Aspect, View};
 
 /// Flagged samples drawn over the bands of a large cohort.
 const FLAGGED_LINES_MAX: usize = 24;
@@ -24,12 +24,12 @@ impl Curves {
 }
 
 /// Draws all samples into one plot.
-pub(super) fn overlay(view: &View<'_>, plot: &mut Plot, curves: &Curves) {
+pub(super) fn overlay(view: &View<'_>, plot: &mut Plot, curves: &Curves, aspect: Aspect) {
     let name = |sample: usize| view.data.samples[sample].name.as_str();
     let points = |sample: usize| -> Vec<(f64, f64)> {
         curves.xs.iter().copied().zip(curves.ys[sample].iter().copied()).collect()
     };
-    let flagged = (0..curves.ys.len()).filter(|&sample| view.levels[sample] != Level::Pass);
+    let flagged = (0..curves.ys.len()).filter(|&sample| view.is_flagged(sample, aspect));
     if !view.is_small() {
         for (low, high, label) in [(10, 90, "four fifths of the samples"), (25, 75, "half of the samples")] {
             plot.band(&band(curves, low, high), "area", label);
@@ -41,9 +41,13 @@ pub(super) fn overlay(view: &View<'_>, plot: &mut Plot, curves: &Curves) {
             .for_each(|sample| plot.line(&points(sample), "line thin flagged", name(sample)));
         return;
     }
-    let plain = (0..curves.ys.len()).filter(|&sample| view.levels[sample] == Level::Pass);
+    let plain = (0..curves.ys.len()).filter(|&sample| !view.is_flagged(sample, aspect));
     for sample in plain.chain(flagged) {
-        plot.line(&points(sample), &format!("line many-lines {}", view.series_class(sample)), name(sample));
+        plot.line(
+            &points(sample),
+            &format!("line many-lines {}", view.series_class(sample, aspect)),
+            name(sample),
+        );
     }
 }
 
@@ -66,65 +70,40 @@ pub(super) fn multiples(view: &View<'_>, mut draw: impl FnMut(usize) -> String) 
     format!("<div class=\"many\">{all}</div>")
 }
 
-/// A row per sample, shaded by value between 0 and 1; for cohorts too large for plots of their own.
-pub(super) struct HeatStrip<'a> {
-    /// What it shows.
-    pub label: &'a str,
-    /// What runs along it, with unit, and its largest value.
-    pub axis: Axis<'a>,
-    /// Values by sample and column.
-    pub rows: Vec<Vec<f64>>,
-    /// Values 0 and 1 in words.
-    pub write: fn(f64) -> String,
-}
+/// Width of a drawing over the whole page, and where its rows begin, right of the names.
+pub(super) const WIDE: f64 = 1100.0;
+pub(super) const WIDE_NAMES: f64 = 110.0;
 
-impl HeatStrip<'_> {
-    /// Draws it; rows are one to eight units high.
-    pub fn draw(&self, view: &View<'_>) -> String {
-        const WIDTH: f64 = 1100.0;
-        const NAMES: f64 = 110.0;
-        let height = (900.0 / self.rows.len().max(1) as f64).clamp(1.2, 12.0);
-        let total = height * self.rows.len() as f64;
-        let mut canvas = Canvas::new(WIDTH, total + 36.0);
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let width = (WIDTH - NAMES) / columns as f64;
-        let label_every = (12.0 / height).ceil() as usize;
-        for (sample, row) in self.rows.iter().enumerate() {
-            let name = &view.data.samples[sample].name;
-            let top = sample as f64 * height;
-            if sample.is_multiple_of(label_every) {
-                canvas.text(
-                    0.0,
-                    top + height.max(9.0) - 1.0,
-                    "start",
-                    "tick",
-                    &super::samples::shortened(name, 16),
-                );
-            }
-            for run in row.chunk_by(|a, b| (a * 20.0).round() == (b * 20.0).round()).scan(0, |from, run| {
-                let at = *from;
-                *from += run.len();
-                Some((at, run))
-            }) {
-                let (at, values) = run;
-                let title = format!("{name}: {}", (self.write)(values[0]));
-                let left = NAMES + at as f64 * width;
-                canvas.shade(
-                    left,
-                    top,
-                    values.len() as f64 * width + 0.3,
-                    height,
-                    "c-blue",
-                    values[0],
-                    &title,
-                );
-            }
+/// A row per sample, shaded by value between 0 and 1, for cohorts too large for plots of their own. Gives the canvas,
+/// with room for an axis below, and the lower end of the rows. `write` says a value in words.
+pub(super) fn heat_strip(view: &View<'_>, rows: &[Vec<f64>], write: fn(f64) -> String) -> (Canvas, f64) {
+    // Neighbours that differ by less cannot be told apart by eye and are drawn as one.
+    const SHADES: f64 = 20.0;
+    let height = (420.0 / rows.len().max(1) as f64).clamp(1.0, 12.0);
+    let bottom = height * rows.len() as f64;
+    let mut canvas = Canvas::new(WIDE, bottom + 36.0);
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    let width = (WIDE - WIDE_NAMES) / columns as f64;
+    let named_every = (12.0 / height).ceil() as usize;
+    for (sample, row) in rows.iter().enumerate() {
+        let name = &view.data.samples[sample].name;
+        let top = sample as f64 * height;
+        if sample.is_multiple_of(named_every) {
+            canvas.text(
+                0.0,
+                top + height.max(9.0) - 1.0,
+                "start",
+                "tick",
+                &super::samples::shortened(name, 16),
+            );
         }
-        let scale = super::svg::Scale::new(self.axis.domain, (NAMES, WIDTH - 14.0));
-        for tick in scale.ticks(8) {
-            canvas.text(scale.at(tick), total + 15.0, "middle", "tick", &(self.axis.label)(tick));
+        let mut column = 0;
+        for run in row.chunk_by(|a, b| (a * SHADES).round() == (b * SHADES).round()) {
+            let left = WIDE_NAMES + column as f64 * width;
+            let place = Rect { x: left, y: top, width: run.len() as f64 * width, height };
+            canvas.shade(place, "c-blue", run[0], &format!("{name}: {}", write(run[0])));
+            column += run.len();
         }
-        canvas.text(WIDTH, total + 31.0, "end", "title", self.axis.title);
-        canvas.finish(self.label)
     }
+    (canvas, bottom)
 }

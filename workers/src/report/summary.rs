@@ -16,8 +16,8 @@ use crate::qc::sex::SexEvidence;
 /// Samples needed before one can stand out from the others.
 const OUTLIER_SAMPLES_MIN: usize = 5;
 
-/// Flags listed one by one; the rest is counted.
-const FLAGS_SHOWN_MAX: usize = 40;
+/// Flagged samples listed at once; the others are a click away.
+const FLAGS_SHOWN_MAX: usize = 12;
 
 /// Borders beyond which a number is worth a look. Shares in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,11 +77,29 @@ impl Level {
     }
 }
 
+/// What a judgement is about: a drawing marks the samples that were judged by what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aspect {
+    /// Something is missing or not accounted for.
+    Ledger,
+    /// Reads and their alignment.
+    Reads,
+    /// Depth.
+    Coverage,
+    /// Calls.
+    Variants,
+    /// Who the sample is from.
+    Identity,
+}
+
 /// One judgement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flag {
     /// How bad.
     pub level: Level,
+    /// About what.
+    pub aspect: Aspect,
     /// Indexes of the samples it concerns; none when it concerns the job.
     pub samples: Vec<usize>,
     /// What, with number and border.
@@ -94,19 +112,20 @@ pub fn judge(data: &ReportData) -> Vec<Flag> {
     let mut flags: Vec<Flag> = data
         .missing
         .iter()
-        .map(|what| Flag { level: Level::Problem, samples: Vec::new(), reason: format!("missing: {what}") })
+        .map(|what| problem(Aspect::Ledger, Vec::new(), format!("missing: {what}")))
         .collect();
     for (index, (sample, metrics)) in data.samples.iter().zip(&metrics).enumerate() {
-        let mut flag = |level, reason| flags.push(Flag { level, samples: vec![index], reason });
-        judge_borders(&data.thresholds, metrics, sample.counters.alignment.reads.paired > 0, &mut flag);
+        judge_borders(data, index, metrics, &mut flags);
         let accounted: u64 = sample.fates.values().sum();
         if accounted != sample.reads_in {
             let (reads, accounted) = (integer(sample.reads_in), integer(accounted));
-            flag(Level::Problem, format!("{reads} reads came in, {accounted} are accounted for"));
+            let reason = format!("{reads} reads came in, {accounted} are accounted for");
+            flags.push(problem(Aspect::Ledger, vec![index], reason));
         }
         let karyotype = SexEvidence::of(&sample.counters).karyotype;
         if let Some(declared) = sample.declared.sex.as_deref().filter(|sex| karyotype.contradicts(sex)) {
-            flag(Level::Problem, format!("declared {declared}, sex chromosomes are {}", karyotype.name()));
+            let reason = format!("declared {declared}, sex chromosomes are {}", karyotype.name());
+            flags.push(problem(Aspect::Identity, vec![index], reason));
         }
     }
     judge_outliers(data, &metrics, &mut flags);
@@ -115,54 +134,49 @@ pub fn judge(data: &ReportData) -> Vec<Flag> {
     flags
 }
 
-fn judge_borders(
-    borders: &Thresholds,
-    metrics: &Metrics,
-    paired: bool,
-    flag: &mut impl FnMut(Level, String),
-) {
+fn problem(aspect: Aspect, samples: Vec<usize>, reason: String) -> Flag {
+    Flag { level: Level::Problem, aspect, samples, reason }
+}
+
+fn judge_borders(data: &ReportData, index: usize, metrics: &Metrics, flags: &mut Vec<Flag>) {
+    use Aspect::{Coverage, Reads};
     if metrics.reads == 0 {
-        return flag(Level::Problem, "no reads".to_owned());
+        return flags.push(problem(Reads, vec![index], "no reads".to_owned()));
     }
+    let borders = &data.thresholds;
+    let paired = data.samples[index].counters.alignment.reads.paired > 0;
+    let proper = metrics.pct_reads_properly_paired.filter(|_| paired);
+    let (mapped, duplicates, q30) = (metrics.pct_reads_mapped, metrics.pct_duplicates, metrics.pct_bases_q30);
+    let (mean, breadth) = (metrics.mean_autosome_coverage, metrics.pct_autosomes_10x);
     let rules = [
-        (
-            "mean autosome coverage",
-            "×",
-            metrics.mean_autosome_coverage,
-            borders.mean_autosome_coverage_min,
-            true,
-        ),
-        ("autosomes at 10× or more", " %", metrics.pct_autosomes_10x, borders.pct_autosomes_10x_min, true),
-        ("reads mapped", " %", metrics.pct_reads_mapped, borders.pct_reads_mapped_min, true),
-        (
-            "reads in proper pairs",
-            " %",
-            metrics.pct_reads_properly_paired.filter(|_| paired),
-            borders.pct_reads_properly_paired_min,
-            true,
-        ),
-        ("duplicates", " %", metrics.pct_duplicates, borders.pct_duplicates_max, false),
-        ("bases of quality 30 or more", " %", metrics.pct_bases_q30, borders.pct_bases_q30_min, true),
+        (Coverage, "mean autosome coverage", "×", mean, borders.mean_autosome_coverage_min, true),
+        (Coverage, "autosomes at 10× or more", " %", breadth, borders.pct_autosomes_10x_min, true),
+        (Reads, "reads mapped", " %", mapped, borders.pct_reads_mapped_min, true),
+        (Reads, "reads in proper pairs", " %", proper, borders.pct_reads_properly_paired_min, true),
+        (Reads, "duplicates", " %", duplicates, borders.pct_duplicates_max, false),
+        (Reads, "bases of quality 30 or more", " %", q30, borders.pct_bases_q30_min, true),
     ];
-    for (name, unit, value, border, least) in rules {
+    for (aspect, name, unit, value, border, least) in rules {
         if let Some(value) = value.filter(|&value| if least { value < border } else { value > border }) {
             let side = if least { "at least" } else { "at most" };
-            flag(Level::Look, format!("{name} {value:.1}{unit}, expected {side} {border}{unit}"));
+            let reason = format!("{name} {value:.1}{unit}, expected {side} {border}{unit}");
+            flags.push(Flag { level: Level::Look, aspect, samples: vec![index], reason });
         }
     }
 }
 
 /// Tumours are left out: their counts differ for good reasons.
 fn judge_outliers(data: &ReportData, metrics: &[Metrics], flags: &mut Vec<Flag>) {
-    type Measure = (&'static str, fn(&Metrics) -> Option<f64>);
+    use Aspect::{Reads, Variants};
+    type Measure = (Aspect, &'static str, fn(&Metrics) -> Option<f64>);
     let measures: [Measure; 5] = [
-        ("SNVs", |metrics| Some(metrics.count_snvs as f64)),
-        ("transitions per transversion", |metrics| metrics.ratio_transitions_transversions),
-        ("heterozygous per homozygous SNV", |metrics| metrics.ratio_heterozygous_homzygous_snv),
-        ("mismatches in percent", |metrics| metrics.pct_mismatches),
-        ("mean insert size", |metrics| metrics.mean_insert_size),
+        (Variants, "SNVs", |metrics| Some(metrics.count_snvs as f64)),
+        (Variants, "transitions per transversion", |metrics| metrics.ratio_transitions_transversions),
+        (Variants, "heterozygous per homozygous SNV", |metrics| metrics.ratio_heterozygous_homzygous_snv),
+        (Reads, "mismatches in percent", |metrics| metrics.pct_mismatches),
+        (Reads, "mean insert size", |metrics| metrics.mean_insert_size),
     ];
-    for (name, measure) in measures {
+    for (aspect, name, measure) in measures {
         let values: Vec<(usize, f64)> = (0..metrics.len())
             .filter(|&index| !data.samples[index].tumour)
             .filter_map(|index| Some((index, measure(&metrics[index])?)))
@@ -178,7 +192,7 @@ fn judge_outliers(data: &ReportData, metrics: &[Metrics], flags: &mut Vec<Flag>)
             if (value - median).abs() > border {
                 let (value, median) = (short(value), short(median));
                 let reason = format!("{name}: {value}, the cohort's median is {median}");
-                flags.push(Flag { level: Level::Look, samples: vec![index], reason });
+                flags.push(Flag { level: Level::Look, aspect, samples: vec![index], reason });
             }
         }
     }
@@ -195,7 +209,7 @@ fn judge_pairs(data: &ReportData, flags: &mut Vec<Flag>) {
             let declared = expected.map_or("nothing", |relation| relation.name());
             let found = found.name();
             let reason = format!("genotypes say {found} (kinship {kinship:.2}), the sheet says {declared}");
-            flags.push(Flag { level: Level::Problem, samples: vec![pair.first, pair.second], reason });
+            flags.push(problem(Aspect::Identity, vec![pair.first, pair.second], reason));
         }
     }
 }
@@ -251,29 +265,44 @@ pub(super) fn section(view: &View<'_>) -> String {
     )
 }
 
+/// One line per sample or pair of samples, with all that was found of it.
 fn flag_list(view: &View<'_>) -> String {
-    if view.flags.is_empty() {
+    let mut lines: Vec<(&Flag, Vec<String>)> = Vec::new();
+    for flag in &view.flags {
+        let same = |(first, _): &&mut (&Flag, Vec<String>)| {
+            first.samples == flag.samples && !flag.samples.is_empty()
+        };
+        match lines.iter_mut().find(same) {
+            Some((_, reasons)) => reasons.push(escape(&flag.reason)),
+            None => lines.push((flag, vec![escape(&flag.reason)])),
+        }
+    }
+    if lines.is_empty() {
         return String::new();
     }
-    let mut html = String::from("<ul class=\"flags\">");
-    for flag in view.flags.iter().take(FLAGS_SHOWN_MAX) {
-        let names: Vec<_> =
-            flag.samples.iter().map(|&sample| escape(&view.data.samples[sample].name)).collect();
-        let names = if names.is_empty() { "the job".to_owned() } else { names.join(", ") };
-        let level = flag.level.name();
-        let reason = escape(&flag.reason);
+    let rows: Vec<String> = lines
+        .iter()
+        .map(|(flag, reasons)| {
+            let names: Vec<_> =
+                flag.samples.iter().map(|&index| escape(&view.data.samples[index].name)).collect();
+            let names = if names.is_empty() { "the job".to_owned() } else { names.join(", ") };
+            let (level, reasons) = (flag.level.name(), reasons.join("; "));
+            format!(
+                "<li><span class=\"state {level}\">{level}</span><b>{names}</b><span>{reasons}</span></li>"
+            )
+        })
+        .collect();
+    let (shown, rest) = rows.split_at(rows.len().min(FLAGS_SHOWN_MAX));
+    let mut html = format!("<ul class=\"flags\">{}</ul>", shown.concat());
+    if !rest.is_empty() {
+        let summary = format!("and {} more", rest.len());
         let _ = write!(
             html,
-            "<li><span class=\"state {level}\">{level}</span><b>{names}</b><span>{reason}</span></li>"
+            "<details><summary>{summary}</summary><ul class=\"flags\">{}</ul></details>",
+            rest.concat()
         );
     }
-    if let Some(rest @ 1..) = view.flags.len().checked_sub(FLAGS_SHOWN_MAX) {
-        let _ = write!(
-            html,
-            "<li><span></span><b></b><span>and {rest} more, marked in the table of samples</span></li>"
-        );
-    }
-    html + "</ul>"
+    html
 }
 
 fn tiles(view: &View<'_>) -> String {
@@ -301,8 +330,8 @@ fn tiles(view: &View<'_>) -> String {
     let wall = view.data.tasks.iter().map(|task| task.end_ms).max().unwrap_or(0);
     let tiles = [
         ("Reads", (short(reads as f64), format!("{} bases", short(bases as f64)))),
-        ("Coverage, median sample", coverage),
-        ("Autosomes at 10× or more", breadth),
+        ("Median coverage", coverage),
+        ("At 10× or more", breadth),
         ("Reads mapped", mapped),
         ("Duplicates", duplicates),
         ("SNVs per sample", snvs),

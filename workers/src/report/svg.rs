@@ -54,6 +54,19 @@ impl Scale {
     }
 }
 
+/// A rectangle in user units.
+#[derive(Clone, Copy, Debug)]
+pub struct Rect {
+    /// Left.
+    pub x: f64,
+    /// Top.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
 /// An SVG in the making, without axes.
 pub struct Canvas {
     width: f64,
@@ -68,30 +81,24 @@ impl Canvas {
     }
 
     /// A rectangle with a hover title.
-    pub fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, class: &str, title: &str) {
-        self.styled_rect(x, y, width, height, &format!("class=\"{class}\""), title);
+    pub fn rect(&mut self, place: Rect, class: &str, title: &str) {
+        self.styled_rect(place, &format!("class=\"{class}\""), title);
     }
 
     /// A rectangle whose opacity states a value between 0 and 1.
-    pub fn shade(&mut self, x: f64, y: f64, width: f64, height: f64, class: &str, opacity: f64, title: &str) {
+    pub fn shade(&mut self, place: Rect, class: &str, opacity: f64, title: &str) {
         let opacity = if opacity.is_finite() { opacity.clamp(0.0, 1.0) } else { 0.0 };
-        self.styled_rect(
-            x,
-            y,
-            width,
-            height,
-            &format!("class=\"{class}\" fill-opacity=\"{opacity:.2}\""),
-            title,
-        );
+        self.styled_rect(place, &format!("class=\"{class}\" fill-opacity=\"{opacity:.2}\""), title);
     }
 
-    fn styled_rect(&mut self, x: f64, y: f64, width: f64, height: f64, style: &str, title: &str) {
+    fn styled_rect(&mut self, place: Rect, style: &str, title: &str) {
+        let Rect { x, y, width, height } = place;
         if !(x.is_finite() && y.is_finite() && width > 0.0 && height > 0.0) {
             return;
         }
         let _ = write!(
             self.body,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.2}\" height=\"{height:.1}\" {style}"
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" {style}"
         );
         self.close("rect", title);
     }
@@ -221,7 +228,8 @@ impl Plot {
     /// A bar from the axis up to `value` over `from..to`.
     pub fn bar(&mut self, from: f64, to: f64, value: f64, class: &str, title: &str) {
         let (left, right, top, floor) = (self.x.at(from), self.x.at(to), self.y.at(value), self.y.range.0);
-        self.canvas.rect(left, top, right - left, floor - top, class, title);
+        let place = Rect { x: left, y: top, width: right - left, height: floor - top };
+        self.canvas.rect(place, class, title);
     }
 
     /// A dot.
@@ -276,7 +284,7 @@ mod tests {
         let mut canvas = Canvas::new(10.0, 10.0);
         canvas.path([(f64::NAN, 1.0), (1.0, f64::INFINITY)], "a", "");
         canvas.dot(f64::NAN, 0.0, 1.0, "a", "");
-        canvas.rect(f64::NAN, 0.0, 1.0, 1.0, "a", "");
+        canvas.rect(Rect { x: f64::NAN, y: 0.0, width: 1.0, height: 1.0 }, "a", "");
         assert!(canvas.body.is_empty());
     }
 }

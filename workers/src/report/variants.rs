@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::html::{Figure, Table, decimal, escape, integer, legend, short};
 use super::samples::shortened;
-use super::svg::{Axis, Canvas, Plot, Scale};
-use super::{Level, View};
+use super::svg::{Axis, Canvas, Plot, Rect, Scale};
+use super::{Aspect, View};
 use crate::qc::metrics::Metrics;
 
 pub(super) fn section(view: &View<'_>) -> String {
@@ -21,7 +21,7 @@ fn counts(view: &View<'_>) -> Figure<'static> {
     const WIDTH: f64 = 520.0;
     const NAMES: f64 = 120.0;
     let most = view.metrics.iter().map(total).max().unwrap_or(1).max(1);
-    let row = if view.is_small() { 22.0 } else { (1200.0 / view.metrics.len() as f64).clamp(2.4, 14.0) };
+    let row = if view.is_small() { 22.0 } else { (420.0 / view.metrics.len() as f64).clamp(1.0, 14.0) };
     let scale = Scale::new((0.0, most as f64), (NAMES, WIDTH - 14.0));
     let bottom = row * view.metrics.len() as f64;
     let mut canvas = Canvas::new(WIDTH, bottom + 36.0);
@@ -41,7 +41,8 @@ fn counts(view: &View<'_>) -> Figure<'static> {
         for (class, count, kind) in [("c-blue", metrics.count_snvs, "SNVs"), ("c-amber", indels, "indels")] {
             let (from, to) = (scale.at(left as f64), scale.at((left + count) as f64));
             let title = format!("{name}: {} {kind}", integer(count));
-            canvas.rect(from, top + (row - height) / 2.0, to - from, height, class, &title);
+            let place = Rect { x: from, y: top + (row - height) / 2.0, width: to - from, height };
+            canvas.rect(place, class, &title);
             left += count;
         }
     }
@@ -103,10 +104,10 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
     };
     let mut plot = Plot::new(520.0, 300.0, &x, &y);
     for &(index, titv, hethom) in &points {
-        let class = match (view.levels[index], view.data.samples[index].tumour) {
-            (Level::Pass, false) => "c-blue",
-            (Level::Pass, true) => "c-purple",
-            (Level::Look | Level::Problem, _) => "c-red",
+        let class = match view.series_class(index, Aspect::Variants) {
+            "flagged" => "c-red",
+            "tumour" => "c-purple",
+            _ => "c-blue",
         };
         let title = format!("{}: Ti/Tv {titv:.2}, het/hom {hethom:.2}", view.data.samples[index].name);
         plot.dot(titv, hethom, class, &title);
@@ -124,7 +125,7 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
         title: "Ti/Tv and heterozygosity",
         note: "Whole human genomes lie near 2.0 to 2.1 and 1.4 to 2.0; false calls pull Ti/Tv towards 0.5.",
         drawing: plot.finish("Transitions per transversion against heterozygosity, one dot a sample"),
-        below: view.series_legend() + &table.folded("Numbers"),
+        below: view.series_legend(Aspect::Variants) + &table.folded("Numbers"),
         wide: false,
     }
 }

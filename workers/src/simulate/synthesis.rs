@@ -198,7 +198,11 @@ impl Growth {
     /// A unit of 1 to 6 bases repeated; short units and short arrays are the most common.
     fn microsatellite(&mut self) -> Vec<u8> {
         let unit_bases = 1 + self.rng.weighted(&[0.3, 0.3, 0.12, 0.16, 0.08, 0.04]);
-        let unit: Vec<u8> = (0..unit_bases).map(|_| self.rng.base()).collect();
+        let mut unit: Vec<u8> = (0..unit_bases).map(|_| self.rng.base()).collect();
+        if unit_bases == 1 {
+            // Long runs of G or C hardly exist.
+            unit[0] = if self.rng.chance(0.5) { b'A' } else { b'T' };
+        }
         let length = (10.0 + unit_bases as f64 * 2.0 + self.rng.exponential(12.0)).min(90.0) as usize;
         self.tandem(&unit, length, 0.01)
     }

@@ -29,7 +29,7 @@ const SECOND_SNV: f64 = 0.004;
 const SECOND_INDEL: f64 = 0.06;
 
 /// What an edit does beyond replacing letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// SNV or indel of at most [`INDEL_BASES_MAX`] bases.
     Small,
@@ -45,7 +45,7 @@ pub enum Kind {
 
 /// A change of the reference: `reference_bases` bases from `position` on become `alternate`. Indels and structural
 /// variants begin with the base before the change, as in VCF.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edit {
     /// First base, 0-based.
     pub position: u32,
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     fn contig() -> Sequence {
-        super::super::synthesis::synthesise(5, 300_000).swap_remove(0)
+        super::super::synthesis::synthesise(5, 1_000_000).swap_remove(0)
     }
 
     #[test]

@@ -59,7 +59,7 @@ const FORMAT: [Field; 8] = [
         "Reads by strand: REF forward, REF reverse, ALT forward, ALT reverse",
         &[Kind::Gvcf],
     ),
-    ("PS", "1", "Integer", "Phase set of the genotype", ALL),
+    ("PS", "1", "Integer", "Phase set of the genotype: the position of its first site", ALL),
 ];
 
 /// All header lines with the column line. `parameters` is the digest of what the caller may change in the results.

@@ -203,6 +203,14 @@ impl<'a> SampleFields<'a> {
         fields
     }
 
+    /// Zeros where there is none; others write a score under the same name.
+    fn strand_counts(&self) -> Result<[u32; 4], LineProblem> {
+        let counts = self.strand_counts.filter(|text| memchr::memchr(b',', text).is_some());
+        let Some(counts) = counts.map(|text| list("SB", text)).transpose()? else { return Ok([0; 4]) };
+        let length = |counts: Vec<u32>| LineProblem::Length { field: "SB", found: counts.len(), expected: 4 };
+        counts.try_into().map_err(length)
+    }
+
     fn quality(&self) -> Result<Option<u8>, LineProblem> {
         let quality = self.genotype_quality.map(|text| decimal_tenths("GQ", text)).transpose()?;
         Ok(quality.map(|tenths| (tenths / 10).min(QUALITY_MAX) as u8))
@@ -215,7 +223,8 @@ fn block(start: u32, end: u32, info: &Info<'_>, sample: &SampleFields<'_>) -> Re
         Some(text) => number("DP", text)?,
         None => depth_min.unwrap_or(0),
     };
-    let called = genotype(sample.genotype, 1)?.is_some();
+    // A block called otherwise (within a deletion, say) has no confidence in the reference to state.
+    let called = genotype(sample.genotype, 2)? == Some([0, 0]);
     let answer = match info.no_data {
         None if called => Answer::Reference,
         None if depth == 0 => Answer::NoReads,
@@ -293,19 +302,12 @@ impl Site {
                 .filter_map(|name| Filter::from_name(std::str::from_utf8(name).ok()?))
                 .collect(),
             genotype: called,
-            phase_set: phase_set.map(|text| number("PS", text)).transpose()?,
+            phase_set: phase_set.map(|text| number("PS", text)).transpose()?.and_then(|set| set.checked_sub(1)),
             allele_depths,
             depth,
             genotype_quality: quality_stated.unwrap_or_else(|| second_smallest(&likelihoods)),
             likelihoods,
-            strand_counts: match sample.strand_counts.map(|text| list("SB", text)).transpose()? {
-                None => [0; 4],
-                Some(counts) => counts.try_into().map_err(|counts: Vec<u32>| LineProblem::Length {
-                    field: "SB",
-                    found: counts.len(),
-                    expected: 4,
-                })?,
-            },
+            strand_counts: sample.strand_counts()?,
             mapq_rms_tenths: match info.mapq {
                 None | Some(b".") => 0,
                 Some(text) => decimal_tenths("MQ", text)?,

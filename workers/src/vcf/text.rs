@@ -98,7 +98,7 @@ fn push_site(contig: &[u8], site: &SiteCall, detail: Detail, out: &mut Vec<u8>) 
     }
     if let Some(phase_set) = phase_set {
         out.push(b':');
-        push_number(phase_set, out);
+        push_number(phase_set + 1, out);
     }
     out.push(b'\n');
 }
@@ -140,7 +140,7 @@ fn push_joint(contig: &[u8], site: &JointSite, out: &mut Vec<u8>) {
         }
         if let Some(phase_set) = genotype.phase_set {
             out.push(b':');
-            push_number(phase_set, out);
+            push_number(phase_set + 1, out);
         }
     }
     out.push(b'\n');

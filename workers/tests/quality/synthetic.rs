@@ -12,8 +12,8 @@ use workers::qc::pedigree::Declared;
 use workers::qc::relatedness::Relatedness;
 use workers::record::{Fields, Record, encode, flag};
 use workers::report::{
-    Accuracy, Confusion, Exclusion, FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport, StageTotal,
-    TaskSpan,
+    Accuracy, Confusion, Exclusion, FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport,
+    StageTotal, TaskSpan,
 };
 
 /// Length of the cells the synthetic genome is counted in.
@@ -96,7 +96,8 @@ pub fn records(random: &mut Random, genome: &Genome, recipe: Recipe) -> Vec<Vec<
             serial += 1;
             let insert = random.around(recipe.insert, 40).clamp(60, 900) as u32;
             let start = random.below(length.saturating_sub(u64::from(insert) + 200)) as u32;
-            let gc = codes[start as usize..][..100].iter().filter(|&&code| code == 1 || code == 2).count() as i64;
+            let gc =
+                codes[start as usize..][..100].iter().filter(|&&code| code == 1 || code == 2).count() as i64;
             if codes[start as usize] > 3 || random.chance((gc - 45).unsigned_abs()) {
                 continue;
             }
@@ -110,7 +111,8 @@ pub fn records(random: &mut Random, genome: &Genome, recipe: Recipe) -> Vec<Vec<
                 (mate_start, start, -(insert as i32), pair | flag::LAST | flag::REVERSE),
             ];
             for (position, mate, template_length, flags) in ends {
-                let bytes = read(random, codes, &name, (id, position, mate, template_length), flags, mapq, recipe);
+                let bytes =
+                    read(random, codes, &name, (id, position, mate, template_length), flags, mapq, recipe);
                 placed.push((id as u32, position as i32, bytes));
             }
         }
@@ -246,14 +248,12 @@ pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<Sampl
 
 /// A variant site of one sample.
 pub fn site(random: &mut Random, genotype: [u8; 2]) -> SiteCall {
-    let base = |random: &mut Random| b"ACGT"[random.below(4) as usize];
     let (reference, alternate) = match random.below(12) {
         0 => (vec![b'A'], [b"A".as_slice(), &b"CGTTACGTCA"[..1 + random.below(9) as usize]].concat()),
         1 => ([b"A".as_slice(), &b"CGTTACGTCA"[..1 + random.below(9) as usize]].concat(), vec![b'A']),
         2..=8 => (vec![b'A'], vec![b'G']),
         _ => (vec![b'A'], vec![if random.chance(50) { b'C' } else { b'T' }]),
     };
-    let _ = base;
     SiteCall {
         position: 0,
         reference,
@@ -285,19 +285,29 @@ pub fn cohort(seed: u64, samples: usize, contigs: &[(&str, u32)], hostile: bool)
         // Large cohorts repeat a few templates: counting reads is not what is tested there.
         if index < 9 || tumour {
             let recipe = Recipe {
-                depth: if poor { 9 } else if tumour { 42 } else { 22 + index as u64 % 4 * 2 },
+                depth: if poor {
+                    9
+                } else if tumour {
+                    42
+                } else {
+                    22 + index as u64 % 4 * 2
+                },
                 insert: if poor { 260 } else { 350 },
                 duplicates: if poor { 36 } else { 8 + index as u64 % 3 },
                 unmapped: 1,
-                quality: if poor { 33 } else { 38 },
-                male: index % 2 == 0,
+                quality: if poor { 36 } else { 42 },
+                male: !index.is_multiple_of(3) || tumour,
             };
             let records = records(&mut random, &genome, recipe);
             let mut whole = SampleCounters::new(bases);
             count(&genome, &records, CELL).iter().for_each(|part| whole.merge(part));
             templates.push(whole);
         }
-        let mut counters = if tumour { templates[templates.len() - 1].clone() } else { templates[index % 9 % templates.len()].clone() };
+        let mut counters = if tumour {
+            templates[templates.len() - 1].clone()
+        } else {
+            templates[if index < 9 { index } else { index % 3 }].clone()
+        };
         for _ in 0..900 + random.below(60) {
             let genotype = if random.chance(38) { [1, 1] } else { [0, 1] };
             counters.variants.add(classes[0], &site(&mut random, genotype));
@@ -320,26 +330,53 @@ pub fn cohort(seed: u64, samples: usize, contigs: &[(&str, u32)], hostile: bool)
         program: "wakachi 0.1.0".to_owned(),
         created: "2026-11-21 03:40 UTC".to_owned(),
         command: "wakachi run demo/cohort.toml --out demo/job -t 2 --memory 8G".to_owned(),
-        parameters: [("max_depth", "250"), ("min_mapq", "20")].map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
-        reference: ReferenceSummary::new("demo.fa".to_owned(), "blake3:5f0c".to_owned() + &"a1b2".repeat(14), &genome.contigs),
+        parameters: [("max_depth", "250"), ("min_mapq", "20")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .into(),
+        reference: ReferenceSummary::new(
+            "demo.fa".to_owned(),
+            "blake3:5f0c".to_owned() + &"a1b2".repeat(14),
+            &genome.contigs,
+        ),
         pairs: pairs(&mut random, samples),
         tasks,
         stages,
         files: reports
             .iter()
-            .flat_map(|sample| ["cram", "cram.crai", "g.vcf.gz"].map(|end| format!("results/{}.{end}", sample.name)))
-            .map(|path| FileEntry { path, bytes: 12_345_678, digest: format!("blake3:{}", "0f1e2d3c".repeat(8)) })
+            .flat_map(|sample| {
+                ["cram", "cram.crai", "g.vcf.gz"].map(|end| format!("results/{}.{end}", sample.name))
+            })
+            .map(|path| FileEntry {
+                path,
+                bytes: 12_345_678,
+                digest: format!("blake3:{}", "0f1e2d3c".repeat(8)),
+            })
             .collect(),
-        exclusions: vec![Exclusion { what: "tumour samples".to_owned(), reason: "left out of the joint call".to_owned() }],
+        exclusions: vec![Exclusion {
+            what: "tumour samples".to_owned(),
+            reason: "left out of the joint call".to_owned(),
+        }],
         samples: reports,
         ..ReportData::default()
     }
 }
 
-fn sample(random: &mut Random, index: usize, samples: usize, tumour: bool, counters: SampleCounters, hostile: bool) -> SampleReport {
-    let relation = ["proband", "father", "mother"].get(index).filter(|_| samples > 2).map(|word| (*word).to_owned());
+fn sample(
+    random: &mut Random,
+    index: usize,
+    samples: usize,
+    tumour: bool,
+    counters: SampleCounters,
+    hostile: bool,
+) -> SampleReport {
+    let relation =
+        ["mother", "father", "proband"].get(index).filter(|_| samples > 2).map(|word| (*word).to_owned());
     let reads = &counters.alignment.reads;
-    let fates = [("mapped", reads.mapped - reads.duplicate), ("duplicate", reads.duplicate), ("unmapped", reads.unmapped)];
+    let fates = [
+        ("mapped", reads.mapped - reads.duplicate),
+        ("duplicate", reads.duplicate),
+        ("unmapped", reads.unmapped),
+    ];
     let confusion = |random: &mut Random, all: u64| Confusion {
         found: all - random.below(all / 50),
         missed: random.below(all / 50),
@@ -348,14 +385,17 @@ fn sample(random: &mut Random, index: usize, samples: usize, tumour: bool, count
     SampleReport {
         name: match (hostile, tumour) {
             (true, _) => format!("<img src=x onerror=alert({index})>\"'&"),
-            (false, true) => "P001-T".to_owned(),
+            (false, true) => "P003-T".to_owned(),
             (false, false) => format!("P{:03}", index + 1),
         },
         declared: Declared {
-            participant: if tumour { "P001".to_owned() } else { format!("P{:03}", index + 1) },
+            participant: if tumour { "P003".to_owned() } else { format!("P{:03}", index + 1) },
             family: Some(if index < 3 || tumour { "F1".to_owned() } else { format!("G{index}") }),
             relation: if tumour { Some("proband".to_owned()) } else { relation },
-            sex: Some(if index.is_multiple_of(2) != (index == 5) { "male" } else { "female" }.to_owned()),
+            sex: Some(
+                if (!index.is_multiple_of(3) || tumour) != (index == 5) { "male" } else { "female" }
+                    .to_owned(),
+            ),
         },
         tumour,
         reads_in: reads.primary,
@@ -378,8 +418,8 @@ fn pairs(random: &mut Random, samples: usize) -> Vec<PairReport> {
         let mut people: Vec<[u8; 2]> =
             (0..samples).map(|_| [0; 2].map(|_: u8| u8::from(random.chance(frequency)))).collect();
         if samples > 3 {
-            people[0] = [people[1][random.below(2) as usize], people[2][random.below(2) as usize]];
-            people[samples - 1] = people[0];
+            people[2] = [people[0][random.below(2) as usize], people[1][random.below(2) as usize]];
+            people[samples - 1] = people[2];
         }
         if samples > 7 {
             people[6] = people[3];
