@@ -94,7 +94,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Index(args) => index::run(args),
         Command::Run(args) => run::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
-            Ok(cohort::check(cohort, &run::first_record, *output, |line| output::say(line))?)
+            Ok(cohort::check(cohort, *output, |line| output::say(line))?)
         }
         Command::Job(command) => job::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {

@@ -132,7 +132,7 @@ impl Classified for ReferenceDigest {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let cohort = cohort::load(&args.cohort, &first_record)?;
+    let cohort = cohort::load(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let limits = config::load(&args.limits.asked(Some(&args.cohort)))?.limits;
     let reference = cohort.reference_path();
@@ -203,13 +203,6 @@ fn copy(args: &Args) -> Args {
         repair: args.repair,
         output: args.output,
     }
-}
-
-/// Says in words what is wrong with the first record of a FASTQ file.
-pub fn first_record(path: &Path) -> Result<(), String> {
-    let mut reads = workers::fastq::Reads::default();
-    let mut reader = workers::fastq::FastqReader::open(path).map_err(|error| error.to_string())?;
-    reader.read(&mut reads).map(drop).map_err(|error| error.to_string())
 }
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
@@ -294,7 +287,7 @@ fn settings(cohort: &Cohort, limits: Limits, parameters: String) -> Settings {
     settings.call.mapq_min = stated.min_mapq;
     settings.call.quality_min = stated.min_base_quality;
     settings.call.quality_tenths_min = u32::from(stated.min_qual) * 10;
-    settings.joint.low_quality_tenths = u32::from(stated.min_qual) * 10;
+    settings.joint.low_quality_tenths = u32::from(stated.min_qual_joint) * 10;
     settings
 }
 
