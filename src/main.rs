@@ -108,7 +108,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
-            Ok(cohort::check(cohort, &run::first_record, *output, |line| output::say(line))?)
+            Ok(cohort::check(cohort, *output, |line| output::say(line))?)
         }
         Command::Job(command) => job::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {

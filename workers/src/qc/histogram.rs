@@ -84,7 +84,7 @@ impl Histogram {
             .0
             .iter()
             .enumerate()
-            .map(|(value, &count)| (value as f64 - mean).powi(2) * count as f64)
+            .map(|(value, &count)| (value as f64 - mean) * (value as f64 - mean) * count as f64)
             .sum();
         Some((squares / self.total() as f64).sqrt())
     }
