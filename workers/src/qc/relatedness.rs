@@ -154,7 +154,8 @@ impl PairCounts {
         self.identical += count(het_het | a.reference & b.reference | a.alternate & b.alternate);
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Adds the counts of another part of the genome.
+    pub fn merge(&mut self, other: &Self) {
         self.sites += other.sites;
         self.het_het += other.het_het;
         self.ibs0 += other.ibs0;

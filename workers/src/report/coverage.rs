@@ -1,6 +1,6 @@
 //! Depth of coverage: how it is distributed, where on the genome it lies, and how it follows GC.
 
-use super::html::{Figure, Table, decimal, escape, short};
+use super::html::{Figure, Table, decimal, escape, short, tick};
 use super::samples::shortened;
 use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, overlay};
 use super::svg::{Axis, Canvas, Plot, Scale};
@@ -43,8 +43,8 @@ fn distribution(view: &View<'_>) -> Figure<'static> {
         (0..deepest).step_by(step).map(|from| share(from) / total * 100.0 / step as f64).collect()
     };
     let curves = Curves { xs, ys: samples.iter().map(curve).collect() };
-    let x = Axis { title: "depth (×)", domain: (0.0, deepest as f64), label: short };
-    let y = Axis { title: "bases (%)", domain: (0.0, curves.max() * 1.05), label: short };
+    let x = Axis { title: "depth (×)", domain: (0.0, deepest as f64), label: tick };
+    let y = Axis { title: "bases (%)", domain: (0.0, curves.max() * 1.05), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(view.data.thresholds.mean_autosome_coverage_min, "least mean");
     overlay(view, &mut plot, &curves, Aspect::Coverage);
@@ -123,8 +123,8 @@ fn gc(view: &View<'_>) -> Figure<'static> {
     };
     let ends =
         (bins.first().map_or(20.0, |&bin| f64::from(bin)), bins.last().map_or(70.0, |&bin| f64::from(bin)));
-    let x = Axis { title: "GC of 128-base windows (%)", domain: ends, label: short };
-    let y = Axis { title: "depth / mean depth", domain: (0.0, curves.max().clamp(1.5, 3.0)), label: short };
+    let x = Axis { title: "GC of 128-base windows (%)", domain: ends, label: tick };
+    let y = Axis { title: "depth / mean depth", domain: (0.0, curves.max().clamp(1.5, 3.0)), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     if let Some(first) = samples.first() {
         let bins = &first.counters.coverage.gc;
@@ -178,8 +178,8 @@ impl Track {
         let mut stretches = vec![Stretch::default(); points];
         for (&contig, windows) in &coverage.windows {
             let Some(&(start, _)) = self.contigs.get(contig as usize) else { continue };
-            for (index, window) in windows.iter().enumerate() {
-                let at = start + (index as f64 + 0.5) * f64::from(coverage.window_bases);
+            for (&index, window) in windows {
+                let at = start + (f64::from(index) + 0.5) * f64::from(coverage.window_bases);
                 let point = ((at / self.length.max(1.0) * points as f64) as usize).min(points - 1);
                 stretches[point].bases += window.bases;
                 stretches[point].depth_sum += window.depth_sum;

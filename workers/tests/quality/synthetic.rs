@@ -53,7 +53,7 @@ impl Genome {
         for &(_, length) in lengths {
             let mut gc = 40;
             let base = |at: u32| {
-                if at % 700 == 0 {
+                if at.is_multiple_of(700) {
                     gc = 25 + random.below(40);
                 }
                 let known = !(length / 2..length / 2 + length / 30).contains(&at);
