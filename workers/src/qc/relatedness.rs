@@ -1,8 +1,8 @@
 //! How the samples of a cohort are related, from their joint genotypes.
 //!
 //! Kinship is KING-robust (Manichaikul et al. 2010, equation 11), which needs no allele frequencies: so it holds in a
-//! cohort of mixed ancestry and in one of three. Sites are buffered by 64 and compared as bit planes: five population
-//! counts a pair and block.
+//! cohort of mixed ancestry and in one of three. Sites are buffered by 64 and compared as bit planes: six population
+//! counts, about 40 ns, a pair and block, so 500 samples at a million sites cost some 80 seconds of CPU.
 //! Invariant: counts only; the order of sites does not matter.
 
 use serde::{Deserialize, Serialize};

@@ -44,13 +44,15 @@ fn distribution(view: &View<'_>) -> Figure<'static> {
     };
     let curves = Curves { xs, ys: samples.iter().map(curve).collect() };
     let x = Axis { title: "depth (×)", domain: (0.0, deepest as f64), label: tick };
-    let y = Axis { title: "bases (%)", domain: (0.0, curves.max() * 1.05), label: tick };
+    // Bases that no read reaches may outnumber all others; they must not flatten the hill.
+    let highest = curves.ys.iter().flat_map(|ys| ys.iter().skip(1)).copied().fold(0.0, f64::max);
+    let y = Axis { title: "bases (%)", domain: (0.0, highest * 1.1), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(view.data.thresholds.mean_autosome_coverage_min, "least mean");
     overlay(view, &mut plot, &curves, Aspect::Coverage);
     Figure {
         title: "Depth distribution",
-        note: "One narrow hill is good; a shoulder at 0 is sequence that no read reaches.",
+        note: "One narrow hill is good; what rises at 0 is sequence that no read reaches.",
         drawing: plot.finish("Distribution of depth over autosomes, one line a sample"),
         below: view.series_legend(Aspect::Coverage) + &table(view),
         wide: false,

@@ -174,7 +174,7 @@ fn qualities(view: &View<'_>) -> Figure<'static> {
         },
         drawing,
         below: below + &table.folded("Numbers"),
-        wide: true,
+        wide: view.data.samples.len() > 2,
     }
 }
 
@@ -273,6 +273,6 @@ fn composition(view: &View<'_>) -> Figure<'static> {
         note: "Level lines, A with T and C with G; waves at the start come from the library's enzyme.",
         drawing,
         below,
-        wide: true,
+        wide: view.data.samples.len() > 2,
     }
 }

@@ -43,7 +43,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Thresholds {
-            mean_autosome_coverage_min: 15.0,
+            mean_autosome_coverage_min: 10.0,
             pct_autosomes_10x_min: 80.0,
             pct_reads_mapped_min: 95.0,
             pct_reads_properly_paired_min: 90.0,
@@ -248,7 +248,11 @@ pub(super) fn section(view: &View<'_>) -> String {
             "Every sample lies within the borders listed under The run, and nothing contradicts the cohort sheet.",
         ),
         Level::Look => (
-            format!("{looks} of {} deserve a look", plural(all, "sample")),
+            format!(
+                "{looks} of {} {} a look",
+                plural(all, "sample"),
+                if looks == 1 { "deserves" } else { "deserve" }
+            ),
             "Nothing contradicts the cohort sheet; some numbers lie outside the borders listed under The run.",
         ),
         Level::Problem if problems == 0 => (
@@ -256,7 +260,11 @@ pub(super) fn section(view: &View<'_>) -> String {
             "What is missing is named below. The same command, given again, resumes.",
         ),
         Level::Problem => (
-            format!("{problems} of {} have a problem", plural(all, "sample")),
+            format!(
+                "{problems} of {} {} a problem",
+                plural(all, "sample"),
+                if problems == 1 { "has" } else { "have" }
+            ),
             "Something contradicts the cohort sheet or the ledger. Settle it before the results are used.",
         ),
     };
@@ -331,7 +339,7 @@ fn tiles(view: &View<'_>) -> String {
     let duplicates = range(each(|m| m.pct_duplicates), |value| format!("{value:.1}%"));
     let snvs = range(each(|m| Some(m.count_snvs as f64)), short);
     let cpu: u64 = view.data.stages.iter().map(|stage| stage.cpu_ms).sum();
-    let wall = view.data.tasks.iter().map(|task| task.end_ms).max().unwrap_or(0);
+    let wall = view.data.tasks.iter().map(|task| task.end_ms).max();
     let tiles = [
         ("Reads", (short(reads as f64), format!("{} bases", short(bases as f64)))),
         ("Median coverage", coverage),
@@ -339,7 +347,7 @@ fn tiles(view: &View<'_>) -> String {
         ("Reads mapped", mapped),
         ("Duplicates", duplicates),
         ("SNVs per sample", snvs),
-        ("Elapsed", (duration(wall), format!("{} of CPU", duration(cpu)))),
+        ("Elapsed", (wall.map_or_else(|| "–".to_owned(), duration), format!("{} of CPU", duration(cpu)))),
     ];
     let items: String = tiles
         .iter()

@@ -9,6 +9,9 @@ use super::{Aspect, View};
 use crate::qc::metrics::Metrics;
 
 pub(super) fn section(view: &View<'_>) -> String {
+    if view.data.samples.iter().all(|sample| sample.counters.variants.filters.is_empty()) {
+        return "<p>No variants were called.</p>".to_owned();
+    }
     let figures = [counts(view), ratios(view), indel_lengths(view), filters(view)].map(Figure::html);
     format!(
         "<p>Sites at which the sample carries another allele than the reference, that passed the filters, on \
