@@ -303,7 +303,8 @@ impl DepthCounters {
 }
 
 impl Stretch {
-    fn merge(&mut self, other: &Self) {
+    /// Adds another stretch, or another part of the same.
+    pub fn merge(&mut self, other: &Self) {
         self.bases += other.bases;
         self.depth_sum += other.depth_sum;
     }

@@ -89,7 +89,7 @@ fn total(metrics: &Metrics) -> u64 {
 }
 
 fn ratios(view: &View<'_>) -> Figure<'static> {
-    let points: Vec<(usize, f64, f64)> = view
+    let mut points: Vec<(usize, f64, f64)> = view
         .metrics
         .iter()
         .enumerate()
@@ -114,6 +114,8 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
         label: |value| format!("{value:.2}"),
     };
     let mut plot = Plot::new(520.0, 300.0, &x, &y);
+    // Flagged samples last, so that they lie on top.
+    points.sort_by_key(|&(index, ..)| view.is_flagged(index, Aspect::Variants));
     for &(index, titv, hethom) in &points {
         let class = match view.series_class(index, Aspect::Variants) {
             "flagged" => "c-red",
