@@ -302,7 +302,10 @@ impl Site {
                 .filter_map(|name| Filter::from_name(std::str::from_utf8(name).ok()?))
                 .collect(),
             genotype: called,
-            phase_set: phase_set.map(|text| number("PS", text)).transpose()?.and_then(|set| set.checked_sub(1)),
+            phase_set: phase_set
+                .map(|text| number("PS", text))
+                .transpose()?
+                .and_then(|set| set.checked_sub(1)),
             allele_depths,
             depth,
             genotype_quality: quality_stated.unwrap_or_else(|| second_smallest(&likelihoods)),
@@ -487,3 +490,6 @@ fn problem(field: &'static str, text: &[u8], expected: &'static str) -> LineProb
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests;
