@@ -238,6 +238,11 @@ impl<'a> Record<'a> {
         }));
     }
 
+    /// The bases as BAM packs them, two to a byte.
+    pub fn packed_sequence(&self) -> &'a [u8] {
+        &self.0[self.sequence_at()..self.qualities_at()]
+    }
+
     /// Phred qualities, one per base; all 255 where there are none.
     pub fn qualities(&self) -> &'a [u8] {
         let start = self.qualities_at();
@@ -251,16 +256,18 @@ impl<'a> Record<'a> {
 
     /// The encoded value of a tag: its type byte and what follows, without the two letters. Stops at a malformed tag.
     pub fn tag(&self, wanted: &[u8; 2]) -> Option<&'a [u8]> {
+        self.tag_values().find(|(tag, _)| tag == wanted).map(|(_, value)| value)
+    }
+
+    /// Every tag with its encoded value, in order. Stops at a malformed tag.
+    pub fn tag_values(&self) -> impl Iterator<Item = ([u8; 2], &'a [u8])> + use<'a> {
         let mut rest = self.tags();
-        while rest.len() > 3 {
-            let length = tag_value_bytes(&rest[2..])?;
-            let (tag, after) = rest.split_at_checked(2 + length)?;
-            if &tag[..2] == wanted {
-                return Some(&tag[2..]);
-            }
+        std::iter::from_fn(move || {
+            let (&tag, value) = rest.split_first_chunk::<2>()?;
+            let (value, after) = value.split_at_checked(tag_value_bytes(value)?)?;
             rest = after;
-        }
-        None
+            Some((tag, value))
+        })
     }
 }
 

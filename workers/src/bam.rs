@@ -1,0 +1,53 @@
+//! BAM written from record bytes: BGZF blocks that anyone can concatenate.
+//!
+//! Invariant: the blocks of a run of records are a function of those records, deflated by one pinned libdeflate at one
+//! level; so header blocks, runs in order and [`BAM_EOF`] make a file. Knows nothing of what the records say.
+
+use std::io::{self, Write};
+
+use jobs::genome::Contigs;
+use noodles_bgzf::io::Writer;
+use noodles_bgzf::io::writer::{Builder, CompressionLevel};
+
+/// The empty BGZF block that ends a BAM file (SAMv1 §4.1.2).
+pub const BAM_EOF: [u8; 28] = [
+    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0, 0, 0, 0,
+    0, 0, 0, 0,
+];
+
+/// Deflate level of BAM, as in samtools.
+const LEVEL: CompressionLevel = CompressionLevel::new(6).expect("a level of libdeflate");
+
+/// The blocks that begin a BAM file: magic, header text and contigs (SAMv1 §4.2). The text's `@SQ` lines must name the
+/// same contigs in the same order.
+pub fn header_blocks(header_text: &str, contigs: &Contigs) -> io::Result<Vec<u8>> {
+    let mut header = b"BAM\x01".to_vec();
+    header.extend_from_slice(&(header_text.len() as u32).to_le_bytes());
+    header.extend_from_slice(header_text.as_bytes());
+    header.extend_from_slice(&(contigs.len() as u32).to_le_bytes());
+    for contig in contigs.iter() {
+        header.extend_from_slice(&(contig.name.len() as u32 + 1).to_le_bytes());
+        header.extend_from_slice(contig.name.as_bytes());
+        header.push(0);
+        header.extend_from_slice(&contig.length.to_le_bytes());
+    }
+    let mut blocks = blocks();
+    blocks.write_all(&header)?;
+    blocks.flush()?;
+    Ok(blocks.into_inner())
+}
+
+/// The blocks of a run of records.
+pub fn record_blocks<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
+    let mut blocks = blocks();
+    for record in records {
+        blocks.write_all(&(record.len() as u32).to_le_bytes())?;
+        blocks.write_all(record)?;
+    }
+    blocks.flush()?;
+    Ok(blocks.into_inner())
+}
+
+fn blocks() -> Writer<Vec<u8>> {
+    Builder::default().set_compression_level(LEVEL).build_from_writer(Vec::new())
+}

@@ -1,0 +1,335 @@
+//! CRAM 3.0 containers as bytes (CRAMv3 §6 to §9): what stands before, between and after them in a file, and the
+//! renumbering that lets containers encoded apart stand in one file.
+//!
+//! Invariant: the fields that say where in a file a container stands (its record counter, and that of its slices) are
+//! the only ones changed; everything measured from them (lengths, landmarks, checksums) follows. Knows nothing of what
+//! records mean.
+
+use std::ops::Range;
+
+/// The container that ends every CRAM 3 file (CRAMv3 §9).
+pub const CRAM_EOF: [u8; 38] = [
+    0x0f, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x0f, 0xe0, 0x45, 0x4f, 0x46, 0x00, 0x00, 0x00, 0x00,
+    0x01, 0x00, 0x05, 0xbd, 0xd9, 0x4f, 0x00, 0x01, 0x00, 0x06, 0x06, 0x01, 0x00, 0x01, 0x00, 0x01, 0x00,
+    0xee, 0x63, 0x01, 0x4b,
+];
+
+/// Deflate level of the header block.
+const HEADER_LEVEL: i32 = 6;
+const RAW: u8 = 0;
+const GZIP: u8 = 1;
+const FILE_HEADER: u8 = 0;
+const SLICE_HEADER: u8 = 2;
+
+/// The bytes are not a run of whole CRAM 3.0 containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no CRAM 3.0 container at byte {offset}: {expected}")]
+pub struct ContainerError {
+    /// Where it was expected, from the start of the run.
+    pub offset: usize,
+    /// What did not hold.
+    pub expected: &'static str,
+}
+
+/// What begins a CRAM 3.0 file: the file definition, with an id of zeros, and the container of the SAM header.
+pub fn cram_file_header(header_text: &str) -> Vec<u8> {
+    let mut content = (header_text.len() as u32).to_le_bytes().to_vec();
+    content.extend_from_slice(header_text.as_bytes());
+    let mut deflated = vec![0; 64 + content.len() + content.len() / 16];
+    let level = libdeflater::CompressionLvl::new(HEADER_LEVEL).expect("a level of libdeflate");
+    let length = libdeflater::Compressor::new(level).gzip_compress(&content, &mut deflated);
+    deflated.truncate(length.unwrap_or(0));
+    let mut block = Vec::new();
+    if deflated.is_empty() {
+        put_block(RAW, FILE_HEADER, content.len(), &content, &mut block);
+    } else {
+        put_block(GZIP, FILE_HEADER, content.len(), &deflated, &mut block);
+    }
+    let container = Header {
+        place: [0, 0, 0],
+        records: 0,
+        counter: 0,
+        bases: 0,
+        blocks: 1,
+        landmarks: vec![0],
+        bytes: block.len(),
+    };
+    let mut file = b"CRAM\x03\x00".to_vec();
+    file.extend_from_slice(&[0; 20]);
+    container.put(&mut file);
+    file.extend_from_slice(&block);
+    file
+}
+
+/// How many records a run of containers holds.
+pub fn cram_records(containers: &[u8]) -> Result<u64, ContainerError> {
+    let mut bytes = Cursor { bytes: containers, at: 0 };
+    let mut records = 0;
+    while bytes.at < containers.len() {
+        let header = Header::take(&mut bytes)?;
+        records += u64::from(header.records);
+        bytes.skip(header.bytes, "blocks of the stated length")?;
+    }
+    Ok(records)
+}
+
+/// The run of containers as it stands in a file after `first_record` other records.
+pub fn renumber(containers: &[u8], first_record: u64) -> Result<Vec<u8>, ContainerError> {
+    let mut out = Vec::with_capacity(containers.len() + 64);
+    let mut bytes = Cursor { bytes: containers, at: 0 };
+    let mut counter = first_record;
+    while bytes.at < containers.len() {
+        let mut header = Header::take(&mut bytes)?;
+        let range = bytes.skip(header.bytes, "blocks of the stated length")?;
+        header.counter = counter;
+        let mut blocks = Vec::with_capacity(header.bytes + 16);
+        header.landmarks = renumber_slices(containers, range, counter, &mut blocks)?;
+        header.bytes = blocks.len();
+        header.put(&mut out);
+        out.extend_from_slice(&blocks);
+        counter += u64::from(header.records);
+    }
+    Ok(out)
+}
+
+/// Copies the blocks of one container with new counters in its slice headers; returns where those now stand.
+fn renumber_slices(
+    bytes: &[u8],
+    range: Range<usize>,
+    mut counter: u64,
+    out: &mut Vec<u8>,
+) -> Result<Vec<u32>, ContainerError> {
+    let mut landmarks = Vec::new();
+    let mut cursor = Cursor { bytes: &bytes[..range.end], at: range.start };
+    while cursor.at < range.end {
+        let start = cursor.at;
+        let block = Block::take(&mut cursor)?;
+        if block.kind != SLICE_HEADER {
+            out.extend_from_slice(&bytes[start..cursor.at]);
+            continue;
+        }
+        if block.method != RAW {
+            return Err(ContainerError { offset: start, expected: "a slice header is not compressed" });
+        }
+        let mut slice = Cursor { bytes: &bytes[..block.content.end], at: block.content.start };
+        slice.itf8()?;
+        slice.itf8()?;
+        slice.itf8()?;
+        let records = slice.itf8()?;
+        let before = block.content.start..slice.at;
+        slice.ltf8()?;
+        let mut content = bytes[before].to_vec();
+        put_ltf8(counter, &mut content);
+        content.extend_from_slice(&bytes[slice.at..block.content.end]);
+        landmarks.push(out.len() as u32);
+        put_block(RAW, SLICE_HEADER, content.len(), &content, out);
+        counter += u64::from(records);
+    }
+    Ok(landmarks)
+}
+
+/// A container's header (CRAMv3 §7).
+struct Header {
+    /// Contig, start and span.
+    place: [u32; 3],
+    records: u32,
+    counter: u64,
+    bases: u64,
+    blocks: u32,
+    landmarks: Vec<u32>,
+    /// Length of the blocks.
+    bytes: usize,
+}
+
+impl Header {
+    fn take(cursor: &mut Cursor<'_>) -> Result<Header, ContainerError> {
+        let start = cursor.at;
+        let bytes = u32::from_le_bytes(cursor.array()?) as usize;
+        let place = [cursor.itf8()?, cursor.itf8()?, cursor.itf8()?];
+        let (records, counter, bases) = (cursor.itf8()?, cursor.ltf8()?, cursor.ltf8()?);
+        let blocks = cursor.itf8()?;
+        let landmarks = (0..cursor.itf8()?).map(|_| cursor.itf8()).collect::<Result<_, _>>()?;
+        let crc = zlib_rs::crc32::crc32(0, &cursor.bytes[start..cursor.at]);
+        if u32::from_le_bytes(cursor.array()?) != crc {
+            return Err(ContainerError { offset: start, expected: "the header's CRC32 fits" });
+        }
+        Ok(Header { place, records, counter, bases, blocks, landmarks, bytes })
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&(self.bytes as u32).to_le_bytes());
+        self.place.iter().for_each(|&value| put_itf8(value, out));
+        put_itf8(self.records, out);
+        put_ltf8(self.counter, out);
+        put_ltf8(self.bases, out);
+        put_itf8(self.blocks, out);
+        put_itf8(self.landmarks.len() as u32, out);
+        self.landmarks.iter().for_each(|&landmark| put_itf8(landmark, out));
+        let crc = zlib_rs::crc32::crc32(0, &out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// A block (CRAMv3 §8): where its content stands.
+struct Block {
+    method: u8,
+    kind: u8,
+    content: Range<usize>,
+}
+
+impl Block {
+    fn take(cursor: &mut Cursor<'_>) -> Result<Block, ContainerError> {
+        let [method, kind] = cursor.array()?;
+        cursor.itf8()?;
+        let stored = cursor.itf8()? as usize;
+        cursor.itf8()?;
+        let content = cursor.skip(stored, "a block of the stated length")?;
+        cursor.skip(4, "a block's CRC32")?;
+        Ok(Block { method, kind, content })
+    }
+}
+
+fn put_block(method: u8, kind: u8, raw_bytes: usize, content: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[method, kind]);
+    put_itf8(0, out);
+    put_itf8(content.len() as u32, out);
+    put_itf8(raw_bytes as u32, out);
+    out.extend_from_slice(content);
+    let crc = zlib_rs::crc32::crc32(0, &out[start..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn skip(&mut self, length: usize, expected: &'static str) -> Result<Range<usize>, ContainerError> {
+        let start = self.at;
+        let end = start.checked_add(length).filter(|&end| end <= self.bytes.len());
+        self.at = end.ok_or(ContainerError { offset: start, expected })?;
+        Ok(start..self.at)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ContainerError> {
+        let range = self.skip(N, "more bytes")?;
+        Ok(self.bytes[range].try_into().expect("N bytes"))
+    }
+
+    /// An integer of up to 32 bits (CRAMv3 §2.3): leading ones of the first byte count the bytes that follow; the
+    /// fifth byte holds four bits.
+    fn itf8(&mut self) -> Result<u32, ContainerError> {
+        let [first] = self.array()?;
+        let more = first.leading_ones().min(4) as usize;
+        let mut value = u32::from(first) & (0x7f >> more);
+        for index in 0..more {
+            let [byte] = self.array()?;
+            value = if index == 3 { value << 4 | u32::from(byte & 15) } else { value << 8 | u32::from(byte) };
+        }
+        Ok(value)
+    }
+
+    /// An integer of up to 64 bits (CRAMv3 §2.3).
+    fn ltf8(&mut self) -> Result<u64, ContainerError> {
+        let [first] = self.array()?;
+        let more = first.leading_ones() as usize;
+        let mut value = if more >= 7 { 0 } else { u64::from(first) & (0x7f >> more) };
+        for _ in 0..more {
+            let [byte] = self.array()?;
+            value = value << 8 | u64::from(byte);
+        }
+        Ok(value)
+    }
+}
+
+fn put_itf8(value: u32, out: &mut Vec<u8>) {
+    let [a, b, c, d] = value.to_be_bytes();
+    match value {
+        0..0x80 => out.push(d),
+        0x80..0x4000 => out.extend_from_slice(&[0x80 | c, d]),
+        0x4000..0x20_0000 => out.extend_from_slice(&[0xc0 | b, c, d]),
+        0x20_0000..0x1000_0000 => out.extend_from_slice(&[0xe0 | a, b, c, d]),
+        _ => {
+            out.extend_from_slice(&[0xf0 | a >> 4, a << 4 | b >> 4, b << 4 | c >> 4, c << 4 | d >> 4, d & 15])
+        }
+    }
+}
+
+fn put_ltf8(value: u64, out: &mut Vec<u8>) {
+    // `more` bytes after the first leave 7 - more of its bits for the value, and none from seven on.
+    let more = (0..8).find(|more| value >> (7 * (more + 1)) == 0).unwrap_or(8);
+    let bytes = value.to_be_bytes();
+    let marks = !0xffu8.checked_shr(more as u32).unwrap_or(0);
+    let first = if more >= 7 { 0 } else { bytes[7 - more] };
+    out.push(marks | first);
+    out.extend_from_slice(&bytes[8 - more..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_written_as_the_specification_says() {
+        for (value, expect) in [
+            (0, &[0][..]),
+            (127, &[127]),
+            (128, &[0x80, 0x80]),
+            (0x4000, &[0xc0, 0x40, 0]),
+            (4_542_278, &[0xe0, 0x45, 0x4f, 0x46]),
+            (u32::MAX, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ] {
+            let mut out = Vec::new();
+            put_itf8(value, &mut out);
+            assert_eq!(out, expect, "{value}");
+        }
+        for (value, expect) in [
+            (127, &[127][..]),
+            (128, &[0x80, 0x80]),
+            (1 << 28, &[0xf0, 0x10, 0, 0, 0]),
+            (1 << 49, &[0xfe, 2, 0, 0, 0, 0, 0, 0]),
+            (u64::MAX, &[0xff; 9]),
+        ] {
+            let mut out = Vec::new();
+            put_ltf8(value, &mut out);
+            assert_eq!(out, expect, "{value}");
+        }
+    }
+
+    #[test]
+    fn integers_of_every_length_are_read_back() {
+        for bits in 0..64 {
+            for value in [1u64 << bits, (1 << bits) - 1, u64::MAX >> bits] {
+                let mut out = Vec::new();
+                put_ltf8(value, &mut out);
+                let mut cursor = Cursor { bytes: &out, at: 0 };
+                assert_eq!((cursor.ltf8(), cursor.at), (Ok(value), out.len()));
+                out.clear();
+                put_itf8(value as u32, &mut out);
+                let mut cursor = Cursor { bytes: &out, at: 0 };
+                assert_eq!((cursor.itf8(), cursor.at), (Ok(value as u32), out.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_mark_is_a_container_without_records() {
+        assert_eq!(cram_records(&CRAM_EOF), Ok(0));
+        assert_eq!(renumber(&CRAM_EOF, 0).as_deref(), Ok(&CRAM_EOF[..]));
+    }
+
+    #[test]
+    fn a_damaged_run_is_refused() {
+        for cut in 1..CRAM_EOF.len() {
+            assert!(renumber(&CRAM_EOF[..cut], 5).is_err(), "{cut}");
+        }
+        for at in 0..19 {
+            let mut bytes = CRAM_EOF;
+            bytes[at] ^= 0x10;
+            assert!(renumber(&bytes, 5).is_err(), "{at}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! CRAM 3.0 containers of records, written by htslib and read back before anyone may rely on them.
+//!
+//! Invariant: the bytes of a container are a function of header, reference and records: every call starts a fresh
+//! encoder, since htslib's choice of codecs learns from one container to the next, and runs it on the calling thread.
+//! Knows nothing of the file the containers will stand in; see [`super::renumber`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use jobs::failure::{Class, Classified};
+
+use super::container::{CRAM_EOF, ContainerError, cram_file_header};
+use super::handle::{self, Alignment, AlignmentFile, Header, Next, References};
+use crate::record::{Record, flag};
+
+/// Why records could not be turned into CRAM.
+#[derive(Debug, thiserror::Error)]
+pub enum CramError {
+    /// The header text is no SAM header.
+    #[error("the SAM header for CRAM output does not parse")]
+    Header,
+    /// The FASTA or its index cannot be used.
+    #[error("reference {}: cannot be read with its index", path.display())]
+    Reference {
+        /// The FASTA.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The FASTA lacks a contig of the header, or has it at another length.
+    #[error("reference {}: contig {contig} of {bases} bases is not in it", path.display())]
+    Contig {
+        /// The FASTA.
+        path: PathBuf,
+        /// The contig of the header.
+        contig: String,
+        /// Its length there.
+        bases: u64,
+    },
+    /// A record is no BAM record, or htslib refuses it.
+    #[error("record {ordinal} of a CRAM container is refused")]
+    Record {
+        /// Its place among the records given, from 0.
+        ordinal: usize,
+    },
+    /// htslib fails to encode the container, or its memory file fails.
+    #[error("a CRAM container of {records} records cannot be encoded")]
+    Encode {
+        /// How many records it was to hold.
+        records: usize,
+        /// Why, where known.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// What was read back is not what was written.
+    #[error("record {ordinal} of a CRAM container reads back with another {field}")]
+    Differs {
+        /// Its place among the records given, from 0.
+        ordinal: usize,
+        /// The field or tag.
+        field: String,
+    },
+    /// The bytes are no containers.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+}
+
+impl Classified for CramError {
+    fn class(&self) -> Class {
+        match self {
+            CramError::Reference { .. } | CramError::Contig { .. } => Class::Input,
+            CramError::Header | CramError::Record { .. } | CramError::Encode { .. } => Class::Internal,
+            CramError::Differs { .. } | CramError::Container(_) => Class::Integrity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            CramError::Reference { path, .. } => Some(format!("wakachi index {}", path.display())),
+            CramError::Contig { .. } => Some("give the reference that the reads were aligned to".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Encodes containers against one reference. Shared by threads; each call works alone.
+///
+/// Holds the sequence of each contig in use as bytes, once for all threads, and that of the last one used.
+pub struct CramEncoder {
+    header: Mutex<Header>,
+    file_header: Vec<u8>,
+    references: References,
+}
+
+impl CramEncoder {
+    /// Opens the FASTA (plain or BGZF, with `.fai` and `.gzi` beside it), which must hold every contig of the header.
+    pub fn open(header_text: &str, fasta: &Path) -> Result<CramEncoder, CramError> {
+        let header = Header::parse(header_text).ok_or(CramError::Header)?;
+        let failed = |source| CramError::Reference { path: fasta.to_owned(), source };
+        let known = super::index::fasta_contigs(fasta).map_err(failed)?;
+        for (contig, bases) in header.contigs() {
+            if known.get(&contig) != Some(&bases) {
+                return Err(CramError::Contig { path: fasta.to_owned(), contig, bases });
+            }
+        }
+        let references = References::load(fasta, &header).map_err(failed)?;
+        Ok(CramEncoder { header: Mutex::new(header), file_header: cram_file_header(header_text), references })
+    }
+
+    /// The containers of up to 10,000 records (htslib starts another container beyond, or where the contig changes),
+    /// numbered from 0, without anything before or after them. Checked by [`CramEncoder::verify`] before they return.
+    pub fn containers<'a, R>(&self, records: R) -> Result<Vec<u8>, CramError>
+    where
+        R: IntoIterator<Item = &'a [u8], IntoIter: Clone + ExactSizeIterator>,
+    {
+        let records = records.into_iter();
+        let failed = |source| CramError::Encode { records: records.len(), source };
+        let mut memory = handle::memory_file(&[]).map_err(|error| failed(Some(error)))?;
+        let clone = memory.try_clone().map_err(|error| failed(Some(error)))?;
+        let header = self.header.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut file = AlignmentFile::create_cram(clone, &header).map_err(|error| failed(Some(error)))?;
+        drop(header);
+        file.share_references(&self.references).map_err(|error| failed(Some(error)))?;
+        let mut alignment = Alignment::new();
+        for (ordinal, record) in records.clone().enumerate() {
+            let refused = CramError::Record { ordinal };
+            let loaded = alignment.load(record);
+            loaded.and_then(|()| file.write_cram(&alignment)).ok_or(refused)?;
+        }
+        file.flush_containers().ok_or_else(|| failed(None))?;
+        let containers = handle::memory_bytes(&mut memory).map_err(|error| failed(Some(error)))?;
+        drop(file);
+        self.verify(&containers, records)?;
+        Ok(containers)
+    }
+
+    /// Decodes containers and compares them with the records they were made from, field by field and tag by tag.
+    ///
+    /// CRAM drops the MD and NM of placed reads that the reference gives back, and gives them back behind the other
+    /// tags; so tags are compared by name, and MD and NM of a record that had none are let pass.
+    pub fn verify<'a>(
+        &self,
+        containers: &[u8],
+        records: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), CramError> {
+        let unreadable = |ordinal| CramError::Differs { ordinal, field: "encoding".to_owned() };
+        let bytes = [&self.file_header, containers, &CRAM_EOF].concat();
+        let memory = handle::memory_file(&bytes).map_err(|_| unreadable(0))?;
+        let (mut file, _) = AlignmentFile::open(memory, c"cram").map_err(|_| unreadable(0))?;
+        file.share_references(&self.references).map_err(|_| unreadable(0))?;
+        let mut header = file.header().ok_or_else(|| unreadable(0))?;
+        let mut alignment = Alignment::new();
+        let mut decoded = Vec::new();
+        let mut ordinal = 0;
+        for record in records {
+            if file.read(&mut header, &mut alignment) != Next::Record
+                || alignment.store(&mut decoded).is_none()
+            {
+                return Err(unreadable(ordinal));
+            }
+            match difference(record, &decoded) {
+                Some(field) => return Err(CramError::Differs { ordinal, field }),
+                None => ordinal += 1,
+            }
+        }
+        match file.read(&mut header, &mut alignment) {
+            Next::End => Ok(()),
+            _ => Err(unreadable(ordinal)),
+        }
+    }
+}
+
+/// The first field or tag in which two records differ.
+fn difference(written: &[u8], read: &[u8]) -> Option<String> {
+    let (Ok(a), Ok(b)) = (Record::new(written), Record::new(read)) else {
+        return Some("layout".to_owned());
+    };
+    let fixed = [
+        ("FLAG", a.flag() != b.flag()),
+        ("RNAME", a.contig() != b.contig()),
+        ("POS", a.position() != b.position()),
+        ("MAPQ", a.mapq() != b.mapq()),
+        ("CIGAR", !a.cigar().eq(b.cigar())),
+        ("RNEXT", a.mate_contig() != b.mate_contig()),
+        ("PNEXT", a.mate_position() != b.mate_position()),
+        ("TLEN", a.template_length() != b.template_length()),
+        ("QNAME", a.name() != b.name()),
+        ("SEQ", a.packed_sequence() != b.packed_sequence()),
+        ("QUAL", a.qualities() != b.qualities()),
+    ];
+    if let Some((field, _)) = fixed.into_iter().find(|(_, differs)| *differs) {
+        return Some(field.to_owned());
+    }
+    tag_difference(&a, &b).map(|tag| String::from_utf8_lossy(&tag).into_owned())
+}
+
+fn tag_difference(written: &Record<'_>, read: &Record<'_>) -> Option<[u8; 2]> {
+    let restored = |tag: &[u8; 2]| matches!(tag, b"MD" | b"NM") && written.flag() & flag::UNMAPPED == 0;
+    let same = |tag: &[u8; 2], a: &[u8], b: &[u8]| {
+        a == b || (tag == b"NM" && integer(a).is_some() && integer(a) == integer(b))
+    };
+    for (tag, value) in written.tag_values() {
+        match read.tag(&tag) {
+            Some(other) if same(&tag, value, other) => {}
+            _ => return Some(tag),
+        }
+    }
+    read.tag_values().map(|(tag, _)| tag).find(|tag| written.tag(tag).is_none() && !restored(tag))
+}
+
+/// The value of an integer tag of any width.
+fn integer(value: &[u8]) -> Option<i64> {
+    let (kind, bytes) = value.split_first()?;
+    match (kind, bytes) {
+        (b'c', &[a]) => Some(i64::from(a as i8)),
+        (b'C', &[a]) => Some(i64::from(a)),
+        (b's', &[a, b]) => Some(i64::from(i16::from_le_bytes([a, b]))),
+        (b'S', &[a, b]) => Some(i64::from(u16::from_le_bytes([a, b]))),
+        (b'i', &[a, b, c, d]) => Some(i64::from(i32::from_le_bytes([a, b, c, d]))),
+        (b'I', &[a, b, c, d]) => Some(i64::from(u32::from_le_bytes([a, b, c, d]))),
+        _ => None,
+    }
+}
