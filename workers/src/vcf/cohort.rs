@@ -114,15 +114,15 @@ impl Classified for JointError {
     }
 }
 
-/// Joins the samples of `inputs`, in this order, into `output` and its index. `parameters` is the digest for the
-/// header; `progress` is told the cells done and their total.
+/// Joins the samples of `inputs`, in this order, into `output` and its index, on the threads of the current rayon pool.
+/// `parameters` is the digest for the header; `progress` is told the cells done and their total.
 pub fn joint_files(
     contigs: &Contigs,
     inputs: &[PathBuf],
     output: &Path,
     options: &Options,
     parameters: &str,
-    progress: &mut dyn FnMut(u32, u32),
+    progress: &mut (dyn FnMut(u32, u32) + Send),
 ) -> Result<JointReport, JointError> {
     let mut samples = open_all(contigs, inputs)?;
     let names: Vec<String> = samples.iter().map(|sample| sample.reader.sample().to_owned()).collect();

@@ -383,6 +383,9 @@ fn foreign_unsorted_and_truncated_files_are_refused_with_their_place() {
         "line 5: 2 columns, expected 10: gVCF with one sample",
     );
 
+    let crowded = HEADER.to_owned() + &block(11).repeat(4 * CELL_BASES as usize + 1);
+    check(&crowded, "line 524292: more than 524288 records from one grid line to the next");
+
     let whole = gvcf("A", &sample(1, &contigs()), &contigs());
     let cut = |length: usize| refusal(&whole[..length]);
     assert!(cut(whole.len() - 28).ends_with("the file ends without BGZF's end marker; it is truncated"));
