@@ -504,7 +504,7 @@ mod tests {
         let sequences = synthesis::synthesise(8, 30_000);
         let mut text = Vec::new();
         genome::write_fasta(&sequences, &mut text).unwrap();
-        fs::write(&fasta, &text.to_ascii_lowercase()).unwrap();
+        fs::write(&fasta, text.to_ascii_lowercase()).unwrap();
         let out = directory.path().join("out");
         let options = Options { reference: Some(fasta), samples: 1, tumor: false, ..tiny(&out) };
         simulate(&options);
