@@ -53,6 +53,8 @@ pub struct CallOptions {
     pub indel_prior_phred: u32,
     /// `LowQual` below this QUAL, in tenths of phred.
     pub quality_tenths_min: u32,
+    /// `LowQual` below this QUAL per template over the site, in tenths of phred.
+    pub quality_per_template_tenths_min: u32,
     /// `LowDepth` below this number of templates.
     pub depth_min: u32,
     /// `StrandBias` above this phred-scaled p-value of Fisher's exact test.
@@ -74,11 +76,12 @@ impl Default for CallOptions {
             template_phred_max: 50,
             substitution_prior_phred: 30,
             indel_prior_phred: 39,
-            quality_tenths_min: 300,
+            quality_tenths_min: 150,
+            quality_per_template_tenths_min: 8,
             depth_min: 4,
             strand_bias_phred_max: 35,
             mapq_rms_tenths_min: 250,
-            residual_phred_max: 80,
+            residual_phred_max: 50,
         }
     }
 }

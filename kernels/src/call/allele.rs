@@ -78,12 +78,19 @@ impl Candidate {
         matches!(self.change, Change::Deletion(length) if position > self.position && position - self.position <= length)
     }
 
+    /// Reference bases it removes.
+    pub fn deleted_bases(&self) -> u32 {
+        match self.change {
+            Change::Deletion(length) => length,
+            Change::Substitution(_) | Change::Insertion(_) => 0,
+        }
+    }
+
     /// Bases inserted or deleted.
     pub fn indel_bases(&self) -> u32 {
         match &self.change {
-            Change::Substitution(_) => 0,
-            Change::Deletion(length) => *length,
             Change::Insertion(bases) => bases.len() as u32,
+            Change::Substitution(_) | Change::Deletion(_) => self.deleted_bases(),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Graph {
         }
         let mut seen = Vec::new();
         for read in reads {
-            if let Some(segment) = segment(read, region, options) {
+            if let Some(segment) = segment(read, region, 0, options) {
                 words(segment.bases, Some(&segment.qualities), word + 1, &mut seen);
             }
         }

@@ -23,8 +23,9 @@ pub(super) struct Support {
 pub(super) fn filters(support: &Support, options: &CallOptions) -> Vec<Filter> {
     let alternates = support.strand_counts[2] + support.strand_counts[3];
     let complex = support.tangled || support.residual_phred > f64::from(options.residual_phred_max);
+    let by_depth = support.depth.saturating_mul(options.quality_per_template_tenths_min);
     let failed = [
-        (Filter::LowQual, support.quality_tenths < options.quality_tenths_min),
+        (Filter::LowQual, support.quality_tenths < options.quality_tenths_min.max(by_depth)),
         (Filter::LowDepth, support.depth < options.depth_min),
         (
             Filter::StrandBias,

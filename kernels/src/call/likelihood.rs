@@ -22,7 +22,7 @@ const GAP_SLACK_PHRED: f64 = 40.0;
 pub(super) struct Template {
     /// Per haplotype, relative to the best; never below the template's cap.
     pub likelihoods: Vec<f64>,
-    /// Cost of the best haplotype beyond what the base qualities let expect, phred.
+    /// Cost of the best haplotype beyond that of reads without any error, phred.
     pub residual_phred: f64,
     /// The least that a likelihood can be.
     pub floor: f64,
@@ -58,7 +58,7 @@ fn template(
         if best.is_finite() {
             let cap = f64::from(segment.mapq);
             sums.iter_mut().zip(&costs).for_each(|(sum, cost)| *sum += (cost - best).min(cap));
-            residual_phred += best;
+            residual_phred += best - pairhmm.agreeing(&segment.qualities);
         }
     }
     let mapq = mates.iter().map(|segment| segment.mapq).max().unwrap_or(0);

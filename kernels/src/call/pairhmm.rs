@@ -93,6 +93,11 @@ impl PairHmm {
         Some(cost)
     }
 
+    /// Phred cost of a read that agrees with a haplotype everywhere.
+    pub fn agreeing(&self, qualities: &[u8]) -> f64 {
+        qualities.iter().map(|&quality| self.agree_phred[quality as usize]).sum()
+    }
+
     /// Phred cost of the read summed over all alignments within the band of diagonals (haplotype offset minus read
     /// offset); infinite if none fits. Time: read bases times diagonals.
     ///

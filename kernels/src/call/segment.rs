@@ -65,8 +65,9 @@ impl<'p, 'a> ReadIndex<'p, 'a> {
         reference: &Window<'_>,
         options: &CallOptions,
     ) -> Vec<Segment<'a>> {
+        let deleted = candidates.iter().map(Candidate::deleted_bases).max().unwrap_or(0);
         let cut = self.overlapping(region).filter_map(|read| {
-            let mut segment = segment(read, region, options)?;
+            let mut segment = segment(read, region, deleted, options)?;
             let (before, after) = (segment.first.0, segment.bases.len() as u32 - 1 - segment.last.0);
             let reach = segment.covers.start.saturating_sub(before)..segment.covers.end.saturating_add(after);
             if reach.start >= span.end || reach.end <= span.start {
@@ -81,10 +82,12 @@ impl<'p, 'a> ReadIndex<'p, 'a> {
     }
 }
 
-/// The read's part in the region: all bases between its first and last aligned base there, and clipped ends.
+/// The read's part in the region: all bases between its first and last aligned base there, and clipped ends as far as
+/// they fit into a region that is `deleted` bases shorter.
 pub(super) fn segment<'a>(
     read: &Placed<'a>,
     region: &Range<u32>,
+    deleted: u32,
     options: &CallOptions,
 ) -> Option<Segment<'a>> {
     let mut first: Option<(u32, u32)> = None;
@@ -108,10 +111,10 @@ pub(super) fn segment<'a>(
     let first = first?;
     let mut range = first.0 as usize..last.0 as usize + 1;
     if first.1 == read.read.position && first.0 == clips.0 {
-        range.start -= clips.0.min(first.1 - region.start) as usize;
+        range.start -= clips.0.min((first.1 - region.start).saturating_sub(deleted)) as usize;
     }
     if last.1 + 1 == read.end && last.0 + 1 + clips.1 == read.read.sequence.len() as u32 {
-        range.end += clips.1.min(region.end - 1 - last.1) as usize;
+        range.end += clips.1.min((region.end - 1 - last.1).saturating_sub(deleted)) as usize;
     }
     let offset = range.start as u32;
     (range.len() >= SEGMENT_BASES_MIN).then(|| Segment {

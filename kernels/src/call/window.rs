@@ -4,7 +4,7 @@
 //! windows lie depends on candidates of the core alone.
 
 use super::Window;
-use super::allele::{Candidate, Change};
+use super::allele::Candidate;
 use std::ops::Range;
 
 /// Candidates closer than this belong to one window, in bases.
@@ -114,12 +114,9 @@ impl Active {
         let first = local.iter().map(|candidate| candidate.position).min();
         let start = first.map_or(self.span.start, |first| first.min(self.span.start));
         let end = local.iter().fold(self.span.end, reach);
-        // Clipped reads of an insertion must fit on the reference haplotype as well, or it is not a fair comparison.
-        let inserted = local.iter().map(|candidate| match &candidate.change {
-            Change::Insertion(bases) => bases.len() as u32,
-            Change::Substitution(_) | Change::Deletion(_) => 0,
-        });
-        let flank = FLANK_BASES + inserted.max().unwrap_or(0);
+        // Clipped reads must fit on the haplotypes with and without the longest indel, or it is not a fair comparison.
+        let longest = local.iter().map(Candidate::indel_bases).max().unwrap_or(0);
+        let flank = FLANK_BASES + longest;
         clip(start.saturating_sub(flank)..end.saturating_add(flank), reference)
     }
 
