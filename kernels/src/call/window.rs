@@ -11,6 +11,10 @@ use std::ops::Range;
 const MERGE_BASES: u32 = 30;
 /// Reference on both sides of a window's candidates, in bases.
 const FLANK_BASES: u32 = 30;
+/// Units of tandem repeats that are looked for, and how far a repeat must and may go on beyond an indel, in bases.
+const UNIT_BASES_MAX: u32 = 6;
+const REPEAT_BASES_MIN: usize = 5;
+const REPEAT_BASES_MAX: u32 = 100;
 /// A window's span is cut beyond this, in bases.
 const SPAN_BASES_MAX: u32 = 300;
 /// Reference around a clipped place that is assembled, in bases.
@@ -40,8 +44,9 @@ pub(super) fn windows(
 ) -> Vec<Active> {
     let mut spans: Vec<(Range<u32>, bool)> = Vec::new();
     for candidate in candidates.iter().filter(|candidate| core.contains(&candidate.position)) {
+        let span = candidate.position..candidate.reach(reference);
         let long = candidate.indel_bases() >= ASSEMBLED_INDEL_BASES;
-        spans.push((candidate.position..candidate.reach(reference), long));
+        spans.push((if candidate.is_indel() { with_repeats(span, reference) } else { span }, long));
     }
     for &clip in clips.iter().filter(|clip| core.contains(clip)) {
         spans.push((clip.saturating_sub(1).max(core.start)..clip + 1, true));
@@ -125,6 +130,26 @@ impl Active {
         let Range { start, end } = self.span;
         clip(start.saturating_sub(ASSEMBLY_BASES)..end.saturating_add(ASSEMBLY_BASES), reference)
     }
+}
+
+/// The range and the tandem repeats that it touches: reads cut within a repeat could not tell its lengths apart.
+fn with_repeats(range: Range<u32>, reference: &Window<'_>) -> Range<u32> {
+    let equal = |a: u32, b: u32| reference.base(a) < 4 && reference.base(a) == reference.base(b);
+    let longest = |run: &dyn Fn(u32) -> usize| {
+        let tract = |unit: u32| {
+            Some(run(unit)).filter(|&bases| bases >= REPEAT_BASES_MIN).map(|bases| bases as u32 + unit)
+        };
+        (1..=UNIT_BASES_MAX).filter_map(tract).max().unwrap_or(0)
+    };
+    let left = longest(&|unit| {
+        let steps = unit + 1..=REPEAT_BASES_MAX.min(range.start);
+        steps.take_while(|&step| equal(range.start - step, range.start - step + unit)).count()
+    });
+    let right = longest(&|unit| {
+        let steps = 0..REPEAT_BASES_MAX;
+        steps.take_while(|&step| equal(range.end + step, range.end + step + unit)).count()
+    });
+    range.start - left..range.end + right
 }
 
 /// The range cut to what the reference window holds.
