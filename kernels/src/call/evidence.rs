@@ -19,6 +19,8 @@ const INDEL_BASES_MAX: u32 = 256;
 const SUBSTITUTION_SLACK_PHRED: i64 = 10;
 /// Clips shorter than this are not evidence, in bases.
 const CLIP_BASES_MIN: u32 = 8;
+/// Clips of lower mean quality are not evidence, phred.
+const CLIP_QUALITY_MIN: u64 = 20;
 /// Clipped ends this close together speak of the same breakpoint, in bases.
 const CLIP_SPREAD: u32 = 8;
 /// Fewest clipped ends that are worth an assembly, and their share of the depth.
@@ -111,8 +113,8 @@ impl Evidence {
                 }
                 Operation::Clip if read.usable && step.length >= CLIP_BASES_MIN => {
                     let clipped = step.read as usize..(step.read + step.length) as usize;
-                    let quality: u32 = clipped.map(|at| u32::from(read.quality(at, options))).sum();
-                    if quality >= 20 * step.length {
+                    let quality: u64 = clipped.map(|at| u64::from(read.quality(at, options))).sum();
+                    if quality >= CLIP_QUALITY_MIN * u64::from(step.length) {
                         self.clips.push(step.reference);
                     }
                 }

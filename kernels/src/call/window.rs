@@ -157,3 +157,76 @@ fn clip(range: Range<u32>, reference: &Window<'_>) -> Range<u32> {
     let end = reference.start.saturating_add(reference.bases.len() as u32);
     range.start.clamp(reference.start, end)..range.end.clamp(reference.start, end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::allele::Change;
+    use super::*;
+
+    fn bases() -> Vec<u8> {
+        let mut state = 1u64;
+        let next = |_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 60 & 3) as u8
+        };
+        (0..3000).map(next).collect()
+    }
+
+    fn substitution(position: u32) -> Candidate {
+        Candidate { position, change: Change::Substitution(0), support: 5 }
+    }
+
+    #[test]
+    fn every_candidate_of_the_core_is_emitted_by_exactly_one_window() {
+        let bases = bases();
+        let reference = Window { start: 0, bases: &bases, contig_bases: 3000 };
+        for step in [1, 7, 29, 31, 32, 100, 400] {
+            let mut candidates: Vec<Candidate> = (500..2500).step_by(step).map(substitution).collect();
+            candidates.push(Candidate { position: 1500, change: Change::Deletion(200), support: 5 });
+            candidates.sort_unstable_by_key(|candidate| candidate.position);
+            let core = 1000..2000;
+            let windows = windows(&core, &candidates, &[1234], &reference);
+            for pair in windows.windows(2) {
+                assert!(pair[0].emits.end <= pair[1].emits.start, "{pair:?}");
+            }
+            for candidate in &candidates {
+                let emitting = windows.iter().filter(|window| window.emits.contains(&candidate.position));
+                assert_eq!(
+                    emitting.count(),
+                    usize::from(core.contains(&candidate.position)),
+                    "{candidate:?}"
+                );
+                for window in windows.iter().filter(|window| window.emits.contains(&candidate.position)) {
+                    assert!(window.candidates(&candidates).contains(candidate));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_indel_takes_its_repeat_along() {
+        let mut bases = bases();
+        (1000..1060).for_each(|at| bases[at] = (at % 3) as u8);
+        bases[999] = 3;
+        bases[1060] = 3;
+        let reference = Window { start: 0, bases: &bases, contig_bases: 3000 };
+        for range in [1030..1033, 1000..1001, 1059..1060] {
+            let with = with_repeats(range.clone(), &reference);
+            assert!(with.start <= 1000 && with.end >= 1060, "{range:?} {with:?}");
+            assert!(with.start >= 990 && with.end <= 1070, "{range:?} {with:?}");
+        }
+        assert_eq!(with_repeats(1200..1201, &reference), 1200..1201);
+    }
+
+    #[test]
+    fn the_best_supported_candidates_stay() {
+        let mut local: Vec<Candidate> = (0..20)
+            .map(|at| Candidate { support: if at % 2 == 0 { 9 } else { 3 }, ..substitution(at) })
+            .collect();
+        let window = Active { span: 0..20, emits: 0..20, assemble: false };
+        assert!(window.bound(&mut local));
+        let kept: Vec<u32> = local.iter().map(|candidate| candidate.position).collect();
+        assert_eq!(kept, [0, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18]);
+        assert!(!window.bound(&mut local));
+    }
+}
