@@ -61,7 +61,7 @@ pub struct CallOptions {
     pub strand_bias_phred_max: u32,
     /// `LowMapq` where the alternate's templates have a lower root mean square MAPQ, in tenths.
     pub mapq_rms_tenths_min: u32,
-    /// `Complex` where the alternate's templates disagree with every haplotype by more than this mean phred.
+    /// `Complex` where the alternate's templates disagree with every haplotype by more than this median phred.
     pub residual_phred_max: u32,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Support {
     /// REF forward, REF reverse, ALT forward, ALT reverse.
     pub strand_counts: [u32; 4],
     pub alternate_mapq_rms_tenths: u32,
-    /// Mean cost of the alternate's templates on their best haplotype, phred.
+    /// Median cost of the alternate's templates on their best haplotype, phred.
     pub residual_phred: f64,
     pub tangled: bool,
 }
