@@ -231,7 +231,8 @@ impl Genotypes {
         let (quality, genotype_quality) = self.qualities(site);
         let quality_tenths = (quality.min(PHRED_MAX) * 10.0) as u32;
         let at = |allele: usize| kept.iter().position(|&kept| kept == allele).unwrap_or(0) as u8;
-        let support = Support { quality_tenths, tangled: question.tangled, ..reads.support };
+        let (tangled, indel) = (question.tangled, called[0].is_indel());
+        let support = Support { quality_tenths, tangled, indel, ..reads.support };
         Some(SiteCall {
             position,
             reference: reference_allele,

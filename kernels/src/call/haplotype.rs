@@ -21,7 +21,7 @@ pub(super) struct Haplotype {
     pub carries: u32,
     /// Offset in `bases` of each reference base of the region; of the base after for those it deletes.
     pub offsets: Vec<u32>,
-    /// Probability of opening a gap behind each base.
+    /// Probability of opening a gap before each base, and behind the last.
     pub gap_opens: Vec<f64>,
     /// Cost of its cheapest gap, phred.
     pub gap_phred_min: f64,
@@ -97,7 +97,7 @@ fn build(carries: u32, candidates: &[Candidate], region: &Range<u32>, reference:
         }
     }
     let gap_opens = gap_opens(&bases);
-    let gap_phred_min = phred(gap_opens.iter().copied().fold(0.0, f64::max));
+    let gap_phred_min = phred(gap_opens[1..].iter().copied().fold(0.0, f64::max));
     Haplotype { bases, carries, offsets, gap_opens, gap_phred_min, start: region.start }
 }
 
