@@ -22,7 +22,7 @@ use pair::{Choice, Link, Side};
 use quality::{Weights, mapq};
 use query::{Query, side};
 use rescue::{RESCUE_K, Rescuer};
-use seed::{Candidate, Seeding};
+use seed::{Candidate, Seeding, Unseen};
 
 /// Longest read that is placed, in bases; longer ones, and those shorter than a seed, map nowhere.
 pub const READ_BASES_MAX: usize = 1024;
@@ -50,9 +50,6 @@ const RESCUE_CHAINED_MIN: i32 = 16;
 
 /// A pair that falls short of the best by more than this is not looked for.
 const RESCUE_DEFICIT_MAX: i32 = 20;
-
-/// Places like the best one that may exist unseen although every seed was followed.
-const UNSEEN_PRIOR: f64 = 0.01;
 
 /// What alignments cost, in units of score. Penalties are given as positive numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,7 +115,9 @@ impl Hit {
 
     /// The unclipped 5' end on the contig.
     pub fn five_prime(&self) -> FivePrime {
-        let clip = |word: Option<&u32>| word.filter(|&&word| word & 15 == CLIP).map_or(0, |&word| i64::from(word >> 4));
+        let clip = |word: Option<&u32>| {
+            word.filter(|&&word| word & 15 == CLIP).map_or(0, |&word| i64::from(word >> 4))
+        };
         let border = if self.reverse {
             i64::from(self.end()) + clip(self.cigar.last())
         } else {
@@ -155,6 +154,7 @@ pub struct PairMapping {
 pub struct Workspace {
     queries: [Query; 2],
     placements: [Vec<Placement>; 2],
+    unseen: [Unseen; 2],
     seeding: Seeding,
     candidates: Vec<Candidate>,
     extender: Extender,
@@ -184,53 +184,58 @@ impl<'a> Aligner<'a> {
     /// Places a read, given as codes in the order sequenced.
     pub fn map_single(&self, workspace: &mut Workspace, read: &[u8]) -> ReadMapping {
         workspace.extender.cigars.clear();
-        let unseen = self.place(workspace, 0, read);
-        self.single(workspace, 0, unseen)
+        self.place(workspace, 0, read);
+        self.single(workspace, 0)
     }
 
     /// Places two mates, each given as codes in the order sequenced.
-    pub fn map_pair(&self, workspace: &mut Workspace, first: &[u8], second: &[u8], model: &InsertModel) -> PairMapping {
+    pub fn map_pair(
+        &self,
+        workspace: &mut Workspace,
+        first: &[u8],
+        second: &[u8],
+        model: &InsertModel,
+    ) -> PairMapping {
         workspace.extender.cigars.clear();
-        let unseen = [self.place(workspace, 0, first), self.place(workspace, 1, second)];
-        self.rescue(workspace, unseen, model);
-        let [a, b] = &workspace.placements;
-        if a.is_empty() || b.is_empty() {
-            return PairMapping { reads: [0, 1].map(|read| self.single(workspace, read, unseen[read])), proper: false };
+        self.place(workspace, 0, first);
+        self.place(workspace, 1, second);
+        self.rescue(workspace, model);
+        if workspace.placements.iter().any(Vec::is_empty) {
+            return PairMapping { reads: [0, 1].map(|read| self.single(workspace, read)), proper: false };
         }
-        let sides = sides(&workspace.placements, &workspace.queries, unseen);
-        pair::link(&sides, model, &mut workspace.order, &mut workspace.links);
-        let salt = workspace.queries[0].salt ^ workspace.queries[1].salt.rotate_left(1);
-        let Choice { at, proper, weights } =
-            pair::choose(&sides, &workspace.links, self.scoring.unpaired, &self.weights, salt);
-        let reads = [0, 1].map(|read| self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1)));
+        let Workspace { queries, placements, unseen, order, links, .. } = workspace;
+        let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
+        pair::link(&sides, model, order, links);
+        let salt = queries[0].salt ^ queries[1].salt.rotate_left(1);
+        let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
+        let reads =
+            [0, 1].map(|read| self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1)));
         PairMapping { reads, proper }
     }
 
-    /// Fills the placements of one read. Returns the most that a place not looked at may score, and how many such
-    /// places there may be.
-    fn place(&self, workspace: &mut Workspace, read: usize, codes: &[u8]) -> (i32, f64) {
-        let Workspace { queries, placements, seeding, candidates, extender, .. } = workspace;
+    /// Fills the placements of one read.
+    fn place(&self, workspace: &mut Workspace, read: usize, codes: &[u8]) {
+        let Workspace { queries, placements, unseen, seeding, candidates, extender, .. } = workspace;
         let (query, placements) = (&mut queries[read], &mut placements[read]);
-        placements.clear();
         query.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] });
-        if query.len() < self.index.shape().k() as usize {
-            return (0, 0.0);
-        }
-        seeding.seed(&self.index, query, candidates);
+        placements.clear();
+        seeding.seed(&self.index, query, candidates, &mut unseen[read]);
         extender.extend(&self.reference, &self.scoring, query, candidates, placements);
-        let cost = self.scoring.matched + self.scoring.mismatch;
-        let most = self.perfect(query) - cost * seeding.piercings;
-        (most, UNSEEN_PRIOR + f64::from(seeding.left_out))
     }
 
-    fn perfect(&self, query: &Query) -> i32 {
-        query.len() as i32 * self.scoring.matched + 2 * self.scoring.end_bonus
+    /// The most that a place of a read may score that seeding did not find.
+    fn most_unseen(&self, query: &Query, unseen: &Unseen) -> i32 {
+        let cost = self.scoring.matched + self.scoring.mismatch;
+        let perfect = query.len() as i32 * self.scoring.matched + 2 * self.scoring.end_bonus;
+        perfect - cost * unseen.differences((0, query.len() as u32))
     }
 
     /// Looks for each read near the good places of its mate, wherever finding it could change the outcome.
-    fn rescue(&self, workspace: &mut Workspace, unseen: [(i32, f64); 2], model: &InsertModel) {
-        let Workspace { queries, placements, seeding, candidates, extender, rescuer, order, links } = workspace;
-        pair::link(&sides(placements, queries, unseen), model, order, links);
+    fn rescue(&self, workspace: &mut Workspace, model: &InsertModel) {
+        let Workspace { queries, placements, unseen, seeding, candidates, extender, rescuer, order, links } =
+            workspace;
+        let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
+        pair::link(&sides, model, order, links);
         let best = [0, 1].map(|read| placements[read].iter().map(|each| each.total).max().unwrap_or(0));
         let linked = links.iter().map(|link| link.total).max().unwrap_or(0);
         let top = linked.max(best[0] + best[1] - self.scoring.unpaired);
@@ -240,8 +245,9 @@ impl<'a> Aligner<'a> {
             if queries[mate].len() < self.scoring.score_min as usize {
                 continue;
             }
+            let most = self.most_unseen(&queries[mate], &unseen[mate]);
             let hopeful = |at: &usize| {
-                placements[read][*at].total + unseen[mate].0 >= top - RESCUE_DEFICIT_MAX
+                placements[read][*at].total + most >= top - RESCUE_DEFICIT_MAX
                     && !links.iter().any(|link| link.at[read] == *at)
             };
             let mut from: Vec<usize> = (0..seeded[read]).filter(hopeful).collect();
@@ -265,27 +271,30 @@ impl<'a> Aligner<'a> {
                 seeding.candidates_of(found, RESCUE_K, &queries[mate], candidates);
                 candidates.truncate(RESCUE_CANDIDATES_MAX);
                 candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
-                extender.extend(&self.reference, &self.scoring, &queries[mate], candidates, &mut placements[mate]);
+                extender.extend(
+                    &self.reference,
+                    &self.scoring,
+                    &queries[mate],
+                    candidates,
+                    &mut placements[mate],
+                );
             }
         }
     }
 
     /// The mapping of a read judged alone.
-    fn single(&self, workspace: &Workspace, read: usize, unseen: (i32, f64)) -> ReadMapping {
+    fn single(&self, workspace: &Workspace, read: usize) -> ReadMapping {
         let salt = workspace.queries[read].salt;
         let placements = workspace.placements[read].iter().enumerate();
         let Some((at, _)) = placements.max_by_key(|(_, each)| (each.total, each.tie(salt))) else {
             return ReadMapping::default();
         };
-        self.report(workspace, read, at, self.mapq_alone(workspace, read, at, unseen))
+        self.report(workspace, read, at, self.mapq_alone(workspace, read, at))
     }
 
-    fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize, unseen: (i32, f64)) -> u8 {
-        let (placements, length) = (&workspace.placements[read], workspace.queries[read].len());
-        let chosen = &placements[at];
-        let rivals = placements.iter().enumerate().filter(|(index, each)| *index != at && each.rivals(chosen, length));
-        let others: f64 = rivals.map(|(_, each)| self.weights.of(chosen.total - each.total)).sum();
-        mapq(1.0, others + unseen.1 * self.weights.of(chosen.total - unseen.0))
+    fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize) -> u8 {
+        let side = Side::new(&workspace.placements[read], &workspace.queries[read], &workspace.unseen[read]);
+        mapq(1.0, side.rivals_alone(at, &self.scoring, &self.weights))
     }
 
     fn report(&self, workspace: &Workspace, read: usize, at: usize, mapq: u8) -> ReadMapping {
@@ -301,7 +310,10 @@ impl<'a> Aligner<'a> {
         let clipped = chosen.aligned.0.max(length as u32 - chosen.aligned.1);
         for part in parts {
             let free = |&other: &usize| !placements[other].rivals(&placements[part], length);
-            if clipped >= CLIP_MIN && supplementary.len() < SUPPLEMENTARY_MAX && supplementary.iter().all(free) {
+            if clipped >= CLIP_MIN
+                && supplementary.len() < SUPPLEMENTARY_MAX
+                && supplementary.iter().all(free)
+            {
                 supplementary.push(part);
             }
         }
@@ -313,7 +325,7 @@ impl<'a> Aligner<'a> {
             sub_score: rivals.iter().map(|&rival| placements[rival].score).max().unwrap_or(0),
             supplementary: supplementary
                 .iter()
-                .map(|&part| hit(&placements[part], self.mapq_alone(workspace, read, part, (0, 0.0)).min(mapq)))
+                .map(|&part| hit(&placements[part], self.mapq_alone(workspace, read, part).min(mapq)))
                 .collect(),
             alternatives: listed.iter().map(|&rival| hit(&placements[rival], 0)).collect(),
         }
@@ -336,8 +348,4 @@ impl<'a> Aligner<'a> {
             edits: placement.edits,
         }
     }
-}
-
-fn sides<'p>(placements: &'p [Vec<Placement>; 2], queries: &[Query; 2], unseen: [(i32, f64); 2]) -> [Side<'p>; 2] {
-    [0, 1].map(|read| Side { placements: &placements[read], length: queries[read].len(), unseen: unseen[read] })
 }

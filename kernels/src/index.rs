@@ -183,8 +183,13 @@ pub fn build_part(reference: &Reference, options: &IndexOptions, part: u32, part
 }
 
 /// Joins all parts, in order, into the sections of the index. The bytes do not depend on the number of parts.
-pub fn join(reference: &Reference, options: &IndexOptions, parts: Vec<IndexPart>) -> [Vec<u8>; INDEX_SECTIONS] {
-    let header = [options.shape.k, options.shape.s, bucket_bits(reference, options.shape), reference.places()];
+pub fn join(
+    reference: &Reference,
+    options: &IndexOptions,
+    parts: Vec<IndexPart>,
+) -> [Vec<u8>; INDEX_SECTIONS] {
+    let header =
+        [options.shape.k, options.shape.s, bucket_bits(reference, options.shape), reference.places()];
     let mut directory = vec![0u32];
     let mut entries: Vec<u8> = Vec::new();
     for part in parts {

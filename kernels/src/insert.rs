@@ -86,7 +86,14 @@ pub struct InsertModel {
 impl Default for InsertModel {
     /// A wide model of common paired-end libraries, for too few pairs to learn from.
     fn default() -> Self {
-        InsertModel { orientation: Orientation::Inward, mean: 350, deviation: 150, low: 1, high: 1000, pairs: 0 }
+        InsertModel {
+            orientation: Orientation::Inward,
+            mean: 350,
+            deviation: 150,
+            low: 1,
+            high: 1000,
+            pairs: 0,
+        }
     }
 }
 
@@ -97,7 +104,9 @@ impl InsertModel {
     #[inline]
     pub fn penalty(&self, a: FivePrime, b: FivePrime) -> Option<i32> {
         let (orientation, distance) = orientation(a, b);
-        let proper = orientation == self.orientation && i64::from(self.low) <= distance && distance <= i64::from(self.high);
+        let proper = orientation == self.orientation
+            && i64::from(self.low) <= distance
+            && distance <= i64::from(self.high);
         let offset = distance - i64::from(self.mean);
         let deviation = i64::from(self.deviation.max(1));
         proper.then(|| (offset * offset * 3 / (deviation * deviation * 7)).min(i64::from(PENALTY_MAX)) as i32)
@@ -124,7 +133,9 @@ impl InsertModel {
 
     /// The model of these numbers, if they are one.
     pub fn from_words([orientation, mean, deviation, low, high, pairs]: [u32; 6]) -> Option<Self> {
-        let orientation = [Orientation::Inward, Orientation::Outward, Orientation::Tandem].get(orientation as usize).copied()?;
+        let orientation = [Orientation::Inward, Orientation::Outward, Orientation::Tandem]
+            .get(orientation as usize)
+            .copied()?;
         let sound = deviation > 0 && low <= high && high <= DISTANCE_MAX;
         sound.then_some(InsertModel { orientation, mean, deviation, low, high, pairs })
     }
@@ -137,10 +148,14 @@ const PENALTY_MAX: i32 = 14;
 /// what lies within two quartile ranges of the quartiles, bounds at three ranges and at least four deviations.
 pub fn estimate(observations: &[Observation]) -> InsertModel {
     let of = |wanted: Orientation| {
-        observations.iter().filter(move |seen| seen.orientation == wanted).map(|seen| seen.distance.min(DISTANCE_MAX))
+        observations
+            .iter()
+            .filter(move |seen| seen.orientation == wanted)
+            .map(|seen| seen.distance.min(DISTANCE_MAX))
     };
     let orientations = [Orientation::Inward, Orientation::Outward, Orientation::Tandem];
-    let orientation = orientations.into_iter().rev().max_by_key(|&each| of(each).count()).unwrap_or(Orientation::Inward);
+    let orientation =
+        orientations.into_iter().rev().max_by_key(|&each| of(each).count()).unwrap_or(Orientation::Inward);
     let mut distances: Vec<u32> = of(orientation).collect();
     if distances.len() < PAIRS_MIN {
         return InsertModel::default();
@@ -150,9 +165,11 @@ pub fn estimate(observations: &[Observation]) -> InsertModel {
     let (lower, upper) = (quartile(1), quartile(3));
     let range = upper - lower;
     let core = |distance: &&u32| (lower.saturating_sub(2 * range)..=upper + 2 * range).contains(*distance);
-    let (count, sum) = distances.iter().filter(core).fold((0u64, 0u64), |(n, sum), &d| (n + 1, sum + u64::from(d)));
+    let (count, sum) =
+        distances.iter().filter(core).fold((0u64, 0u64), |(n, sum), &d| (n + 1, sum + u64::from(d)));
     let mean = ((sum + count / 2) / count) as u32;
-    let squares: u64 = distances.iter().filter(core).map(|&distance| u64::from(distance.abs_diff(mean)).pow(2)).sum();
+    let squares: u64 =
+        distances.iter().filter(core).map(|&distance| u64::from(distance.abs_diff(mean)).pow(2)).sum();
     let deviation = ((squares / count).isqrt() as u32).max(1);
     let low = lower.saturating_sub(3 * range).min(mean.saturating_sub(4 * deviation)).max(1);
     let high = (upper + 3 * range).max(mean + 4 * deviation).min(DISTANCE_MAX);
@@ -204,7 +221,10 @@ mod tests {
                     let proper = model.penalty(read, at(border, mate_reverse)).is_some();
                     let tandem = orientation == Orientation::Tandem;
                     assert!(!proper || (first..=last).contains(&border));
-                    assert!(proper || tandem || !(first..=last).contains(&border), "{orientation:?} {border}");
+                    assert!(
+                        proper || tandem || !(first..=last).contains(&border),
+                        "{orientation:?} {border}"
+                    );
                     assert!(tandem || model.penalty(read, at(border, reverse)).is_none());
                 }
             }

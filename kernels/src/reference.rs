@@ -48,8 +48,12 @@ pub(crate) fn malformed<T>(section: &'static str, what: &'static str) -> Result<
     Err(Malformed { section, what })
 }
 
-pub(crate) fn cast<'a, T: bytemuck::AnyBitPattern>(section: &'static str, bytes: &'a [u8]) -> Result<&'a [T], Malformed> {
-    bytemuck::try_cast_slice(bytes).or_else(|_| malformed(section, "its length or alignment is not that of its items"))
+pub(crate) fn cast<'a, T: bytemuck::AnyBitPattern>(
+    section: &'static str,
+    bytes: &'a [u8],
+) -> Result<&'a [T], Malformed> {
+    bytemuck::try_cast_slice(bytes)
+        .or_else(|_| malformed(section, "its length or alignment is not that of its items"))
 }
 
 /// The reference is longer than [`REFERENCE_BASES_MAX`].
@@ -114,7 +118,8 @@ fn block_directory(words: usize, runs: &[[u32; 3]]) -> Vec<u32> {
     let mut run = 0;
     (0..=blocks as u64)
         .map(|block| {
-            while run < runs.len() && u64::from(runs[run][0]) + u64::from(runs[run][1]) <= block << BLOCK_BITS {
+            while run < runs.len() && u64::from(runs[run][0]) + u64::from(runs[run][1]) <= block << BLOCK_BITS
+            {
                 run += 1;
             }
             run as u32
@@ -156,7 +161,8 @@ impl<'a> Reference<'a> {
             return malformed("contigs", "they do not follow one another to the end of the bases");
         }
         let ordered = runs.iter().try_fold(0, |next, &[start, length, letter]| {
-            let fine = u64::from(start) >= next && length > 0 && letter < 256 && code(letter as u8) == UNKNOWN;
+            let fine =
+                u64::from(start) >= next && length > 0 && letter < 256 && code(letter as u8) == UNKNOWN;
             fine.then_some(end([start, length]))
         });
         if ordered.is_none_or(|end| end > bases) {
@@ -256,7 +262,9 @@ impl<'a> Reference<'a> {
     }
 
     fn for_runs(&self, start: u32, end: u32, mut visit: impl FnMut(std::ops::Range<usize>, u8)) {
-        for &[first, length, letter] in self.runs[self.first_run(start)..].iter().take_while(|run| run[0] < end) {
+        for &[first, length, letter] in
+            self.runs[self.first_run(start)..].iter().take_while(|run| run[0] < end)
+        {
             let (low, high) = (first.max(start), (first + length).min(end));
             if low < high {
                 visit((low - start) as usize..(high - start) as usize, letter as u8);
@@ -289,7 +297,9 @@ mod tests {
         let mut out = Vec::new();
         for (contig, letters) in contigs.iter().enumerate() {
             assert_eq!(reference.length(contig as u32), letters.len() as u32);
-            for (start, end) in [(0, u32::MAX), (1, 5), (3, 3), (9, 2), (7, 200), (4090, 4100), (50_000, 60_000)] {
+            for (start, end) in
+                [(0, u32::MAX), (1, 5), (3, 3), (9, 2), (7, 200), (4090, 4100), (50_000, 60_000)]
+            {
                 let upper = letters.to_ascii_uppercase();
                 let high = (end as usize).min(letters.len());
                 let expect = &upper[(start as usize).min(high)..high];

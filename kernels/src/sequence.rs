@@ -84,7 +84,9 @@ mod tests {
         let mut codes = Vec::new();
         encode(b"ACGTacgtNnRx-", &mut codes);
         assert_eq!(codes, [0, 1, 2, 3, 0, 1, 2, 3, 4, 4, 4, 4, 4]);
-        assert!((0..=255).all(|byte| code(byte) == UNKNOWN || letter(code(byte)) == byte.to_ascii_uppercase()));
+        assert!(
+            (0..=255).all(|byte| code(byte) == UNKNOWN || letter(code(byte)) == byte.to_ascii_uppercase())
+        );
     }
 
     #[test]

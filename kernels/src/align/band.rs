@@ -70,7 +70,10 @@ pub(super) fn align(
     let Band { window: padded, best, best_before, insertion, insertion_before, deletion, steps } = band;
     padded.clear();
     padded.extend((0..(read.len() + width) as i64).map(|offset| {
-        usize::try_from(first + offset).ok().and_then(|at| window.get(at)).map_or(OUTSIDE, |&code| i16::from(code))
+        usize::try_from(first + offset)
+            .ok()
+            .and_then(|at| window.get(at))
+            .map_or(OUTSIDE, |&code| i16::from(code))
     }));
     for row in [&mut *best, best_before, insertion, insertion_before, deletion] {
         row.clear();
@@ -94,7 +97,8 @@ pub(super) fn align(
         let extra = if i + 1 == read.len() { bonus } else { 0 };
         let row_best = best[..width].iter().fold(NEVER, |a, &b| a.max(b));
         if row_best + extra > top.0 {
-            let column = best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
+            let column =
+                best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
             top = (row_best + extra, i, column);
         }
     }
@@ -114,7 +118,14 @@ struct Row<'a> {
 /// Fills a row: all cells without deletions, which are independent; deletions, each from its left neighbour; both
 /// together. The first and the last loop are the compiler's to turn into vectors.
 #[inline(never)]
-fn fill(row: &Row, scoring: &Scoring, best: &mut [i16], insertion: &mut [i16], deletion: &mut [i16], steps: &mut [u8]) {
+fn fill(
+    row: &Row,
+    scoring: &Scoring,
+    best: &mut [i16],
+    insertion: &mut [i16],
+    deletion: &mut [i16],
+    steps: &mut [u8],
+) {
     let width = row.window.len();
     let (open, extend) = ((scoring.gap_open + scoring.gap_extend) as i16, scoring.gap_extend as i16);
     let unknown = -(scoring.unknown as i16);
@@ -122,7 +133,8 @@ fn fill(row: &Row, scoring: &Scoring, best: &mut [i16], insertion: &mut [i16], d
     let matched = if known { scoring.matched as i16 } else { unknown };
     let mismatch = if known { -(scoring.mismatch as i16) } else { unknown };
     let (code, floor) = (row.code, row.floor);
-    let (window, before, insertion_before) = (row.window, &row.before[..=width], &row.insertion_before[..=width]);
+    let (window, before, insertion_before) =
+        (row.window, &row.before[..=width], &row.insertion_before[..=width]);
     let (best, insertion, deletion) = (&mut best[..width], &mut insertion[..width], &mut deletion[..=width]);
     let steps = &mut steps[..width];
     for c in 0..width {
@@ -188,13 +200,15 @@ fn trace(
                 edits += 1;
                 i -= 1;
                 c += 1;
-                state = if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
+                state =
+                    if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
             }
             FROM_DELETION => {
                 push(DELETION);
                 edits += 1;
                 c -= 1;
-                state = if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
+                state =
+                    if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
             }
             _ => {
                 push(MATCH);

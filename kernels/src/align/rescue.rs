@@ -42,7 +42,12 @@ impl Rescuer {
     }
 
     /// The anchors of the loaded read in a range of places of one contig.
-    pub fn scan(&mut self, reference: &Reference, range: (u32, u32), reverse: bool) -> impl Iterator<Item = Anchor> + '_ {
+    pub fn scan(
+        &mut self,
+        reference: &Reference,
+        range: (u32, u32),
+        reverse: bool,
+    ) -> impl Iterator<Item = Anchor> + '_ {
         let Rescuer { slots, words, codes, found } = self;
         reference.codes(range.0, range.1, codes);
         found.clear();
