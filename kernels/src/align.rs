@@ -12,6 +12,8 @@ mod quality;
 mod query;
 mod rescue;
 mod seed;
+#[cfg(test)]
+mod tests;
 
 use crate::index::Index;
 use crate::insert::{FivePrime, InsertModel};
@@ -70,6 +72,8 @@ pub struct Scoring {
     pub unpaired: i32,
     /// Smallest score of a hit.
     pub score_min: i32,
+    /// Smallest score of a hit that lies where its mate says it should.
+    pub rescued_score_min: i32,
 }
 
 impl Default for Scoring {
@@ -83,6 +87,7 @@ impl Default for Scoring {
             end_bonus: 5,
             unpaired: 17,
             score_min: 30,
+            rescued_score_min: 20,
         }
     }
 }
@@ -208,8 +213,13 @@ impl<'a> Aligner<'a> {
         pair::link(&sides, model, order, links);
         let salt = queries[0].salt ^ queries[1].salt.rotate_left(1);
         let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
-        let reads =
-            [0, 1].map(|read| self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1)));
+        let reads = [0, 1].map(|read| {
+            let chosen = &workspace.placements[read][at[read]];
+            if !proper && chosen.score < self.scoring.score_min {
+                return ReadMapping::default();
+            }
+            self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1, chosen.score))
+        });
         PairMapping { reads, proper }
     }
 
@@ -220,7 +230,8 @@ impl<'a> Aligner<'a> {
         query.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] });
         placements.clear();
         seeding.seed(&self.index, query, candidates, &mut unseen[read]);
-        extender.extend(&self.reference, &self.scoring, query, candidates, placements);
+        let score_min = self.scoring.score_min;
+        extender.extend(&self.reference, &self.scoring, score_min, query, candidates, placements);
     }
 
     /// The most that a place of a read may score that seeding did not find.
@@ -232,60 +243,67 @@ impl<'a> Aligner<'a> {
 
     /// Looks for each read near the good places of its mate, wherever finding it could change the outcome.
     fn rescue(&self, workspace: &mut Workspace, model: &InsertModel) {
-        let Workspace { queries, placements, unseen, seeding, candidates, extender, rescuer, order, links } =
-            workspace;
+        let Workspace { queries, placements, unseen, order, links, .. } = workspace;
         let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
         pair::link(&sides, model, order, links);
-        let best = [0, 1].map(|read| placements[read].iter().map(|each| each.total).max().unwrap_or(0));
+        let best = sides.each_ref().map(Side::best);
         let linked = links.iter().map(|link| link.total).max().unwrap_or(0);
         let top = linked.max(best[0] + best[1] - self.scoring.unpaired);
-        let seeded = [0, 1].map(|read| placements[read].len());
-        for read in [0, 1] {
-            let mate = 1 - read;
-            if queries[mate].len() < self.scoring.score_min as usize {
-                continue;
-            }
-            let most = self.most_unseen(&queries[mate], &unseen[mate]);
-            let hopeful = |at: &usize| {
-                placements[read][*at].total + most >= top - RESCUE_DEFICIT_MAX
-                    && !links.iter().any(|link| link.at[read] == *at)
-            };
-            let mut from: Vec<usize> = (0..seeded[read]).filter(hopeful).collect();
-            let salt = queries[read].salt;
-            from.sort_by_key(|&at| (-placements[read][at].total, placements[read][at].tie(salt)));
-            from.truncate(RESCUES_MAX);
+        let starts = [0, 1].map(|read| {
+            let side = &sides[read];
+            let most = self.most_unseen(&queries[1 - read], &unseen[1 - read]);
+            let mut alone = vec![true; side.placements.len()];
+            links.iter().for_each(|link| alone[link.at[read]] = false);
+            let hopeful =
+                |&at: &usize| alone[at] && side.placements[at].total + most >= top - RESCUE_DEFICIT_MAX;
+            let mut starts: Vec<Placement> =
+                (0..alone.len()).filter(hopeful).map(|at| side.placements[at]).collect();
+            starts.sort_by_key(|start| (-start.total, start.tie(queries[read].salt)));
+            starts.truncate(RESCUES_MAX);
+            starts
+        });
+        for (read, starts) in starts.iter().enumerate() {
             let mut loaded = None;
-            for at in from {
-                let placement = placements[read][at];
-                let (first, last, reverse) = model.mate_borders(placement.five_prime(queries[read].len()));
-                let length = queries[mate].len() as i64;
-                let (before, after) = if reverse { (length, 0) } else { (0, length) };
-                let (_, start, end) = self.reference.contig_at(placement.places.0);
-                let low = (first - before).clamp(i64::from(start), i64::from(end)) as u32;
-                let high = (last + after).clamp(i64::from(start), i64::from(end)) as u32;
-                if loaded != Some(reverse) {
-                    rescuer.load(&queries[mate].codes[side(reverse)]);
-                    loaded = Some(reverse);
-                }
-                let found = rescuer.scan(&self.reference, (low, high), reverse);
-                seeding.candidates_of(found, RESCUE_K, &queries[mate], candidates);
-                candidates.truncate(RESCUE_CANDIDATES_MAX);
-                candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
-                extender.extend(
-                    &self.reference,
-                    &self.scoring,
-                    &queries[mate],
-                    candidates,
-                    &mut placements[mate],
-                );
+            for start in starts {
+                self.look_near(workspace, start, read, model, &mut loaded);
             }
         }
+    }
+
+    /// Looks for the mate of `read` where a placement of `read` says it should be. `loaded` is the strand whose words
+    /// the rescuer holds.
+    fn look_near(
+        &self,
+        workspace: &mut Workspace,
+        start: &Placement,
+        read: usize,
+        model: &InsertModel,
+        loaded: &mut Option<bool>,
+    ) {
+        let Workspace { queries, placements, seeding, candidates, extender, rescuer, .. } = workspace;
+        let (query, placements) = (&queries[1 - read], &mut placements[1 - read]);
+        let (first, last, reverse) = model.mate_borders(start.five_prime(queries[read].len()));
+        let length = query.len() as i64;
+        let (before, after) = if reverse { (length, 0) } else { (0, length) };
+        let (_, contig_start, contig_end) = self.reference.contig_range(start.contig);
+        let place = |border: i64| border.clamp(i64::from(contig_start), i64::from(contig_end)) as u32;
+        if *loaded != Some(reverse) {
+            rescuer.load(&query.codes[side(reverse)]);
+            *loaded = Some(reverse);
+        }
+        let found = rescuer.scan(&self.reference, (place(first - before), place(last + after)), reverse);
+        seeding.candidates_of(found, RESCUE_K, query, candidates);
+        candidates.truncate(RESCUE_CANDIDATES_MAX);
+        candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
+        let score_min = self.scoring.rescued_score_min;
+        extender.extend(&self.reference, &self.scoring, score_min, query, candidates, placements);
     }
 
     /// The mapping of a read judged alone.
     fn single(&self, workspace: &Workspace, read: usize) -> ReadMapping {
         let salt = workspace.queries[read].salt;
         let placements = workspace.placements[read].iter().enumerate();
+        let placements = placements.filter(|(_, each)| each.score >= self.scoring.score_min);
         let Some((at, _)) = placements.max_by_key(|(_, each)| (each.total, each.tie(salt))) else {
             return ReadMapping::default();
         };
@@ -294,7 +312,7 @@ impl<'a> Aligner<'a> {
 
     fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize) -> u8 {
         let side = Side::new(&workspace.placements[read], &workspace.queries[read], &workspace.unseen[read]);
-        mapq(1.0, side.rivals_alone(at, &self.scoring, &self.weights))
+        mapq(1.0, side.rivals_alone(at, &self.scoring, &self.weights), side.placements[at].score)
     }
 
     fn report(&self, workspace: &Workspace, read: usize, at: usize, mapq: u8) -> ReadMapping {
@@ -311,6 +329,7 @@ impl<'a> Aligner<'a> {
         for part in parts {
             let free = |&other: &usize| !placements[other].rivals(&placements[part], length);
             if clipped >= CLIP_MIN
+                && placements[part].score >= self.scoring.score_min
                 && supplementary.len() < SUPPLEMENTARY_MAX
                 && supplementary.iter().all(free)
             {

@@ -103,11 +103,12 @@ pub(super) struct Extender {
 }
 
 impl Extender {
-    /// Appends the placements of candidates to `placements`, which stay free of copies of one place.
+    /// Appends the placements of candidates that score enough to `placements`, which stay free of copies of one place.
     pub fn extend(
         &mut self,
         reference: &Reference,
         scoring: &Scoring,
+        score_min: i32,
         query: &Query,
         candidates: &[Candidate],
         placements: &mut Vec<Placement>,
@@ -146,7 +147,7 @@ impl Extender {
                     best = best.max(placement.total);
                 }
             }
-            if placement.score >= scoring.score_min {
+            if placement.score >= score_min {
                 add(placements, placement);
             }
         }

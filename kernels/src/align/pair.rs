@@ -23,7 +23,8 @@ impl<'a> Side<'a> {
         Side { placements, length: query.len(), unseen }
     }
 
-    fn best(&self) -> i32 {
+    /// The best total.
+    pub fn best(&self) -> i32 {
         self.placements.iter().map(|placement| placement.total).max().unwrap_or(0)
     }
 
