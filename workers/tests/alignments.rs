@@ -179,7 +179,7 @@ fn aligned(random: &mut Random, contig: usize, ordinal: usize, start: usize, gen
         mate_position: -1,
         template_length: 0,
         sequence: &sequence,
-        qualities: if ordinal % 11 == 0 { &[] } else { &qualities },
+        qualities: if ordinal.is_multiple_of(11) { &[] } else { &qualities },
         tags: &tags,
     })
 }
