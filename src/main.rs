@@ -1,2 +1,101 @@
-//! The command line of wakachi.
-fn main() {}
+//! The command line of wakachi: one file per noun, this one to choose between them.
+
+mod cohort;
+mod config;
+mod index;
+mod interrupt;
+mod job;
+mod job_dir;
+mod output;
+mod progress;
+mod run;
+
+use clap::{Parser, Subcommand};
+use jobs::failure::Failure;
+use output::Format;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Raw reads of a cohort to CRAM, gVCF and joint VCF: resumable, complete, the same bytes every time
+#[derive(Debug, Parser)]
+#[command(name = "wakachi", version, propagate_version = true)]
+#[command(after_help = "Examples:
+  wakachi demo                                a small cohort, simulated, run and assessed
+  wakachi run cohort.toml --out job           the main job; the same command again resumes it
+  wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
+  wakachi call REF.fa OUT.cram -o OUT.vcf.gz
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 input, 4 policy, 5 on hold, 6 integrity, 7 quorum, 8 remote (try again),
+9 internal, 10 partial (something is missing and named), 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Index(index::Args),
+    Run(run::Args),
+    /// Checks cohorts
+    #[command(subcommand)]
+    Cohort(CohortCommand),
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Shows the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum CohortCommand {
+    /// Says every error of sheet, reference and files at once, with line and column, before anything runs
+    #[command(after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --output json")]
+    Check {
+        /// The cohort file (TOML)
+        cohort: PathBuf,
+        /// Form of the answer
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Every key, its value, and where the value came from
+    #[command(after_help = "Examples:\n  wakachi config show\n  WAKACHI_MEMORY=8G wakachi config show --output json")]
+    Show {
+        #[command(flatten)]
+        limits: run::LimitArgs,
+        /// The cohort whose folder may hold a wakachi.toml
+        #[arg(long, value_name = "FILE")]
+        cohort: Option<PathBuf>,
+        /// Form of the answer
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(failure.class().exit_code())
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Index(args) => index::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Cohort(CohortCommand::Check { cohort, output }) => {
+            Ok(cohort::check(cohort, &run::first_record, *output, |line| output::say(line))?)
+        }
+        Command::Job(command) => job::run(command),
+        Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
+            Ok(config::show(&limits.asked(cohort.as_deref()), *output, |line| output::say(line))?)
+        }
+    }
+}

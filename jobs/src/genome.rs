@@ -122,7 +122,10 @@ impl fmt::Display for RegionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RegionError::UnknownContig { text } => {
-                write!(f, "region '{text}': the reference has no such contig; expected NAME or NAME:START-END")
+                write!(
+                    f,
+                    "region '{text}': the reference has no such contig; expected NAME or NAME:START-END"
+                )
             }
             RegionError::BadRange { text } => {
                 write!(f, "region '{text}': expected 1 <= START <= END within the contig")
@@ -225,7 +228,9 @@ mod tests {
 
     fn contigs(lengths: &[u32]) -> Contigs {
         let named = lengths.iter().enumerate();
-        Contigs::new(named.map(|(i, &length)| Contig { name: format!("c{i}"), length, m5: [0; 16] }).collect())
+        Contigs::new(
+            named.map(|(i, &length)| Contig { name: format!("c{i}"), length, m5: [0; 16] }).collect(),
+        )
     }
 
     #[test]

@@ -7,5 +7,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cohort;
+pub mod config;
+pub mod diagnostic;
+pub mod document;
 pub mod failure;
 pub mod genome;
+pub mod ledger;
+pub mod parameters;
+pub mod quantity;
+pub mod task;

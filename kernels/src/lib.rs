@@ -4,4 +4,13 @@
 //! Invariant: no files, no threads, no logging, no globals, no clock. The same input gives the same output on every
 //! machine: no system libm, no hash map whose order shows, floating point in a fixed order.
 
+pub mod align;
+pub mod call;
+pub mod duplicates;
+pub mod index;
+pub mod insert;
+pub mod joint;
+pub mod logarithm;
+pub mod reference;
+pub mod sequence;
 pub mod variant;

@@ -1,1 +1,21 @@
-//! storage
+//! The scratch of a job on a POSIX filesystem: packs of task outputs, the journal that says which of them count, the
+//! keys they are sealed under, and the lock that keeps a second scheduler out. Byte tables stand in `DESIGN.md`
+//! beside this crate.
+//!
+//! Invariant: nothing that a caller was told is stored is lost by a crash, and no byte comes back other than it was
+//! written; whatever cannot be kept so is an error that names the file and the place in it. Nothing here knows what
+//! the bytes mean.
+
+pub mod atomic;
+pub mod disk;
+pub mod fence;
+pub mod journal;
+pub mod key;
+pub mod pack;
+
+pub use atomic::{AtomicFile, AtomicFileError};
+pub use disk::DiskError;
+pub use fence::{Fence, FenceError};
+pub use journal::{Commit, JobIdentity, Journal, JournalError};
+pub use key::{KeyError, SampleKey};
+pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader};

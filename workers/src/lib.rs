@@ -3,9 +3,27 @@
 //! Invariant: a task reads what its plan names and writes pieces into a pack; it decides nothing about other tasks.
 //! Workers know neither the scheduler nor who started them.
 
+pub mod assess;
 pub mod bam;
+pub mod context;
+pub mod entry;
+pub mod fasta;
 pub mod fastq;
+pub mod finish;
 pub mod gzip;
+pub mod header;
 pub mod htslib;
+pub mod index_file;
 pub mod intake;
+pub mod joint;
+pub mod map;
+pub mod mapped;
+pub mod qc;
 pub mod record;
+pub mod region;
+pub mod report;
+pub mod runs;
+pub mod simulate;
+pub mod task;
+pub mod template;
+pub mod vcf;

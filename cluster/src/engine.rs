@@ -1,0 +1,47 @@
+//! What every engine has in common: requests, outputs, and the two traits the command line gives it.
+
+use jobs::failure::Failure;
+use jobs::task::Task;
+use scheduler::{Event, Scheduler};
+use std::sync::Arc;
+use storage::{Commit, PieceRef};
+
+/// One attempt at one task, with the commits of everything it reads.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The task.
+    pub task: Task,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// The inputs, in the order of [`Scheduler::inputs`].
+    pub inputs: Arc<Vec<(Task, Arc<Commit>)>>,
+}
+
+/// What an attempt gives back: pieces already written, synced and read back, and a summary for whoever comes after.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Where the output lies.
+    pub pieces: Vec<PieceRef>,
+    /// The task's own small result, in its own encoding.
+    pub summary: Vec<u8>,
+    /// For an intake: into how many chunks the lane is cut.
+    pub chunks: Option<u32>,
+}
+
+/// Runs tasks. Called from several threads at once.
+pub trait TaskRunner: Sync {
+    /// Runs one attempt on the calling thread.
+    fn run(&self, request: &Request) -> Result<Output, Failure>;
+
+    /// Reads the number of chunks back from a committed intake's summary.
+    fn chunks_of(&self, commit: &Commit) -> Option<u32>;
+}
+
+/// Told of everything that happens, from the engine's own thread; draws progress.
+pub trait Observer {
+    /// After the scheduler took an event.
+    fn after(&mut self, scheduler: &Scheduler, event: &Event);
+
+    /// Now and then, with nothing new.
+    fn tick(&mut self, _scheduler: &Scheduler) {}
+}

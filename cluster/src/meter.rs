@@ -1,0 +1,74 @@
+//! What a thread and a process have used: CPU time and anonymous memory.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// CPU time of the calling thread in milliseconds.
+pub fn thread_cpu_ms() -> u64 {
+    milliseconds(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of the process in milliseconds.
+pub fn process_cpu_ms() -> u64 {
+    milliseconds(ClockId::ProcessCPUTime)
+}
+
+fn milliseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// Wall clock in milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}
+
+/// How often the anonymous memory is looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Watches the process's memory until dropped.
+#[derive(Debug)]
+pub struct MemoryMeter {
+    peak_anonymous: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl MemoryMeter {
+    /// Starts watching on a thread of its own.
+    pub fn start() -> Self {
+        let meter = MemoryMeter { peak_anonymous: Arc::default(), stop: Arc::default() };
+        let (peak, stop) = (Arc::clone(&meter.peak_anonymous), Arc::clone(&meter.stop));
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                peak.fetch_max(resident_bytes().0, Ordering::Relaxed);
+                thread::sleep(SAMPLE_INTERVAL);
+            }
+        });
+        meter
+    }
+
+    /// The largest anonymous resident memory seen, in bytes; 0 where the system does not tell.
+    pub fn peak_anonymous_bytes(&self) -> u64 {
+        self.peak_anonymous.fetch_max(resident_bytes().0, Ordering::Relaxed);
+        self.peak_anonymous.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for MemoryMeter {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Anonymous and file-backed resident memory of this process in bytes (`RssAnon` and `RssFile` of Linux).
+pub fn resident_bytes() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    (field("RssAnon:"), field("RssFile:"))
+}

@@ -1,0 +1,232 @@
+//! A TOML file read key by key, every mistake reported with its place.
+//!
+//! Invariant: the keys a reader asks for are the keys that exist; whatever else stands in a section is an error when
+//! the section is finished. So no list of keys is kept twice. Knows no meaning of any key.
+
+use crate::diagnostic::{Diagnostic, Place, Source, did_you_mean};
+use std::cell::RefCell;
+use std::ops::{Range, RangeInclusive};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A parsed file and what was found wrong with it so far.
+pub struct Document<'t> {
+    source: Source<'t>,
+    root: Spanned<DeTable<'t>>,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'t> Document<'t> {
+    /// Parses what can be parsed; syntax errors are kept as diagnostics.
+    pub fn parse(source: Source<'t>) -> Self {
+        let (root, errors) = DeTable::parse_recoverable(source.text());
+        let found = errors.iter().map(|error| {
+            let place = source.place(error.span().map_or(0, |span| span.start));
+            Diagnostic::error(place, error.message().trim_end().replace('\n', ", "))
+        });
+        let found = RefCell::new(found.collect());
+        Document { source, root, found }
+    }
+
+    /// The keys outside any table, and the tables.
+    pub fn root(&self) -> Section<'_> {
+        Section::new(self, "the file", self.root.get_ref(), 0..0)
+    }
+
+    /// The whole file as plain values, for tables that are carried untouched; empty if the syntax is wrong.
+    pub fn values(&self) -> toml::Table {
+        toml::from_str(self.source.text()).unwrap_or_default()
+    }
+
+    /// Whether nothing wrong was found so far.
+    pub fn is_whole(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// The place of a byte offset of the file.
+    pub fn place(&self, offset: usize) -> Place {
+        self.source.place(offset)
+    }
+
+    /// The text of a span as it is written.
+    pub fn written(&self, span: Range<usize>) -> &str {
+        self.source.text().get(span).unwrap_or_default()
+    }
+
+    /// Reports an error at a span.
+    pub fn error(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        let error = Diagnostic::error(self.source.place(span.start), message).hint(hint);
+        self.found.borrow_mut().push(error);
+    }
+
+    /// Everything found wrong so far.
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.found.into_inner()
+    }
+}
+
+/// One table of a document while it is read.
+pub struct Section<'d> {
+    document: &'d Document<'d>,
+    /// How messages name it: `[cohort]`.
+    title: String,
+    table: &'d DeTable<'d>,
+    span: Range<usize>,
+    asked: Vec<&'static str>,
+}
+
+impl<'d> Section<'d> {
+    /// A section over any table of the document.
+    pub fn new(
+        document: &'d Document<'_>,
+        title: impl Into<String>,
+        table: &'d DeTable<'_>,
+        span: Range<usize>,
+    ) -> Self {
+        Section { document, title: title.into(), table, span, asked: Vec::new() }
+    }
+
+    /// The value under `key`, of whatever type.
+    pub fn value(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
+        self.asked.push(key);
+        self.table.get(key)
+    }
+
+    /// The text under `key`.
+    pub fn text(&mut self, key: &'static str) -> Option<Spanned<&'d str>> {
+        let value = self.value(key)?;
+        let text = value.get_ref().as_str();
+        self.typed(key, value, "a string", text)
+    }
+
+    /// The text under `key`, which must be one of `words`.
+    pub fn word(&mut self, key: &'static str, words: &[&'static str]) -> Option<&'d str> {
+        let text = self.text(key)?;
+        let word = *text.get_ref();
+        if !words.contains(&word) {
+            let message = format!("{key}: '{word}' is unknown; expected {}", words.join(", "));
+            self.document.error(text.span(), message, did_you_mean(word, words.iter().copied()));
+            return None;
+        }
+        Some(word)
+    }
+
+    /// The whole number under `key`, which must lie in `range`.
+    pub fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Spanned<u64>> {
+        let value = self.value(key)?;
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.typed(key, value, &expected, whole(value, &range))
+    }
+
+    /// The whole numbers in the list under `key`, each of which must lie in `range`.
+    pub fn integers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Spanned<Vec<u64>>> {
+        let value = self.value(key)?;
+        let list = value.get_ref().as_array();
+        let numbers = list.and_then(|list| list.iter().map(|item| whole(item, &range)).collect());
+        let expected = format!("a list of whole numbers from {} to {}", range.start(), range.end());
+        self.typed(key, value, &expected, numbers)
+    }
+
+    /// The texts in the list under `key`.
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<Spanned<&'d str>>> {
+        let value = self.value(key)?;
+        let list = value.get_ref().as_array().and_then(|list| {
+            list.iter().map(|item| Some(Spanned::new(item.span(), item.get_ref().as_str()?))).collect()
+        });
+        self.typed(key, value, "a list of strings", list).map(Spanned::into_inner)
+    }
+
+    /// The table under `key` as a section of its own; its title is the key in brackets.
+    pub fn section(&mut self, key: &'static str) -> Option<Section<'d>> {
+        let value = self.value(key)?;
+        let table = self.typed(key, value, "a table", value.get_ref().as_table())?;
+        Some(Section::new(self.document, format!("[{key}]"), table.get_ref(), table.span()))
+    }
+
+    /// Asks for keys that are carried through with only their type looked at.
+    pub fn carry(&mut self, keys: &[(&'static str, Kind)]) {
+        for &(key, kind) in keys {
+            match kind {
+                Kind::Text => drop(self.text(key)),
+                Kind::Word(words) => drop(self.word(key, words)),
+                Kind::Texts => drop(self.texts(key)),
+                Kind::Time => {
+                    if let Some(value) = self.value(key) {
+                        let time = value.get_ref().as_datetime();
+                        self.typed(key, value, "a date and time such as 2026-06-30T17:00:00+09:00", time);
+                    }
+                }
+                Kind::Table => drop(self.section(key)),
+            }
+        }
+    }
+
+    /// Reports that `key` must be there.
+    pub fn missing(&self, key: &str, hint: impl Into<Option<String>>) {
+        self.document.error(self.span.clone(), format!("{} lacks '{key}'", self.title), hint);
+    }
+
+    /// Reports an error at a span.
+    pub fn error(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        self.document.error(span, message, hint);
+    }
+
+    /// Where the table stands.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The document this is a section of.
+    pub fn document(&self) -> &'d Document<'d> {
+        self.document
+    }
+
+    /// Every key and value, asked for or not.
+    pub fn entries(&self) -> impl Iterator<Item = (Spanned<&'d str>, &'d Spanned<DeValue<'d>>)> {
+        self.table.iter().map(|(key, value)| (Spanned::new(key.span(), key.get_ref().as_ref()), value))
+    }
+
+    /// Reports the keys nobody asked for.
+    pub fn finish(self) {
+        for (key, _) in self.entries().filter(|(key, _)| !self.asked.contains(key.get_ref())) {
+            let message = format!("{} has no key '{}'", self.title, key.get_ref());
+            self.error(key.span(), message, did_you_mean(key.get_ref(), self.asked.iter().copied()));
+        }
+    }
+
+    /// The value read as the type that was expected, or an error that says so.
+    fn typed<T>(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        expected: &str,
+        read: Option<T>,
+    ) -> Option<Spanned<T>> {
+        if read.is_none() {
+            let text = self.document.written(value.span());
+            let shown: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
+            self.error(value.span(), format!("{key}: expected {expected}, found {shown}"), None);
+        }
+        read.map(|read| Spanned::new(value.span(), read))
+    }
+}
+
+fn whole(value: &Spanned<DeValue<'_>>, range: &RangeInclusive<u64>) -> Option<u64> {
+    let integer = value.get_ref().as_integer()?;
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|number| range.contains(number))
+}
+
+/// The type of a key that is only carried through.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// One of these strings.
+    Word(&'static [&'static str]),
+    /// A list of strings.
+    Texts,
+    /// A date, or date and time.
+    Time,
+    /// A table, whatever is in it.
+    Table,
+}

@@ -1,0 +1,199 @@
+//! The tasks a job is made of, and their names.
+//!
+//! A task's [`Task::key`] names it in the journal; it holds the sample's name and the cells, never an ordinal that a
+//! different cut of the genome would give to something else.
+
+use crate::genome::Cell;
+use std::fmt;
+
+/// The stages of the main job, in the order a sample passes through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// FASTQ validated, digests checked, seek points taken.
+    Intake,
+    /// The insert-size model of a read group.
+    Model,
+    /// Reads of a chunk aligned.
+    Map,
+    /// One shard of one sample: duplicates, CRAM, calls.
+    Region,
+    /// One shard of all samples: joint genotypes.
+    Joint,
+    /// Pieces to files.
+    Finish,
+}
+
+impl Stage {
+    /// Every stage in order.
+    pub const ALL: [Stage; 6] =
+        [Stage::Intake, Stage::Model, Stage::Map, Stage::Region, Stage::Joint, Stage::Finish];
+
+    /// The word used in task names and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Intake => "intake",
+            Stage::Model => "model",
+            Stage::Map => "map",
+            Stage::Region => "region",
+            Stage::Joint => "joint",
+            Stage::Finish => "finish",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A lane: one read group's files of one sample, by position in the cohort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct LaneId {
+    /// Index of the sample in the cohort.
+    pub sample: u32,
+    /// Index of the lane in the sample.
+    pub lane: u32,
+}
+
+/// What a region task covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Shard {
+    /// Whole cells, from the first to before the last.
+    Cells {
+        /// First cell.
+        first: Cell,
+        /// One past the last cell.
+        end: Cell,
+    },
+    /// Reads that have no place, after all places.
+    Unplaced,
+}
+
+impl Shard {
+    /// The cells of this shard; none for the unplaced reads.
+    pub fn cells(self) -> impl DoubleEndedIterator<Item = Cell> {
+        let range = match self {
+            Shard::Cells { first, end } => first.0..end.0,
+            Shard::Unplaced => 0..0,
+        };
+        range.map(Cell)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shard::Cells { first, end } => write!(f, "{}-{}", first.0, end.0),
+            Shard::Unplaced => f.write_str("unplaced"),
+        }
+    }
+}
+
+/// One unit of work: runs on one core, reads what its inputs name, writes pieces, commits as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Task {
+    /// Checks and cuts a lane's files.
+    Intake(LaneId),
+    /// Learns a lane's insert sizes.
+    Model(LaneId),
+    /// Aligns one chunk of a lane.
+    Map(LaneId, u32),
+    /// Marks, writes and calls one shard of a sample.
+    Region(u32, Shard),
+    /// Joint genotypes of one shard.
+    Joint(Shard),
+    /// A sample's files.
+    FinishSample(u32),
+    /// The cohort's files, ledger and report.
+    FinishCohort,
+}
+
+impl Task {
+    /// The stage this task belongs to.
+    pub const fn stage(self) -> Stage {
+        match self {
+            Task::Intake(_) => Stage::Intake,
+            Task::Model(_) => Stage::Model,
+            Task::Map(..) => Stage::Map,
+            Task::Region(..) => Stage::Region,
+            Task::Joint(_) => Stage::Joint,
+            Task::FinishSample(_) | Task::FinishCohort => Stage::Finish,
+        }
+    }
+
+    /// The sample this task works for; none for the cohort's tasks.
+    pub const fn sample(self) -> Option<u32> {
+        match self {
+            Task::Intake(lane) | Task::Model(lane) | Task::Map(lane, _) => Some(lane.sample),
+            Task::Region(sample, _) | Task::FinishSample(sample) => Some(sample),
+            Task::Joint(_) | Task::FinishCohort => None,
+        }
+    }
+
+    /// The journal's name of this task. `samples` are the cohort's sample names in order.
+    pub fn key(self, samples: &[String]) -> String {
+        let name = |sample: u32| &samples[sample as usize];
+        match self {
+            Task::Intake(id) => format!("intake/{}/{}", name(id.sample), id.lane),
+            Task::Model(id) => format!("model/{}/{}", name(id.sample), id.lane),
+            Task::Map(id, chunk) => format!("map/{}/{}/{chunk}", name(id.sample), id.lane),
+            Task::Region(sample, shard) => format!("region/{}/{shard}", name(sample)),
+            Task::Joint(shard) => format!("joint/{shard}"),
+            Task::FinishSample(sample) => format!("finish/{}", name(sample)),
+            Task::FinishCohort => "finish".to_owned(),
+        }
+    }
+
+    /// The task of this journal name; `None` if it is not one of this cohort's.
+    pub fn from_key(key: &str, samples: &[String]) -> Option<Task> {
+        let parts: Vec<&str> = key.split('/').collect();
+        let sample = |name: &str| samples.iter().position(|s| s == name).map(|i| i as u32);
+        let lane = |name: &str, lane: &str| Some(LaneId { sample: sample(name)?, lane: lane.parse().ok()? });
+        let shard = |text: &str| match text.split_once('-') {
+            Some((first, end)) => {
+                Some(Shard::Cells { first: Cell(first.parse().ok()?), end: Cell(end.parse().ok()?) })
+            }
+            None => (text == "unplaced").then_some(Shard::Unplaced),
+        };
+        match parts[..] {
+            ["intake", s, l] => Some(Task::Intake(lane(s, l)?)),
+            ["model", s, l] => Some(Task::Model(lane(s, l)?)),
+            ["map", s, l, chunk] => Some(Task::Map(lane(s, l)?, chunk.parse().ok()?)),
+            ["region", s, cells] => Some(Task::Region(sample(s)?, shard(cells)?)),
+            ["joint", cells] => Some(Task::Joint(shard(cells)?)),
+            ["finish", s] => Some(Task::FinishSample(sample(s)?)),
+            ["finish"] => Some(Task::FinishCohort),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_its_task_and_no_other() {
+        let samples = vec!["S1".to_owned(), "S-2.x".to_owned()];
+        let lane = LaneId { sample: 1, lane: 3 };
+        let shard = Shard::Cells { first: Cell(4), end: Cell(9) };
+        let tasks = [
+            Task::Intake(lane),
+            Task::Model(lane),
+            Task::Map(lane, 12),
+            Task::Region(0, shard),
+            Task::Region(1, Shard::Unplaced),
+            Task::Joint(shard),
+            Task::FinishSample(1),
+            Task::FinishCohort,
+        ];
+        for task in tasks {
+            assert_eq!(Task::from_key(&task.key(&samples), &samples), Some(task));
+        }
+        for foreign in ["", "map/S3/0/1", "map/S1/0", "region/S1/4", "finish/S1/x"] {
+            assert_eq!(Task::from_key(foreign, &samples), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Which reads are copies of one fragment.
+//!
+//! Two pairs are copies if their library and both unclipped 5' ends (place and strand) agree; a read without a placed
+//! mate is a copy of any read that shares its own end, and always yields to a pair (the rules of Picard's
+//! MarkDuplicates). The copy that stays is the one with the greatest quality sum, then the smallest name hash, then
+//! the earliest in the input. Each record carries both ends, so both mates come to the same answer alone, in whatever
+//! shard they lie.
+//!
+//! Records come in order of position and leave in the same order, [`REACH_BASES`] later: memory is bounded by the
+//! records of that stretch, not by a shard.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+
+/// How far apart the positions of two records with the same 5' end can be. A record that covers more than this with
+/// its clips takes no part.
+pub const REACH_BASES: u32 = 2048;
+
+/// Groups are swept for ones out of reach after this many insertions.
+const SWEEP_INTERVAL: usize = 1 << 16;
+
+/// Where a read begins: its 5' end as if nothing were clipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct End {
+    /// Contig id.
+    pub contig: u32,
+    /// 0-based; negative where clipped bases would lie before the contig.
+    pub position: i32,
+    /// Strand.
+    pub reverse: bool,
+}
+
+/// What a primary, placed record says of its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Library, as an ordinal within the sample.
+    pub library: u16,
+    /// This read's end.
+    pub own: End,
+    /// The mate's, if it is placed.
+    pub mate: Option<End>,
+    /// Sum of base qualities of at least [`SCORED_QUALITY`] over the template.
+    pub score: u32,
+    /// Hash of the read name.
+    pub name_hash: u64,
+    /// Ordinal of the template in the sample's input.
+    pub template: u64,
+}
+
+/// Base qualities below this do not count for [`Fragment::score`].
+pub const SCORED_QUALITY: u8 = 15;
+
+/// A read's part of [`Fragment::score`]; unknown qualities (255) count nothing.
+pub fn quality_score(qualities: &[u8]) -> u32 {
+    let counted = |&&quality: &&u8| quality >= SCORED_QUALITY && quality != 255;
+    qualities.iter().filter(counted).map(|&quality| u32::from(quality)).sum()
+}
+
+type Merit = (u32, Reverse<u64>, Reverse<u64>);
+
+impl Fragment {
+    fn merit(&self) -> Merit {
+        (self.score, Reverse(self.name_hash), Reverse(self.template))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    best: Merit,
+    has_pair: bool,
+    last: u32,
+}
+
+/// Marks a position-ordered stream of records of one contig; `T` travels through.
+#[derive(Debug)]
+pub struct Marker<T> {
+    pending: VecDeque<(u32, Option<Fragment>, T)>,
+    pairs: HashMap<(u16, End, End), Group>,
+    ends: HashMap<(u16, End), Group>,
+    insertions: usize,
+}
+
+impl<T> Default for Marker<T> {
+    fn default() -> Self {
+        Marker { pending: VecDeque::new(), pairs: HashMap::new(), ends: HashMap::new(), insertions: 0 }
+    }
+}
+
+impl<T> Marker<T> {
+    /// Takes the next record at `position` (never smaller than the one before) and gives out, with their answers, the
+    /// records that nothing later can touch. `fragment` is `None` for records that are never marked: secondary,
+    /// supplementary, unmapped, failed, or too wide.
+    pub fn push(
+        &mut self,
+        position: u32,
+        fragment: Option<Fragment>,
+        item: T,
+        emit: &mut impl FnMut(T, bool),
+    ) {
+        while self.pending.front().is_some_and(|(first, ..)| first + REACH_BASES < position) {
+            self.emit_first(emit);
+        }
+        if let Some(fragment) = &fragment {
+            self.enter(position, fragment);
+        }
+        self.pending.push_back((position, fragment, item));
+    }
+
+    /// Gives out what is left and is empty again.
+    pub fn finish(&mut self, emit: &mut impl FnMut(T, bool)) {
+        while !self.pending.is_empty() {
+            self.emit_first(emit);
+        }
+        self.pairs.clear();
+        self.ends.clear();
+    }
+
+    fn enter(&mut self, position: u32, fragment: &Fragment) {
+        let merit = fragment.merit();
+        let new = Group { best: merit, has_pair: fragment.mate.is_some(), last: position };
+        let join = |group: &mut Group| {
+            group.best = group.best.max(merit);
+            group.has_pair |= new.has_pair;
+            group.last = position;
+        };
+        if let Some(mate) = fragment.mate {
+            self.pairs.entry((fragment.library, fragment.own, mate)).and_modify(join).or_insert(new);
+        }
+        self.ends.entry((fragment.library, fragment.own)).and_modify(join).or_insert(new);
+        self.insertions += 1;
+        if self.insertions.is_multiple_of(SWEEP_INTERVAL) {
+            let reachable = |group: &Group| group.last + 2 * REACH_BASES >= position;
+            self.pairs.retain(|_, group| reachable(group));
+            self.ends.retain(|_, group| reachable(group));
+        }
+    }
+
+    fn emit_first(&mut self, emit: &mut impl FnMut(T, bool)) {
+        let (_, fragment, item) = self.pending.pop_front().expect("the caller saw a record");
+        let duplicate = fragment.is_some_and(|fragment| self.is_duplicate(&fragment));
+        emit(item, duplicate);
+    }
+
+    fn is_duplicate(&self, fragment: &Fragment) -> bool {
+        match fragment.mate {
+            Some(mate) => self.pairs[&(fragment.library, fragment.own, mate)].best != fragment.merit(),
+            None => {
+                let group = &self.ends[&(fragment.library, fragment.own)];
+                group.has_pair || group.best != fragment.merit()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(position: i32, reverse: bool) -> End {
+        End { contig: 0, position, reverse }
+    }
+
+    fn fragment(own: End, mate: Option<End>, score: u32, template: u64) -> Fragment {
+        Fragment { library: 0, own, mate, score, name_hash: template ^ 5, template }
+    }
+
+    fn mark(records: &[(u32, Fragment)]) -> Vec<bool> {
+        let mut marker = Marker::default();
+        let mut marks = Vec::new();
+        let mut emit = |_: (), duplicate| marks.push(duplicate);
+        for (position, fragment) in records {
+            marker.push(*position, Some(*fragment), (), &mut emit);
+        }
+        marker.finish(&mut emit);
+        marks
+    }
+
+    #[test]
+    fn the_best_pair_stays_and_fragments_yield_to_pairs() {
+        let (left, right) = (end(100, false), end(400, true));
+        let cases: &[(&[(u32, Fragment)], &[bool])] = &[
+            // Two copies of a pair, differently clipped, seen from the left mates and from the right mates.
+            (
+                &[(100, fragment(left, Some(right), 50, 1)), (105, fragment(left, Some(right), 60, 2))],
+                &[true, false],
+            ),
+            (
+                &[(250, fragment(right, Some(left), 50, 1)), (255, fragment(right, Some(left), 60, 2))],
+                &[true, false],
+            ),
+            // A lone read at a pair's end yields however good it is; of two lone reads the better stays.
+            (&[(100, fragment(left, None, 99, 1)), (100, fragment(left, Some(right), 1, 2))], &[true, false]),
+            (&[(100, fragment(left, None, 9, 1)), (100, fragment(left, None, 8, 2))], &[false, true]),
+            // Other strand, other mate end: no copies.
+            (
+                &[
+                    (100, fragment(left, Some(right), 5, 1)),
+                    (100, fragment(end(100, true), Some(right), 5, 2)),
+                    (100, fragment(left, Some(end(401, true)), 5, 3)),
+                ],
+                &[false, false, false],
+            ),
+            // Equal scores: the smaller name hash stays (4 is 1 ^ 5, 7 is 2 ^ 5).
+            (
+                &[(100, fragment(left, Some(right), 5, 2)), (100, fragment(left, Some(right), 5, 1))],
+                &[true, false],
+            ),
+            // Both ends of a template at one place are not copies of each other.
+            (
+                &[(100, fragment(left, Some(left), 5, 1)), (100, fragment(left, Some(left), 5, 1))],
+                &[false, false],
+            ),
+        ];
+        for (records, expect) in cases {
+            assert_eq!(mark(records), *expect, "{records:?}");
+        }
+    }
+
+    /// The answer for a record depends only on what lies within reach: a window that starts and ends anywhere
+    /// beyond it gives the same.
+    #[test]
+    fn a_shard_border_cannot_be_seen() {
+        let mut seed = 7u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
+        let mut records: Vec<(u32, Fragment)> = (0..20_000)
+            .map(|template| {
+                let own = end(random(20_000) as i32 / 8 * 8 + 1000, random(2) == 0);
+                let mate = (random(4) > 0).then(|| end(own.position + 200 + random(3) as i32, !own.reverse));
+                let position = (own.position - if own.reverse { 150 } else { 0 } + random(20) as i32) as u32;
+                (position, fragment(own, mate, random(6) as u32, template))
+            })
+            .collect();
+        records.sort_by_key(|(position, fragment)| (*position, fragment.template));
+        let whole = mark(&records);
+        assert!(whole.iter().filter(|&&mark| mark).count() > 1000);
+        for line in (2048..20_000).step_by(3111) {
+            let from = records.partition_point(|(position, _)| *position < line - REACH_BASES);
+            let to = records.partition_point(|(position, _)| *position < line + 1000 + REACH_BASES + 1);
+            let part = mark(&records[from..to]);
+            for (i, (position, _)) in records[from..to].iter().enumerate() {
+                if (line..line + 1000).contains(position) {
+                    assert_eq!(part[i], whole[from + i], "{position}");
+                }
+            }
+        }
+    }
+}

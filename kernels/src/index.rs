@@ -1,0 +1,287 @@
+//! The seed index: where on the reference each sampled word of `k` bases occurs.
+//!
+//! Seeds are closed syncmers: canonical words whose smallest inner word of `s` bases stands first or last. Whether a
+//! word is a seed depends on that word alone, so read and reference always agree, chunks need no context, and any exact
+//! match of [`Shape::window`] bases holds a seed (Edgar 2021, "Syncmers are more sensitive than minimizers").
+//! A word's hash is a permutation of its bits, so a look-up is exact: the upper bits choose a bucket, the entry holds
+//! the rest. Invariant: no byte of the sections can make a look-up panic.
+//!
+//! | section | content, little endian |
+//! |---|---|
+//! | 0 | u32 k, s, bucket bits, places of the reference |
+//! | 1 | u32 first entry of each bucket, and the number of entries |
+//! | 2 | u64 entries by bucket, ascending: hash rest (31 bits), strand (1), place (32) |
+
+use crate::reference::{Malformed, Reference, cast, malformed};
+use std::ops::Range;
+
+/// Number of sections of an index.
+pub const INDEX_SECTIONS: usize = 3;
+
+/// Bits of the hash that an entry can hold.
+const REST_BITS: u32 = 31;
+
+const SCAN_BASES: u32 = 1 << 18;
+
+/// The form of seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    k: u32,
+    s: u32,
+}
+
+impl Shape {
+    /// Words of `k` bases (odd, 15 to 25) chosen by inner words of `s` (5 to k-1).
+    pub const fn new(k: u32, s: u32) -> Option<Self> {
+        if k % 2 == 1 && k >= 15 && k <= 25 && s >= 5 && s < k { Some(Shape { k, s }) } else { None }
+    }
+
+    /// Bases of a seed.
+    pub const fn k(self) -> u32 {
+        self.k
+    }
+
+    /// An exact match of this many bases holds a seed.
+    pub const fn window(self) -> u32 {
+        2 * self.k - self.s
+    }
+
+    const fn hash_bits(self) -> u32 {
+        2 * self.k
+    }
+}
+
+/// How to build an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexOptions {
+    /// The form of seeds.
+    pub shape: Shape,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        IndexOptions { shape: Shape { k: 21, s: 12 } }
+    }
+}
+
+/// A seed of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seed {
+    /// Hash of the canonical word, `2k` bits.
+    pub hash: u64,
+    /// Its first base.
+    pub position: u32,
+    /// Whether the canonical word is the reverse complement of what stands there.
+    pub reverse: bool,
+}
+
+/// Calls `emit` for every seed of `codes` in order. A few operations a base.
+pub(crate) fn for_seeds(codes: &[u8], shape: Shape, mut emit: impl FnMut(Seed)) {
+    let Shape { k, s } = shape;
+    let (mask, inner_mask) = ((1u64 << (2 * k)) - 1, (1u64 << (2 * s)) - 1);
+    let window = (k - s + 1) as usize;
+    let (mut forward, mut backward, mut run) = (0u64, 0u64, 0u32);
+    let mut ring = [u64::MAX; 32];
+    let (mut smallest, mut smallest_at) = (u64::MAX, 0usize);
+    for (i, &code) in codes.iter().enumerate() {
+        if code > 3 {
+            (run, smallest) = (0, u64::MAX);
+            continue;
+        }
+        forward = (forward << 2 | u64::from(code)) & mask;
+        backward = backward >> 2 | u64::from(3 - code) << (2 * (k - 1));
+        run += 1;
+        if run < s {
+            continue;
+        }
+        let last = scatter((forward & inner_mask).min(backward >> (2 * (k - s))));
+        ring[i % 32] = last;
+        if last <= smallest {
+            (smallest, smallest_at) = (last, i);
+        }
+        if run < k {
+            continue;
+        }
+        let oldest = i + 1 - window;
+        if smallest_at < oldest {
+            smallest = u64::MAX;
+            for at in oldest..=i {
+                if ring[at % 32] <= smallest {
+                    (smallest, smallest_at) = (ring[at % 32], at);
+                }
+            }
+        }
+        if last == smallest || ring[oldest % 32] == smallest {
+            let hash = permute(forward.min(backward), mask);
+            emit(Seed { hash, position: i as u32 + 1 - k, reverse: backward < forward });
+        }
+    }
+}
+
+/// Orders inner words as if at random.
+#[inline]
+fn scatter(word: u64) -> u64 {
+    let word = word.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (word ^ word >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// A permutation of the numbers up to `mask` that spreads them evenly over the upper bits.
+#[inline]
+fn permute(word: u64, mask: u64) -> u64 {
+    let half = mask.count_ones() / 2;
+    let word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask;
+    let word = (word ^ word >> half).wrapping_mul(0xd6e8_feb8_6659_fd93) & mask;
+    (word ^ word >> half).wrapping_mul(0xbf58_476d_1ce4_e5b9) & mask
+}
+
+/// The entries of some buckets; parts of one index can be built at the same time.
+#[derive(Clone, Debug)]
+pub struct IndexPart {
+    ends: Vec<u32>,
+    entries: Vec<u64>,
+}
+
+/// Builds the sections of an index.
+pub fn build(reference: &Reference, options: &IndexOptions) -> [Vec<u8>; INDEX_SECTIONS] {
+    join(reference, options, vec![build_part(reference, options, 0, 1)])
+}
+
+/// Builds part `part` of `parts`. Every part reads the whole reference twice and needs 8 bytes for each of its seeds.
+pub fn build_part(reference: &Reference, options: &IndexOptions, part: u32, parts: u32) -> IndexPart {
+    let bits = bucket_bits(reference, options.shape);
+    let share = |part: u32| ((u64::from(part) << bits) / u64::from(parts)) as u32;
+    let buckets = share(part)..share(part + 1);
+    let rest_bits = options.shape.hash_bits() - bits;
+    let bucket_of = |seed: &Seed| {
+        let bucket = (seed.hash >> rest_bits) as u32;
+        buckets.contains(&bucket).then(|| (bucket - buckets.start) as usize)
+    };
+    let mut ends = vec![0u32; buckets.len()];
+    for_reference_seeds(reference, options.shape, |seed| {
+        bucket_of(&seed).into_iter().for_each(|bucket| ends[bucket] += 1);
+    });
+    let mut total = 0;
+    for end in &mut ends {
+        // Where the bucket starts; filling it moves this to where it ends.
+        total += std::mem::replace(end, total);
+    }
+    let mut entries = vec![0u64; total as usize];
+    for_reference_seeds(reference, options.shape, |seed| {
+        if let Some(bucket) = bucket_of(&seed) {
+            let rest = seed.hash & ((1 << rest_bits) - 1);
+            let entry = rest << 33 | u64::from(seed.reverse) << 32 | u64::from(seed.position);
+            entries[ends[bucket] as usize] = entry;
+            ends[bucket] += 1;
+        }
+    });
+    let mut start = 0;
+    for &end in &ends {
+        entries[start..end as usize].sort_unstable();
+        start = end as usize;
+    }
+    IndexPart { ends, entries }
+}
+
+/// Joins all parts, in order, into the sections of the index. The bytes do not depend on the number of parts.
+pub fn join(
+    reference: &Reference,
+    options: &IndexOptions,
+    parts: Vec<IndexPart>,
+) -> [Vec<u8>; INDEX_SECTIONS] {
+    let header =
+        [options.shape.k, options.shape.s, bucket_bits(reference, options.shape), reference.places()];
+    let mut directory = vec![0u32];
+    let mut entries: Vec<u8> = Vec::new();
+    for part in parts {
+        let base = directory.last().copied().unwrap_or(0);
+        directory.extend(part.ends.iter().map(|end| base + end));
+        entries.extend_from_slice(bytemuck::cast_slice(&part.entries));
+    }
+    [bytemuck::cast_slice(&header).to_vec(), bytemuck::cast_slice(&directory).to_vec(), entries]
+}
+
+/// About two seeds to a bucket, and never more rest than an entry holds.
+fn bucket_bits(reference: &Reference, shape: Shape) -> u32 {
+    let wanted = reference.places().max(1).ilog2().saturating_sub(3);
+    wanted.max(shape.hash_bits() - REST_BITS).min(30)
+}
+
+fn for_reference_seeds(reference: &Reference, shape: Shape, mut emit: impl FnMut(Seed)) {
+    let mut codes = Vec::new();
+    for contig in 0..reference.contigs() as u32 {
+        let (_, start, end) = reference.contig_range(contig);
+        for chunk in (start..end).step_by(SCAN_BASES as usize) {
+            reference.codes(chunk, end.min(chunk + SCAN_BASES + shape.k - 1), &mut codes);
+            for_seeds(&codes, shape, |seed| emit(Seed { position: chunk + seed.position, ..seed }));
+        }
+    }
+}
+
+/// A view of an index's sections.
+#[derive(Clone, Copy, Debug)]
+pub struct Index<'a> {
+    shape: Shape,
+    rest_bits: u32,
+    places: u32,
+    directory: &'a [u32],
+    entries: &'a [u64],
+}
+
+impl<'a> Index<'a> {
+    /// Checks form and sizes. Reading every entry would page in the whole file; damage inside them is for the file's
+    /// digest to find, and here it can only hide or misplace seeds.
+    pub fn new(sections: &[&'a [u8]]) -> Result<Self, Malformed> {
+        let &[header, directory, entries] = sections else {
+            return malformed("index", "expected three sections");
+        };
+        let &[k, s, bits, places] = cast::<u32>("seed header", header)? else {
+            return malformed("seed header", "expected four numbers");
+        };
+        let shape = Shape::new(k, s).map_or_else(|| malformed("seed header", "no such seeds"), Ok)?;
+        let rest_bits = shape.hash_bits().wrapping_sub(bits);
+        if bits > 30 || rest_bits > REST_BITS {
+            return malformed("seed header", "no such number of buckets");
+        }
+        let directory: &[u32] = cast("seed directory", directory)?;
+        let entries: &[u64] = cast("seed entries", entries)?;
+        if directory.len() != (1 << bits) + 1 {
+            return malformed("seed directory", "its length is not that of the buckets");
+        }
+        if directory.last().is_none_or(|&end| end as usize != entries.len()) {
+            return malformed("seed entries", "their number is not that of the directory");
+        }
+        Ok(Index { shape, rest_bits, places, directory, entries })
+    }
+
+    /// The form of seeds.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn places(&self) -> u32 {
+        self.places
+    }
+
+    /// The bucket of a seed: the first of two look-ups, so that a caller can have many under way at once.
+    #[inline]
+    pub(crate) fn bucket(&self, hash: u64) -> Range<u32> {
+        let bucket = (hash >> self.rest_bits) as usize;
+        self.directory.get(bucket..bucket + 2).map_or(0..0, |ends| ends[0]..ends[1])
+    }
+
+    /// The occurrences of a seed in its bucket, forward ones first, each by place.
+    #[inline]
+    pub(crate) fn occurrences(&self, hash: u64, bucket: Range<u32>) -> &'a [u64] {
+        let entries = self.entries.get(bucket.start as usize..bucket.end as usize).unwrap_or_default();
+        let rest = hash & ((1 << self.rest_bits) - 1);
+        let first = entries.partition_point(|entry| entry >> 33 < rest);
+        let count = entries[first..].partition_point(|entry| entry >> 33 == rest);
+        &entries[first..first + count]
+    }
+}
+
+/// Place and strand of an occurrence.
+#[inline]
+pub(crate) fn occurrence(entry: u64) -> (u32, bool) {
+    (entry as u32, entry >> 32 & 1 == 1)
+}

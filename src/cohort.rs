@@ -1,0 +1,284 @@
+//! `wakachi cohort check`: everything that is wrong with a cohort, before anything runs.
+//!
+//! Invariant: the errors of the cohort file, its sheet, the reference and the read files come together, each with the
+//! place where the file is named. Only the beginning of a file is read; digests and whole files are the intake's work.
+
+use crate::output::Format;
+use jobs::cohort::{Cohort, Fastq, Reading};
+use jobs::diagnostic::{Diagnostic, Place};
+use jobs::failure::{Class, Classified};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Largest cohort file or sheet that is read, in bytes; a larger one is refused. A million lanes fit.
+const TEXT_BYTES_MAX: u64 = 512 << 20;
+
+/// Reads the first record of a FASTQ file and says in words what is wrong with it.
+pub type FirstRecord<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
+/// Why a cohort cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cohort {}: {}", path.display(), Diagnostic::list(diagnostics))]
+pub struct CohortError {
+    /// The cohort file.
+    pub path: PathBuf,
+    /// Everything that is wrong, in reading order, with the warnings among it.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Classified for CohortError {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+}
+
+/// The cohort of a file, all of whose files are there; or everything that is wrong.
+pub fn load(path: &Path, first_record: FirstRecord<'_>) -> Result<Cohort, CohortError> {
+    let wrong = |diagnostics| Err(CohortError { path: path.to_owned(), diagnostics });
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let place = Place { file: path.display().to_string(), line: 1, column: 1 };
+            return wrong(vec![Diagnostic::error(place, format!("the cohort file cannot be read: {error}"))]);
+        }
+    };
+    let read_sheet = |path: &Path| read_text(path).map_err(|error| error.to_string());
+    let Reading { mut cohort, mut diagnostics } = jobs::cohort::read(path, &text, read_sheet);
+    check_reference(&cohort, &mut diagnostics);
+    check_reads(&cohort, first_record, &mut diagnostics);
+    diagnostics.sort();
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return wrong(diagnostics);
+    }
+    cohort.warnings = diagnostics;
+    Ok(cohort)
+}
+
+/// `wakachi cohort check COHORT.toml`: says what the cohort is, or fails with every error. As JSON the answer has the
+/// schema `wakachi.cohort-check/1` and is said in both cases.
+pub fn check(
+    path: &Path,
+    first_record: FirstRecord<'_>,
+    format: Format,
+    mut say: impl FnMut(&str),
+) -> Result<(), CohortError> {
+    let loaded = load(path, first_record);
+    match (format, &loaded) {
+        (Format::Json, Ok(cohort)) => say(&json(Some(cohort), &cohort.warnings)),
+        (Format::Json, Err(error)) => say(&json(None, &error.diagnostics)),
+        (Format::Table, Ok(cohort)) => {
+            cohort.warnings.iter().for_each(|warning| say(&warning.to_string()));
+            let (samples, joint) = (cohort.samples.len(), cohort.joined().count());
+            say(&format!(
+                "cohort {}: ok; samples {samples} ({joint} in the joint call), lanes {}",
+                cohort.id,
+                lanes(cohort)
+            ));
+        }
+        (Format::Table, Err(_)) | (Format::Quiet, _) => {}
+    }
+    loaded.map(drop)
+}
+
+fn json(cohort: Option<&Cohort>, diagnostics: &[Diagnostic]) -> String {
+    let answer = serde_json::json!({
+        "schema": "wakachi.cohort-check/1",
+        "ok": cohort.is_some(),
+        "cohort": cohort.map(|cohort| &cohort.id),
+        "samples": cohort.map(|cohort| cohort.samples.len()),
+        "samples_joint": cohort.map(|cohort| cohort.joined().count()),
+        "lanes": cohort.map(lanes),
+        "diagnostics": diagnostics,
+    });
+    format!("{answer:#}")
+}
+
+fn lanes(cohort: &Cohort) -> usize {
+    cohort.samples.iter().map(|sample| sample.lanes.len()).sum()
+}
+
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(TEXT_BYTES_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > TEXT_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {TEXT_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+fn check_reference(cohort: &Cohort, found: &mut Vec<Diagnostic>) {
+    if cohort.reference.path.is_empty() {
+        return;
+    }
+    let path = cohort.reference_path();
+    let problem = match head(&path) {
+        Ok((head, _)) => match what_is(&head) {
+            "gzip" => None,
+            _ if head.starts_with(b">") => None,
+            kind => Some(format!("is {kind}; expected FASTA, plain or compressed by bgzip")),
+        },
+        Err(why) => Some(why),
+    };
+    report("reference", &path, &cohort.reference.place, problem, found);
+}
+
+fn check_reads(cohort: &Cohort, first_record: FirstRecord<'_>, found: &mut Vec<Diagnostic>) {
+    let lanes = cohort.samples.iter().flat_map(|sample| &sample.lanes);
+    let files = lanes.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
+    let mut inodes: HashMap<(u64, u64), &Fastq> = HashMap::new();
+    for fastq in files.filter(|fastq| !fastq.path.is_empty()) {
+        let path = cohort.reads_path(fastq);
+        let problem = match head(&path) {
+            Ok((head, inode)) => {
+                let first = inodes.entry(inode).or_insert(fastq);
+                if first.path != fastq.path {
+                    let message =
+                        format!("{} is the same file as {} at {}", fastq.path, first.path, first.place);
+                    found.push(Diagnostic::warning(fastq.place.clone(), message));
+                }
+                match what_is(&head) {
+                    "gzip" => first_record(&path).err(),
+                    _ if head.starts_with(b"@") => first_record(&path).err(),
+                    kind => Some(format!("is {kind}; expected FASTQ, plain or gzip")),
+                }
+            }
+            Err(why) => Some(why),
+        };
+        report("reads", &path, &fastq.place, problem, found);
+    }
+}
+
+/// The first bytes of a regular file that is not empty, and its device and inode; or what is wrong with it.
+fn head(path: &Path) -> Result<(Vec<u8>, (u64, u64)), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("is no regular file".to_owned());
+    }
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(8).read_to_end(&mut head).map_err(|error| error.to_string())?;
+    if head.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    Ok((head, (metadata.dev(), metadata.ino())))
+}
+
+/// What the first bytes of a file say it is.
+fn what_is(head: &[u8]) -> &'static str {
+    let magics: [(&[u8], &str); 7] = [
+        (&[0x1f, 0x8b], "gzip"),
+        (b"BZh", "bzip2"),
+        (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
+        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"CRAM", "CRAM"),
+        (b"%PDF", "PDF"),
+    ];
+    magics.iter().find(|(magic, _)| head.starts_with(magic)).map_or("of an unknown kind", |(_, kind)| kind)
+}
+
+fn report(what: &str, path: &Path, place: &Place, problem: Option<String>, found: &mut Vec<Diagnostic>) {
+    if let Some(problem) = problem {
+        found.push(Diagnostic::error(place.clone(), format!("{what} {}: {problem}", path.display())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHEET: &str = "participant,sample,role,rgid,fastq_1,fastq_2\nP1,S1,germline,1,a.fq,b.fq\n";
+    const RECORD: &str = "@r\nA\n+\nI\n";
+
+    /// What a check says of a cohort, some of whose files were replaced or removed.
+    fn check(files: &[(&str, Option<&str>)], expect: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        let toml = "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\n";
+        let sound =
+            [("c.toml", toml), ("s.csv", SHEET), ("ref.fa", ">1\nA\n"), ("a.fq", RECORD), ("b.fq", RECORD)];
+        for (name, text) in sound.map(|(name, text)| (name, Some(text))).iter().chain(files) {
+            let path = folder.path().join(name);
+            match text {
+                Some(text) => std::fs::write(path, text).unwrap(),
+                None => std::fs::remove_file(path).unwrap(),
+            }
+        }
+        let first_record = |path: &Path| match std::fs::read_to_string(path).unwrap().ends_with("I\n") {
+            true => Ok(()),
+            false => Err("line 4: the record ends early".to_owned()),
+        };
+        let path = folder.path().join("c.toml");
+        let mut said = Vec::new();
+        let answer = super::check(&path, &first_record, Format::Table, |line| said.push(line.to_owned()));
+        let shown = match &answer {
+            Ok(()) => said.join("\n"),
+            Err(error) => error.to_string(),
+        };
+        let shown = shown.replace(&format!("{}/", folder.path().display()), "");
+        assert_eq!(shown.lines().collect::<Vec<_>>(), expect);
+        let _ = super::check(&path, &first_record, Format::Json, |line| said.push(line.to_owned()));
+        let json: serde_json::Value = serde_json::from_str(said.last().unwrap()).unwrap();
+        assert_eq!(json["schema"], "wakachi.cohort-check/1");
+        assert_eq!(json["ok"], answer.is_ok());
+        assert_eq!(
+            json["diagnostics"].as_array().map(Vec::len),
+            Some(answer.map_or_else(|e| e.diagnostics.len(), |()| 0))
+        );
+    }
+
+    #[test]
+    fn a_sound_cohort_is_summed_up() {
+        check(&[], &["cohort C1: ok; samples 1 (1 in the joint call), lanes 1"]);
+    }
+
+    #[test]
+    fn every_file_is_looked_at_and_every_error_told_at_once() {
+        let missing = "No such file or directory (os error 2)";
+        check(
+            &[("c.toml", None)],
+            &[
+                "cohort c.toml: 1 error",
+                &format!("c.toml:1:1: error: the cohort file cannot be read: {missing}"),
+            ],
+        );
+        check(
+            &[("s.csv", None)],
+            &[
+                "cohort c.toml: 1 error",
+                &format!("c.toml:4:11: error: the sheet s.csv cannot be read: {missing}"),
+            ],
+        );
+        check(
+            &[
+                ("ref.fa", None),
+                ("a.fq", Some("")),
+                ("b.fq", Some("@r\nA\n+\n")),
+                ("s.csv", Some(&format!("{SHEET}P1,S 2,germline,1,c.fq,.\n"))),
+            ],
+            &[
+                "cohort c.toml: 6 errors",
+                &format!("c.toml:3:13: error: reference ref.fa: {missing}"),
+                "s.csv:2:18: error: reads a.fq: is empty",
+                "s.csv:2:23: error: reads b.fq: line 4: the record ends early",
+                "s.csv:3:4: error: sample 'S 2' contains ' '; expected letters, digits, '.', '_' and '-'",
+                &format!("s.csv:3:19: error: reads c.fq: {missing}"),
+                "s.csv:3:24: error: reads .: is no regular file",
+            ],
+        );
+        check(
+            &[("a.fq", Some("BZh9")), ("b.fq", Some("text")), ("ref.fa", Some("@SQ"))],
+            &[
+                "cohort c.toml: 3 errors",
+                "c.toml:3:13: error: reference ref.fa: is of an unknown kind; expected FASTA, plain or compressed by bgzip",
+                "s.csv:2:18: error: reads a.fq: is bzip2; expected FASTQ, plain or gzip",
+                "s.csv:2:23: error: reads b.fq: is of an unknown kind; expected FASTQ, plain or gzip",
+            ],
+        );
+    }
+}

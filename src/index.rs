@@ -1,0 +1,74 @@
+//! `wakachi index`: the alignment index beside the reference.
+
+use crate::output::{self, Format, bytes, duration};
+use jobs::failure::{Class, Classified, Failure};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use workers::index_file::{self, ReferenceIndex};
+
+/// Builds the memory-mapped alignment index beside a reference
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wakachi index GRCh38.fa             writes GRCh38.fa.wki
+  wakachi index GRCh38.fa.gz -t 8
+
+An index of another version, or of a reference that changed, is refused later; build it again then.")]
+pub struct Args {
+    /// The reference: FASTA, plain, gzip or bgzip
+    reference: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<u32>,
+    /// Form of the summary on stdout
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Threads could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start threads")]
+struct NoThreads(#[source] rayon::ThreadPoolBuildError);
+
+impl Classified for NoThreads {
+    fn class(&self) -> Class {
+        Class::Failed
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let path = index_file::path_of(&args.reference);
+    build(&args.reference, &path, args.threads.unwrap_or(0))?;
+    let index = ReferenceIndex::open(&args.reference, &path)?;
+    let elapsed_ms = begun.elapsed().as_millis() as u64;
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "schema": "wakachi.index/1",
+            "index": path,
+            "contigs": index.contigs().len(),
+            "bases": index.contigs().total_bases(),
+            "bytes": index.mapped_bytes(),
+            "elapsed_ms": elapsed_ms,
+        })),
+        Format::Table => output::say(&format!(
+            "{}: {} contigs, {} bases, {}, {}",
+            path.display(),
+            index.contigs().len(),
+            index.contigs().total_bases(),
+            bytes(index.mapped_bytes()),
+            duration(elapsed_ms)
+        )),
+        Format::Quiet => {}
+    }
+    Ok(())
+}
+
+/// Builds the index of `reference` at `path` with so many threads, 0 for all cores.
+pub fn build(reference: &Path, path: &Path, threads: u32) -> Result<(), Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build().map_err(NoThreads)?;
+    let spinner = crate::progress::spinner("indexing");
+    let said = pool.install(|| index_file::build(reference, path, &|what| spinner.set_message(what.to_owned())));
+    spinner.finish_and_clear();
+    Ok(said?)
+}

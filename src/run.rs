@@ -1,0 +1,472 @@
+//! `wakachi run`: the main job, and its resumption, which is the same command.
+
+pub mod books;
+pub mod close;
+mod progress;
+pub mod status;
+
+use crate::config;
+use crate::job_dir::JobDir;
+use crate::output::{self, Format, bytes, duration, note, table};
+use crate::{cohort, interrupt};
+use books::RunRecord;
+use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
+use cluster::{Output, Request, TaskRunner};
+use jobs::cohort::{Cohort, Lane as SheetLane};
+use jobs::config::Limits;
+use jobs::failure::{Class, Classified, Failure};
+use jobs::genome::{Cell, Grid};
+use jobs::task::{Shard, Stage, Task};
+use scheduler::{Ending, MemoryModel, Plan, SamplePlan, Scheduler};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use storage::{Commit, Fence, JobIdentity, Journal};
+use workers::context::{Context, Lane, Sample, Settings};
+use workers::index_file::{self, IndexError, ReferenceIndex};
+use workers::intake::LaneInput;
+
+/// Aligns, calls and joint-calls a cohort
+///
+/// Takes a cohort file and writes, per sample, a CRAM and a gVCF, and for the cohort a joint VCF, a ledger and a report.
+/// The same command again resumes after an interruption, and checks the results of a job that is complete.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wakachi run cohort.toml --out job
+  wakachi run cohort.toml --out job -t 16 --memory 24G
+  wakachi run cohort.toml --out job --dry-run
+
+Exit codes: 0 complete, 3 input refused, 6 a stored piece or result is damaged, 10 something is missing,
+130 interrupted (give the command again to resume).")]
+pub struct Args {
+    /// The cohort file (TOML)
+    cohort: PathBuf,
+    /// The job directory: results/, qc/, report.html, ledger.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Prints tasks, memory and scratch, and runs nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Does again what is damaged or missing, in scratch and in results
+    #[arg(long)]
+    repair: bool,
+    /// Form of the summary on stdout
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Flags of `[limits]`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LimitArgs {
+    /// Threads that compute at once [default: all cores]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<String>,
+    /// Anonymous memory of the process, such as 8G; the mapped index is apart [default: three quarters of the machine's]
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<String>,
+    /// About how long a region shard is, such as 4M; never changes a result
+    #[arg(long, value_name = "BASES")]
+    shard_bases: Option<String>,
+    /// Read pairs per map task; never changes a result
+    #[arg(long, value_name = "N")]
+    chunk_pairs: Option<String>,
+    /// Configuration file, instead of those found by name
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl LimitArgs {
+    /// What the flags say of the configuration.
+    pub fn asked(&self, cohort: Option<&Path>) -> config::Asked {
+        let named = [
+            ("threads", &self.threads),
+            ("memory", &self.memory),
+            ("shard_bases", &self.shard_bases),
+            ("chunk_pairs", &self.chunk_pairs),
+        ];
+        let given = named.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
+        config::Asked {
+            config: self.config.clone(),
+            cohort: cohort.map(Path::to_owned),
+            flags: given.collect::<BTreeMap<_, _>>(),
+        }
+    }
+}
+
+/// The job was interrupted.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; what is done is kept")]
+struct Interrupted {
+    command: String,
+}
+
+impl Classified for Interrupted {
+    fn class(&self) -> Class {
+        Class::Interrupted
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("to go on: {}", self.command))
+    }
+}
+
+/// The reference is not the one that the cohort names.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: has the digest {found}, the cohort file states {stated}", path.display())]
+struct ReferenceDigest {
+    path: PathBuf,
+    stated: String,
+    found: String,
+}
+
+impl Classified for ReferenceDigest {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give the stated reference, or correct [cohort] reference.digest".to_owned())
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let cohort = cohort::load(&args.cohort, &first_record)?;
+    cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
+    let limits = config::load(&args.limits.asked(Some(&args.cohort)))?.limits;
+    let reference = cohort.reference_path();
+    check_reference_digest(&cohort, &reference)?;
+    if args.dry_run {
+        return dry_run(args, &cohort, &reference, limits);
+    }
+    let dir = JobDir::create(&args.out)?;
+    let fence = Fence::acquire(&dir.scratch())?;
+    let index = open_or_build(&reference, &dir.scratch(), limits.threads)?;
+    let plan = plan(&cohort, &index, limits);
+    plan.admit(limits_of(limits))?;
+    let parameters = digest(&cohort.parameters.canonical());
+    let identity = JobIdentity {
+        job: cohort.id.clone(),
+        cohort_digest: cohort_digest(&cohort, &index),
+        parameters_digest: parameters.clone(),
+        program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
+    };
+    let journal = Journal::open_or_create(fence, &identity)?;
+    status::store_plan(&journal, &plan)?;
+    let ends = pack_ends(&journal)?;
+    let context = Context::open(
+        identity.cohort_digest.clone(),
+        index,
+        cohort.samples.iter().map(|sample| sample_of(&cohort, sample)).collect(),
+        settings(&cohort, limits, parameters),
+        &dir.scratch(),
+        ends,
+    )?;
+    let mut scheduler = Scheduler::new(plan, limits_of(limits));
+    if args.repair {
+        close::forget_damaged(&context, &journal, &scheduler, &dir)?;
+        drop(context);
+        drop(journal);
+        let plain = Args { repair: false, ..copy(args) };
+        return run(&plain);
+    }
+    let stop = interrupt::flag();
+    let meter = MemoryMeter::start();
+    let begun = RunRecord::begin(&journal, &command_line())?;
+    let runner = Runner { context: &context, journal: &journal, dir: &dir, cohort: &cohort };
+    let mut display = progress::Display::new(&cohort.id, &dir, args.output);
+    let outcome =
+        cluster::local::run(&mut scheduler, &journal, &runner, &mut display, limits.threads, stop)?;
+    display.finish();
+    let record = begun.end(&journal, &outcome, process_cpu_ms(), meter.peak_anonymous_bytes(), context.index.mapped_bytes())?;
+    if let Some((task, failure)) = outcome.failure {
+        note(&format!("task {} failed", task.key(context.names())));
+        return Err(failure);
+    }
+    match outcome.ending {
+        Ending::Complete => {
+            close::verify_results(&dir)?;
+            close::clear_scratch(&dir);
+            summarise(args, &dir, &record)
+        }
+        Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
+    }
+}
+
+fn copy(args: &Args) -> Args {
+    Args {
+        cohort: args.cohort.clone(),
+        out: args.out.clone(),
+        limits: args.limits.clone(),
+        dry_run: args.dry_run,
+        repair: args.repair,
+        output: args.output,
+    }
+}
+
+/// Says in words what is wrong with the first record of a FASTQ file.
+pub fn first_record(path: &Path) -> Result<(), String> {
+    let mut reads = workers::fastq::Reads::default();
+    let mut reader = workers::fastq::FastqReader::open(path).map_err(|error| error.to_string())?;
+    reader.read(&mut reads).map(drop).map_err(|error| error.to_string())
+}
+
+/// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
+fn open_or_build(reference: &Path, fallback: &Path, threads: u32) -> Result<ReferenceIndex, Failure> {
+    let beside = index_file::path_of(reference);
+    let inside = fallback.join("reference.wki");
+    let path = if !beside.exists() && inside.exists() { &inside } else { &beside };
+    match ReferenceIndex::open(reference, path) {
+        Err(IndexError::Missing { .. }) => {}
+        opened => return Ok(opened?),
+    }
+    note(&format!("building the index of {}", reference.display()));
+    crate::index::build(reference, &beside, threads)
+        .or_else(|_| crate::index::build(reference, &inside, threads).map(drop))?;
+    let path = if beside.exists() { beside } else { inside };
+    Ok(ReferenceIndex::open(reference, &path)?)
+}
+
+fn check_reference_digest(cohort: &Cohort, path: &Path) -> Result<(), Failure> {
+    let Some(stated) = &cohort.reference.digest else { return Ok(()) };
+    let found = format!("sha256:{}", books::sha256(path)?);
+    if stated.eq_ignore_ascii_case(&found) {
+        return Ok(());
+    }
+    Err(ReferenceDigest { path: path.to_owned(), stated: stated.clone(), found }.into())
+}
+
+fn digest(text: &str) -> String {
+    books::blake3_text(text)
+}
+
+/// Digest of what the results are made from, beside the parameters: samples, reads and reference. Reads count by the
+/// digest they were sent with; without one, by length and time of change.
+fn cohort_digest(cohort: &Cohort, index: &ReferenceIndex) -> String {
+    let mut text = cohort.canonical();
+    for contig in index.contigs().iter() {
+        text += &format!("contig={}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5));
+    }
+    for lane in cohort.samples.iter().flat_map(|sample| &sample.lanes) {
+        for fastq in std::iter::once(&lane.fastq_1).chain(&lane.fastq_2) {
+            text += &match &fastq.sha256 {
+                Some(sha256) => format!("reads={}\n", books::hex(sha256)),
+                None => format!("reads={}\n", books::stamp(&cohort.reads_path(fastq))),
+            };
+        }
+    }
+    digest(&text)
+}
+
+fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample) -> Sample {
+    let mut libraries: Vec<&str> = Vec::new();
+    let lanes = sample.lanes.iter().map(|lane| {
+        let library = libraries.iter().position(|&name| name == lane.library).unwrap_or_else(|| {
+            libraries.push(&lane.library);
+            libraries.len() - 1
+        });
+        Lane {
+            input: lane_input(cohort, lane),
+            read_group: sample.read_group_id(lane),
+            header_line: sample.read_group(lane),
+            library: library as u16,
+        }
+    });
+    let lanes = lanes.collect();
+    Sample { name: sample.sample.clone(), joint: sample.role.joins(), lanes }
+}
+
+fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {
+    LaneInput {
+        fastq_1: cohort.reads_path(&lane.fastq_1),
+        fastq_2: lane.fastq_2.as_ref().map(|fastq| cohort.reads_path(fastq)),
+        sha256_1: lane.fastq_1.sha256,
+        sha256_2: lane.fastq_2.as_ref().and_then(|fastq| fastq.sha256),
+    }
+}
+
+fn settings(cohort: &Cohort, limits: Limits, parameters: String) -> Settings {
+    let stated = &cohort.parameters;
+    let mut settings =
+        Settings { parameters, chunk_pairs: u64::from(limits.chunk_pairs), ..Settings::default() };
+    settings.call.depth_max = stated.max_depth;
+    settings.call.mapq_min = stated.min_mapq;
+    settings.call.quality_min = stated.min_base_quality;
+    settings.call.quality_tenths_min = u32::from(stated.min_qual) * 10;
+    settings.joint.low_quality_tenths = u32::from(stated.min_qual) * 10;
+    settings
+}
+
+fn limits_of(limits: Limits) -> scheduler::Limits {
+    scheduler::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
+}
+
+fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Plan {
+    let grid = Grid::new(index.contigs());
+    let shards = grid.shards(limits.shard_bases);
+    Plan {
+        samples: cohort
+            .samples
+            .iter()
+            .map(|sample| SamplePlan {
+                name: sample.sample.clone(),
+                lanes: sample.lanes.len() as u32,
+                joint: sample.role.joins(),
+            })
+            .collect(),
+        shards: shards
+            .into_iter()
+            .map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) })
+            .collect(),
+        memory: memory_model(cohort, index, limits),
+    }
+}
+
+/// Memory by stage, as measured on deep and shallow data and rounded up: what a task holds at its peak.
+fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> MemoryModel {
+    const MIB: u64 = 1 << 20;
+    let contig_max = index.contigs().iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
+    let joint = cohort.joined().count() as u64;
+    let lanes = cohort.samples.iter().map(|sample| sample.lanes.len()).max().unwrap_or(0) as u64;
+    MemoryModel {
+        // htslib keeps the contig in use and the one before it.
+        fixed_bytes: 48 * MIB + 2 * contig_max,
+        task_bytes: [
+            24 * MIB,
+            48 * MIB,
+            // Entries, their blocks and the record: about 2,400 bytes a pair.
+            48 * MIB + 2400 * u64::from(limits.chunk_pairs),
+            // Kept reads of one cell, evidence, containers; a merge holds a block of each chunk.
+            256 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + lanes * MIB,
+            64 * MIB + joint * 4 * MIB,
+            64 * MIB + joint * MIB,
+        ],
+    }
+}
+
+/// Where the last committed piece of each pack ends; what lies beyond is garbage.
+fn pack_ends(journal: &Journal) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut ends = BTreeMap::new();
+    for piece in journal.commits()?.into_values().flat_map(|commit| commit.pieces) {
+        let end = piece.end();
+        ends.entry(piece.pack).and_modify(|known: &mut u64| *known = end.max(*known)).or_insert(end);
+    }
+    Ok(ends)
+}
+
+/// The command as it was given.
+fn command_line() -> String {
+    let quote = |word: String| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
+        if plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    let mut words = std::env::args();
+    let program = words.next().map(PathBuf::from);
+    let program = program.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let words: Vec<String> = program.into_iter().chain(words).map(quote).collect();
+    words.join(" ")
+}
+
+struct Runner<'a> {
+    context: &'a Context,
+    journal: &'a Journal,
+    dir: &'a JobDir,
+    cohort: &'a Cohort,
+}
+
+impl TaskRunner for Runner<'_> {
+    fn run(&self, request: &Request) -> Result<Output, Failure> {
+        if request.task == Task::FinishCohort {
+            return close::finish_cohort(self.context, self.journal, self.dir, self.cohort, &request.inputs, &command_line());
+        }
+        let done = workers::task::run(self.context, request.task, &request.inputs, &self.dir.results())?;
+        Ok(Output { pieces: done.pieces, summary: done.summary, chunks: done.chunks })
+    }
+
+    fn chunks_of(&self, commit: &Commit) -> Option<u32> {
+        workers::task::chunks_of(commit)
+    }
+}
+
+fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -> Result<(), Failure> {
+    let path = index_file::path_of(reference);
+    let index = ReferenceIndex::open(reference, &path)?;
+    let plan = plan(cohort, &index, limits);
+    plan.admit(limits_of(limits))?;
+    let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
+    let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
+    let input: u64 = sizes.map(|f| std::fs::metadata(cohort.reads_path(f)).map_or(0, |m| m.len())).sum();
+    let value = serde_json::json!({
+        "schema": "wakachi.plan/1",
+        "cohort": cohort.id,
+        "samples": plan.samples.len(),
+        "lanes": plan.lanes().count(),
+        "shards": plan.shards.len(),
+        "cells": Grid::new(index.contigs()).cells(),
+        "reference_bases": index.contigs().total_bases(),
+        "input_bytes": input,
+        "scratch_bytes": input * 2,
+        "threads": limits.threads,
+        "memory_bytes": limits.memory_bytes,
+        "memory_bytes_min": plan.memory.minimum(),
+        "tasks": Stage::ALL.iter().map(|&stage| (stage.name(), plan.count(stage, |_| None))).collect::<BTreeMap<_, _>>(),
+    });
+    match args.output {
+        Format::Json => output::json(&value),
+        Format::Quiet => {}
+        Format::Table => {
+            let rows: Vec<Vec<String>> = Stage::ALL
+                .iter()
+                .map(|&stage| {
+                    let count = match stage {
+                        Stage::Map => format!("one per {} pairs", limits.chunk_pairs),
+                        _ => plan.count(stage, |_| None).to_string(),
+                    };
+                    let memory = plan.memory.task_bytes[stage as usize];
+                    vec![stage.name().to_owned(), count, bytes(memory)]
+                })
+                .collect();
+            output::say(&format!(
+                "cohort {}: {} samples, {} lanes, {} of reads, {} shards of {} bases",
+                cohort.id,
+                plan.samples.len(),
+                plan.lanes().count(),
+                bytes(input),
+                plan.shards.len(),
+                limits.shard_bases
+            ));
+            output::say(&table(&["stage", "tasks", "memory each"], &rows));
+            output::say(&format!(
+                "{} threads, {} of memory (at least {} needed), scratch about {}",
+                limits.threads,
+                bytes(limits.memory_bytes),
+                bytes(plan.memory.minimum()),
+                bytes(input * 2)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn summarise(args: &Args, dir: &JobDir, record: &RunRecord) -> Result<(), Failure> {
+    let value = record.to_json(dir);
+    match args.output {
+        Format::Json => output::json(&value),
+        Format::Quiet => {}
+        Format::Table => {
+            output::say(&format!("complete: {}", dir.results().display()));
+            output::say(&format!("report:   {}", dir.report().display()));
+            output::say(&format!("ledger:   {}", dir.ledger().display()));
+            output::say(&format!(
+                "this run: {} tasks, {} of CPU, {} elapsed, peak memory {} (index mapped: {})",
+                record.tasks,
+                duration(record.cpu_ms),
+                duration(record.ended_ms.unwrap_or_else(now_ms) - record.started_ms),
+                bytes(record.peak_anonymous_bytes),
+                bytes(record.mapped_bytes),
+            ));
+        }
+    }
+    Ok(())
+}

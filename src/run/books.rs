@@ -1,0 +1,148 @@
+//! The books of a job's runs: who ran when, what it cost; and the digests that tell one job from another.
+
+use crate::job_dir::JobDir;
+use cluster::local::Outcome;
+use cluster::meter::now_ms;
+use jobs::failure::{Class, Classified, Failure};
+use scheduler::Ending;
+use sha2::{Digest, Sha256};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use storage::Journal;
+
+/// Name of the journal's value that lists all runs.
+const RUNS: &str = "runs";
+
+/// One start of `wakachi run` on a job.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RunRecord {
+    /// The command.
+    pub command: String,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
+    /// The same; `None` if the run was killed.
+    pub ended_ms: Option<u64>,
+    /// Tasks it committed.
+    pub tasks: u64,
+    /// CPU time of those tasks and of failed attempts, in milliseconds.
+    pub task_cpu_ms: u64,
+    /// CPU time of the whole process, in milliseconds.
+    pub cpu_ms: u64,
+    /// Largest anonymous memory in bytes.
+    pub peak_anonymous_bytes: u64,
+    /// Bytes of the mapped index.
+    pub mapped_bytes: u64,
+    /// How it ended.
+    pub ending: String,
+}
+
+impl RunRecord {
+    /// Notes that a run begins.
+    pub fn begin(journal: &Journal, command: &str) -> Result<Self, Failure> {
+        let record = RunRecord {
+            command: command.to_owned(),
+            started_ms: now_ms(),
+            ended_ms: None,
+            tasks: 0,
+            task_cpu_ms: 0,
+            cpu_ms: 0,
+            peak_anonymous_bytes: 0,
+            mapped_bytes: 0,
+            ending: "killed".to_owned(),
+        };
+        let mut runs = all(journal)?;
+        runs.push(record.clone());
+        store(journal, &runs)?;
+        Ok(record)
+    }
+
+    /// Notes how it ended.
+    pub fn end(
+        mut self,
+        journal: &Journal,
+        outcome: &Outcome,
+        cpu_ms: u64,
+        peak_anonymous_bytes: u64,
+        mapped_bytes: u64,
+    ) -> Result<Self, Failure> {
+        self.ended_ms = Some(now_ms());
+        self.tasks = outcome.tasks_run;
+        self.task_cpu_ms = outcome.cpu_ms;
+        self.cpu_ms = cpu_ms;
+        self.peak_anonymous_bytes = peak_anonymous_bytes;
+        self.mapped_bytes = mapped_bytes;
+        self.ending = match outcome.ending {
+            Ending::Complete => "complete".to_owned(),
+            Ending::Stopped => "stopped".to_owned(),
+            Ending::Failed(class) => format!("failed ({})", class.exit_code()),
+        };
+        let mut runs = all(journal)?;
+        if let Some(last) = runs.last_mut() {
+            *last = self.clone();
+        }
+        store(journal, &runs)?;
+        Ok(self)
+    }
+
+    /// The summary of `wakachi run --output json`.
+    pub fn to_json(&self, dir: &JobDir) -> serde_json::Value {
+        serde_json::json!({
+            "schema": "wakachi.run/1",
+            "results": dir.results(),
+            "report": dir.report(),
+            "ledger": dir.ledger(),
+            "run": self,
+        })
+    }
+}
+
+/// All runs of a job, oldest first.
+pub fn all(journal: &Journal) -> Result<Vec<RunRecord>, Failure> {
+    let stored = journal.value(RUNS)?;
+    Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+fn store(journal: &Journal, runs: &[RunRecord]) -> Result<(), Failure> {
+    Ok(journal.put_value(RUNS, &serde_json::to_vec(runs).expect("plain data always prints"))?)
+}
+
+/// A file could not be read for its digest.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot be read", path.display())]
+struct Unreadable {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl Classified for Unreadable {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+}
+
+/// SHA-256 of a file in hexadecimal.
+pub fn sha256(path: &Path) -> Result<String, Failure> {
+    let mut hasher = Sha256::new();
+    let copied = std::fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
+    copied.map_err(|source| Unreadable { path: path.to_owned(), source })?;
+    Ok(hex(&hasher.finalize()))
+}
+
+/// BLAKE3 of a text in hexadecimal.
+pub fn blake3_text(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// Length and time of change of a file.
+pub fn stamp(path: &Path) -> String {
+    let metadata = std::fs::metadata(path).ok();
+    let modified = metadata.as_ref().and_then(|m| m.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    format!("{} {}", metadata.map_or(0, |m| m.len()), modified.map_or(0, |age| age.as_nanos()))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

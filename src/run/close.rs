@@ -1,0 +1,407 @@
+//! The end of a job: the cohort's files, its ledger and report; the check that everything is there; and, when something
+//! is not, what has to be done again.
+
+use crate::job_dir::JobDir;
+use crate::run::books;
+use cluster::Output;
+use cluster::meter::now_ms;
+use jobs::cohort::{Cohort, Role, Sex};
+use jobs::failure::{Class, Classified, Failure};
+use jobs::task::{Shard, Stage, Task};
+use scheduler::Scheduler;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
+use workers::context::Context;
+use workers::finish::{self, FinishError, ResultFile, SampleLedger};
+use workers::joint::JointSummary;
+use workers::qc::metrics::SampleQc;
+use workers::qc::pedigree::Declared;
+use workers::qc::relatedness::Relatedness;
+use workers::report::{
+    FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
+};
+
+/// Version of `ledger.json`.
+const LEDGER_SCHEMA: &str = "wakachi.ledger/1";
+
+/// The ledger of a job.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Ledger {
+    /// [`LEDGER_SCHEMA`].
+    pub schema: String,
+    /// The cohort.
+    pub cohort: String,
+    /// Digest of the parameters that decide bytes.
+    pub parameters: String,
+    /// Every sample.
+    pub samples: Vec<SampleLedger>,
+    /// The joint calls.
+    pub joint: JointLedger,
+    /// The cohort's `[governance]`, carried through.
+    pub governance: serde_json::Value,
+}
+
+/// The joint calls in the ledger.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct JointLedger {
+    /// Samples that take part, in the order of the columns.
+    pub samples: Vec<String>,
+    /// Every shard once: its cells, sites, and sites that passed.
+    pub shards: Vec<JointShard>,
+    /// Files.
+    pub files: Vec<ResultFile>,
+}
+
+/// One shard of the joint calls.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct JointShard {
+    /// Cells, as `first-end`.
+    pub cells: String,
+    /// What its task said.
+    #[serde(flatten)]
+    pub summary: JointSummary,
+}
+
+/// A result is not what the ledger says.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultError {
+    /// Files are gone.
+    #[error("missing: {}", paths.join(", "))]
+    Missing {
+        /// Below the job directory.
+        paths: Vec<String>,
+    },
+    /// Files changed.
+    #[error("damaged: {}", paths.join(", "))]
+    Damaged {
+        /// Below the job directory.
+        paths: Vec<String>,
+    },
+}
+
+impl Classified for ResultError {
+    fn class(&self) -> Class {
+        match self {
+            ResultError::Missing { .. } => Class::Partial,
+            ResultError::Damaged { .. } => Class::Integrity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give the same command with --repair to do them again".to_owned())
+    }
+}
+
+/// Runs the last task: joint VCF, quality control, ledger, report.
+pub fn finish_cohort(
+    context: &Context,
+    journal: &Journal,
+    dir: &JobDir,
+    cohort: &Cohort,
+    inputs: &[(Task, Arc<Commit>)],
+    command: &str,
+) -> Result<Output, Failure> {
+    let mut ledgers = Vec::new();
+    let mut counters = Vec::new();
+    let mut shards: Vec<(Shard, PieceRef)> = Vec::new();
+    let mut joint_shards = Vec::new();
+    for (task, commit) in inputs {
+        match *task {
+            Task::FinishSample(sample) => {
+                ledgers.push(workers::task::sample_ledger(context, sample, commit)?);
+                if let Some(piece) = commit.pieces.first() {
+                    counters.push(finish::read_counters(context, sample, piece)?);
+                }
+            }
+            Task::Joint(shard) => {
+                shards.extend(commit.pieces.first().map(|piece| (shard, piece.clone())));
+                let summary = workers::task::summary(context, *task, commit)?;
+                joint_shards.push(JointShard { cells: shard.to_string(), summary });
+            }
+            _ => {}
+        }
+    }
+    let joined: Vec<usize> =
+        (0..context.samples.len()).filter(|&sample| context.samples[sample].joint).collect();
+    let mut relatedness = Relatedness::new(joined.len());
+    let files = finish::finish_joint(context, &cohort.id, &shards, &dir.results(), |bytes| {
+        compare_genotypes(bytes, joined.len(), &mut relatedness);
+        Ok(())
+    })?;
+    let joint = JointLedger {
+        samples: joined.iter().map(|&sample| context.samples[sample].name.clone()).collect(),
+        shards: joint_shards,
+        files,
+    };
+    let ledger = Ledger {
+        schema: LEDGER_SCHEMA.to_owned(),
+        cohort: cohort.id.clone(),
+        parameters: context.settings.parameters.clone(),
+        samples: ledgers,
+        joint,
+        governance: serde_json::to_value(&cohort.governance).unwrap_or_default(),
+    };
+    for (ledger, counters) in ledger.samples.iter().zip(&counters) {
+        let document = SampleQc::new(ledger.sample.clone(), counters.clone());
+        write(&dir.qc().join(format!("{}.json", ledger.sample)), &json(&document))?;
+    }
+    write(&dir.ledger(), &json(&ledger))?;
+    let pairs = relatedness.finish().into_iter().map(|(first, second, counts)| PairReport {
+        first: joined[first],
+        second: joined[second],
+        counts,
+    });
+    let mut data = report_data(context, journal, cohort, &ledger, command)?;
+    data.pairs = pairs.collect();
+    data.samples = samples_of(cohort, &ledger, counters);
+    write(&dir.report(), render(&data).as_bytes())?;
+    // Kept for who adds to the report later, such as the demo with its truth.
+    write(&dir.scratch().join("report.json"), &json(&data))?;
+    Ok(Output::default())
+}
+
+/// Adds the biallelic SNVs that passed, of one cell of joint calls.
+fn compare_genotypes(cell: &[u8], samples: usize, relatedness: &mut Relatedness) {
+    let text = workers::vcf::decompress_cell(cell).unwrap_or_default();
+    let mut genotypes = Vec::with_capacity(samples);
+    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let mut columns = line.split(|&byte| byte == b'\t');
+        let mut column = |skip: usize| columns.nth(skip).unwrap_or_default();
+        let (reference, alternate, filter) = (column(3), column(0), column(1));
+        if reference.len() != 1 || alternate.len() != 1 || alternate == b"*" || filter != b"PASS" {
+            continue;
+        }
+        genotypes.clear();
+        genotypes.extend(columns.skip(2).map(|sample| match sample {
+            [a @ b'0'..=b'1', b'/' | b'|', b @ b'0'..=b'1', ..] => Some([a - b'0', b - b'0']),
+            _ => None,
+        }));
+        if genotypes.len() == samples {
+            relatedness.add_site(&genotypes);
+        }
+    }
+}
+
+fn report_data(
+    context: &Context,
+    journal: &Journal,
+    cohort: &Cohort,
+    ledger: &Ledger,
+    command: &str,
+) -> Result<ReportData, Failure> {
+    let commits = journal.commits()?;
+    let begin = commits.values().map(|commit| commit.started_ms).min().unwrap_or(0);
+    let mut spans = Vec::new();
+    let mut totals: BTreeMap<Stage, (u64, u64, u64, u64)> = BTreeMap::new();
+    for (key, commit) in &commits {
+        let Some(task) = Task::from_key(key, context.names()) else { continue };
+        let stage = task.stage();
+        spans.push(TaskSpan {
+            stage: stage.name().to_owned(),
+            task: key.to_string(),
+            sample: task.sample().map(|sample| context.sample(sample).name.clone()),
+            lane: commit.slot,
+            start_ms: commit.started_ms - begin,
+            end_ms: commit.finished_ms - begin,
+            cpu_ms: commit.cpu_ms,
+        });
+        let total = totals.entry(stage).or_insert((0, u64::MAX, 0, 0));
+        total.0 += 1;
+        total.1 = total.1.min(commit.started_ms);
+        total.2 = total.2.max(commit.finished_ms);
+        total.3 += commit.cpu_ms;
+    }
+    spans.sort_by_key(|span| (span.start_ms, span.lane));
+    let stage = |(stage, (tasks, from, to, cpu_ms)): (Stage, (u64, u64, u64, u64))| StageTotal {
+        stage: stage.name().to_owned(),
+        tasks,
+        wall_ms: to.saturating_sub(from),
+        cpu_ms,
+    };
+    let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
+    let name = context.index.fasta().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let parameters = cohort.parameters.canonical();
+    let parameters = parameters.lines().filter_map(|line| line.split_once('='));
+    Ok(ReportData {
+        cohort: cohort.id.clone(),
+        program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
+        created: String::new(),
+        command: command.to_owned(),
+        parameters: parameters.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        reference: ReferenceSummary::new(name, reference_digest(context), context.index.contigs()),
+        tasks: spans,
+        stages: totals.into_iter().map(stage).collect(),
+        files: files
+            .map(|file| FileEntry {
+                path: file.path.clone(),
+                bytes: file.bytes,
+                digest: format!("blake3:{}", file.blake3),
+            })
+            .collect(),
+        ..ReportData::default()
+    })
+}
+
+/// One digest for all sequences: BLAKE3 over names, lengths and MD5s.
+fn reference_digest(context: &Context) -> String {
+    let lines = context.index.contigs().iter().map(|contig| {
+        format!("{}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5))
+    });
+    format!("blake3:{}", books::blake3_text(&lines.collect::<String>()))
+}
+
+fn samples_of(
+    cohort: &Cohort,
+    ledger: &Ledger,
+    counters: Vec<workers::qc::SampleCounters>,
+) -> Vec<SampleReport> {
+    let listed = cohort.samples.iter().zip(&ledger.samples).zip(counters);
+    listed
+        .map(|((sample, ledger), counters)| SampleReport {
+            name: sample.sample.clone(),
+            declared: Declared {
+                participant: sample.participant.clone(),
+                family: sample.family.clone(),
+                relation: sample.relation.map(|relation| word(&relation)),
+                sex: match sample.sex {
+                    Sex::Female => Some("female".to_owned()),
+                    Sex::Male => Some("male".to_owned()),
+                    Sex::Unknown => None,
+                },
+            },
+            tumour: sample.role == Role::Tumor,
+            counters,
+            reads_in: ledger.reads_in,
+            fates: BTreeMap::from([
+                ("mapped".to_owned(), ledger.fates.mapped),
+                ("duplicate".to_owned(), ledger.fates.duplicate),
+                ("unmapped".to_owned(), ledger.fates.unmapped),
+            ]),
+            accuracy: None,
+        })
+        .collect()
+}
+
+/// A unit variant as its serde name.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain data always prints");
+    text.push(b'\n');
+    text
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), AtomicFileError> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(DiskError::on("write", path))?;
+    file.commit()
+}
+
+/// The ledger of a job, if its last task was done.
+pub fn read_ledger(dir: &JobDir) -> Option<Ledger> {
+    serde_json::from_slice(&fs::read(dir.ledger()).ok()?).ok()
+}
+
+/// Compares every result with the ledger. A job ends 0 only through here.
+pub fn verify_results(dir: &JobDir) -> Result<(), Failure> {
+    let missing_ledger = || ResultError::Missing { paths: vec!["ledger.json".to_owned()] };
+    let ledger = read_ledger(dir).ok_or_else(missing_ledger)?;
+    let (mut missing, mut damaged) = (Vec::new(), Vec::new());
+    for file in ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files) {
+        match finish::digest(&dir.root().join(&file.path)) {
+            Ok((bytes, blake3)) if bytes == file.bytes && blake3 == file.blake3 => {}
+            Ok(_) => damaged.push(file.path.clone()),
+            Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                missing.push(file.path.clone());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !damaged.is_empty() {
+        damaged.extend(missing.iter().map(|path| format!("{path} (missing)")));
+        return Err(ResultError::Damaged { paths: damaged }.into());
+    }
+    if !missing.is_empty() {
+        return Err(ResultError::Missing { paths: missing }.into());
+    }
+    Ok(())
+}
+
+/// Gives back the packs of a complete job.
+pub fn clear_scratch(dir: &JobDir) {
+    // What cannot be removed now is only space; the next run of the job tries again.
+    let _ = fs::remove_dir_all(dir.scratch().join("packs"));
+    let _ = fs::remove_file(dir.scratch().join("reference.fa"));
+    let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
+}
+
+/// Removes from the journal every task whose output is needed and not whole, so that the next run does it again: first
+/// results that are gone or changed, then, from there backwards, pieces.
+pub fn forget_damaged(
+    context: &Context,
+    journal: &Journal,
+    scheduler: &Scheduler,
+    dir: &JobDir,
+) -> Result<(), Failure> {
+    let commits = journal.commits()?;
+    let mut done: BTreeMap<Task, &Commit> = BTreeMap::new();
+    for (key, commit) in &commits {
+        done.extend(Task::from_key(key, context.names()).map(|task| (task, commit)));
+    }
+    let whole_sample = |name: &str| {
+        let ledger = read_ledger(dir)?;
+        let sample = ledger.samples.into_iter().find(|sample| sample.sample == name)?;
+        Some(sample.files.iter().all(|file| is_whole(dir, file)))
+    };
+    let chunks = |lane| done.get(&Task::Intake(lane)).and_then(|commit| workers::task::chunks_of(commit)).unwrap_or(0);
+    let mut forgotten = BTreeSet::new();
+    let mut needed = vec![Task::FinishCohort];
+    let mut seen = BTreeSet::new();
+    while let Some(task) = needed.pop() {
+        if !seen.insert(task) {
+            continue;
+        }
+        let whole = match (done.get(&task), task) {
+            (None, _) => false,
+            (Some(_), Task::FinishCohort) => verify_results(dir).is_ok(),
+            (Some(commit), Task::FinishSample(sample)) => {
+                let files = whole_sample(&context.sample(sample).name).unwrap_or(true);
+                files && pieces_are_whole(context, task, commit)?
+            }
+            (Some(commit), _) => pieces_are_whole(context, task, commit)?,
+        };
+        if !whole {
+            forgotten.insert(task);
+            needed.extend(scheduler.plan().inputs(task, chunks));
+        }
+    }
+    for task in forgotten.iter().filter(|task| done.contains_key(task)) {
+        crate::output::note(&format!("doing again: {}", task.key(context.names())));
+        journal.remove(&task.key(context.names()))?;
+    }
+    journal.put_value("repaired_ms", now_ms().to_string().as_bytes())?;
+    Ok(())
+}
+
+fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
+    let found = finish::digest(&dir.root().join(&file.path)).ok();
+    found.is_some_and(|(bytes, blake3)| bytes == file.bytes && blake3 == file.blake3)
+}
+
+/// Whether all pieces are there unchanged; an error only where that cannot be found out.
+fn pieces_are_whole(context: &Context, task: Task, commit: &Commit) -> Result<bool, Failure> {
+    for piece in &commit.pieces {
+        match context.verify(task, piece) {
+            Ok(()) => {}
+            Err(error) if matches!(error.class(), Class::Integrity | Class::Partial) => return Ok(false),
+            Err(error) => return Err(PackError::into(error)),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,362 @@
+//! The journal: which tasks are done and where their outputs lie.
+//!
+//! Invariant: a commit that returned is there after any crash, whole; one that did not return is there whole or not at
+//! all. The whole file is verified when it is opened, and each commit again when it is read. There is one writer, who
+//! holds the directory's [`Fence`]. Knows nothing of what a task is or what its summary says.
+
+mod commit;
+mod error;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+pub use commit::Commit;
+pub use error::JournalError;
+
+use crate::disk::{DiskError, sync_parent};
+use crate::fence::Fence;
+
+const FILE: &str = "journal.redb";
+const FORMAT: u64 = 1;
+/// Pages the database keeps in memory; above it pages are read again.
+const CACHE_BYTES: usize = 64 << 20;
+
+const COMMITS: TableDefinition<&str, &[u8]> = TableDefinition::new("commits");
+/// One past the last byte that a commit ever named, by pack.
+const ENDS: TableDefinition<&str, u64> = TableDefinition::new("ends");
+const ATTEMPTS: TableDefinition<&str, u32> = TableDefinition::new("attempts");
+const VALUES: TableDefinition<&str, &[u8]> = TableDefinition::new("values");
+const IDENTITY: TableDefinition<&str, &str> = TableDefinition::new("identity");
+const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+
+/// What a job directory belongs to. A journal is continued only by a caller that gives the same digests and program.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct JobIdentity {
+    /// The job's name, for display only: a job is its directory.
+    pub job: String,
+    /// Digest of the cohort sheet and its inputs.
+    pub cohort_digest: String,
+    /// Digest of all parameters that affect output.
+    pub parameters_digest: String,
+    /// The program and its version.
+    pub program: String,
+}
+
+impl JobIdentity {
+    fn fields(&self) -> [(&'static str, &str); 4] {
+        [
+            ("job", &self.job),
+            ("cohort digest", &self.cohort_digest),
+            ("parameters digest", &self.parameters_digest),
+            ("program", &self.program),
+        ]
+    }
+
+    /// The name is for display: the same work under another name goes on.
+    fn refuse_other(&self, given: &JobIdentity, path: &Path) -> Result<(), JournalError> {
+        for ((field, stored), (_, given)) in self.fields().into_iter().zip(given.fields()).skip(1) {
+            if stored != given {
+                let (path, stored, given) = (path.to_owned(), stored.to_owned(), given.to_owned());
+                return Err(JournalError::Foreign { path, field, stored, given });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The open journal of one job; it holds the directory's fence as long as it lives.
+#[derive(Debug)]
+pub struct Journal {
+    database: Database,
+    path: PathBuf,
+    identity: JobIdentity,
+    fence: u64,
+    _guard: Fence,
+}
+
+impl Journal {
+    /// Opens `journal.redb` in the fenced directory, or begins it; refuses a journal of another identity.
+    pub fn open_or_create(guard: Fence, identity: &JobIdentity) -> Result<Self, JournalError> {
+        let path = guard.dir().join(FILE);
+        if !path.exists() {
+            create(&path, identity)?;
+        }
+        Self::load(guard, Some(identity))
+    }
+
+    /// Opens the journal that is there, whatever its identity.
+    pub fn open(guard: Fence) -> Result<Self, JournalError> {
+        Self::load(guard, None)
+    }
+
+    fn load(guard: Fence, expected: Option<&JobIdentity>) -> Result<Self, JournalError> {
+        let path = guard.dir().join(FILE);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > 0 => {}
+            // The database would take an empty file for a new one, and the job would silently begin again.
+            Ok(_) => return Err(JournalError::Damaged { path, what: "the file is empty".to_owned() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(JournalError::Missing { path }),
+            Err(error) => return Err(DiskError::on("open", &path)(error).into()),
+        }
+        let (database, identity) = attempt(&path, "open", || {
+            let mut database = builder().open(&path)?;
+            // A repair here mends the allocator's books only: commits are two-phase, so a damaged tree is an error.
+            database.check_integrity()?;
+            let read = database.begin_read()?;
+            let format = read.open_table(COUNTERS)?.get("format")?.map_or(0, |stored| stored.value());
+            let identity = match format {
+                FORMAT => Some(read_identity(&read.open_table(IDENTITY)?)?),
+                _ => None,
+            };
+            Ok((database, identity.ok_or(format)))
+        })?;
+        let identity = identity.map_err(|found| JournalError::Version { path: path.clone(), found })?;
+        if let Some(given) = expected {
+            identity.refuse_other(given, &path)?;
+        }
+        let fence = write(&database, &path, "advance", |transaction| {
+            let mut counters = transaction.open_table(COUNTERS)?;
+            let next = counters.get("fence")?.map_or(0, |stored| stored.value()) + 1;
+            counters.insert("fence", next)?;
+            Ok(next)
+        })?;
+        Ok(Journal { database, path, identity, fence, _guard: guard })
+    }
+
+    /// What the directory belongs to.
+    pub fn identity(&self) -> &JobIdentity {
+        &self.identity
+    }
+
+    /// How often this journal was opened, this time included. Stands in the names of packs, so that a worker that
+    /// outlived an earlier scheduler never shares one with a worker of this one.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Makes a task done; durable when it returns. A second commit of the task replaces the first.
+    pub fn commit(&self, task: &str, commit: &Commit) -> Result<(), JournalError> {
+        self.commit_many(&[(task, commit)])
+    }
+
+    /// Makes several tasks done at the price of one, all or none.
+    pub fn commit_many(&self, commits: &[(&str, &Commit)]) -> Result<(), JournalError> {
+        self.write("commit to", |transaction| {
+            let mut table = transaction.open_table(COMMITS)?;
+            let mut ends = transaction.open_table(ENDS)?;
+            for (task, commit) in commits {
+                table.insert(task, &*commit.encode(task))?;
+                for piece in &commit.pieces {
+                    let end = ends.get(&*piece.pack)?.map_or(0, |stored| stored.value());
+                    ends.insert(&*piece.pack, end.max(piece.end()))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// All commits by task.
+    pub fn commits(&self) -> Result<BTreeMap<String, Commit>, JournalError> {
+        let mut commits = BTreeMap::new();
+        self.for_each(|task, commit| {
+            commits.insert(task.to_owned(), commit);
+        })?;
+        Ok(commits)
+    }
+
+    /// All commits in order of task, for callers that keep only part of each.
+    pub fn for_each(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
+        let mut rows = attempt(&self.path, "read", || {
+            Ok(self.database.begin_read()?.open_table(COMMITS)?.range::<&str>(..)?)
+        })?;
+        while let Some((task, stored)) = attempt(&self.path, "read", || Ok(rows.next().transpose()?))? {
+            each(task.value(), self.decode(task.value(), stored.value())?);
+        }
+        Ok(())
+    }
+
+    /// The commit of a task, if it is done.
+    pub fn get(&self, task: &str) -> Result<Option<Commit>, JournalError> {
+        let stored = attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(COMMITS)?;
+            Ok(table.get(task)?.map(|stored| stored.value().to_owned()))
+        })?;
+        stored.map(|stored| self.decode(task, &stored)).transpose()
+    }
+
+    /// Makes a task not done; its pieces become garbage.
+    pub fn remove(&self, task: &str) -> Result<(), JournalError> {
+        self.write("remove a commit from", |transaction| {
+            transaction.open_table(COMMITS)?.remove(task)?;
+            Ok(())
+        })
+    }
+
+    /// Counts one more attempt at each task, durable when it returns; gives the numbers, from 1.
+    pub fn note_attempts(&self, tasks: &[&str]) -> Result<Vec<u32>, JournalError> {
+        self.write("note an attempt in", |transaction| {
+            let mut table = transaction.open_table(ATTEMPTS)?;
+            let mut numbers = Vec::with_capacity(tasks.len());
+            for &task in tasks {
+                let number = table.get(task)?.map_or(0, |stored| stored.value()).saturating_add(1);
+                table.insert(task, number)?;
+                numbers.push(number);
+            }
+            Ok(numbers)
+        })
+    }
+
+    /// Attempts noted so far, by task.
+    pub fn attempts(&self) -> Result<BTreeMap<String, u32>, JournalError> {
+        attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(ATTEMPTS)?;
+            table
+                .iter()?
+                .map(|row| row.map(|(task, number)| (task.value().to_owned(), number.value())))
+                .collect::<Result<_, _>>()
+                .map_err(redb::Error::from)
+        })
+    }
+
+    /// Stores a small value of the caller under a name of the caller; durable when it returns.
+    pub fn put_value(&self, name: &str, value: &[u8]) -> Result<(), JournalError> {
+        self.write("put a value into", |transaction| {
+            transaction.open_table(VALUES)?.insert(name, value)?;
+            Ok(())
+        })
+    }
+
+    /// The value of this name, if one was put.
+    pub fn value(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(VALUES)?;
+            Ok(table.get(name)?.map(|stored| stored.value().to_owned()))
+        })
+    }
+
+    /// One past the last byte of a pack that a commit ever named; what lies beyond is garbage. Removing a commit does
+    /// not lower it.
+    pub fn committed_end(&self, pack: &str) -> Result<u64, JournalError> {
+        attempt(&self.path, "read", || {
+            let table = self.database.begin_read()?.open_table(ENDS)?;
+            Ok(table.get(pack)?.map_or(0, |stored| stored.value()))
+        })
+    }
+
+    fn decode(&self, task: &str, stored: &[u8]) -> Result<Commit, JournalError> {
+        Commit::decode(task, stored).ok_or_else(|| JournalError::Damaged {
+            path: self.path.clone(),
+            what: format!("the commit of {task} does not match its checksum"),
+        })
+    }
+
+    fn write<T>(
+        &self,
+        action: &'static str,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, JournalError> {
+        write(&self.database, &self.path, action, change)
+    }
+}
+
+/// Begins a journal under another name and renames it: a crash leaves no journal or a whole one.
+fn create(path: &Path, identity: &JobIdentity) -> Result<(), JournalError> {
+    let partial = path.with_extension("partial");
+    let _ = fs::remove_file(&partial);
+    let database = attempt(&partial, "create", || Ok(builder().create(&partial)?))?;
+    write(&database, &partial, "create", |transaction| {
+        transaction.open_table(COMMITS)?;
+        transaction.open_table(ENDS)?;
+        transaction.open_table(ATTEMPTS)?;
+        transaction.open_table(VALUES)?;
+        transaction.open_table(COUNTERS)?.insert("format", FORMAT)?;
+        let mut table = transaction.open_table(IDENTITY)?;
+        for (field, value) in identity.fields() {
+            table.insert(field, value)?;
+        }
+        Ok(())
+    })?;
+    drop(database);
+    fs::rename(&partial, path).map_err(DiskError::on("create", path))?;
+    Ok(sync_parent(path)?)
+}
+
+fn read_identity(table: &impl ReadableTable<&'static str, &'static str>) -> Result<JobIdentity, redb::Error> {
+    let field = |name| Ok::<_, redb::Error>(table.get(name)?.map_or(String::new(), |v| v.value().to_owned()));
+    Ok(JobIdentity {
+        job: field("job")?,
+        cohort_digest: field("cohort digest")?,
+        parameters_digest: field("parameters digest")?,
+        program: field("program")?,
+    })
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn write<T>(
+    database: &Database,
+    path: &Path,
+    action: &'static str,
+    change: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+) -> Result<T, JournalError> {
+    attempt(path, action, || {
+        let mut transaction = database.begin_write()?;
+        // With one phase, a root that fails its checksum may be a torn commit, and the database would silently go back
+        // to the one before; with two it can only be damage, and is reported.
+        transaction.set_two_phase_commit(true);
+        let value = change(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    })
+}
+
+/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them;
+/// such a panic is an answer about the file, so it is caught and not printed.
+fn attempt<T>(
+    path: &Path,
+    action: &'static str,
+    operation: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T, JournalError> {
+    silence_attempts();
+    ATTEMPTING.set(true);
+    let done = catch_unwind(AssertUnwindSafe(operation));
+    ATTEMPTING.set(false);
+    match done {
+        Ok(done) => done.map_err(|error| JournalError::from_database(action, path, error)),
+        Err(_) => {
+            let what = "the database stopped at what it found".to_owned();
+            Err(JournalError::Damaged { path: path.to_owned(), what })
+        }
+    }
+}
+
+thread_local! {
+    static ATTEMPTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a hook before the process's own that passes on every panic but those of [`attempt`].
+fn silence_attempts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !ATTEMPTING.get() {
+                hook(info);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Keys of a job's scratch, one per sample: when the key file goes, the sample's records in every pack are noise.
+//!
+//! Invariant: a key file is whole or absent, mode 0600, and is never written a second time.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jobs::failure::{Class, Classified};
+use zeroize::Zeroizing;
+
+use crate::disk::{DiskError, sync_parent};
+
+const MAGIC: &[u8; 8] = b"WKKEY\0\0\x01";
+const SECRET_BYTES: usize = 32;
+const CHECK_BYTES: usize = 8;
+const FILE_BYTES: usize = MAGIC.len() + SECRET_BYTES + CHECK_BYTES;
+/// With `.key` and a temporary's ending still within the 255 bytes filesystems allow.
+const NAME_BYTES_MAX: usize = 200;
+
+/// The secret under which one sample's records of one job are sealed; wiped from memory when dropped.
+#[derive(Clone)]
+pub struct SampleKey {
+    secret: Zeroizing<[u8; SECRET_BYTES]>,
+}
+
+impl SampleKey {
+    /// Reads `<dir>/<name>.key`, or makes it from the system's random generator; `dir` must exist. Safe against
+    /// others doing the same at the same time: all get one key.
+    pub fn load_or_create(dir: &Path, name: &str) -> Result<Self, KeyError> {
+        let plain = !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !plain {
+            return Err(KeyError::Name { name: name.to_owned() });
+        }
+        let path = dir.join(format!("{name}.key"));
+        match load(&path) {
+            Err(KeyError::Disk(DiskError::Refused { source, .. }))
+                if source.kind() == ErrorKind::NotFound =>
+            {
+                create(dir, &path)?;
+                load(&path)
+            }
+            loaded => loaded,
+        }
+    }
+
+    /// Tells keys apart without giving them away; stands in each record.
+    pub(crate) fn id(&self) -> [u8; 8] {
+        let id = blake3::derive_key("wakachi 2026 sample key id", &*self.secret);
+        id[..8].try_into().expect("eight bytes")
+    }
+
+    /// The key of the record with this salt.
+    pub(crate) fn record_key(&self, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new_derive_key("wakachi 2026 pack record key");
+        hasher.update(&*self.secret).update(salt);
+        Zeroizing::new(*hasher.finalize().as_bytes())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_secret(secret: [u8; 32]) -> Self {
+        SampleKey { secret: Zeroizing::new(secret) }
+    }
+}
+
+impl std::fmt::Debug for SampleKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SampleKey(..)")
+    }
+}
+
+fn load(path: &Path) -> Result<SampleKey, KeyError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES + 1));
+    OpenOptions::new()
+        .read(true)
+        .open(path)
+        .and_then(|file| file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(DiskError::on("read key", path))?;
+    let (body, stored) = bytes.split_at(bytes.len().saturating_sub(CHECK_BYTES));
+    if bytes.len() != FILE_BYTES || !body.starts_with(MAGIC) || stored != check(body) {
+        return Err(KeyError::Damaged { path: path.to_owned() });
+    }
+    let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+    secret.copy_from_slice(&body[MAGIC.len()..]);
+    Ok(SampleKey { secret })
+}
+
+/// Writes the key under a name of its own and links it in: the link is made only if no key is there yet, and never
+/// shows half a key.
+fn create(dir: &Path, path: &Path) -> Result<(), KeyError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&*random::<SECRET_BYTES>());
+    let check = check(&bytes);
+    bytes.extend_from_slice(&check);
+    let temporary = dir.join(format!(".{:016x}.new", u64::from_le_bytes(*random())));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+    let linked = written.and_then(|()| match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    let removed = fs::remove_file(&temporary);
+    linked.and(removed).map_err(DiskError::on("create key", path))?;
+    Ok(sync_parent(path)?)
+}
+
+fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
+    blake3::hash(body).as_bytes()[..CHECK_BYTES].try_into().expect("eight bytes")
+}
+
+/// Random bytes of the system. A machine without any cannot do anything here.
+pub(crate) fn random<const N: usize>() -> Zeroizing<[u8; N]> {
+    let mut bytes = Zeroizing::new([0; N]);
+    aws_lc_rs::rand::fill(&mut *bytes).expect("the system's random generator answers");
+    bytes
+}
+
+/// Why a key is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The filesystem refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The name cannot be a file's.
+    #[error("sample name '{name}' cannot name a key file: expected 1 to 200 bytes, no leading dot, no slash")]
+    Name {
+        /// The name as given.
+        name: String,
+    },
+    /// The file is not a whole key.
+    #[error("key {} is damaged: expected {FILE_BYTES} bytes that match their checksum", path.display())]
+    Damaged {
+        /// The key file.
+        path: PathBuf,
+    },
+}
+
+impl Classified for KeyError {
+    fn class(&self) -> Class {
+        match self {
+            KeyError::Disk(error) => error.class(),
+            KeyError::Name { .. } => Class::Input,
+            KeyError::Damaged { .. } => Class::Integrity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            KeyError::Disk(error) => error.hint(),
+            KeyError::Name { .. } => Some("rename the sample in the cohort sheet".to_owned()),
+            KeyError::Damaged { .. } => {
+                Some("put the key file back from a backup, or start the job in a new directory".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_made_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| SampleKey::load_or_create(dir.path(), "NA12878").unwrap().id()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]));
+        assert_ne!(SampleKey::load_or_create(dir.path(), "NA12891").unwrap().id(), ids[0]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary is left");
+        let mode = fs::metadata(dir.path().join("NA12878.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_key_is_refused_and_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        SampleKey::load_or_create(dir.path(), "a").unwrap();
+        let path = dir.path().join("a.key");
+        let whole = fs::read(&path).unwrap();
+        let mut cases: Vec<Vec<u8>> = (0..whole.len()).map(|cut| whole[..cut].to_vec()).collect();
+        cases.extend((0..whole.len()).map(|at| {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            flipped
+        }));
+        cases.push([&whole[..], b"\n"].concat());
+        for case in cases {
+            fs::write(&path, &case).unwrap();
+            let error = SampleKey::load_or_create(dir.path(), "a").unwrap_err();
+            assert_eq!(error.class(), Class::Integrity);
+            assert!(error.to_string().contains("a.key"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), case);
+        }
+    }
+
+    #[test]
+    fn names_stay_within_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["", ".", "..", "../a", "a/b", ".hidden", "a\0", &"a".repeat(201)] {
+            let error = SampleKey::load_or_create(dir.path(), name).unwrap_err();
+            assert_eq!(error.class(), Class::Input, "{name}");
+        }
+        SampleKey::load_or_create(dir.path(), "日本 sample-1").unwrap();
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", SampleKey::from_secret([7; 32])), "SampleKey(..)");
+    }
+}

@@ -1,0 +1,267 @@
+//! Packs: append-only files of task outputs, one per worker, so that inodes grow with workers and not with tasks.
+//!
+//! Invariant: a [`PieceRef`] that [`Pack::append`] returned names bytes that are on the device and were read back; no
+//! two pieces overlap. Which pieces count is the journal's business: what no commit names is garbage, wherever in a
+//! pack it lies, and the tail of it is cut off when the pack is opened again.
+
+mod error;
+mod record;
+mod seal;
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use error::{Damage, PackError};
+pub use record::{BLOCK_BYTES_MAX, BLOCKS_MAX, BlockEntry, RecordBuilder, RecordReader};
+
+use crate::disk::{DiskError, sync_parent};
+use crate::key::SampleKey;
+
+const READ_BYTES: usize = 1 << 18;
+
+/// Where a record lies and what its bytes hash to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct PieceRef {
+    /// File name of the pack within its directory.
+    pub pack: String,
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// BLAKE3 of the bytes as they lie there.
+    pub blake3: [u8; 32],
+}
+
+impl PieceRef {
+    /// One past the last byte; saturates, so that a damaged piece is merely not there.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+}
+
+/// A directory of packs, open for reading; shared by all threads, each pack opened once.
+#[derive(Debug)]
+pub struct Packs {
+    dir: PathBuf,
+    open: Mutex<HashMap<String, Arc<File>>>,
+}
+
+impl Packs {
+    /// Packs are opened as they are asked for; `dir` must exist by then.
+    pub fn new(dir: &Path) -> Self {
+        Packs { dir: dir.to_owned(), open: Mutex::default() }
+    }
+
+    /// Opens the pack `name` for appending, creating it if need be; see [`Pack::open`].
+    pub fn append(&self, name: &str, committed_end: u64) -> Result<Pack, PackError> {
+        Pack::open(&self.dir.join(name), committed_end)
+    }
+
+    /// Opens the record at `piece`; see [`RecordReader`]. `context` must be what the record was built with.
+    pub fn record(
+        &self,
+        piece: &PieceRef,
+        key: &SampleKey,
+        context: &str,
+    ) -> Result<RecordReader, PackError> {
+        let place = self.place(piece, context);
+        let file = self.file(&place)?;
+        RecordReader::new(file, place, key)
+    }
+
+    /// Compares a piece's bytes with its BLAKE3; needs no key. `context` (the task) only names it in errors.
+    pub fn verify(&self, piece: &PieceRef, context: &str) -> Result<(), PackError> {
+        let place = self.place(piece, context);
+        let file = self.file(&place)?;
+        match place.digest(&file)? == piece.blake3 {
+            true => Ok(()),
+            false => Err(place.damaged(Damage::Digest)),
+        }
+    }
+
+    fn place(&self, piece: &PieceRef, context: &str) -> Place {
+        Place { path: self.dir.join(&piece.pack), piece: piece.clone(), context: context.to_owned() }
+    }
+
+    fn file(&self, place: &Place) -> Result<Arc<File>, PackError> {
+        let name = &place.piece.pack;
+        // A name from a damaged journal must not lead out of the directory.
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+            return Err(place.damaged(Damage::Name));
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match open.get(name) {
+            Some(file) => file.clone(),
+            None => {
+                let file = Arc::new(File::open(&place.path).map_err(|error| place.unopened(error))?);
+                open.insert(name.clone(), file.clone());
+                file
+            }
+        };
+        drop(open);
+        let stored_bytes = file.metadata().map_err(DiskError::on("read", &place.path))?.len();
+        if stored_bytes < place.piece.end() {
+            return Err(place.short(stored_bytes));
+        }
+        Ok(file)
+    }
+}
+
+/// A piece being read: what errors about it say.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    piece: PieceRef,
+    context: String,
+}
+
+impl Place {
+    /// Reads `bytes` of the piece from `at` on, counted from the piece's start. The caller stays within the piece.
+    fn read(&self, file: &File, at: u64, bytes: &mut [u8]) -> Result<(), PackError> {
+        file.read_exact_at(bytes, self.piece.offset + at).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.short(file.metadata().map_or(0, |metadata| metadata.len())),
+            _ => DiskError::on("read", &self.path)(error).into(),
+        })
+    }
+
+    /// BLAKE3 of the piece's bytes.
+    fn digest(&self, file: &File) -> Result<[u8; 32], PackError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; READ_BYTES.min(self.piece.length as usize)];
+        let mut at = 0;
+        while at < self.piece.length {
+            let bytes = buffer.len().min((self.piece.length - at) as usize);
+            self.read(file, at, &mut buffer[..bytes])?;
+            hasher.update(&buffer[..bytes]);
+            at += bytes as u64;
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    fn unopened(&self, error: std::io::Error) -> PackError {
+        match error.kind() {
+            ErrorKind::NotFound => PackError::Missing {
+                path: self.path.clone(),
+                offset: self.piece.offset,
+                context: self.context.clone(),
+            },
+            _ => DiskError::on("open", &self.path)(error).into(),
+        }
+    }
+
+    fn short(&self, stored_bytes: u64) -> PackError {
+        PackError::Short {
+            path: self.path.clone(),
+            offset: self.piece.offset,
+            length: self.piece.length,
+            stored_bytes,
+            context: self.context.clone(),
+        }
+    }
+
+    fn damaged(&self, damage: Damage) -> PackError {
+        PackError::Damaged {
+            path: self.path.clone(),
+            offset: self.piece.offset,
+            context: self.context.clone(),
+            damage,
+        }
+    }
+}
+
+/// One pack open for appending, by one process at a time; several threads may append, one after the other.
+#[derive(Debug)]
+pub struct Pack {
+    path: PathBuf,
+    name: String,
+    file: File,
+    tail: Mutex<Tail>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    end: u64,
+    /// A failed sync leaves unknown which bytes reached the device, and a second sync would not tell (Linux reports a
+    /// lost page once); from then on nothing is accepted.
+    lost: bool,
+}
+
+impl Pack {
+    /// Opens or creates the pack and cuts it back to `committed_end`, which the journal knows: beyond it lies only what
+    /// a crash left. Its directory must exist.
+    pub fn open(path: &Path, committed_end: u64) -> Result<Self, PackError> {
+        let named = |name: &&str| !name.starts_with('.');
+        let name = path.file_name().and_then(|name| name.to_str()).filter(named);
+        let name = name.ok_or_else(|| PackError::Name { path: path.to_owned() })?.to_owned();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(committed_end == 0).truncate(false);
+        let file = options.open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound if committed_end > 0 => {
+                PackError::Missing { path: path.to_owned(), offset: 0, context: String::new() }
+            }
+            _ => DiskError::on("open pack", path)(error).into(),
+        })?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PackError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(DiskError::on("lock pack", path)(error).into()),
+        }
+        let stored_bytes = file.metadata().map_err(DiskError::on("read", path))?.len();
+        if stored_bytes < committed_end {
+            let (path, context) = (path.to_owned(), String::new());
+            return Err(PackError::Short { path, offset: 0, length: committed_end, stored_bytes, context });
+        }
+        file.set_len(committed_end)
+            .and_then(|()| file.sync_all())
+            .map_err(DiskError::on("cut back pack", path))?;
+        sync_parent(path)?;
+        let tail = Mutex::new(Tail { end: committed_end, lost: false });
+        Ok(Pack { path: path.to_owned(), name, file, tail })
+    }
+
+    /// Writes a record at the end, syncs, reads it back and compares. After an error nothing of it counts.
+    pub fn append(&self, record: &[u8]) -> Result<PieceRef, PackError> {
+        let blake3 = *blake3::hash(record).as_bytes();
+        let offset = self.write(record)?;
+        let piece = PieceRef { pack: self.name.clone(), offset, length: record.len() as u64, blake3 };
+        let place = Place { path: self.path.clone(), piece, context: String::new() };
+        if place.digest(&self.file)? != blake3 {
+            return Err(place.damaged(Damage::ReadBack));
+        }
+        Ok(place.piece)
+    }
+
+    /// Writes and syncs under the lock; returns where. A record that does not fit is taken back, so that the pack has
+    /// no hole and the space is free again.
+    fn write(&self, record: &[u8]) -> Result<u64, PackError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.lost {
+            return Err(PackError::Lost { path: self.path.clone() });
+        }
+        let offset = tail.end;
+        if let Err(error) = self.file.write_all_at(record, offset) {
+            tail.lost = self.file.set_len(offset).is_err();
+            return Err(DiskError::on("write to pack", &self.path)(error).into());
+        }
+        if let Err(error) = self.file.sync_data() {
+            tail.lost = true;
+            return Err(DiskError::on("sync pack", &self.path)(error).into());
+        }
+        tail.end = offset + record.len() as u64;
+        Ok(offset)
+    }
+}
+
+impl Drop for Pack {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process being started may hold a copy of the descriptor for a moment.
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests;

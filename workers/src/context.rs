@@ -1,0 +1,258 @@
+//! What all tasks of a job share: the reference, the samples, the settings and the scratch directory.
+//!
+//! Scratch is a directory of its own: `packs/` (one pack per sample for what map writes, one for what region writes, one
+//! for the cohort), `keys/` (one per sample) and, if htslib needs one, `reference.fa`. The filters use the same code in
+//! a temporary directory.
+
+use crate::fasta;
+use crate::header::sam_header;
+use crate::htslib::{CramEncoder, CramError};
+use crate::index_file::ReferenceIndex;
+use crate::intake::LaneInput;
+use jobs::failure::{Class, Classified};
+use jobs::genome::Grid;
+use jobs::task::{LaneId, Task};
+use kernels::align::Scoring;
+use kernels::call::CallOptions;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io};
+use storage::atomic::AtomicFileError;
+use storage::{KeyError, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, SampleKey};
+
+/// One lane of a sample: one read group.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Its files.
+    pub input: LaneInput,
+    /// `ID` of its `@RG`; the value of its reads' `RG`.
+    pub read_group: String,
+    /// The whole `@RG` line without line break.
+    pub header_line: String,
+    /// Ordinal of its library among the sample's.
+    pub library: u16,
+}
+
+/// One sample.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// SAM's `SM`; names the results.
+    pub name: String,
+    /// Whether it takes part in the joint call.
+    pub joint: bool,
+    /// Its lanes.
+    pub lanes: Vec<Lane>,
+}
+
+/// What decides bytes, and how finely work is cut (which does not).
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The aligner's.
+    pub scoring: Scoring,
+    /// The caller's.
+    pub call: CallOptions,
+    /// The joint caller's.
+    pub joint: kernels::joint::Options,
+    /// Digest of all parameters, for headers.
+    pub parameters: String,
+    /// Read pairs per map task.
+    pub chunk_pairs: u64,
+}
+
+/// The scratch directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// A directory could not be made.
+    #[error("{}: cannot make the directory", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A key could not be made or read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The copy of the reference could not be written.
+    #[error(transparent)]
+    Reference(#[from] AtomicFileError),
+}
+
+impl Classified for ContextError {
+    fn class(&self) -> Class {
+        match self {
+            ContextError::Directory { .. } => Class::Failed,
+            ContextError::Key(error) => error.class(),
+            ContextError::Reference(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ContextError::Directory { .. } => Some("choose a place you may write to with --out".to_owned()),
+            ContextError::Key(error) => error.hint(),
+            ContextError::Reference(error) => error.hint(),
+        }
+    }
+}
+
+/// Everything a task needs beside its inputs.
+pub struct Context {
+    /// Names the job in the seals of its scratch.
+    pub job: String,
+    /// The reference and its index.
+    pub index: ReferenceIndex,
+    /// The grid over it.
+    pub grid: Grid,
+    /// All samples.
+    pub samples: Vec<Sample>,
+    /// Settings.
+    pub settings: Settings,
+    names: Vec<String>,
+    keys: Vec<SampleKey>,
+    cohort_key: SampleKey,
+    fasta: PathBuf,
+    encoders: Mutex<HashMap<u32, Arc<CramEncoder>>>,
+    packs: Packs,
+    packs_dir: PathBuf,
+    open: Mutex<HashMap<String, Arc<Pack>>>,
+    committed_ends: BTreeMap<String, u64>,
+}
+
+impl Context {
+    /// Opens the scratch directory `scratch`, making what is missing. `committed_ends` says for each pack how much of
+    /// it the journal knows.
+    pub fn open(
+        job: String,
+        index: ReferenceIndex,
+        samples: Vec<Sample>,
+        settings: Settings,
+        scratch: &Path,
+        committed_ends: BTreeMap<String, u64>,
+    ) -> Result<Self, ContextError> {
+        let make = |name: &str| {
+            let path = scratch.join(name);
+            match fs::create_dir_all(&path) {
+                Ok(()) => Ok(path),
+                Err(source) => Err(ContextError::Directory { path, source }),
+            }
+        };
+        let (packs_dir, keys_dir) = (make("packs")?, make("keys")?);
+        let key = |name: &str| SampleKey::load_or_create(&keys_dir, name);
+        let keys = samples.iter().map(|sample| key(&sample.name)).collect::<Result<_, _>>()?;
+        let fasta = fasta::for_htslib(&index, scratch)?;
+        Ok(Context {
+            job,
+            grid: Grid::new(index.contigs()),
+            index,
+            names: samples.iter().map(|sample| sample.name.clone()).collect(),
+            samples,
+            settings,
+            keys,
+            // A sample's name cannot begin with a dot, so this is nobody's key.
+            cohort_key: key(".cohort")?,
+            fasta,
+            encoders: Mutex::default(),
+            packs: Packs::new(&packs_dir),
+            packs_dir,
+            open: Mutex::default(),
+            committed_ends,
+        })
+    }
+
+    /// The sample.
+    pub fn sample(&self, sample: u32) -> &Sample {
+        &self.samples[sample as usize]
+    }
+
+    /// The lane.
+    pub fn lane(&self, id: LaneId) -> &Lane {
+        &self.sample(id.sample).lanes[id.lane as usize]
+    }
+
+    /// All samples' names in order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Header text of a sample's alignment file.
+    pub fn sam_header(&self, sample: u32) -> String {
+        sam_header(self.index.contigs(), self.sample(sample), &self.settings.parameters, true)
+    }
+
+    /// The encoder of a sample's CRAM, shared by its tasks until [`Context::release_sample`]: it holds the contig in use.
+    pub fn encoder(&self, sample: u32) -> Result<Arc<CramEncoder>, CramError> {
+        let mut encoders = self.encoders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(encoder) = encoders.get(&sample) {
+            return Ok(Arc::clone(encoder));
+        }
+        let encoder = Arc::new(CramEncoder::open(&self.sam_header(sample), &self.fasta)?);
+        encoders.insert(sample, Arc::clone(&encoder));
+        Ok(encoder)
+    }
+
+    fn key(&self, task: Task) -> &SampleKey {
+        task.sample().map_or(&self.cohort_key, |sample| &self.keys[sample as usize])
+    }
+
+    /// What a task's records are sealed to.
+    fn seal_context(&self, task: Task) -> String {
+        format!("{}/{}", self.job, task.key(&self.names))
+    }
+
+    /// The pack a task writes to.
+    fn pack_name(&self, task: Task) -> String {
+        match (task, task.sample()) {
+            (Task::Region(..) | Task::FinishSample(_), Some(sample)) => {
+                format!("{}.region.pack", self.names[sample as usize])
+            }
+            (_, Some(sample)) => format!("{}.map.pack", self.names[sample as usize]),
+            (_, None) => "cohort.pack".to_owned(),
+        }
+    }
+
+    /// Begins a record of `task`.
+    pub fn record(&self, task: Task) -> RecordBuilder {
+        RecordBuilder::new(self.key(task), &self.seal_context(task))
+    }
+
+    /// Writes a finished record of `task`; when this returns, it is stored.
+    pub fn append(&self, task: Task, record: RecordBuilder) -> Result<PieceRef, PackError> {
+        let name = self.pack_name(task);
+        let pack = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            match open.get(&name) {
+                Some(pack) => Arc::clone(pack),
+                None => {
+                    let end = self.committed_ends.get(&name).copied().unwrap_or(0);
+                    let pack = Arc::new(self.packs.append(&name, end)?);
+                    open.insert(name, Arc::clone(&pack));
+                    pack
+                }
+            }
+        };
+        pack.append(&record.finish())
+    }
+
+    /// Opens a committed record of `task`.
+    pub fn read(&self, task: Task, piece: &PieceRef) -> Result<RecordReader, PackError> {
+        self.packs.record(piece, self.key(task), &self.seal_context(task))
+    }
+
+    /// Compares a committed piece of `task` with its digest.
+    pub fn verify(&self, task: Task, piece: &PieceRef) -> Result<(), PackError> {
+        self.packs.verify(piece, &task.key(&self.names))
+    }
+
+    /// Gives back what the sample's map and region tasks needed: the runs and the encoder. Only for when all its region
+    /// tasks are committed.
+    pub fn release_sample(&self, sample: u32) {
+        self.encoders.lock().unwrap_or_else(PoisonError::into_inner).remove(&sample);
+        let name = format!("{}.map.pack", self.names[sample as usize]);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        // Space that cannot be given back now is given back with the rest when the job ends.
+        let _ = fs::remove_file(self.packs_dir.join(name));
+    }
+}

@@ -1,0 +1,448 @@
+//! Region tasks: one shard of one sample, cell by cell. Runs are merged, duplicates marked, alignments encoded, reads
+//! called, everything counted.
+//!
+//! Invariant: a cell's output is a function of the records within its halo alone. What a cell computes beyond its lines
+//! it does not give out, so a shard is just the cells it names, in order. Records stream through; what is held is the
+//! reach of duplicate marking, one CRAM container, and the reads that the caller keeps.
+
+use crate::context::Context;
+use crate::entry::{Entry, Place};
+use crate::htslib::CramError;
+use crate::qc::SampleCounters;
+use crate::qc::alignment::ReferenceWindow;
+use crate::qc::contig_class::ContigClass;
+use crate::qc::coverage::CellDepth;
+use crate::record::{Record, flag};
+use crate::runs::{RunError, merge};
+use crate::template::name_hash;
+use crate::vcf;
+use jobs::failure::{Class, Classified};
+use jobs::genome::{Cell, HALO_BASES, Interval};
+use jobs::ledger::{Answers, Fates};
+use jobs::task::{Shard, Task};
+use kernels::call::{CallOptions, CallRead, Downsampler, Window, Workspace, call_cell};
+use kernels::duplicates::Marker;
+use kernels::reference::Reference;
+use kernels::variant::{Answer, CellCalls};
+use storage::{BlockEntry, PackError, PieceRef, RecordReader};
+
+/// Records of one CRAM container, counted from the last grid line.
+pub const CONTAINER_RECORDS: usize = 10_000;
+
+/// Kinds of blocks in a region record.
+pub mod block {
+    /// CRAM containers; `count` is the number of records, `first` that of records before them in the cell.
+    pub const ALIGNMENTS: u8 = 0;
+    /// BGZF of the cell's gVCF lines; `count` is the number of sites.
+    pub const GVCF: u8 = 1;
+    /// The cell's counters as JSON.
+    pub const COUNTERS: u8 = 2;
+}
+
+/// A region task failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegionError {
+    /// The runs.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The alignments.
+    #[error(transparent)]
+    Cram(#[from] CramError),
+    /// The caller broke its promise to answer every base once.
+    #[error("{region}: the calls answer base {position} not exactly once")]
+    Answers {
+        /// The cell.
+        region: String,
+        /// 1-based.
+        position: u32,
+    },
+}
+
+impl From<PackError> for RegionError {
+    fn from(error: PackError) -> Self {
+        RegionError::Run(error.into())
+    }
+}
+
+impl Classified for RegionError {
+    fn class(&self) -> Class {
+        match self {
+            RegionError::Run(error) => error.class(),
+            RegionError::Cram(error) => error.class(),
+            RegionError::Answers { .. } => Class::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            RegionError::Run(error) => error.hint(),
+            RegionError::Cram(error) => error.hint(),
+            RegionError::Answers { .. } => None,
+        }
+    }
+}
+
+/// What a region task says of itself; one piece per cell, in order, or one for the unplaced reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RegionSummary {
+    /// Reads by fate.
+    pub fates: Fates,
+    /// Bases by answer.
+    pub answers: Answers,
+    /// Records of all kinds.
+    pub records: u64,
+    /// Variant sites.
+    pub sites: u64,
+}
+
+/// Runs a region task over the committed runs of all its sample's chunks.
+pub fn run(
+    context: &Context,
+    sample: u32,
+    shard: Shard,
+    inputs: &[(Task, PieceRef)],
+) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
+    let task = Task::Region(sample, shard);
+    let runs: Vec<RecordReader> =
+        inputs.iter().map(|(task, piece)| context.read(*task, piece)).collect::<Result<_, _>>()?;
+    let mut worker = CellWorker::new(context, sample, task)?;
+    let mut pieces = Vec::new();
+    match shard {
+        Shard::Unplaced => pieces.push(worker.unplaced(&runs)?),
+        Shard::Cells { .. } => {
+            for cell in shard.cells() {
+                pieces.push(worker.cell(&runs, cell)?);
+            }
+        }
+    }
+    Ok((pieces, worker.summary))
+}
+
+struct CellWorker<'a> {
+    context: &'a Context,
+    sample: u32,
+    task: Task,
+    reference: Reference<'a>,
+    workspace: Workspace,
+    classes: Vec<ContigClass>,
+    summary: RegionSummary,
+}
+
+impl<'a> CellWorker<'a> {
+    fn new(context: &'a Context, sample: u32, task: Task) -> Result<Self, RegionError> {
+        Ok(CellWorker {
+            context,
+            sample,
+            task,
+            reference: context.index.reference(),
+            workspace: Workspace::new(),
+            classes: ContigClass::of_all(context.index.contigs()),
+            summary: RegionSummary::default(),
+        })
+    }
+
+    fn counters(&self) -> SampleCounters {
+        SampleCounters::new(self.context.index.contigs().total_bases())
+    }
+
+    /// The reads without a place: nothing to mark, nothing to call.
+    fn unplaced(&mut self, runs: &[RecordReader]) -> Result<PieceRef, RegionError> {
+        let encoder = self.context.encoder(self.sample)?;
+        let mut alignments = Alignments::new(|records| encoder.containers(records.iter().copied()));
+        let mut counters = self.counters();
+        merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
+            counters.alignment.add(&entry.record, None);
+            alignments.push(entry.record.bytes())?;
+            Ok(())
+        })?;
+        self.store(alignments.finish()?, &[], 0, &counters)
+    }
+
+    fn cell(&mut self, runs: &[RecordReader], cell: Cell) -> Result<PieceRef, RegionError> {
+        let core = self.context.grid.interval(cell);
+        let encoder = self.context.encoder(self.sample)?;
+        let window = ReferenceSpan::around(&self.reference, core);
+        let mut pass = CellPass {
+            core,
+            window: &window,
+            alignments: Alignments::new(|records| encoder.containers(records.iter().copied())),
+            counters: self.counters(),
+            depth: CellDepth::new(core),
+            reads: CallReads::new(&self.context.settings.call),
+            failure: None,
+        };
+        let mut marker = Marker::default();
+        let from = Place::new(core.contig, core.start.saturating_sub(HALO_BASES));
+        let before = Place::new(core.contig, core.end.saturating_add(HALO_BASES));
+        merge::<RegionError>(runs, from, before, |entry| {
+            marker.push(entry.place.position(), entry.fragment, Held::of(&entry), &mut |held, duplicate| {
+                pass.take(held, duplicate);
+            });
+            pass.failure.take().map_or(Ok(()), Err)
+        })?;
+        marker.finish(&mut |held, duplicate| pass.take(held, duplicate));
+        if let Some(failure) = pass.failure {
+            return Err(failure);
+        }
+        let CellPass { alignments, mut counters, depth, reads, .. } = pass;
+        let core_codes = window.codes(core.start, core.end);
+        let class = self.classes[core.contig as usize];
+        counters.coverage.add_cell(class, &depth, core_codes);
+        let calls = reads.call(&core, &window, &self.context.settings.call, &mut self.workspace);
+        self.summary.answers.add(&self.check_answers(core, &calls)?);
+        calls.sites.iter().for_each(|site| counters.variants.add(class, site));
+        let mut text = Vec::new();
+        let contigs = self.context.index.contigs();
+        vcf::write_gvcf(contigs, core.contig, &calls, |position| window.letter(position), &mut text);
+        let gvcf = vcf::compress_cell(&text);
+        self.store(alignments.finish()?, &gvcf, calls.sites.len() as u32, &counters)
+    }
+
+    /// Appends one cell's record to the pack.
+    fn store(
+        &mut self,
+        alignments: Vec<(u64, u32, Vec<u8>)>,
+        gvcf: &[u8],
+        sites: u32,
+        counters: &SampleCounters,
+    ) -> Result<PieceRef, RegionError> {
+        let mut record = self.context.record(self.task);
+        for (first, count, bytes) in &alignments {
+            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
+            record.block(entry, bytes)?;
+            self.summary.records += u64::from(*count);
+        }
+        record.block(BlockEntry { kind: block::GVCF, first: 0, last: 0, count: sites }, gvcf)?;
+        let json = serde_json::to_vec(counters).expect("counters always print");
+        record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
+        self.summary.sites += u64::from(sites);
+        let reads = &counters.alignment.reads;
+        self.summary.fates.add(&Fates {
+            mapped: reads.mapped - reads.duplicate,
+            duplicate: reads.duplicate,
+            unmapped: reads.unmapped,
+            ..Fates::default()
+        });
+        Ok(self.context.append(self.task, record)?)
+    }
+
+    /// Walks over the cell and counts how each base is answered; an error if one is not, or is twice.
+    fn check_answers(&self, core: Interval, calls: &CellCalls) -> Result<Answers, RegionError> {
+        let mut answers = Answers::default();
+        let mut next = core.start;
+        let mut sites = calls.sites.iter().peekable();
+        let mut blocks = calls.blocks.iter().peekable();
+        while next < core.end || sites.peek().is_some() || blocks.peek().is_some() {
+            // A site answers what of its REF is not answered yet.
+            if let Some(site) = sites.next_if(|site| site.position <= next && site.position < core.end) {
+                let end = (site.position + site.reference.len() as u32).clamp(next, core.end);
+                answers.variant += u64::from(end - next);
+                next = end;
+                continue;
+            }
+            let Some(block) = blocks.next_if(|block| block.start == next && block.end > next) else {
+                let region = self.context.index.contigs().display(core);
+                return Err(RegionError::Answers { region, position: next + 1 });
+            };
+            let bases = u64::from(block.end - block.start);
+            match block.answer {
+                Answer::Reference => answers.reference += bases,
+                Answer::NoReads => answers.no_reads += bases,
+                Answer::NoUsableReads => answers.no_usable_reads += bases,
+                Answer::ReferenceUnknown => answers.reference_unknown += bases,
+            }
+            next = block.end;
+        }
+        Ok(answers)
+    }
+}
+
+/// The reference around a cell, halo included.
+struct ReferenceSpan {
+    start: u32,
+    contig: u32,
+    contig_bases: u32,
+    codes: Vec<u8>,
+    letters: Vec<u8>,
+}
+
+impl ReferenceSpan {
+    fn around(reference: &Reference<'_>, core: Interval) -> Self {
+        let contig_bases = reference.length(core.contig);
+        // Reads that start within the halo end within another.
+        let start = core.start.saturating_sub(2 * HALO_BASES);
+        let end = core.end.saturating_add(2 * HALO_BASES).min(contig_bases);
+        let (mut codes, mut letters) = (Vec::new(), Vec::new());
+        reference.fetch(core.contig, start, end, &mut codes);
+        reference.letters(core.contig, start, end, &mut letters);
+        ReferenceSpan { start, contig: core.contig, contig_bases, codes, letters }
+    }
+
+    fn codes(&self, start: u32, end: u32) -> &[u8] {
+        &self.codes[(start - self.start) as usize..(end - self.start) as usize]
+    }
+
+    fn letter(&self, position: u32) -> u8 {
+        self.letters[(position - self.start) as usize]
+    }
+}
+
+/// A record on its way through duplicate marking.
+struct Held {
+    position: u32,
+    bytes: Vec<u8>,
+}
+
+impl Held {
+    fn of(entry: &Entry<'_>) -> Self {
+        Held { position: entry.place.position(), bytes: entry.record.bytes().to_vec() }
+    }
+}
+
+/// Everything that the records of one cell pass into.
+struct CellPass<'a, F> {
+    core: Interval,
+    window: &'a ReferenceSpan,
+    alignments: Alignments<F>,
+    counters: SampleCounters,
+    depth: CellDepth,
+    reads: CallReads,
+    failure: Option<RegionError>,
+}
+
+impl<F: Fn(&[&[u8]]) -> Result<Vec<u8>, CramError>> CellPass<'_, F> {
+    fn take(&mut self, mut held: Held, duplicate: bool) {
+        if duplicate {
+            let flags = u16::from_le_bytes([held.bytes[14], held.bytes[15]]) | flag::DUPLICATE;
+            held.bytes[14..16].copy_from_slice(&flags.to_le_bytes());
+        }
+        let record = Record::new(&held.bytes).expect("it was a record when it was read");
+        self.depth.add(&record);
+        self.reads.push(&record, held.position);
+        if (self.core.start..self.core.end).contains(&held.position) {
+            let window = self.window;
+            let reference =
+                ReferenceWindow { contig: window.contig, start: window.start, codes: &window.codes };
+            self.counters.alignment.add(&record, Some(reference));
+            if let Err(error) = self.alignments.push(&held.bytes) {
+                self.failure.get_or_insert(error.into());
+            }
+        }
+    }
+}
+
+/// Gathers records and encodes them container by container, counted from the cell's start.
+struct Alignments<F> {
+    encode: F,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// Records before the container, records in it, its bytes.
+    done: Vec<(u64, u32, Vec<u8>)>,
+    records: u64,
+}
+
+impl<F: Fn(&[&[u8]]) -> Result<Vec<u8>, CramError>> Alignments<F> {
+    fn new(encode: F) -> Self {
+        Alignments { encode, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
+    }
+
+    fn push(&mut self, record: &[u8]) -> Result<(), CramError> {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+        if self.ends.len() == CONTAINER_RECORDS { self.close() } else { Ok(()) }
+    }
+
+    fn close(&mut self) -> Result<(), CramError> {
+        let mut start = 0;
+        let slices = self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]);
+        let container = (self.encode)(&slices.collect::<Vec<_>>())?;
+        self.done.push((self.records, self.ends.len() as u32, container));
+        self.records += self.ends.len() as u64;
+        self.bytes.clear();
+        self.ends.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<(u64, u32, Vec<u8>)>, CramError> {
+        if !self.ends.is_empty() {
+            self.close()?;
+        }
+        Ok(self.done)
+    }
+}
+
+/// The reads that the caller sees, after downsampling.
+pub struct CallReads {
+    sampler: Downsampler<OwnedRead>,
+    kept: Vec<OwnedRead>,
+}
+
+struct OwnedRead {
+    position: u32,
+    cigar: Vec<u32>,
+    sequence: Vec<u8>,
+    qualities: Vec<u8>,
+    mapq: u8,
+    reverse: bool,
+    name_hash: u64,
+}
+
+impl CallReads {
+    /// No read yet.
+    pub fn new(options: &CallOptions) -> Self {
+        CallReads { sampler: Downsampler::new(options.depth_max), kept: Vec::new() }
+    }
+
+    /// Takes the next record of the contig, if it is one to call from: placed, primary, no duplicate, not failed.
+    pub fn push(&mut self, record: &Record<'_>, position: u32) {
+        const LEFT_OUT: u16 =
+            flag::UNMAPPED | flag::SECONDARY | flag::SUPPLEMENTARY | flag::QC_FAIL | flag::DUPLICATE;
+        if record.flag() & LEFT_OUT != 0 {
+            return;
+        }
+        let mut sequence = Vec::with_capacity(record.bases());
+        record.sequence(&mut sequence);
+        let hash = name_hash(record.name());
+        let read = OwnedRead {
+            position,
+            cigar: record.cigar().collect(),
+            sequence,
+            qualities: record.qualities().to_vec(),
+            mapq: record.mapq(),
+            reverse: record.flag() & flag::REVERSE != 0,
+            name_hash: hash,
+        };
+        let kept = &mut self.kept;
+        self.sampler.push(position, record.reference_bases(), hash, read, &mut |read| kept.push(read));
+    }
+
+    /// Calls the cell from the reads taken.
+    fn call(
+        mut self,
+        core: &Interval,
+        window: &ReferenceSpan,
+        options: &CallOptions,
+        workspace: &mut Workspace,
+    ) -> CellCalls {
+        let kept = &mut self.kept;
+        self.sampler.finish(&mut |read| kept.push(read));
+        let reads: Vec<CallRead<'_>> = self.kept.iter().map(OwnedRead::view).collect();
+        let reference =
+            Window { start: window.start, bases: &window.codes, contig_bases: window.contig_bases };
+        call_cell(core.start..core.end, &reference, &reads, options, workspace)
+    }
+}
+
+impl OwnedRead {
+    fn view(&self) -> CallRead<'_> {
+        CallRead {
+            position: self.position,
+            cigar: &self.cigar,
+            sequence: &self.sequence,
+            qualities: &self.qualities,
+            mapq: self.mapq,
+            reverse: self.reverse,
+            name_hash: self.name_hash,
+        }
+    }
+}

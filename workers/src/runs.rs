@@ -1,0 +1,236 @@
+//! Runs of alignments: what a map task writes and a region task merges.
+//!
+//! A run is one pack record whose blocks hold entries in the order of the genome; its directory says which places each
+//! block spans, so a shard reads only the blocks that touch it. Merging holds one block of each run.
+
+use crate::entry::{Entry, Order, Place, decode};
+use crate::record::RecordError;
+use jobs::failure::{Class, Classified};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use storage::{BlockEntry, PackError, RecordBuilder, RecordReader};
+
+/// A block is closed once it holds this many bytes.
+const BLOCK_BYTES: usize = 1 << 16;
+
+/// A run could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The pack failed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// An authenticated block does not hold entries.
+    #[error("a block of an alignment run is not in the form this version writes")]
+    Form(#[from] RecordError),
+}
+
+impl Classified for RunError {
+    fn class(&self) -> Class {
+        match self {
+            RunError::Pack(error) => error.class(),
+            RunError::Form(_) => Class::Integrity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            RunError::Pack(error) => error.hint(),
+            RunError::Form(_) => Some("start the job again in a new directory".to_owned()),
+        }
+    }
+}
+
+/// Collects the entries of one chunk in any order.
+#[derive(Debug, Default)]
+pub struct RunBuilder {
+    bytes: Vec<u8>,
+    index: Vec<(Place, Order, usize)>,
+}
+
+impl RunBuilder {
+    /// Takes an entry.
+    pub fn push(&mut self, entry: &Entry<'_>) {
+        self.index.push((entry.place, entry.order, self.bytes.len()));
+        entry.encode(&mut self.bytes);
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Writes the entries, sorted, as blocks of `record`.
+    pub fn finish(mut self, record: &mut RecordBuilder) -> Result<(), RunError> {
+        self.index.sort_unstable_by_key(|&(place, order, _)| (place, order));
+        let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
+        let mut begun = 0;
+        for (at, &(_, _, offset)) in self.index.iter().enumerate() {
+            let (_, rest) = decode(&self.bytes[offset..])?;
+            block.extend_from_slice(&self.bytes[offset..self.bytes.len() - rest.len()]);
+            if block.len() >= BLOCK_BYTES || at + 1 == self.index.len() {
+                let span = BlockEntry {
+                    kind: 0,
+                    first: self.index[begun].0.0,
+                    last: self.index[at].0.0,
+                    count: (at + 1 - begun) as u32,
+                };
+                record.block(span, &block)?;
+                block.clear();
+                begun = at + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A position in one run.
+struct Cursor<'a> {
+    run: &'a RecordReader,
+    next_block: usize,
+    block: Vec<u8>,
+    offset: usize,
+}
+
+impl Cursor<'_> {
+    /// The order key of the entry at the cursor, after moving to the next block if need be; `None` at the end of the
+    /// range.
+    fn key(&mut self, from: Place, before: Place) -> Result<Option<(Place, Order)>, RunError> {
+        loop {
+            while self.offset < self.block.len() {
+                let (entry, rest) = decode(&self.block[self.offset..])?;
+                if entry.place >= before && before != Place::NOWHERE {
+                    return Ok(None);
+                }
+                if entry.place >= from {
+                    return Ok(Some((entry.place, entry.order)));
+                }
+                self.offset = self.block.len() - rest.len();
+            }
+            let blocks = self.run.entries();
+            while self.next_block < blocks.len() && blocks[self.next_block].last < from.0 {
+                self.next_block += 1;
+            }
+            let Some(block) = blocks.get(self.next_block) else { return Ok(None) };
+            if block.first >= before.0 && before != Place::NOWHERE {
+                return Ok(None);
+            }
+            self.run.read_block(self.next_block, &mut self.block)?;
+            self.offset = 0;
+            self.next_block += 1;
+        }
+    }
+}
+
+/// Gives `visit` every entry with `from <= place < before`, in order, from all runs together. To get the entries
+/// without a place, let both be [`Place::NOWHERE`].
+pub fn merge<E: From<RunError>>(
+    runs: &[RecordReader],
+    from: Place,
+    before: Place,
+    mut visit: impl FnMut(Entry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = |run| Cursor { run, next_block: 0, block: Vec::new(), offset: 0 };
+    let mut cursors: Vec<Cursor<'_>> = runs.iter().map(start).collect();
+    let mut heap = BinaryHeap::with_capacity(cursors.len());
+    for (which, cursor) in cursors.iter_mut().enumerate() {
+        if let Some(key) = cursor.key(from, before)? {
+            heap.push(Reverse((key, which)));
+        }
+    }
+    while let Some(Reverse((_, which))) = heap.pop() {
+        let cursor = &mut cursors[which];
+        let (entry, rest) = decode(&cursor.block[cursor.offset..]).map_err(RunError::from)?;
+        visit(entry)?;
+        cursor.offset = cursor.block.len() - rest.len();
+        if let Some(key) = cursor.key(from, before)? {
+            heap.push(Reverse((key, which)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{self, Fields, Record};
+    use storage::{Packs, SampleKey};
+
+    fn record_at(place: Place, name: &str) -> Vec<u8> {
+        let (contig, position) = match place {
+            Place::NOWHERE => (-1, -1),
+            place => (place.contig() as i32, place.position() as i32),
+        };
+        let mut bytes = Vec::new();
+        let fields = Fields {
+            name: name.as_bytes(),
+            flag: 0,
+            contig,
+            position,
+            mapq: 0,
+            cigar: &[],
+            mate_contig: -1,
+            mate_position: -1,
+            template_length: 0,
+            sequence: &[0; 90],
+            qualities: &[],
+            tags: b"",
+        };
+        record::encode(&fields, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn chunks_cannot_be_seen_in_what_a_shard_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SampleKey::load_or_create(dir.path(), "s").unwrap();
+        let packs = Packs::new(dir.path());
+        let mut seed = 3u64;
+        let mut entries: Vec<(Place, Order)> = (0..8000u64)
+            .map(|i| {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let place = match seed >> 40 & 31 {
+                    0 => Place::NOWHERE,
+                    n => Place::new((n % 3) as u32, (seed >> 50) as u32),
+                };
+                (place, Order::new(0, i, 0))
+            })
+            .collect();
+        let mut runs = Vec::new();
+        let pack = packs.append("p.pack", 0).unwrap();
+        for chunk in entries.chunks(3001) {
+            let mut run = RunBuilder::default();
+            for &(place, order) in chunk {
+                let record = record_at(place, "r");
+                run.push(&Entry { place, order, fragment: None, record: Record::new(&record).unwrap() });
+            }
+            let mut record = RecordBuilder::new(&key, "c");
+            run.finish(&mut record).unwrap();
+            let piece = pack.append(&record.finish()).unwrap();
+            runs.push(packs.record(&piece, &key, "c").unwrap());
+        }
+        entries.sort();
+        let ranges = [
+            (Place::new(0, 0), Place::new(3, 0)),
+            (Place::new(1, 100), Place::new(1, 5000)),
+            (Place::new(2, 16_000), Place::new(3, 0)),
+            (Place::NOWHERE, Place::NOWHERE),
+        ];
+        for (from, before) in ranges {
+            let mut got = Vec::new();
+            merge::<RunError>(&runs, from, before, |entry| {
+                got.push((entry.place, entry.order));
+                Ok(())
+            })
+            .unwrap();
+            let within = |place: Place| place >= from && (place < before || before == Place::NOWHERE);
+            let expect: Vec<_> = entries.iter().copied().filter(|&(place, _)| within(place)).collect();
+            assert!(!expect.is_empty());
+            assert_eq!(got, expect);
+        }
+    }
+}

@@ -1,0 +1,541 @@
+//! `wakachi simulate`: a small cohort with everything known about it. A reference as genomes have them or a real one,
+//! people who share ancestry, their reads, the truth, and a cohort file ready to run.
+//!
+//! Invariant: every file is a pure function of the options without `out` and `threads`. An interrupted simulation that
+//! is started again keeps the files it finished and makes the others as if it had never stopped.
+
+pub mod cohort;
+pub mod genome;
+mod haplotypes;
+mod outputs;
+pub mod population;
+mod reads;
+mod rng;
+pub mod synthesis;
+pub mod truth;
+mod truth_vcf;
+pub mod variation;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use jobs::failure::{Class, Classified};
+use noodles_bgzf as bgzf;
+use rayon::prelude::*;
+
+use cohort::{Role, Sample};
+use genome::{FastaError, Sequence};
+use haplotypes::Haplotype;
+use outputs::Outputs;
+pub use outputs::WriteError;
+use population::{CellKind, Population, cells};
+use reads::{Cells, Library, READ_BASES};
+
+/// Read pairs that are made and deflated in one piece. Part of the output: pieces end BGZF blocks.
+const CHUNK_PAIRS: u64 = 4096;
+/// Deflate level of the reads.
+const READS_LEVEL: u8 = 4;
+/// Version of the simulated model: a change of what is simulated changes it, so that nothing older is resumed.
+const MODEL_VERSION: u32 = 1;
+const SAMPLES_MAX: u32 = 100_000;
+const GENOME_MB_MAX: f64 = 4_000.0;
+const DEPTH_MAX: f64 = 10_000.0;
+/// Bytes of the empty block that ends a BGZF file (SAMv1 §4.1.2).
+const BGZF_EOF_BYTES: usize = 28;
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory to write into: missing, empty, or of an earlier simulation.
+    pub out: PathBuf,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Participants, at least 1; from 3 on the first three are a trio.
+    pub samples: u32,
+    /// Size of the synthetic genome in megabases; not used with `reference`.
+    pub genome_mb: f64,
+    /// Mean depth of each sample.
+    pub depth: f64,
+    /// Whether the last participant also has a tumour sample.
+    pub tumor: bool,
+    /// A FASTA file to use instead of a synthetic genome.
+    pub reference: Option<PathBuf>,
+    /// Threads, at least 1; never visible in the files.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    /// The cohort of `wakachi demo`: 8 participants, 2 Mb, 20x, with a tumour.
+    fn default() -> Self {
+        Options {
+            out: PathBuf::from("simulated"),
+            seed: 1,
+            samples: 8,
+            genome_mb: 2.0,
+            depth: 20.0,
+            tumor: true,
+            reference: None,
+            threads: 1,
+        }
+    }
+}
+
+/// What was simulated.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// The cohort file.
+    pub cohort: PathBuf,
+    /// The reference.
+    pub reference: PathBuf,
+    /// Bases of the reference, unknown ones included.
+    pub reference_bases: u64,
+    /// The samples in sheet order.
+    pub samples: Vec<SampleSummary>,
+}
+
+/// What was simulated of one sample.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SampleSummary {
+    /// SM.
+    pub name: String,
+    /// Whether it is a tumour.
+    pub tumor: bool,
+    /// Read pairs.
+    pub pairs: u64,
+    /// Germline truth of SNVs and indels.
+    pub truth: PathBuf,
+    /// Records in it.
+    pub truth_variants: u64,
+    /// Somatic truth of a tumour.
+    pub somatic_truth: Option<PathBuf>,
+}
+
+/// What just happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// A file is complete; `kept` if it was so before.
+    File {
+        /// Path below the output directory.
+        path: &'a str,
+        /// Whether an earlier run wrote it.
+        kept: bool,
+    },
+    /// Read pairs of a sample were written.
+    Pairs {
+        /// The sample.
+        sample: &'a str,
+        /// So many.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+}
+
+/// Why nothing, or not everything, was simulated.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// An option is out of range.
+    #[error("--{option} {value}: expected {expected}")]
+    Option {
+        /// Name of the option.
+        option: &'static str,
+        /// The value given.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// The output directory holds files that are not a simulation's.
+    #[error("{}: expected a directory that is missing, empty or from an earlier simulation", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The reference cannot be used.
+    #[error(transparent)]
+    Reference(#[from] FastaError),
+    /// No contig has a stretch of known bases long enough for a fragment.
+    #[error("the reference has no room for a read pair: expected a stretch of at least 1,000 known bases")]
+    NoRoom,
+    /// A contig is too long for 32-bit coordinates.
+    #[error("contig {contig} has {bases} bases: expected fewer than 2^31")]
+    LongContig {
+        /// Its name.
+        contig: String,
+        /// Its length.
+        bases: usize,
+    },
+    /// An output cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The threads cannot be started.
+    #[error("cannot start {threads} threads")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// The cause.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl Classified for SimulateError {
+    fn class(&self) -> Class {
+        match self {
+            SimulateError::Option { .. } | SimulateError::Occupied { .. } => Class::Usage,
+            SimulateError::Reference(_) | SimulateError::NoRoom | SimulateError::LongContig { .. } => {
+                Class::Input
+            }
+            SimulateError::Write(_) | SimulateError::Threads { .. } => Class::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            SimulateError::Occupied { .. } => Some("name another directory with --out".to_owned()),
+            SimulateError::Write(_) => {
+                Some("give the same command again to go on where it stopped".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Simulates a cohort into `options.out`.
+pub fn run(options: &Options, progress: &mut dyn FnMut(Step<'_>)) -> Result<Summary, SimulateError> {
+    check(options)?;
+    let genome = match &options.reference {
+        Some(path) => genome::read_fasta(path)?,
+        None => synthesis::synthesise(options.seed, (options.genome_mb * 1e6) as u32),
+    };
+    check_genome(&genome)?;
+    let mut outputs = Outputs::open(&options.out, &digest(options, &genome))?
+        .ok_or_else(|| SimulateError::Occupied { path: options.out.clone() })?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
+    let pool = pool.map_err(|source| SimulateError::Threads { threads: options.threads, source })?;
+    let population = Population::draw(options.seed, &genome, options.samples, options.tumor);
+    let mut simulation =
+        Simulation { options, genome: &genome, population, pool, outputs: &mut outputs, progress };
+
+    simulation.file("reference.fa", 0, |out| genome::write_fasta(&genome, out))?;
+    simulation.file("reference.fa.fai", 0, |out| genome::write_fai(&genome, out))?;
+    let samples = cohort::samples(options.samples as usize, options.tumor);
+    let mut summaries = Vec::new();
+    let mut digests = Vec::new();
+    for (index, sample) in samples.iter().enumerate() {
+        summaries.push(simulation.truth(sample)?);
+        digests.push(simulation.reads(index as u64, sample)?);
+    }
+    let sheet = cohort::sheet(&samples, &simulation.population.people, &digests);
+    simulation.file("samples.csv", samples.len() as u64, |out| out.write_all(sheet.as_bytes()))?;
+    let cohort = cohort::cohort_file(options.seed);
+    simulation.file("cohort.toml", 0, |out| out.write_all(cohort.as_bytes()))?;
+    Ok(Summary {
+        cohort: options.out.join("cohort.toml"),
+        reference: options.out.join("reference.fa"),
+        reference_bases: genome.iter().map(|contig| contig.bases.len() as u64).sum(),
+        samples: summaries,
+    })
+}
+
+fn check(options: &Options) -> Result<(), SimulateError> {
+    let genome_mb_min = f64::from(synthesis::GENOME_BASES_MIN) / 1e6;
+    let wrong =
+        |option, value: String, expected: String| Err(SimulateError::Option { option, value, expected });
+    if !(1..=SAMPLES_MAX).contains(&options.samples) {
+        return wrong("samples", options.samples.to_string(), format!("a number from 1 to {SAMPLES_MAX}"));
+    }
+    if options.reference.is_none() && !(genome_mb_min..=GENOME_MB_MAX).contains(&options.genome_mb) {
+        let expected = format!("megabases from {genome_mb_min} to {GENOME_MB_MAX}");
+        return wrong("genome-mb", options.genome_mb.to_string(), expected);
+    }
+    if !(0.01..=DEPTH_MAX).contains(&options.depth) {
+        return wrong("depth", options.depth.to_string(), format!("a depth from 0.01 to {DEPTH_MAX}"));
+    }
+    if options.threads == 0 {
+        return wrong("threads", options.threads.to_string(), "at least 1".to_owned());
+    }
+    Ok(())
+}
+
+fn check_genome(genome: &[Sequence]) -> Result<(), SimulateError> {
+    if let Some(contig) = genome.iter().find(|contig| contig.bases.len() >= 1 << 31) {
+        return Err(SimulateError::LongContig { contig: contig.name.clone(), bases: contig.bases.len() });
+    }
+    let has_room =
+        |contig: &Sequence| contig.bases.split(|&base| base == b'N').any(|known| known.len() >= 1_000);
+    if genome.iter().any(has_room) { Ok(()) } else { Err(SimulateError::NoRoom) }
+}
+
+/// What the files depend on.
+fn digest(options: &Options, genome: &[Sequence]) -> String {
+    let Options { out: _, seed, samples, genome_mb: _, depth, tumor, reference: _, threads: _ } = options;
+    let text = format!("{MODEL_VERSION} {} {seed} {samples} {depth} {tumor}", env!("CARGO_PKG_VERSION"));
+    blake3::hash(format!("{text} {}", genome::digest(genome)).as_bytes()).to_string()
+}
+
+struct Simulation<'a> {
+    options: &'a Options,
+    genome: &'a [Sequence],
+    population: Population,
+    pool: rayon::ThreadPool,
+    outputs: &'a mut Outputs,
+    progress: &'a mut dyn FnMut(Step<'_>),
+}
+
+impl Simulation<'_> {
+    fn file(
+        &mut self,
+        path: &str,
+        count: u64,
+        content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(), SimulateError> {
+        let kept = self.outputs.finished(path).is_some();
+        self.outputs.write(path, count, content)?;
+        (self.progress)(Step::File { path, kept });
+        Ok(())
+    }
+
+    /// Writes the truth VCFs of a sample.
+    fn truth(&mut self, sample: &Sample) -> Result<SampleSummary, SimulateError> {
+        use truth_vcf::Class;
+        let name = &sample.name;
+        let germline = format!("truth/{name}.vcf.gz");
+        let somatic = format!("truth/{name}.somatic.vcf.gz");
+        let tumor = sample.role == Role::Tumor;
+        let truth_variants = self.truth_file(sample, &germline, Class::Small)?;
+        self.truth_file(sample, &format!("truth/{name}.sv.vcf.gz"), Class::Structural)?;
+        if tumor {
+            self.truth_file(sample, &somatic, Class::Somatic)?;
+        }
+        Ok(SampleSummary {
+            name: name.clone(),
+            tumor,
+            pairs: self.pairs(),
+            truth: self.options.out.join(germline),
+            truth_variants,
+            somatic_truth: tumor.then(|| self.options.out.join(somatic)),
+        })
+    }
+
+    fn truth_file(
+        &mut self,
+        sample: &Sample,
+        path: &str,
+        class: truth_vcf::Class,
+    ) -> Result<u64, SimulateError> {
+        let index = format!("{path}.tbi");
+        if let (Some(written), Some(_)) = (self.outputs.finished(path), self.outputs.finished(&index)) {
+            let count = written.count;
+            (self.progress)(Step::File { path, kept: true });
+            return Ok(count);
+        }
+        let person = &self.population.people[sample.person];
+        let vcf = truth_vcf::truth_vcf(self.genome, &self.population, person, &sample.name, class)
+            .map_err(|source| WriteError { path: self.options.out.join(path), source })?;
+        self.file(path, vcf.records, |out| out.write_all(&vcf.text))?;
+        self.file(&index, vcf.records, |out| out.write_all(&vcf.index))?;
+        Ok(vcf.records)
+    }
+
+    /// Read pairs of a sample.
+    fn pairs(&self) -> u64 {
+        let known = |contig: &Sequence| contig.bases.iter().filter(|&&base| base != b'N').count() as u64;
+        let bases: u64 = self.genome.iter().map(known).sum();
+        (bases as f64 * self.options.depth / f64::from(2 * READ_BASES)).ceil() as u64
+    }
+
+    /// Writes the reads of a sample; gives the digests of the two files.
+    fn reads(&mut self, index: u64, sample: &Sample) -> Result<[String; 2], SimulateError> {
+        let paths = sample.fastqs();
+        if let [Some(first), Some(second)] = [0, 1].map(|end| self.outputs.finished(&paths[end])) {
+            let digests = [first.sha256.clone(), second.sha256.clone()];
+            paths.iter().for_each(|path| (self.progress)(Step::File { path, kept: true }));
+            return Ok(digests);
+        }
+        let library = self.library(index, sample);
+        let total = self.pairs();
+        let mut files = [self.outputs.create(&paths[0])?, self.outputs.create(&paths[1])?];
+        let starts: Vec<u64> = (0..total).step_by(CHUNK_PAIRS as usize).collect();
+        // Enough chunks at a time to keep all threads busy, few enough to hold in memory.
+        for batch in starts.chunks(4 * self.options.threads) {
+            let chunk = |&start: &u64| chunk(&library, start, total.min(start + CHUNK_PAIRS));
+            let chunks: Vec<_> = self.pool.install(|| batch.par_iter().map(chunk).collect());
+            for texts in chunks {
+                let texts = texts.ok_or(SimulateError::NoRoom)?;
+                files.iter_mut().zip(&texts).try_for_each(|(file, text)| file.append(text))?;
+            }
+            let done = total.min(batch.last().map_or(0, |start| start + CHUNK_PAIRS));
+            (self.progress)(Step::Pairs { sample: &sample.name, done, total });
+        }
+        let [mut first, mut second] = files;
+        let end = bgzf::io::Writer::new(Vec::new()).finish().unwrap_or_default();
+        first.append(&end)?;
+        second.append(&end)?;
+        let digests = [self.outputs.commit(first, total)?.sha256, self.outputs.commit(second, total)?.sha256];
+        paths.iter().for_each(|path| (self.progress)(Step::File { path, kept: false }));
+        Ok(digests)
+    }
+
+    fn library(&self, index: u64, sample: &Sample) -> Library {
+        let (genome, population) = (self.genome, &self.population);
+        let person = &population.people[sample.person];
+        let cells_of = |kind: CellKind| {
+            let pair = |(contig, sequence): (usize, &Sequence)| {
+                [0, 1].map(|which| {
+                    Haplotype::new(&sequence.bases, &population.edits(person, kind, which, contig))
+                })
+            };
+            Cells { share: kind.share, contigs: genome.par_iter().enumerate().map(pair).collect() }
+        };
+        let cells =
+            self.pool.install(|| cells(sample.role == Role::Tumor).into_iter().map(cells_of).collect());
+        let names = genome.iter().map(|contig| contig.name.clone()).collect();
+        Library::new(self.options.seed, index, names, cells)
+    }
+}
+
+/// Both FASTQ texts of some pairs as BGZF blocks without the end marker.
+fn chunk(library: &Library, start: u64, end: u64) -> Option<[Vec<u8>; 2]> {
+    let mut texts = [Vec::new(), Vec::new()];
+    for index in start..end {
+        if !library.pair(index, &mut texts) {
+            return None;
+        }
+    }
+    Some(texts.map(|text| deflate(&text)))
+}
+
+fn deflate(text: &[u8]) -> Vec<u8> {
+    let level = bgzf::io::writer::CompressionLevel::new(READS_LEVEL).unwrap_or_default();
+    let builder = bgzf::io::writer::Builder::default().set_compression_level(level);
+    let mut writer = builder.build_from_writer(Vec::with_capacity(text.len() / 3));
+    // Writing to memory cannot fail.
+    let mut blocks = writer.write_all(text).and_then(|()| writer.finish()).unwrap_or_default();
+    blocks.truncate(blocks.len() - BGZF_EOF_BYTES);
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    fn tiny(out: &Path) -> Options {
+        Options { out: out.to_owned(), samples: 3, genome_mb: 0.05, depth: 10.0, ..Options::default() }
+    }
+
+    fn simulate(options: &Options) -> Summary {
+        run(options, &mut |_| ()).unwrap()
+    }
+
+    /// Every file below a directory with its bytes.
+    fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut waiting = vec![root.to_owned()];
+        while let Some(directory) = waiting.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    waiting.push(path);
+                } else {
+                    files.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(path).unwrap());
+                }
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn the_seed_decides_every_byte_and_threads_none() {
+        let directories = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let options = tiny(directories[0].path());
+        let summary = simulate(&options);
+        simulate(&Options { threads: 3, ..tiny(directories[1].path()) });
+        simulate(&Options { seed: 2, ..tiny(directories[2].path()) });
+        let [first, threaded, other] = [0, 1, 2].map(|index| files(directories[index].path()));
+        assert!(first == threaded);
+        let made = |path: &&PathBuf| path.starts_with("reads") || path.ends_with("reference.fa");
+        assert!(first.keys().filter(made).all(|path| first[path] != other[path]));
+        // Reference, index, sheet, cohort file and manifest; per sample reads and two truths with their indexes; one
+        // somatic truth.
+        assert_eq!(first.len(), 5 + 4 * (2 + 4) + 2);
+        assert!(first.keys().all(|path| path.extension().is_none_or(|extension| extension != "partial")));
+        assert_eq!(summary.samples.len(), 4);
+    }
+
+    #[test]
+    fn an_interrupted_simulation_goes_on_and_ends_the_same() {
+        let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let expect = simulate(&tiny(whole.path()));
+        simulate(&tiny(cut.path()));
+        fs::remove_file(cut.path().join("reads/S-000002_R2.fastq.gz")).unwrap();
+        fs::write(cut.path().join("truth/S-000001.vcf.gz"), b"torn").unwrap();
+        fs::write(cut.path().join("reads/S-000002_R2.fastq.gz.partial"), b"torn").unwrap();
+        let mut made = Vec::new();
+        let mut note = |step: Step<'_>| {
+            if let Step::File { path, kept: false } = step {
+                made.push(path.to_owned());
+            }
+        };
+        let summary = run(&tiny(cut.path()), &mut note).unwrap();
+        made.sort();
+        let reads = ["reads/S-000002_R1.fastq.gz", "reads/S-000002_R2.fastq.gz"];
+        assert_eq!(made, [reads[0], reads[1], "truth/S-000001.vcf.gz"]);
+        assert!(files(whole.path()) == files(cut.path()));
+        assert_eq!(summary.samples[0].truth_variants, expect.samples[0].truth_variants);
+    }
+
+    #[test]
+    fn other_options_keep_nothing_of_an_earlier_simulation() {
+        let (reused, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        simulate(&tiny(reused.path()));
+        let other = |out: &Path| Options { depth: 5.0, ..tiny(out) };
+        simulate(&other(reused.path()));
+        simulate(&other(fresh.path()));
+        assert!(files(reused.path()) == files(fresh.path()));
+    }
+
+    #[test]
+    fn a_real_reference_is_taken_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let fasta = directory.path().join("in.fa");
+        let sequences = synthesis::synthesise(8, 30_000);
+        let mut text = Vec::new();
+        genome::write_fasta(&sequences, &mut text).unwrap();
+        fs::write(&fasta, &text.to_ascii_lowercase()).unwrap();
+        let out = directory.path().join("out");
+        let options = Options { reference: Some(fasta), samples: 1, tumor: false, ..tiny(&out) };
+        simulate(&options);
+        assert!(fs::read(out.join("reference.fa")).unwrap().eq_ignore_ascii_case(&text));
+    }
+
+    #[test]
+    fn wrong_options_are_refused_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("out");
+        let good = tiny(&out);
+        let missing = Some(directory.path().join("missing.fa"));
+        for (bad, class) in [
+            (Options { samples: 0, ..good.clone() }, Class::Usage),
+            (Options { genome_mb: 0.001, ..good.clone() }, Class::Usage),
+            (Options { genome_mb: f64::NAN, ..good.clone() }, Class::Usage),
+            (Options { depth: -1.0, ..good.clone() }, Class::Usage),
+            (Options { threads: 0, ..good.clone() }, Class::Usage),
+            (Options { reference: missing, ..good.clone() }, Class::Input),
+        ] {
+            assert_eq!(run(&bad, &mut |_| ()).unwrap_err().class(), class, "{bad:?}");
+        }
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn a_directory_of_other_files_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("thesis.txt"), "mine").unwrap();
+        let error = run(&tiny(directory.path()), &mut |_| ()).unwrap_err();
+        assert!(matches!(error, SimulateError::Occupied { .. }));
+        assert_eq!(files(directory.path()).len(), 1);
+    }
+}

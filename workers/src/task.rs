@@ -1,0 +1,227 @@
+//! Runs any task of a job: opens what its inputs committed, calls the room that does the work, and says what to commit.
+
+use crate::context::Context;
+use crate::finish::{self, RegionInput, SampleLedger};
+use crate::intake::{ChunkStart, IntakeReport, intake};
+use crate::joint;
+use crate::map::{self, StoredChunk};
+use crate::region::{self, RegionSummary};
+use jobs::failure::{Class, Classified, Failure};
+use jobs::task::{LaneId, Shard, Task};
+use kernels::insert::InsertModel;
+use std::path::Path;
+use std::sync::Arc;
+use storage::{BlockEntry, Commit, PieceRef};
+
+/// What a task gives back to whoever runs it.
+#[derive(Clone, Debug, Default)]
+pub struct TaskOutput {
+    /// Pieces, stored and read back.
+    pub pieces: Vec<PieceRef>,
+    /// Its summary, as JSON.
+    pub summary: Vec<u8>,
+    /// For an intake: the chunks of its lane.
+    pub chunks: Option<u32>,
+}
+
+/// A committed input is not what its stage writes.
+#[derive(Debug, thiserror::Error)]
+#[error("the committed output of {task} is not in the form this version writes")]
+pub struct FormError {
+    task: String,
+}
+
+impl Classified for FormError {
+    fn class(&self) -> Class {
+        Class::Integrity
+    }
+}
+
+/// What an intake commits.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IntakeSummary {
+    /// Chunks of the lane.
+    pub chunks: u32,
+    /// Pairs, or reads of a single-end lane.
+    pub pairs: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Bases.
+    pub bases: u64,
+    /// Of them, of quality 30 or more.
+    pub bases_q30: u64,
+    /// SHA-256 of the files, in hexadecimal.
+    pub sha256: Vec<String>,
+    /// Bytes of the files as stored.
+    pub bytes: u64,
+}
+
+/// What a model task commits.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct ModelSummary {
+    words: [u32; 6],
+}
+
+/// Committed inputs of a task.
+pub type Inputs = [(Task, Arc<Commit>)];
+
+/// Runs every task but the cohort's finish, which is the command line's.
+pub fn run(context: &Context, task: Task, inputs: &Inputs, results: &Path) -> Result<TaskOutput, Failure> {
+    match task {
+        Task::Intake(lane) => run_intake(context, lane),
+        Task::Model(lane) => {
+            let words = map::learn_model(context, lane)?.to_words();
+            Ok(TaskOutput { summary: to_json(&ModelSummary { words }), ..TaskOutput::default() })
+        }
+        Task::Map(lane, chunk) => run_map(context, lane, chunk, inputs),
+        Task::Region(sample, shard) => {
+            let runs: Vec<(Task, PieceRef)> = inputs
+                .iter()
+                .flat_map(|(task, commit)| commit.pieces.iter().map(|p| (*task, p.clone())))
+                .collect();
+            let (pieces, summary) = region::run(context, sample, shard, &runs)?;
+            Ok(TaskOutput { pieces, summary: to_json(&summary), chunks: None })
+        }
+        Task::Joint(shard) => {
+            let regions: Vec<(Task, Vec<PieceRef>)> =
+                inputs.iter().map(|(task, commit)| (*task, commit.pieces.clone())).collect();
+            let (piece, summary) = joint::run(context, shard, &regions)?;
+            Ok(TaskOutput { pieces: vec![piece], summary: to_json(&summary), chunks: None })
+        }
+        Task::FinishSample(sample) => run_finish(context, sample, inputs, results),
+        Task::FinishCohort => unreachable!("the cohort's files are finished by the command line"),
+    }
+}
+
+fn run_intake(context: &Context, lane: LaneId) -> Result<TaskOutput, Failure> {
+    let task = Task::Intake(lane);
+    let chunk_pairs = context.settings.chunk_pairs;
+    let report = intake(&context.lane(lane).input, chunk_pairs, |_| true)?;
+    let mut record = context.record(task);
+    for (chunk, start) in report.chunks.iter().enumerate() {
+        let first = chunk as u64 * chunk_pairs;
+        let pairs = chunk_pairs.min(report.pairs - first);
+        let entry = BlockEntry { kind: 0, first, last: first + pairs, count: chunk as u32 };
+        record.block(entry, &encode_start(start))?;
+    }
+    let summary = summarise(&report);
+    let chunks = Some(summary.chunks);
+    Ok(TaskOutput { pieces: vec![context.append(task, record)?], summary: to_json(&summary), chunks })
+}
+
+fn summarise(report: &IntakeReport) -> IntakeSummary {
+    let files: Vec<_> = [Some(&report.first), report.second.as_ref()].into_iter().flatten().collect();
+    let hex = |digest: &[u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    IntakeSummary {
+        chunks: report.chunks.len() as u32,
+        pairs: report.pairs,
+        reads: files.iter().map(|file| file.reads.reads).sum(),
+        bases: files.iter().map(|file| file.reads.bases).sum(),
+        bases_q30: files.iter().map(|file| file.reads.bases_at_least(30)).sum(),
+        sha256: files.iter().map(|file| hex(&file.sha256)).collect(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+    }
+}
+
+/// Length of the first point (u32, little endian), the first point, the second point if there is one.
+fn encode_start(start: &ChunkStart) -> Vec<u8> {
+    let mut bytes = (start.point_1.len() as u32).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&start.point_1);
+    bytes.extend_from_slice(start.point_2.as_deref().unwrap_or_default());
+    bytes
+}
+
+fn decode_start(bytes: &[u8]) -> Option<ChunkStart> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (point_1, point_2) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let point_2 = (!point_2.is_empty()).then(|| point_2.to_vec());
+    Some(ChunkStart { point_1: point_1.to_vec(), point_2 })
+}
+
+fn run_map(context: &Context, lane: LaneId, chunk: u32, inputs: &Inputs) -> Result<TaskOutput, Failure> {
+    let intake = input(context, inputs, Task::Intake(lane))?;
+    let model: ModelSummary =
+        summary(context, Task::Model(lane), input(context, inputs, Task::Model(lane))?)?;
+    let model = InsertModel::from_words(model.words).ok_or_else(|| form(context, Task::Model(lane)))?;
+    let start = stored_chunk(context, lane, chunk, intake)?;
+    let (piece, templates) = map::map_chunk(context, lane, chunk, &start, &model)?;
+    Ok(TaskOutput { pieces: vec![piece], summary: to_json(&templates), chunks: None })
+}
+
+fn stored_chunk(
+    context: &Context,
+    lane: LaneId,
+    chunk: u32,
+    intake: &Commit,
+) -> Result<StoredChunk, Failure> {
+    let task = Task::Intake(lane);
+    let piece = intake.pieces.first().ok_or_else(|| form(context, task))?;
+    let reader = context.read(task, piece)?;
+    let entry = *reader.entries().get(chunk as usize).ok_or_else(|| form(context, task))?;
+    let mut bytes = Vec::new();
+    reader.read_block(chunk as usize, &mut bytes)?;
+    let start = decode_start(&bytes).ok_or_else(|| form(context, task))?;
+    Ok(StoredChunk { start, first_pair: entry.first, pairs: entry.last - entry.first })
+}
+
+fn run_finish(
+    context: &Context,
+    sample: u32,
+    inputs: &Inputs,
+    results: &Path,
+) -> Result<TaskOutput, Failure> {
+    let mut reads_in = 0;
+    let mut regions = Vec::new();
+    for (task, commit) in inputs {
+        match *task {
+            Task::Intake(_) => reads_in += summary::<IntakeSummary>(context, *task, commit)?.reads,
+            Task::Region(_, shard) => regions.push(region_input(context, *task, shard, commit)?),
+            _ => {}
+        }
+    }
+    let (piece, ledger) = finish::finish_sample(context, sample, reads_in, &regions, results)?;
+    context.release_sample(sample);
+    Ok(TaskOutput { pieces: vec![piece], summary: to_json(&ledger), chunks: None })
+}
+
+fn region_input(
+    context: &Context,
+    task: Task,
+    shard: Shard,
+    commit: &Commit,
+) -> Result<RegionInput, Failure> {
+    let summary: RegionSummary = summary(context, task, commit)?;
+    Ok(RegionInput { shard, pieces: commit.pieces.clone(), summary })
+}
+
+/// Chunks of a lane, from its committed intake.
+pub fn chunks_of(commit: &Commit) -> Option<u32> {
+    serde_json::from_slice::<IntakeSummary>(&commit.summary).ok().map(|summary| summary.chunks)
+}
+
+/// The ledger that a sample's finish task committed.
+pub fn sample_ledger(context: &Context, sample: u32, commit: &Commit) -> Result<SampleLedger, Failure> {
+    summary(context, Task::FinishSample(sample), commit)
+}
+
+/// A committed summary.
+pub fn summary<T: serde::de::DeserializeOwned>(
+    context: &Context,
+    task: Task,
+    commit: &Commit,
+) -> Result<T, Failure> {
+    serde_json::from_slice(&commit.summary).map_err(|_| form(context, task))
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data always prints")
+}
+
+fn form(context: &Context, task: Task) -> Failure {
+    FormError { task: task.key(context.names()) }.into()
+}
+
+fn input<'a>(context: &Context, inputs: &'a Inputs, wanted: Task) -> Result<&'a Commit, Failure> {
+    let found = inputs.iter().find(|(task, _)| *task == wanted);
+    found.map(|(_, commit)| &**commit).ok_or_else(|| form(context, wanted))
+}

@@ -1,0 +1,175 @@
+//! BGZF (SAMv1 §4.1) block by block.
+//!
+//! Invariant: what [`compress_cell`] returns depends on its text alone: libdeflate, one level, blocks cut by length.
+//! A block that is read was checked: header, length, CRC.
+
+use std::io::{self, Read};
+
+use libdeflater::{CompressionLvl, Compressor, Crc, Decompressor};
+
+/// libdeflate's level; part of the output format.
+const LEVEL: i32 = 6;
+/// Most text a block holds; leaves room for text that deflate cannot shorten.
+const BLOCK_TEXT_BYTES_MAX: usize = 0xff00;
+/// Most bytes a block takes, before and after compression.
+const BLOCK_BYTES_MAX: usize = 1 << 16;
+const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, b'B', b'C', 2, 0];
+const HEADER_BYTES: usize = 18;
+const FOOTER_BYTES: usize = 8;
+
+/// The empty block that ends every BGZF file.
+pub const EOF_BLOCK: [u8; 28] =
+    [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, b'B', b'C', 2, 0, 0x1b, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Compresses the text of one cell (or a header) into whole blocks, without end marker: results are concatenated and
+/// closed by [`EOF_BLOCK`]. Empty text gives no block.
+pub fn compress_cell(text: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).expect("a level of libdeflate"));
+    let blocks = text.len().div_ceil(BLOCK_TEXT_BYTES_MAX).max(1);
+    let mut out = Vec::with_capacity(text.len() / 4 + HEADER_BYTES + FOOTER_BYTES);
+    // Blocks of equal length compress better than full ones and a short rest.
+    for text in text.chunks(text.len().div_ceil(blocks).max(1)) {
+        push_block(&mut compressor, text, &mut out);
+    }
+    out
+}
+
+fn push_block(compressor: &mut Compressor, text: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&HEADER);
+    out.resize(start + BLOCK_BYTES_MAX - FOOTER_BYTES, 0);
+    let deflated = compressor
+        .deflate_compress(text, &mut out[start + HEADER_BYTES..])
+        .expect("deflate adds less than the room a block leaves");
+    out.truncate(start + HEADER_BYTES + deflated);
+    let block_bytes = HEADER_BYTES + deflated + FOOTER_BYTES;
+    out[start + 16..start + 18].copy_from_slice(&((block_bytes - 1) as u16).to_le_bytes());
+    let mut crc = Crc::new();
+    crc.update(text);
+    out.extend_from_slice(&crc.sum().to_le_bytes());
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+}
+
+/// What is wrong with a BGZF block.
+#[derive(Debug, thiserror::Error)]
+pub enum BgzfProblem {
+    /// Reading failed.
+    #[error("cannot read: {0}")]
+    Io(io::Error),
+    /// Not a BGZF block header.
+    #[error("expected a BGZF block, found other bytes (plain gzip is not enough)")]
+    NotBgzf,
+    /// The file ends within a block.
+    #[error("the file ends within a BGZF block; it is truncated")]
+    Truncated,
+    /// The file ends without the empty block.
+    #[error("the file ends without BGZF's end marker; it is truncated")]
+    NoEndMarker,
+    /// Deflate data, length or CRC do not agree.
+    #[error("the BGZF block is damaged: deflate data, length or CRC do not agree")]
+    Damaged,
+}
+
+/// Decompresses whole blocks that lie in memory, an end marker among them or not. Errors name the block's offset.
+pub fn decompress_cell(bytes: &[u8]) -> Result<Vec<u8>, (u64, BgzfProblem)> {
+    let mut blocks = Blocks::new(bytes);
+    let mut text = Vec::new();
+    loop {
+        let offset = blocks.offset();
+        match blocks.append_to(&mut text) {
+            Ok(true) => {}
+            Ok(false) => return Ok(text),
+            Err(problem) => return Err((offset, problem)),
+        }
+    }
+}
+
+/// Reads blocks one after the other.
+pub struct Blocks<R> {
+    inner: R,
+    offset: u64,
+    block: Vec<u8>,
+    decompressor: Decompressor,
+    ended: bool,
+}
+
+impl<R: Read> Blocks<R> {
+    /// Starts at a block's first byte.
+    pub fn new(inner: R) -> Self {
+        Blocks { inner, offset: 0, block: Vec::new(), decompressor: Decompressor::new(), ended: false }
+    }
+
+    /// Offset of the next block in the compressed file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether the block read last was an end marker.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Appends the next block's text; false at the end of the file.
+    pub fn append_to(&mut self, text: &mut Vec<u8>) -> Result<bool, BgzfProblem> {
+        self.block.clear();
+        self.fill(12)?;
+        if self.block.is_empty() {
+            return Ok(false);
+        }
+        if self.block.len() < 12 {
+            return Err(BgzfProblem::Truncated);
+        }
+        if self.block[..4] != HEADER[..4] {
+            return Err(BgzfProblem::NotBgzf);
+        }
+        let extra = usize::from(u16::from_le_bytes([self.block[10], self.block[11]]));
+        self.fill_whole(12 + extra)?;
+        let block_bytes = block_bytes(&self.block[12..]).ok_or(BgzfProblem::NotBgzf)?;
+        let data_start = 12 + extra;
+        if block_bytes < data_start + FOOTER_BYTES {
+            return Err(BgzfProblem::Damaged);
+        }
+        self.fill_whole(block_bytes)?;
+        let (data, footer) = self.block[data_start..].split_at(block_bytes - data_start - FOOTER_BYTES);
+        let word =
+            |at: usize| u32::from_le_bytes([footer[at], footer[at + 1], footer[at + 2], footer[at + 3]]);
+        let (expected_crc, text_bytes) = (word(0), word(4) as usize);
+        if text_bytes > BLOCK_BYTES_MAX {
+            return Err(BgzfProblem::Damaged);
+        }
+        let start = text.len();
+        text.resize(start + text_bytes, 0);
+        let inflated = self.decompressor.deflate_decompress(data, &mut text[start..]);
+        let mut crc = Crc::new();
+        crc.update(&text[start..]);
+        if inflated != Ok(text_bytes) || crc.sum() != expected_crc {
+            return Err(BgzfProblem::Damaged);
+        }
+        self.ended = text_bytes == 0;
+        self.offset += block_bytes as u64;
+        Ok(true)
+    }
+
+    /// Reads until the block has `bytes` or the file ends.
+    fn fill(&mut self, bytes: usize) -> Result<(), BgzfProblem> {
+        let missing = bytes.saturating_sub(self.block.len()) as u64;
+        (&mut self.inner).take(missing).read_to_end(&mut self.block).map(drop).map_err(BgzfProblem::Io)
+    }
+
+    fn fill_whole(&mut self, bytes: usize) -> Result<(), BgzfProblem> {
+        self.fill(bytes)?;
+        if self.block.len() < bytes { Err(BgzfProblem::Truncated) } else { Ok(()) }
+    }
+}
+
+/// BSIZE + 1 from the extra field's `BC` subfield.
+fn block_bytes(mut extra: &[u8]) -> Option<usize> {
+    while let [first, second, low, high, rest @ ..] = extra {
+        let value = rest.get(..usize::from(u16::from_le_bytes([*low, *high])))?;
+        if let (b"BC", [low, high]) = (&[*first, *second], value) {
+            return Some(usize::from(u16::from_le_bytes([*low, *high])) + 1);
+        }
+        extra = &rest[value.len()..];
+    }
+    None
+}
