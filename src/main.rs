@@ -9,6 +9,7 @@ mod job_dir;
 mod output;
 mod progress;
 mod run;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -34,6 +35,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Simulate(simulate::Args),
     Index(index::Args),
     Run(run::Args),
     /// Checks cohorts
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
+        Command::Simulate(args) => simulate::run(args),
         Command::Index(args) => index::run(args),
         Command::Run(args) => run::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {

@@ -154,7 +154,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let journal = Journal::open_or_create(fence, &identity)?;
     status::store_plan(&journal, &plan)?;
-    let ends = pack_ends(&journal)?;
+    let ends = journal.committed_ends()?;
     let context = Context::open(
         identity.cohort_digest.clone(),
         index,
@@ -343,16 +343,6 @@ fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Memo
             64 * MIB + joint * MIB,
         ],
     }
-}
-
-/// Where the last committed piece of each pack ends; what lies beyond is garbage.
-fn pack_ends(journal: &Journal) -> Result<BTreeMap<String, u64>, Failure> {
-    let mut ends = BTreeMap::new();
-    for piece in journal.commits()?.into_values().flat_map(|commit| commit.pieces) {
-        let end = piece.end();
-        ends.entry(piece.pack).and_modify(|known: &mut u64| *known = end.max(*known)).or_insert(end);
-    }
-    Ok(ends)
 }
 
 /// The command as it was given.

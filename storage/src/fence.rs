@@ -1,8 +1,8 @@
 //! Keeps a second scheduler out of a job directory.
 //!
 //! Invariant: while a [`Fence`] lives, no other process of any machine that honours the filesystem's locks holds one on
-//! the same directory; the system drops it with the process, so a crash leaves nothing to clean up. Where a filesystem
-//! has no working locks, the journal's fencing counter, in every pack's name, still keeps two lives of a job apart.
+//! the same directory; the system drops it with the process, so a crash leaves nothing to clean up. A filesystem
+//! without locks is an error.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};

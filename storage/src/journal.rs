@@ -29,8 +29,6 @@ const FORMAT: u64 = 1;
 const CACHE_BYTES: usize = 64 << 20;
 
 const COMMITS: TableDefinition<&str, &[u8]> = TableDefinition::new("commits");
-/// One past the last byte that a commit ever named, by pack.
-const ENDS: TableDefinition<&str, u64> = TableDefinition::new("ends");
 const ATTEMPTS: TableDefinition<&str, u32> = TableDefinition::new("attempts");
 const VALUES: TableDefinition<&str, &[u8]> = TableDefinition::new("values");
 const IDENTITY: TableDefinition<&str, &str> = TableDefinition::new("identity");
@@ -135,8 +133,8 @@ impl Journal {
         &self.identity
     }
 
-    /// How often this journal was opened, this time included. Stands in the names of packs, so that a worker that
-    /// outlived an earlier scheduler never shares one with a worker of this one.
+    /// How often this journal was opened, this time included: the fencing counter. Workers that can outlive their
+    /// scheduler name their packs with it, so that two lives of a job never share one.
     pub fn fence(&self) -> u64 {
         self.fence
     }
@@ -150,13 +148,8 @@ impl Journal {
     pub fn commit_many(&self, commits: &[(&str, &Commit)]) -> Result<(), JournalError> {
         self.write("commit to", |transaction| {
             let mut table = transaction.open_table(COMMITS)?;
-            let mut ends = transaction.open_table(ENDS)?;
             for (task, commit) in commits {
                 table.insert(task, &*commit.encode(task))?;
-                for piece in &commit.pieces {
-                    let end = ends.get(&*piece.pack)?.map_or(0, |stored| stored.value());
-                    ends.insert(&*piece.pack, end.max(piece.end()))?;
-                }
             }
             Ok(())
         })
@@ -241,13 +234,16 @@ impl Journal {
         })
     }
 
-    /// One past the last byte of a pack that a commit ever named; what lies beyond is garbage. Removing a commit does
-    /// not lower it.
-    pub fn committed_end(&self, pack: &str) -> Result<u64, JournalError> {
-        attempt(&self.path, "read", || {
-            let table = self.database.begin_read()?.open_table(ENDS)?;
-            Ok(table.get(pack)?.map_or(0, |stored| stored.value()))
-        })
+    /// One past the last committed byte of each pack; what lies beyond is garbage. Reads all commits.
+    pub fn committed_ends(&self) -> Result<BTreeMap<String, u64>, JournalError> {
+        let mut ends = BTreeMap::<String, u64>::new();
+        self.for_each(|_, commit| {
+            for piece in commit.pieces {
+                let end = piece.end();
+                ends.entry(piece.pack).and_modify(|known| *known = end.max(*known)).or_insert(end);
+            }
+        })?;
+        Ok(ends)
     }
 
     fn decode(&self, task: &str, stored: &[u8]) -> Result<Commit, JournalError> {
@@ -273,7 +269,6 @@ fn create(path: &Path, identity: &JobIdentity) -> Result<(), JournalError> {
     let database = attempt(&partial, "create", || Ok(builder().create(&partial)?))?;
     write(&database, &partial, "create", |transaction| {
         transaction.open_table(COMMITS)?;
-        transaction.open_table(ENDS)?;
         transaction.open_table(ATTEMPTS)?;
         transaction.open_table(VALUES)?;
         transaction.open_table(COUNTERS)?.insert("format", FORMAT)?;

@@ -37,13 +37,14 @@ fn commit(i: u64) -> Commit {
 fn what_was_committed_is_there_when_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path()).unwrap();
-    assert_eq!((journal.fence(), journal.committed_end("w1").unwrap()), (1, 0));
+    assert_eq!((journal.fence(), journal.committed_ends().unwrap()), (1, BTreeMap::new()));
     journal.commit("a", &commit(1)).unwrap();
     journal.commit_many(&[("b", &commit(4)), ("c", &commit(2))]).unwrap();
-    assert_eq!(journal.committed_end("w1").unwrap(), 5000);
+    let ends = |one, two| BTreeMap::from([("w1".to_owned(), one), ("w2".to_owned(), two)]);
+    assert_eq!(journal.committed_ends().unwrap(), ends(5000, 3000));
     journal.remove("c").unwrap();
     journal.remove("never there").unwrap();
-    assert_eq!(journal.committed_end("w2").unwrap(), 3000, "does not fall");
+    assert_eq!(journal.committed_ends().unwrap(), BTreeMap::from([("w1".to_owned(), 5000)]));
     assert_eq!(journal.note_attempts(&["a", "d"]).unwrap(), [1, 1]);
     assert_eq!(journal.note_attempts(&["d"]).unwrap(), [2]);
     journal.put_value("plan", b"{}").unwrap();
@@ -55,7 +56,7 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
     assert_eq!(journal.commits().unwrap(), expect);
     assert_eq!(journal.get("b").unwrap(), Some(commit(4)));
     assert_eq!(journal.get("c").unwrap(), None);
-    assert_eq!((journal.committed_end("w1").unwrap(), journal.committed_end("w2").unwrap()), (5000, 3000));
+    assert_eq!(journal.committed_ends().unwrap(), BTreeMap::from([("w1".to_owned(), 5000)]));
     assert_eq!(journal.attempts().unwrap(), BTreeMap::from([("a".to_owned(), 1), ("d".to_owned(), 2)]));
     assert_eq!(journal.value("plan").unwrap().as_deref(), Some(&b"{}"[..]));
     assert_eq!(journal.value("other").unwrap(), None);

@@ -1,0 +1,96 @@
+//! `wakachi simulate`: a cohort whose truth is known.
+
+use crate::output::{self, Format};
+use crate::progress::bar;
+use jobs::failure::Failure;
+use std::path::PathBuf;
+use workers::simulate::{self, Options, Step, Summary};
+
+/// Simulates a cohort with its truth: reference, reads, variants, and a cohort file ready to run
+///
+/// The same options give the same bytes. Given again after an interruption, it keeps what is complete.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wakachi simulate --out sim                            8 samples, 2 Mb, 20x
+  wakachi simulate --out sim --samples 3 --tumor        a trio, the last one with a tumour
+  wakachi simulate --out sim --ref GRCh38.fa --samples 1 --depth 30
+  wakachi run sim/cohort.toml --out job                 then the main job")]
+pub struct Args {
+    /// Directory to write into
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Participants; from 3 on the first three are a trio
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub samples: u32,
+    /// Size of the synthetic genome in megabases
+    #[arg(long, value_name = "X", default_value_t = 2.0)]
+    pub genome_mb: f64,
+    /// Mean depth of each sample
+    #[arg(long, value_name = "X", default_value_t = 20.0)]
+    pub depth: f64,
+    /// The last participant also has a tumour sample
+    #[arg(long)]
+    pub tumor: bool,
+    /// A real reference (FASTA) instead of a synthetic genome
+    #[arg(long = "ref", value_name = "REF.fa", conflicts_with = "genome_mb")]
+    pub reference: Option<PathBuf>,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Form of the summary on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let summary = simulate(args)?;
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "schema": "wakachi.simulate/1", "summary": summary,
+        })),
+        Format::Table => {
+            let rows: Vec<Vec<String>> = summary
+                .samples
+                .iter()
+                .map(|sample| {
+                    let kind = if sample.tumor { "tumour" } else { "germline" };
+                    let numbers = [sample.pairs.to_string(), sample.truth_variants.to_string()];
+                    [sample.name.clone(), kind.to_owned()].into_iter().chain(numbers).collect()
+                })
+                .collect();
+            output::say(&output::table(&["sample", "role", "pairs", "true variants"], &rows));
+            output::say(&format!("\nnext: wakachi run {} --out DIR", summary.cohort.display()));
+        }
+        Format::Quiet => {}
+    }
+    Ok(())
+}
+
+fn simulate(args: &Args) -> Result<Summary, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = Options {
+        out: args.out.clone(),
+        seed: args.seed,
+        samples: args.samples,
+        genome_mb: args.genome_mb,
+        depth: args.depth,
+        tumor: args.tumor,
+        reference: args.reference.clone(),
+        threads: args.threads.unwrap_or(cores),
+    };
+    let bar = bar(0, "simulate");
+    let summary = simulate::run(&options, &mut |step| match step {
+        Step::File { path, .. } => bar.set_message(path.to_owned()),
+        Step::Pairs { sample, done, total } => {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(format!("pairs of {sample}"));
+        }
+    });
+    bar.finish_and_clear();
+    Ok(summary?)
+}
