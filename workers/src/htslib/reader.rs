@@ -98,7 +98,8 @@ impl Classified for AlignmentError {
                 Some(format!("samtools quickcheck -v {}", path.display()))
             }
             AlignmentError::Record { cram: true, .. } => Some(
-                "check that the reference is the one the CRAM was written with, and send the file again"
+                "check that the reference is the one the CRAM was written with; one of the archive profile, with \
+                 LZMA blocks, is to be written anew by `samtools view -C`"
                     .to_owned(),
             ),
             _ => None,
