@@ -191,7 +191,8 @@ pub fn join(
     let header =
         [options.shape.k, options.shape.s, bucket_bits(reference, options.shape), reference.places()];
     let mut directory = vec![0u32];
-    let mut entries: Vec<u8> = Vec::new();
+    let bytes = parts.iter().map(|part| size_of_val(&part.entries[..])).sum();
+    let mut entries: Vec<u8> = Vec::with_capacity(bytes);
     for part in parts {
         let base = directory.last().copied().unwrap_or(0);
         directory.extend(part.ends.iter().map(|end| base + end));
