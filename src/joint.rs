@@ -47,6 +47,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             bar.set_length(u64::from(total));
             bar.set_position(u64::from(done));
         })
+        .map_err(Failure::from)
     })?;
     bar.finish_and_clear();
     let report = report?;

@@ -108,11 +108,11 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
-            Ok(cohort::check(cohort, *output, |line| output::say(line))?)
+            Ok(cohort::check(cohort, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
-            Ok(config::show(&limits.asked(cohort.as_deref()), *output, |line| output::say(line))?)
+            Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }
     }
 }

@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn the_best_pair_stays_and_fragments_yield_to_pairs() {
         let (left, right) = (end(100, false), end(400, true));
-        let cases: &[(&[(u32, Fragment)], &[bool])] = &[
+        type Case<'a> = (&'a [(u32, Fragment)], &'a [bool]);
+        let cases: &[Case] = &[
             // Two copies of a pair, differently clipped, seen from the left mates and from the right mates.
             (
                 &[(100, fragment(left, Some(right), 50, 1)), (105, fragment(left, Some(right), 60, 2))],

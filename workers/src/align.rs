@@ -13,7 +13,7 @@ use crate::intake::IntakeError;
 use crate::map::{self, BATCH_PAIRS, MapError, learn_from, reads_of};
 use crate::region::block;
 use crate::task;
-use crate::template::{LaneContext, TemplateWriter};
+use crate::template::{LaneContext, Template, TemplateWriter};
 use crate::vcf::EOF_BLOCK;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
@@ -198,16 +198,15 @@ pub fn streamed(
         library: lane.library,
         read_group: lane.read_group.as_bytes(),
     };
-    let header =
-        sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
+    let header = sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
     SamText::new(&header).ok_or(AlignError::Header)?;
     let start = match format {
         AlignmentFormat::Sam => header.clone().into_bytes(),
         _ => bam::header_blocks(&header, context.index.contigs()).map_err(AlignError::Stream)?,
     };
     output.write_all(&start).map_err(AlignError::Stream)?;
-    let mut reader = PairReader::open(&lane.input.fastq_1, lane.input.fastq_2.as_deref())
-        .map_err(IntakeError::from)?;
+    let mut reader =
+        PairReader::open(&lane.input.fastq_1, lane.input.fastq_2.as_deref()).map_err(IntakeError::from)?;
     let mut batches = Vec::new();
     let model = match lane.input.fastq_2 {
         Some(_) => learn_from(&aligner, &mut reader, |pairs| batches.push(pairs))?,
@@ -233,7 +232,9 @@ pub fn streamed(
                         let (mappings, proper) = map::align(&aligner, workspace, &reads, &model);
                         let mut emit = |entry: Entry<'_>| records.push(entry.record.bytes().to_vec());
                         let name = pairs.first.name(pair);
-                        writer.write(&lane_context, 0, name, &reads, &mappings, proper, &mut emit);
+                        let template =
+                            Template { ordinal: 0, name, reads: &reads, mappings: &mappings, proper };
+                        writer.write(&lane_context, &template, &mut emit);
                     }
                     encode(format, text.as_mut(), &records)
                 },

@@ -256,7 +256,8 @@ impl Caller<'_> {
             let refuse = |what| {
                 let record = Record::new(&bytes).ok();
                 let position = record.map_or(-1, |record| record.position());
-                let name = record.map_or_else(String::new, |r| String::from_utf8_lossy(r.name()).into_owned());
+                let name =
+                    record.map_or_else(String::new, |r| String::from_utf8_lossy(r.name()).into_owned());
                 let region = format!("{}:{}", self.contigs.get(core.contig).name, i64::from(position) + 1);
                 CallError::Record { path: self.request.alignments.clone(), name, region, what }
             };
@@ -293,7 +294,11 @@ fn cut(calls: &mut CellCalls, wanted: &[Interval]) {
         .collect();
 }
 
-fn contig_map(path: &Path, found: &[(String, u64)], contigs: &Contigs) -> Result<Vec<Option<u32>>, CallError> {
+fn contig_map(
+    path: &Path,
+    found: &[(String, u64)],
+    contigs: &Contigs,
+) -> Result<Vec<Option<u32>>, CallError> {
     let mut map = vec![None; contigs.len()];
     for (id, (name, bases)) in found.iter().enumerate() {
         let ours = contigs.id(name);
@@ -338,8 +343,8 @@ fn wanted(request: &Request, contigs: &Contigs) -> Result<Vec<Interval>, CallErr
         return Ok(vec![place]);
     }
     let path = PathBuf::from(text);
-    let bed = std::fs::read_to_string(&path)
-        .map_err(|source| CallError::Regions { text: text.clone(), source })?;
+    let bed =
+        std::fs::read_to_string(&path).map_err(|source| CallError::Regions { text: text.clone(), source })?;
     let mut places = Vec::new();
     for (line, number) in bed.lines().zip(1..) {
         let skipped = ["#", "track", "browser"].iter().any(|start| line.starts_with(start));
@@ -380,11 +385,7 @@ fn overlaps(grid: &Grid, cell: Cell, wanted: &[Interval]) -> Option<(Cell, Vec<I
     let parts: Vec<Interval> = wanted
         .iter()
         .filter(|place| place.overlaps(&core))
-        .map(|place| Interval {
-            start: place.start.max(core.start),
-            end: place.end.min(core.end),
-            ..core
-        })
+        .map(|place| Interval { start: place.start.max(core.start), end: place.end.min(core.end), ..core })
         .collect();
     (!parts.is_empty()).then_some((cell, parts))
 }

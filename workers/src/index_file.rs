@@ -163,10 +163,7 @@ pub fn build(fasta: &Path, path: &Path, progress: &(dyn Fn(&str) + Sync)) -> Res
 }
 
 /// Reads a FASTA whole.
-fn load(
-    fasta: &Path,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<(Vec<Contig>, OwnedReference), IndexError> {
+fn load(fasta: &Path, progress: &(dyn Fn(&str) + Sync)) -> Result<(Vec<Contig>, OwnedReference), IndexError> {
     let mut reference = OwnedReference::default();
     let mut contigs = Vec::new();
     fasta::read(fasta, |contig, letters| {

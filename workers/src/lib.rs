@@ -5,8 +5,8 @@
 
 pub mod align;
 pub mod assess;
-pub mod call;
 pub mod bam;
+pub mod call;
 pub mod context;
 pub mod entry;
 pub mod fasta;

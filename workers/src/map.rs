@@ -5,7 +5,7 @@ use crate::entry::Entry;
 use crate::fastq::{PairReader, Pairs};
 use crate::intake::{ChunkReader, ChunkStart, IntakeError};
 use crate::runs::{RunBuilder, RunError};
-use crate::template::{LaneContext, Read, TemplateWriter};
+use crate::template::{LaneContext, Read, Template, TemplateWriter};
 use jobs::failure::{Class, Classified};
 use jobs::task::{LaneId, Task};
 use kernels::align::{Aligner, ReadMapping, Workspace};
@@ -153,7 +153,8 @@ pub fn map_chunk(
             let (mappings, proper) = align(&aligner, &mut workspace, &reads, model);
             let name = pairs.first.name(pair);
             let mut emit = |entry: Entry<'_>| run.push(&entry);
-            writer.write(&lane_context, ordinal, name, &reads, &mappings, proper, &mut emit);
+            let template = Template { ordinal, name, reads: &reads, mappings: &mappings, proper };
+            writer.write(&lane_context, &template, &mut emit);
             ordinal += 1;
         }
     }

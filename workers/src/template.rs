@@ -35,6 +35,21 @@ pub struct LaneContext<'a> {
     pub read_group: &'a [u8],
 }
 
+/// A template as mapped: one read, or the two of a pair, each with its mapping.
+#[derive(Clone, Copy, Debug)]
+pub struct Template<'a> {
+    /// Counts the templates of the lane.
+    pub ordinal: u64,
+    /// QNAME.
+    pub name: &'a [u8],
+    /// One or two reads.
+    pub reads: &'a [Read<'a>],
+    /// As many mappings.
+    pub mappings: &'a [ReadMapping],
+    /// Whether the mates stand as the insert-size model expects.
+    pub proper: bool,
+}
+
 /// Writes the records of templates; keeps buffers between them.
 #[derive(Debug, Default)]
 pub struct TemplateWriter {
@@ -53,18 +68,14 @@ struct Standing<'a> {
 }
 
 impl TemplateWriter {
-    /// Gives out the records of one template: mates first, then supplementary ones. `reads` and `mappings` have one
-    /// element for a single read and two for a pair; `ordinal` counts templates of the lane.
+    /// Gives out the records of one template: mates first, then supplementary ones.
     pub fn write(
         &mut self,
         lane: &LaneContext<'_>,
-        ordinal: u64,
-        name: &[u8],
-        reads: &[Read<'_>],
-        mappings: &[ReadMapping],
-        proper: bool,
+        template: &Template<'_>,
         emit: &mut impl FnMut(Entry<'_>),
     ) {
+        let &Template { ordinal, name, reads, mappings, proper } = template;
         let standings = standings(mappings);
         let score = reads.iter().map(|read| quality_score(read.qualities)).sum();
         let mut segment = 0;
@@ -397,7 +408,8 @@ mod tests {
 
     #[test]
     fn differences_are_stated_as_the_specification_does() {
-        let cases: &[(&[u32], &[u8], &[u8], u32, &str)] = &[
+        type Case = (&'static [u32], &'static [u8], &'static [u8], u32, &'static str);
+        let cases: &[Case] = &[
             (&[4 << 4], b"ACGT", b"ACGT", 0, "4"),
             (&[4 << 4], b"ACGT", b"TCGA", 2, "0T2A0"),
             (&[2 << 4 | 4, 2 << 4], b"TTGT", b"GN", 1, "1N0"),
