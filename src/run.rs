@@ -20,7 +20,8 @@ use jobs::parameters::Parameters;
 use jobs::task::{Shard, Stage, Task};
 use kernels::call::CallOptions;
 use scheduler::{Ending, MemoryModel, Plan, SamplePlan, Scheduler};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use storage::{Commit, Fence, JobIdentity, Journal};
 use workers::context::{Context, Lane, Sample, Settings};
@@ -53,6 +54,9 @@ pub struct Args {
     /// Does again what is damaged or missing, in scratch and in results
     #[arg(long)]
     repair: bool,
+    /// Cells that begin a shard, instead of shards of equal length; never changes a result, which tests prove with it
+    #[arg(long, value_name = "CELL,..", value_delimiter = ',', hide = true)]
+    shard_lines: Vec<u32>,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -155,7 +159,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let index = open_or_build(&reference, &dir.scratch(), limits.threads)?;
-    let plan = plan(&cohort, &index, limits);
+    let mut plan = plan(&cohort, &index, limits, &args.shard_lines);
     plan.admit(limits_of(limits))?;
     let parameters = digest(&cohort.parameters.canonical());
     let identity = JobIdentity {
@@ -165,6 +169,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
     };
     let journal = Journal::open_or_create(fence, &identity)?;
+    // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
+    if let Some(begun) = status::stored_plan(&journal)? {
+        plan.shards = begun.shards;
+    }
     status::store_plan(&journal, &plan)?;
     let ends = journal.committed_ends()?;
     let context = Context::open(
@@ -340,9 +348,12 @@ fn limits_of(limits: Limits) -> scheduler::Limits {
     scheduler::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
 }
 
-fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Plan {
+fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits, shard_lines: &[u32]) -> Plan {
     let grid = Grid::new(index.contigs());
-    let shards = grid.shards(limits.shard_bases);
+    let shards = match shard_lines {
+        [] => grid.shards(limits.shard_bases),
+        lines => shards_between(lines, grid.cells()),
+    };
     Plan {
         samples: cohort
             .samples
@@ -359,6 +370,13 @@ fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Plan {
             .collect(),
         memory: memory_model(cohort, index, limits),
     }
+}
+
+/// Shards that begin at the first cell and at each of `lines`.
+fn shards_between(lines: &[u32], cells: u32) -> Vec<Range<u32>> {
+    let inner = lines.iter().copied().filter(|&line| line > 0 && line < cells);
+    let borders: BTreeSet<u32> = inner.chain([0, cells]).collect();
+    borders.iter().zip(borders.iter().skip(1)).map(|(&start, &end)| start..end).collect()
 }
 
 /// Memory by stage, as measured on deep and shallow data and rounded up: what a task holds at its peak.
@@ -428,7 +446,7 @@ impl TaskRunner for Runner<'_> {
 fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -> Result<(), Failure> {
     let path = index_file::path_of(reference);
     let index = ReferenceIndex::open(reference, &path)?;
-    let plan = plan(cohort, &index, limits);
+    let plan = plan(cohort, &index, limits, &args.shard_lines);
     plan.admit(limits_of(limits))?;
     let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
     let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
