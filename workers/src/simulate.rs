@@ -31,6 +31,10 @@ pub use outputs::WriteError;
 use population::{CellKind, Population, cells};
 use reads::{Cells, Library, READ_BASES};
 
+const REFERENCE: &str = "reference.fa";
+/// These two come last: where they are, everything is.
+const SHEET: &str = "samples.csv";
+const COHORT: &str = "cohort.toml";
 /// Read pairs that are made and deflated in one piece. Part of the output: pieces end BGZF blocks.
 const CHUNK_PAIRS: u64 = 4096;
 /// Deflate level of the reads.
@@ -210,13 +214,14 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Step<'_>)) -> Result<Summ
     check_genome(&genome)?;
     let mut outputs = Outputs::open(&options.out, &digest(options, &genome))?
         .ok_or_else(|| SimulateError::Occupied { path: options.out.clone() })?;
+    [SHEET, COHORT].iter().try_for_each(|path| outputs.retract(path))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
     let pool = pool.map_err(|source| SimulateError::Threads { threads: options.threads, source })?;
     let population = Population::draw(options.seed, &genome, options.samples, options.tumor);
     let mut simulation =
         Simulation { options, genome: &genome, population, pool, outputs: &mut outputs, progress };
 
-    simulation.file("reference.fa", 0, |out| genome::write_fasta(&genome, out))?;
+    simulation.file(REFERENCE, 0, |out| genome::write_fasta(&genome, out))?;
     simulation.file("reference.fa.fai", 0, |out| genome::write_fai(&genome, out))?;
     let samples = cohort::samples(options.samples as usize, options.tumor);
     let mut summaries = Vec::new();
@@ -226,12 +231,12 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Step<'_>)) -> Result<Summ
         digests.push(simulation.reads(index as u64, sample)?);
     }
     let sheet = cohort::sheet(&samples, &simulation.population.people, &digests);
-    simulation.file("samples.csv", samples.len() as u64, |out| out.write_all(sheet.as_bytes()))?;
+    simulation.file(SHEET, samples.len() as u64, |out| out.write_all(sheet.as_bytes()))?;
     let cohort = cohort::cohort_file(options.seed);
-    simulation.file("cohort.toml", 0, |out| out.write_all(cohort.as_bytes()))?;
+    simulation.file(COHORT, 0, |out| out.write_all(cohort.as_bytes()))?;
     Ok(Summary {
-        cohort: options.out.join("cohort.toml"),
-        reference: options.out.join("reference.fa"),
+        cohort: options.out.join(COHORT),
+        reference: options.out.join(REFERENCE),
         reference_bases: genome.iter().map(|contig| contig.bases.len() as u64).sum(),
         samples: summaries,
     })
@@ -492,7 +497,13 @@ mod tests {
         let (reused, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         simulate(&tiny(reused.path()));
         let other = |out: &Path| Options { depth: 5.0, ..tiny(out) };
-        simulate(&other(reused.path()));
+        let sheet = reused.path().join("samples.csv");
+        let mut first = true;
+        run(&other(reused.path()), &mut |_| {
+            assert!(!first || !sheet.exists());
+            first = false;
+        })
+        .unwrap();
         simulate(&other(fresh.path()));
         assert!(files(reused.path()) == files(fresh.path()));
     }
@@ -504,7 +515,7 @@ mod tests {
         let sequences = synthesis::synthesise(8, 30_000);
         let mut text = Vec::new();
         genome::write_fasta(&sequences, &mut text).unwrap();
-        fs::write(&fasta, &text.to_ascii_lowercase()).unwrap();
+        fs::write(&fasta, text.to_ascii_lowercase()).unwrap();
         let out = directory.path().join("out");
         let options = Options { reference: Some(fasta), samples: 1, tumor: false, ..tiny(&out) };
         simulate(&options);

@@ -230,8 +230,10 @@ mod tests {
         Contigs::new(vec![contig("a"), contig("b")])
     }
 
-    /// Assesses records given as (name, flag, contig, 0-based position, MAPQ, CIGAR).
-    fn assess(records: &[(&str, u16, i32, i32, u8, &[u32])]) -> AlignmentAccuracy {
+    /// (name, flag, contig, 0-based position, MAPQ, CIGAR)
+    type Given<'a> = (&'a str, u16, i32, i32, u8, &'a [u32]);
+
+    fn assess(records: &[Given<'_>]) -> AlignmentAccuracy {
         let contigs = contigs();
         let mut assessor = AlignmentAssessor::new(&contigs);
         for &(name, flag, contig, position, mapq, cigar) in records {

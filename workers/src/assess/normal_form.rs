@@ -14,37 +14,45 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// Moves the variant to its normal form on `contig`, the letters of the whole contig. Does nothing where REF and
-    /// ALT are equal.
+    /// Moves the variant to its normal form on `contig`, the letters of the whole contig, on which it must lie. Does
+    /// nothing where REF and ALT are equal.
     pub fn normalise(&mut self, contig: &[u8]) {
-        let Variant { position, reference, alternate } = self;
-        if reference == alternate {
+        if self.reference == self.alternate {
             return;
         }
-        loop {
-            if !reference.is_empty() && !alternate.is_empty() && reference.last() == alternate.last() {
-                reference.pop();
-                alternate.pop();
-            } else if (reference.is_empty() || alternate.is_empty()) && *position > 0 {
-                *position -= 1;
-                reference.insert(0, contig[*position as usize]);
-                alternate.insert(0, contig[*position as usize]);
-            } else {
-                break;
-            }
+        let backwards = self.reference.iter().rev().zip(self.alternate.iter().rev());
+        let suffix = backwards.take_while(|(a, b)| a == b).count();
+        self.reference.truncate(self.reference.len() - suffix);
+        self.alternate.truncate(self.alternate.len() - suffix);
+        if self.reference.is_empty() || self.alternate.is_empty() {
+            self.roll_left(contig);
         }
-        if reference.is_empty() || alternate.is_empty() {
-            // At the contig's first base the anchor follows instead.
-            if let Some(&anchor) = contig.get(reference.len()) {
-                reference.push(anchor);
-                alternate.push(anchor);
-            }
+        let shorter = self.reference.len().min(self.alternate.len());
+        let prefix = self.reference.iter().zip(&self.alternate).take_while(|(a, b)| a == b).count();
+        let prefix = prefix.min(shorter.saturating_sub(1));
+        self.reference.drain(..prefix);
+        self.alternate.drain(..prefix);
+        self.position += prefix as u32;
+    }
+
+    /// Moves bases that are only inserted or only deleted to the left while they stay the same change, then puts the
+    /// base before them in front; at the contig's first base the one after them follows instead.
+    fn roll_left(&mut self, contig: &[u8]) {
+        let moved = if self.reference.is_empty() { &mut self.alternate } else { &mut self.reference };
+        let before = &contig[..self.position as usize];
+        let steps = before.iter().rev().zip(moved.iter().rev().cycle()).take_while(|(a, b)| a == b).count();
+        let length = moved.len();
+        moved.rotate_right(steps % length);
+        self.position -= steps as u32;
+        if self.position > 0 {
+            self.position -= 1;
+            let anchor = contig[self.position as usize];
+            self.reference.insert(0, anchor);
+            self.alternate.insert(0, anchor);
+        } else if let Some(&anchor) = contig.get(self.reference.len()) {
+            self.reference.push(anchor);
+            self.alternate.push(anchor);
         }
-        let shorter = reference.len().min(alternate.len());
-        let shared = (0..shorter.saturating_sub(1)).take_while(|&i| reference[i] == alternate[i]).count();
-        reference.drain(..shared);
-        alternate.drain(..shared);
-        *position += shared as u32;
     }
 
     /// Whether both alleles have the same length.

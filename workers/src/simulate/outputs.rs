@@ -78,6 +78,18 @@ impl Outputs {
         (metadata.is_file() && metadata.len() == written.bytes).then_some(written)
     }
 
+    /// Removes a file of an earlier simulation, so that it cannot stand beside files it does not describe.
+    pub fn retract(&self, path: &str) -> Result<(), WriteError> {
+        if self.finished(path).is_some() {
+            return Ok(());
+        }
+        let path = self.root.join(path);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(WriteError { path, source }),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins a file.
     pub fn create(&self, path: &str) -> Result<PartialFile, WriteError> {
         let target = self.root.join(path);

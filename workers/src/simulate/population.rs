@@ -130,7 +130,7 @@ impl Person {
             let fraction = CELL_SHARES[index + 1..].iter().sum::<f64>() / 2.0;
             edits.extend(clone.iter().flat_map(|haplotype| &haplotype[contig]).map(|edit| (edit, fraction)));
         }
-        edits.sort_by(|(a, _), (b, _)| a.cmp(b));
+        edits.sort_by_key(|&(edit, _)| edit);
         edits
     }
 }

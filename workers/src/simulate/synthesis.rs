@@ -28,9 +28,14 @@ const CPG_DECAY: f64 = 0.75;
 const ELEMENT_WEIGHTS: [(Element, f64); 4] = [
     (Element::Interspersed, 0.915),
     (Element::Microsatellite, 0.06),
-    (Element::Duplication, 0.0035),
-    (Element::None, 0.0215),
+    (Element::Duplication, 0.005),
+    (Element::None, 0.02),
 ];
+/// Longest segmental duplication, alone and as a share of the genome, and the share of all of them together: so much
+/// sequence nearly twice that pairs still find their place.
+const DUPLICATION_BASES_MAX: usize = 20_000;
+const DUPLICATION_SHARE_MAX: f64 = 0.005;
+const DUPLICATIONS_SHARE_MAX: f64 = 0.02;
 /// How often a copy of a repeat carries another inside.
 const NESTED: f64 = 0.12;
 const NESTED_DEPTH_MAX: u32 = 3;
@@ -48,8 +53,14 @@ enum Element {
 
 /// Grows all contigs of a genome of `bases` bases, at least [`GENOME_BASES_MIN`].
 pub fn synthesise(seed: u64, bases: u32) -> Vec<Sequence> {
-    let mut growth =
-        Growth { rng: Rng::new(seed, "reference", &[]), families: Vec::new(), grown: Vec::new(), gc: 0.4 };
+    let mut growth = Growth {
+        rng: Rng::new(seed, "reference", &[]),
+        families: Vec::new(),
+        grown: Vec::new(),
+        gc: 0.4,
+        duplication_bases_max: DUPLICATION_BASES_MAX.min((f64::from(bases) * DUPLICATION_SHARE_MAX) as usize),
+        duplication_bases_left: (f64::from(bases) * DUPLICATIONS_SHARE_MAX) as usize,
+    };
     growth.families = growth.families();
     let mitochondrion = if bases >= MITOCHONDRION_FROM_BASES { MITOCHONDRION_BASES } else { 0 };
     let nuclear = bases as usize - mitochondrion;
@@ -81,6 +92,8 @@ struct Growth {
     families: Vec<Family>,
     grown: Vec<Sequence>,
     gc: f64,
+    duplication_bases_max: usize,
+    duplication_bases_left: usize,
 }
 
 impl Growth {
@@ -199,8 +212,8 @@ impl Growth {
     fn microsatellite(&mut self) -> Vec<u8> {
         let unit_bases = 1 + self.rng.weighted(&[0.3, 0.3, 0.12, 0.16, 0.08, 0.04]);
         let mut unit: Vec<u8> = (0..unit_bases).map(|_| self.rng.base()).collect();
-        if unit_bases == 1 {
-            // Long runs of G or C hardly exist.
+        if unit.iter().all(|&base| base == b'G' || base == b'C') {
+            // Long runs of G and C alone hardly exist.
             unit[0] = if self.rng.chance(0.5) { b'A' } else { b'T' };
         }
         let length = (10.0 + unit_bases as f64 * 2.0 + self.rng.exponential(12.0)).min(90.0) as usize;
@@ -211,7 +224,7 @@ impl Growth {
     fn duplication(&mut self, current: &[u8]) -> Vec<u8> {
         let choice = self.rng.below(self.grown.len() as u64 + 1) as usize;
         let source = self.grown.get(choice).map_or(current, |sequence| &sequence.bases);
-        let longest = (source.len() / 20).min(20_000);
+        let longest = self.duplication_bases_max.min(self.duplication_bases_left).min(source.len() / 2);
         if longest < 1_000 {
             return Vec::new();
         }
@@ -221,6 +234,7 @@ impl Growth {
         if piece.contains(&b'N') {
             return Vec::new();
         }
+        self.duplication_bases_left -= length;
         let divergence = [0.001, 0.005, 0.01, 0.02, 0.03, 0.05][self.rng.below(6) as usize];
         let copy = self.mutated(&piece, divergence);
         if self.rng.chance(0.4) { reverse_complement(&copy) } else { copy }

@@ -187,6 +187,10 @@ fn transition(base: u8) -> u8 {
 
 fn indels(rng: &mut Rng, contig: &[u8], at: u32) -> Vec<Edit> {
     let mut edits: Vec<Edit> = Vec::new();
+    let end = contig.len().min(at as usize + INDEL_BASES_MAX);
+    if contig[at as usize..end].contains(&b'N') {
+        return edits;
+    }
     let repeat = if rng.chance(INDELS_IN_REPEATS) { tandem_repeat(contig, at as usize) } else { None };
     let alternates = 1 + usize::from(repeat.is_some() && rng.chance(SECOND_INDEL));
     for _ in 0..alternates {
