@@ -12,12 +12,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use workers::fastq::{FastqReader, PairReader, Pairs, Reads};
 
 /// Largest cohort file or sheet that is read, in bytes; a larger one is refused. A million lanes fit.
 const TEXT_BYTES_MAX: u64 = 512 << 20;
-
-/// Reads the first record of a FASTQ file and says in words what is wrong with it.
-pub type FirstRecord<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
 
 /// Why a cohort cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +34,7 @@ impl Classified for CohortError {
 }
 
 /// The cohort of a file, all of whose files are there; or everything that is wrong.
-pub fn load(path: &Path, first_record: FirstRecord<'_>) -> Result<Cohort, CohortError> {
+pub fn load(path: &Path) -> Result<Cohort, CohortError> {
     let wrong = |diagnostics| Err(CohortError { path: path.to_owned(), diagnostics });
     let text = match read_text(path) {
         Ok(text) => text,
@@ -48,7 +46,7 @@ pub fn load(path: &Path, first_record: FirstRecord<'_>) -> Result<Cohort, Cohort
     let read_sheet = |path: &Path| read_text(path).map_err(|error| error.to_string());
     let Reading { mut cohort, mut diagnostics } = jobs::cohort::read(path, &text, read_sheet);
     check_reference(&cohort, &mut diagnostics);
-    check_reads(&cohort, first_record, &mut diagnostics);
+    check_reads(&cohort, &mut diagnostics);
     diagnostics.sort();
     if diagnostics.iter().any(Diagnostic::is_error) {
         return wrong(diagnostics);
@@ -59,13 +57,8 @@ pub fn load(path: &Path, first_record: FirstRecord<'_>) -> Result<Cohort, Cohort
 
 /// `wakachi cohort check COHORT.toml`: says what the cohort is, or fails with every error. As JSON the answer has the
 /// schema `wakachi.cohort-check/1` and is said in both cases.
-pub fn check(
-    path: &Path,
-    first_record: FirstRecord<'_>,
-    format: Format,
-    mut say: impl FnMut(&str),
-) -> Result<(), CohortError> {
-    let loaded = load(path, first_record);
+pub fn check(path: &Path, format: Format, mut say: impl FnMut(&str)) -> Result<(), CohortError> {
+    let loaded = load(path);
     match (format, &loaded) {
         (Format::Json, Ok(cohort)) => say(&json(Some(cohort), &cohort.warnings)),
         (Format::Json, Err(error)) => say(&json(None, &error.diagnostics)),
@@ -119,39 +112,66 @@ fn check_reference(cohort: &Cohort, found: &mut Vec<Diagnostic>) {
     let path = cohort.reference_path();
     let problem = match head(&path) {
         Ok((head, _)) => match what_is(&head) {
-            "gzip" => None,
-            _ if head.starts_with(b">") => None,
-            kind => Some(format!("is {kind}; expected FASTA, plain or compressed by bgzip")),
+            "gzip" => return,
+            _ if head.starts_with(b">") => return,
+            kind => format!("is {kind}; expected FASTA, plain or compressed by bgzip"),
         },
-        Err(why) => Some(why),
+        Err(why) => why,
     };
-    report("reference", &path, &cohort.reference.place, problem, found);
+    let message = format!("reference {}: {problem}", path.display());
+    found.push(Diagnostic::error(cohort.reference.place.clone(), message));
 }
 
-fn check_reads(cohort: &Cohort, first_record: FirstRecord<'_>, found: &mut Vec<Diagnostic>) {
-    let lanes = cohort.samples.iter().flat_map(|sample| &sample.lanes);
-    let files = lanes.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
-    let mut inodes: HashMap<(u64, u64), &Fastq> = HashMap::new();
-    for fastq in files.filter(|fastq| !fastq.path.is_empty()) {
-        let path = cohort.reads_path(fastq);
-        let problem = match head(&path) {
-            Ok((head, inode)) => {
-                let first = inodes.entry(inode).or_insert(fastq);
-                if first.path != fastq.path {
-                    let message =
-                        format!("{} is the same file as {} at {}", fastq.path, first.path, first.place);
-                    found.push(Diagnostic::warning(fastq.place.clone(), message));
+fn check_reads(cohort: &Cohort, found: &mut Vec<Diagnostic>) {
+    let mut inodes = HashMap::new();
+    for lane in cohort.samples.iter().flat_map(|sample| &sample.lanes) {
+        let before = found.len();
+        for fastq in
+            std::iter::once(&lane.fastq_1).chain(&lane.fastq_2).filter(|fastq| !fastq.path.is_empty())
+        {
+            let path = cohort.reads_path(fastq);
+            match head(&path) {
+                Ok((head, inode)) => {
+                    check_same_file(fastq, inodes.entry(inode).or_insert(fastq), found);
+                    check_first_record(&path, &head, &fastq.place, found);
                 }
-                match what_is(&head) {
-                    "gzip" => first_record(&path).err(),
-                    _ if head.starts_with(b"@") => first_record(&path).err(),
-                    kind => Some(format!("is {kind}; expected FASTQ, plain or gzip")),
-                }
+                Err(why) => found.push(unreadable(&path, &fastq.place, &why)),
             }
-            Err(why) => Some(why),
-        };
-        report("reads", &path, &fastq.place, problem, found);
+        }
+        if let Some(second) =
+            lane.fastq_2.as_ref().filter(|_| !found[before..].iter().any(Diagnostic::is_error))
+        {
+            let paths = [&lane.fastq_1, second].map(|fastq| cohort.reads_path(fastq));
+            let first_pair = PairReader::open(&paths[0], Some(&paths[1]));
+            if let Err(error) = first_pair.and_then(|mut reader| reader.read(1, &mut Pairs::default())) {
+                found.push(Diagnostic::error(second.place.clone(), error.to_string()).hint(error.hint()));
+            }
+        }
     }
+}
+
+/// Two paths may lead to one file; the sheet cannot show it.
+fn check_same_file(fastq: &Fastq, first: &Fastq, found: &mut Vec<Diagnostic>) {
+    if first.path != fastq.path {
+        let message = format!("{} is the same file as {} at {}", fastq.path, first.path, first.place);
+        found.push(Diagnostic::warning(fastq.place.clone(), message));
+    }
+}
+
+fn check_first_record(path: &Path, head: &[u8], place: &Place, found: &mut Vec<Diagnostic>) {
+    let kind = what_is(head);
+    if kind != "gzip" && !head.starts_with(b"@") {
+        return found.push(unreadable(path, place, &format!("is {kind}; expected FASTQ, plain or gzip")));
+    }
+    match FastqReader::open(path).and_then(|mut reader| reader.read(&mut Reads::default())) {
+        Ok(true) => {}
+        Ok(false) => found.push(unreadable(path, place, "holds no reads")),
+        Err(error) => found.push(Diagnostic::error(place.clone(), error.to_string()).hint(error.hint())),
+    }
+}
+
+fn unreadable(path: &Path, place: &Place, problem: &str) -> Diagnostic {
+    Diagnostic::error(place.clone(), format!("reads {}: {problem}", path.display()))
 }
 
 /// The first bytes of a regular file that is not empty, and its device and inode; or what is wrong with it.
@@ -183,12 +203,6 @@ fn what_is(head: &[u8]) -> &'static str {
     magics.iter().find(|(magic, _)| head.starts_with(magic)).map_or("of an unknown kind", |(_, kind)| kind)
 }
 
-fn report(what: &str, path: &Path, place: &Place, problem: Option<String>, found: &mut Vec<Diagnostic>) {
-    if let Some(problem) = problem {
-        found.push(Diagnostic::error(place.clone(), format!("{what} {}: {problem}", path.display())));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,20 +223,16 @@ mod tests {
                 None => std::fs::remove_file(path).unwrap(),
             }
         }
-        let first_record = |path: &Path| match std::fs::read_to_string(path).unwrap().ends_with("I\n") {
-            true => Ok(()),
-            false => Err("line 4: the record ends early".to_owned()),
-        };
         let path = folder.path().join("c.toml");
         let mut said = Vec::new();
-        let answer = super::check(&path, &first_record, Format::Table, |line| said.push(line.to_owned()));
+        let answer = super::check(&path, Format::Table, |line| said.push(line.to_owned()));
         let shown = match &answer {
             Ok(()) => said.join("\n"),
             Err(error) => error.to_string(),
         };
         let shown = shown.replace(&format!("{}/", folder.path().display()), "");
         assert_eq!(shown.lines().collect::<Vec<_>>(), expect);
-        let _ = super::check(&path, &first_record, Format::Json, |line| said.push(line.to_owned()));
+        let _ = super::check(&path, Format::Json, |line| said.push(line.to_owned()));
         let json: serde_json::Value = serde_json::from_str(said.last().unwrap()).unwrap();
         assert_eq!(json["schema"], "wakachi.cohort-check/1");
         assert_eq!(json["ok"], answer.is_ok());
@@ -265,10 +275,18 @@ mod tests {
                 "cohort c.toml: 6 errors",
                 &format!("c.toml:3:13: error: reference ref.fa: {missing}"),
                 "s.csv:2:18: error: reads a.fq: is empty",
-                "s.csv:2:23: error: reads b.fq: line 4: the record ends early",
+                "s.csv:2:23: error: b.fq line 4: expected 1 qualities as there are bases, found 0",
                 "s.csv:3:4: error: sample 'S 2' contains ' '; expected letters, digits, '.', '_' and '-'",
                 &format!("s.csv:3:19: error: reads c.fq: {missing}"),
                 "s.csv:3:24: error: reads .: is no regular file",
+            ],
+        );
+        check(
+            &[("b.fq", Some("@s\nA\n+\nI\n"))],
+            &[
+                "cohort c.toml: 1 error",
+                "s.csv:2:23: error: a.fq and b.fq are out of step at line 1: 'r' stands beside 's'",
+                "  hint: give both files of one lane as the sequencer wrote them, neither filtered nor sorted",
             ],
         );
         check(

@@ -1,7 +1,9 @@
 //! `wakachi index`: the alignment index beside the reference.
 
 use crate::output::{self, Format, bytes, duration};
-use jobs::failure::{Class, Classified, Failure};
+use crate::plain::on_threads;
+use crate::progress::spinner;
+use jobs::failure::Failure;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use workers::index_file::{self, ReferenceIndex};
@@ -22,17 +24,6 @@ pub struct Args {
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// Threads could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot start threads")]
-struct NoThreads(#[source] rayon::ThreadPoolBuildError);
-
-impl Classified for NoThreads {
-    fn class(&self) -> Class {
-        Class::Failed
-    }
 }
 
 /// Runs the command.
@@ -66,9 +57,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Builds the index of `reference` at `path` with so many threads, 0 for all cores.
 pub fn build(reference: &Path, path: &Path, threads: u32) -> Result<(), Failure> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build().map_err(NoThreads)?;
-    let spinner = crate::progress::spinner("indexing");
-    let said = pool.install(|| index_file::build(reference, path, &|what| spinner.set_message(what.to_owned())));
+    let spinner = spinner("indexing");
+    let said = on_threads(threads, || {
+        index_file::build(reference, path, &|what| spinner.set_message(what.to_owned()))
+    })?;
     spinner.finish_and_clear();
     Ok(said?)
 }

@@ -1,12 +1,16 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
+mod align;
+mod call;
 mod cohort;
 mod config;
 mod index;
 mod interrupt;
 mod job;
 mod job_dir;
+mod joint;
 mod output;
+mod plain;
 mod progress;
 mod run;
 mod simulate;
@@ -37,6 +41,9 @@ struct Cli {
 enum Command {
     Simulate(simulate::Args),
     Index(index::Args),
+    Align(align::Args),
+    Call(call::Args),
+    Joint(joint::Args),
     Run(run::Args),
     /// Checks cohorts
     #[command(subcommand)]
@@ -51,7 +58,9 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum CohortCommand {
     /// Says every error of sheet, reference and files at once, with line and column, before anything runs
-    #[command(after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --output json")]
+    #[command(
+        after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --output json"
+    )]
     Check {
         /// The cohort file (TOML)
         cohort: PathBuf,
@@ -64,7 +73,9 @@ enum CohortCommand {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Every key, its value, and where the value came from
-    #[command(after_help = "Examples:\n  wakachi config show\n  WAKACHI_MEMORY=8G wakachi config show --output json")]
+    #[command(
+        after_help = "Examples:\n  wakachi config show\n  WAKACHI_MEMORY=8G wakachi config show --output json"
+    )]
     Show {
         #[command(flatten)]
         limits: run::LimitArgs,
@@ -92,9 +103,12 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Simulate(args) => simulate::run(args),
         Command::Index(args) => index::run(args),
+        Command::Align(args) => align::run(args),
+        Command::Call(args) => call::run(args),
+        Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
-            Ok(cohort::check(cohort, &run::first_record, *output, |line| output::say(line))?)
+            Ok(cohort::check(cohort, *output, |line| output::say(line))?)
         }
         Command::Job(command) => job::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {

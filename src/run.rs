@@ -16,7 +16,9 @@ use jobs::cohort::{Cohort, Lane as SheetLane};
 use jobs::config::Limits;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::{Cell, Grid};
+use jobs::parameters::Parameters;
 use jobs::task::{Shard, Stage, Task};
+use kernels::call::CallOptions;
 use scheduler::{Ending, MemoryModel, Plan, SamplePlan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,7 @@ use workers::intake::LaneInput;
 ///
 /// Takes a cohort file and writes, per sample, a CRAM and a gVCF, and for the cohort a joint VCF, a ledger and a report.
 /// The same command again resumes after an interruption, and checks the results of a job that is complete.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   wakachi run cohort.toml --out job
   wakachi run cohort.toml --out job -t 16 --memory 24G
@@ -132,7 +134,7 @@ impl Classified for ReferenceDigest {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let cohort = cohort::load(&args.cohort, &first_record)?;
+    let cohort = cohort::load(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let limits = config::load(&args.limits.asked(Some(&args.cohort)))?.limits;
     let reference = cohort.reference_path();
@@ -168,7 +170,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         close::forget_damaged(&context, &journal, &scheduler, &dir)?;
         drop(context);
         drop(journal);
-        let plain = Args { repair: false, ..copy(args) };
+        let plain = Args { repair: false, ..args.clone() };
         return run(&plain);
     }
     let stop = interrupt::flag();
@@ -176,10 +178,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let begun = RunRecord::begin(&journal, &command_line())?;
     let runner = Runner { context: &context, journal: &journal, dir: &dir, cohort: &cohort };
     let mut display = progress::Display::new(&cohort.id, &dir, args.output);
-    let outcome =
-        cluster::local::run(&mut scheduler, &journal, &runner, &mut display, limits.threads, stop)?;
+    let outcome = cluster::local::run(&mut scheduler, &journal, &runner, &mut display, limits.threads, stop)?;
     display.finish();
-    let record = begun.end(&journal, &outcome, process_cpu_ms(), meter.peak_anonymous_bytes(), context.index.mapped_bytes())?;
+    let record = begun.end(
+        &journal,
+        &outcome,
+        process_cpu_ms(),
+        meter.peak_anonymous_bytes(),
+        context.index.mapped_bytes(),
+    )?;
     if let Some((task, failure)) = outcome.failure {
         note(&format!("task {} failed", task.key(context.names())));
         return Err(failure);
@@ -192,24 +199,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
     }
-}
-
-fn copy(args: &Args) -> Args {
-    Args {
-        cohort: args.cohort.clone(),
-        out: args.out.clone(),
-        limits: args.limits.clone(),
-        dry_run: args.dry_run,
-        repair: args.repair,
-        output: args.output,
-    }
-}
-
-/// Says in words what is wrong with the first record of a FASTQ file.
-pub fn first_record(path: &Path) -> Result<(), String> {
-    let mut reads = workers::fastq::Reads::default();
-    let mut reader = workers::fastq::FastqReader::open(path).map_err(|error| error.to_string())?;
-    reader.read(&mut reads).map(drop).map_err(|error| error.to_string())
 }
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
@@ -287,15 +276,33 @@ fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {
 }
 
 fn settings(cohort: &Cohort, limits: Limits, parameters: String) -> Settings {
-    let stated = &cohort.parameters;
-    let mut settings =
-        Settings { parameters, chunk_pairs: u64::from(limits.chunk_pairs), ..Settings::default() };
-    settings.call.depth_max = stated.max_depth;
-    settings.call.mapq_min = stated.min_mapq;
-    settings.call.quality_min = stated.min_base_quality;
-    settings.call.quality_tenths_min = u32::from(stated.min_qual) * 10;
-    settings.joint.low_quality_tenths = u32::from(stated.min_qual) * 10;
-    settings
+    Settings {
+        parameters,
+        chunk_pairs: u64::from(limits.chunk_pairs),
+        calling: true,
+        call: call_options(&cohort.parameters),
+        joint: joint_options(&cohort.parameters),
+        ..Settings::default()
+    }
+}
+
+/// The caller's options under these parameters.
+pub fn call_options(parameters: &Parameters) -> CallOptions {
+    CallOptions {
+        depth_max: parameters.max_depth,
+        mapq_min: parameters.min_mapq,
+        quality_min: parameters.min_base_quality,
+        quality_tenths_min: u32::from(parameters.min_qual) * 10,
+        ..CallOptions::default()
+    }
+}
+
+/// The joint caller's options under these parameters.
+pub fn joint_options(parameters: &Parameters) -> kernels::joint::Options {
+    kernels::joint::Options {
+        low_quality_tenths: u32::from(parameters.min_qual_joint) * 10,
+        ..kernels::joint::Options::default()
+    }
 }
 
 fn limits_of(limits: Limits) -> scheduler::Limits {
@@ -368,7 +375,14 @@ struct Runner<'a> {
 impl TaskRunner for Runner<'_> {
     fn run(&self, request: &Request) -> Result<Output, Failure> {
         if request.task == Task::FinishCohort {
-            return close::finish_cohort(self.context, self.journal, self.dir, self.cohort, &request.inputs, &command_line());
+            return close::finish_cohort(
+                self.context,
+                self.journal,
+                self.dir,
+                self.cohort,
+                &request.inputs,
+                &command_line(),
+            );
         }
         let done = workers::task::run(self.context, request.task, &request.inputs, &self.dir.results())?;
         Ok(Output { pieces: done.pieces, summary: done.summary, chunks: done.chunks })

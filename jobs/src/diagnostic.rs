@@ -47,9 +47,16 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Something that makes the file unusable.
+    /// Something that makes the file unusable. Control characters, which only the file can have brought into the
+    /// message, are written out, so that it stays on its line.
     pub fn error(place: Place, message: impl Into<String>) -> Self {
-        Diagnostic { place, severity: Severity::Error, message: message.into(), hint: None }
+        let mut message = message.into();
+        if message.contains(char::is_control) {
+            let written =
+                |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            message = message.chars().map(written).collect();
+        }
+        Diagnostic { place, severity: Severity::Error, message, hint: None }
     }
 
     /// Something a person should look at.

@@ -114,17 +114,11 @@ impl<'d> Section<'d> {
     /// The whole number under `key`, which must lie in `range`.
     pub fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Spanned<u64>> {
         let value = self.value(key)?;
+        let number =
+            value.get_ref().as_integer().and_then(|i| u64::from_str_radix(i.as_str(), i.radix()).ok());
+        let number = number.filter(|number| range.contains(number));
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        self.typed(key, value, &expected, whole(value, &range))
-    }
-
-    /// The whole numbers in the list under `key`, each of which must lie in `range`.
-    pub fn integers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Spanned<Vec<u64>>> {
-        let value = self.value(key)?;
-        let list = value.get_ref().as_array();
-        let numbers = list.and_then(|list| list.iter().map(|item| whole(item, &range)).collect());
-        let expected = format!("a list of whole numbers from {} to {}", range.start(), range.end());
-        self.typed(key, value, &expected, numbers)
+        self.typed(key, value, &expected, number)
     }
 
     /// The texts in the list under `key`.
@@ -209,11 +203,6 @@ impl<'d> Section<'d> {
         }
         read.map(|read| Spanned::new(value.span(), read))
     }
-}
-
-fn whole(value: &Spanned<DeValue<'_>>, range: &RangeInclusive<u64>) -> Option<u64> {
-    let integer = value.get_ref().as_integer()?;
-    u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|number| range.contains(number))
 }
 
 /// The type of a key that is only carried through.

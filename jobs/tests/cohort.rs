@@ -256,7 +256,6 @@ fn wrong_cohort_files_are_pointed_at() {
     with("[parameters]\nmax_dept = 3", &[(6, 1, "did you mean 'max_depth'?")]);
     with("[parameters]\nmin_mapq = 61", &[(6, 12, "expected a whole number from 0 to 60, found 61")]);
     with("[parameters]\nmin_mapq = -1\nmax_depth = 1e3", &[(6, 12, "found -1"), (7, 13, "found 1e3")]);
-    with("[parameters]\ngq_bands = [20, 10]", &[(6, 12, "rising order")]);
     with("governance = 1", &[(5, 1, "[cohort] has no key 'governance'")]);
     with("[governance]\nx = 1\n[governance]", &[(7, 2, "duplicate key")]);
     with("[[sample]]\nsample = \"S\"", &[(5, 1, "expected one of the two")]);

@@ -12,6 +12,8 @@ mod quality;
 mod query;
 mod rescue;
 mod seed;
+#[cfg(test)]
+mod tests;
 
 use crate::index::Index;
 use crate::insert::{FivePrime, InsertModel};
@@ -22,7 +24,7 @@ use pair::{Choice, Link, Side};
 use quality::{Weights, mapq};
 use query::{Query, side};
 use rescue::{RESCUE_K, Rescuer};
-use seed::{Candidate, Seeding};
+use seed::{Candidate, Seeding, Unseen};
 
 /// Longest read that is placed, in bases; longer ones, and those shorter than a seed, map nowhere.
 pub const READ_BASES_MAX: usize = 1024;
@@ -51,9 +53,6 @@ const RESCUE_CHAINED_MIN: i32 = 16;
 /// A pair that falls short of the best by more than this is not looked for.
 const RESCUE_DEFICIT_MAX: i32 = 20;
 
-/// Places like the best one that may exist unseen although every seed was followed.
-const UNSEEN_PRIOR: f64 = 0.01;
-
 /// What alignments cost, in units of score. Penalties are given as positive numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scoring {
@@ -73,6 +72,8 @@ pub struct Scoring {
     pub unpaired: i32,
     /// Smallest score of a hit.
     pub score_min: i32,
+    /// Smallest score of a hit that lies where its mate says it should.
+    pub rescued_score_min: i32,
 }
 
 impl Default for Scoring {
@@ -86,6 +87,7 @@ impl Default for Scoring {
             end_bonus: 5,
             unpaired: 17,
             score_min: 30,
+            rescued_score_min: 20,
         }
     }
 }
@@ -157,6 +159,7 @@ pub struct PairMapping {
 pub struct Workspace {
     queries: [Query; 2],
     placements: [Vec<Placement>; 2],
+    unseen: [Unseen; 2],
     seeding: Seeding,
     candidates: Vec<Candidate>,
     extender: Extender,
@@ -186,8 +189,8 @@ impl<'a> Aligner<'a> {
     /// Places a read, given as codes in the order sequenced.
     pub fn map_single(&self, workspace: &mut Workspace, read: &[u8]) -> ReadMapping {
         workspace.extender.cigars.clear();
-        let unseen = self.place(workspace, 0, read);
-        self.single(workspace, 0, unseen)
+        self.place(workspace, 0, read);
+        self.single(workspace, 0)
     }
 
     /// Places two mates, each given as codes in the order sequenced.
@@ -199,113 +202,117 @@ impl<'a> Aligner<'a> {
         model: &InsertModel,
     ) -> PairMapping {
         workspace.extender.cigars.clear();
-        let unseen = [self.place(workspace, 0, first), self.place(workspace, 1, second)];
-        self.rescue(workspace, unseen, model);
-        let [a, b] = &workspace.placements;
-        if a.is_empty() || b.is_empty() {
-            return PairMapping {
-                reads: [0, 1].map(|read| self.single(workspace, read, unseen[read])),
-                proper: false,
-            };
+        self.place(workspace, 0, first);
+        self.place(workspace, 1, second);
+        self.rescue(workspace, model);
+        if workspace.placements.iter().any(Vec::is_empty) {
+            return PairMapping { reads: [0, 1].map(|read| self.single(workspace, read)), proper: false };
         }
-        let sides = sides(&workspace.placements, &workspace.queries, unseen);
-        pair::link(&sides, model, &mut workspace.order, &mut workspace.links);
-        let salt = workspace.queries[0].salt ^ workspace.queries[1].salt.rotate_left(1);
-        let Choice { at, proper, weights } =
-            pair::choose(&sides, &workspace.links, self.scoring.unpaired, &self.weights, salt);
-        let reads =
-            [0, 1].map(|read| self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1)));
+        let Workspace { queries, placements, unseen, order, links, .. } = workspace;
+        let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
+        pair::link(&sides, model, order, links);
+        let salt = queries[0].salt ^ queries[1].salt.rotate_left(1);
+        let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
+        let reads = [0, 1].map(|read| {
+            let chosen = &workspace.placements[read][at[read]];
+            if !proper && chosen.score < self.scoring.score_min {
+                return ReadMapping::default();
+            }
+            self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1, chosen.score))
+        });
         PairMapping { reads, proper }
     }
 
-    /// Fills the placements of one read. Returns the most that a place not looked at may score, and how many such
-    /// places there may be.
-    fn place(&self, workspace: &mut Workspace, read: usize, codes: &[u8]) -> (i32, f64) {
-        let Workspace { queries, placements, seeding, candidates, extender, .. } = workspace;
+    /// Fills the placements of one read.
+    fn place(&self, workspace: &mut Workspace, read: usize, codes: &[u8]) {
+        let Workspace { queries, placements, unseen, seeding, candidates, extender, .. } = workspace;
         let (query, placements) = (&mut queries[read], &mut placements[read]);
-        placements.clear();
         query.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] });
-        if query.len() < self.index.shape().k() as usize {
-            return (0, 0.0);
-        }
-        seeding.seed(&self.index, query, candidates);
-        extender.extend(&self.reference, &self.scoring, query, candidates, placements);
-        let cost = self.scoring.matched + self.scoring.mismatch;
-        let most = self.perfect(query) - cost * seeding.piercings;
-        (most, UNSEEN_PRIOR + f64::from(seeding.left_out))
+        placements.clear();
+        seeding.seed(&self.index, query, candidates, &mut unseen[read]);
+        let score_min = self.scoring.score_min;
+        extender.extend(&self.reference, &self.scoring, score_min, query, candidates, placements);
     }
 
-    fn perfect(&self, query: &Query) -> i32 {
-        query.len() as i32 * self.scoring.matched + 2 * self.scoring.end_bonus
+    /// The most that a place of a read may score that seeding did not find.
+    fn most_unseen(&self, query: &Query, unseen: &Unseen) -> i32 {
+        let cost = self.scoring.matched + self.scoring.mismatch;
+        let perfect = query.len() as i32 * self.scoring.matched + 2 * self.scoring.end_bonus;
+        perfect - cost * unseen.differences((0, query.len() as u32))
     }
 
     /// Looks for each read near the good places of its mate, wherever finding it could change the outcome.
-    fn rescue(&self, workspace: &mut Workspace, unseen: [(i32, f64); 2], model: &InsertModel) {
-        let Workspace { queries, placements, seeding, candidates, extender, rescuer, order, links } =
-            workspace;
-        pair::link(&sides(placements, queries, unseen), model, order, links);
-        let best = [0, 1].map(|read| placements[read].iter().map(|each| each.total).max().unwrap_or(0));
+    fn rescue(&self, workspace: &mut Workspace, model: &InsertModel) {
+        let Workspace { queries, placements, unseen, order, links, .. } = workspace;
+        let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
+        pair::link(&sides, model, order, links);
+        let best = sides.each_ref().map(Side::best);
         let linked = links.iter().map(|link| link.total).max().unwrap_or(0);
         let top = linked.max(best[0] + best[1] - self.scoring.unpaired);
-        let seeded = [0, 1].map(|read| placements[read].len());
-        for read in [0, 1] {
-            let mate = 1 - read;
-            if queries[mate].len() < self.scoring.score_min as usize {
-                continue;
-            }
-            let hopeful = |at: &usize| {
-                placements[read][*at].total + unseen[mate].0 >= top - RESCUE_DEFICIT_MAX
-                    && !links.iter().any(|link| link.at[read] == *at)
-            };
-            let mut from: Vec<usize> = (0..seeded[read]).filter(hopeful).collect();
-            let salt = queries[read].salt;
-            from.sort_by_key(|&at| (-placements[read][at].total, placements[read][at].tie(salt)));
-            from.truncate(RESCUES_MAX);
+        let starts = [0, 1].map(|read| {
+            let side = &sides[read];
+            let most = self.most_unseen(&queries[1 - read], &unseen[1 - read]);
+            let mut alone = vec![true; side.placements.len()];
+            links.iter().for_each(|link| alone[link.at[read]] = false);
+            let hopeful =
+                |&at: &usize| alone[at] && side.placements[at].total + most >= top - RESCUE_DEFICIT_MAX;
+            let mut starts: Vec<Placement> =
+                (0..alone.len()).filter(hopeful).map(|at| side.placements[at]).collect();
+            starts.sort_by_key(|start| (-start.total, start.tie(queries[read].salt)));
+            starts.truncate(RESCUES_MAX);
+            starts
+        });
+        for (read, starts) in starts.iter().enumerate() {
             let mut loaded = None;
-            for at in from {
-                let placement = placements[read][at];
-                let (first, last, reverse) = model.mate_borders(placement.five_prime(queries[read].len()));
-                let length = queries[mate].len() as i64;
-                let (before, after) = if reverse { (length, 0) } else { (0, length) };
-                let (_, start, end) = self.reference.contig_at(placement.places.0);
-                let low = (first - before).clamp(i64::from(start), i64::from(end)) as u32;
-                let high = (last + after).clamp(i64::from(start), i64::from(end)) as u32;
-                if loaded != Some(reverse) {
-                    rescuer.load(&queries[mate].codes[side(reverse)]);
-                    loaded = Some(reverse);
-                }
-                let found = rescuer.scan(&self.reference, (low, high), reverse);
-                seeding.candidates_of(found, RESCUE_K, &queries[mate], candidates);
-                candidates.truncate(RESCUE_CANDIDATES_MAX);
-                candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
-                extender.extend(
-                    &self.reference,
-                    &self.scoring,
-                    &queries[mate],
-                    candidates,
-                    &mut placements[mate],
-                );
+            for start in starts {
+                self.look_near(workspace, start, read, model, &mut loaded);
             }
         }
     }
 
+    /// Looks for the mate of `read` where a placement of `read` says it should be. `loaded` is the strand whose words
+    /// the rescuer holds.
+    fn look_near(
+        &self,
+        workspace: &mut Workspace,
+        start: &Placement,
+        read: usize,
+        model: &InsertModel,
+        loaded: &mut Option<bool>,
+    ) {
+        let Workspace { queries, placements, seeding, candidates, extender, rescuer, .. } = workspace;
+        let (query, placements) = (&queries[1 - read], &mut placements[1 - read]);
+        let (first, last, reverse) = model.mate_borders(start.five_prime(queries[read].len()));
+        let length = query.len() as i64;
+        let (before, after) = if reverse { (length, 0) } else { (0, length) };
+        let (_, contig_start, contig_end) = self.reference.contig_range(start.contig);
+        let place = |border: i64| border.clamp(i64::from(contig_start), i64::from(contig_end)) as u32;
+        if *loaded != Some(reverse) {
+            rescuer.load(&query.codes[side(reverse)]);
+            *loaded = Some(reverse);
+        }
+        let found = rescuer.scan(&self.reference, (place(first - before), place(last + after)), reverse);
+        seeding.candidates_of(found, RESCUE_K, query, candidates);
+        candidates.truncate(RESCUE_CANDIDATES_MAX);
+        candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
+        let score_min = self.scoring.rescued_score_min;
+        extender.extend(&self.reference, &self.scoring, score_min, query, candidates, placements);
+    }
+
     /// The mapping of a read judged alone.
-    fn single(&self, workspace: &Workspace, read: usize, unseen: (i32, f64)) -> ReadMapping {
+    fn single(&self, workspace: &Workspace, read: usize) -> ReadMapping {
         let salt = workspace.queries[read].salt;
         let placements = workspace.placements[read].iter().enumerate();
+        let placements = placements.filter(|(_, each)| each.score >= self.scoring.score_min);
         let Some((at, _)) = placements.max_by_key(|(_, each)| (each.total, each.tie(salt))) else {
             return ReadMapping::default();
         };
-        self.report(workspace, read, at, self.mapq_alone(workspace, read, at, unseen))
+        self.report(workspace, read, at, self.mapq_alone(workspace, read, at))
     }
 
-    fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize, unseen: (i32, f64)) -> u8 {
-        let (placements, length) = (&workspace.placements[read], workspace.queries[read].len());
-        let chosen = &placements[at];
-        let rivals =
-            placements.iter().enumerate().filter(|(index, each)| *index != at && each.rivals(chosen, length));
-        let others: f64 = rivals.map(|(_, each)| self.weights.of(chosen.total - each.total)).sum();
-        mapq(1.0, others + unseen.1 * self.weights.of(chosen.total - unseen.0))
+    fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize) -> u8 {
+        let side = Side::new(&workspace.placements[read], &workspace.queries[read], &workspace.unseen[read]);
+        mapq(1.0, side.rivals_alone(at, &self.scoring, &self.weights), side.placements[at].score)
     }
 
     fn report(&self, workspace: &Workspace, read: usize, at: usize, mapq: u8) -> ReadMapping {
@@ -322,6 +329,7 @@ impl<'a> Aligner<'a> {
         for part in parts {
             let free = |&other: &usize| !placements[other].rivals(&placements[part], length);
             if clipped >= CLIP_MIN
+                && placements[part].score >= self.scoring.score_min
                 && supplementary.len() < SUPPLEMENTARY_MAX
                 && supplementary.iter().all(free)
             {
@@ -336,9 +344,7 @@ impl<'a> Aligner<'a> {
             sub_score: rivals.iter().map(|&rival| placements[rival].score).max().unwrap_or(0),
             supplementary: supplementary
                 .iter()
-                .map(|&part| {
-                    hit(&placements[part], self.mapq_alone(workspace, read, part, (0, 0.0)).min(mapq))
-                })
+                .map(|&part| hit(&placements[part], self.mapq_alone(workspace, read, part).min(mapq)))
                 .collect(),
             alternatives: listed.iter().map(|&rival| hit(&placements[rival], 0)).collect(),
         }
@@ -361,16 +367,4 @@ impl<'a> Aligner<'a> {
             edits: placement.edits,
         }
     }
-}
-
-fn sides<'p>(
-    placements: &'p [Vec<Placement>; 2],
-    queries: &[Query; 2],
-    unseen: [(i32, f64); 2],
-) -> [Side<'p>; 2] {
-    [0, 1].map(|read| Side {
-        placements: &placements[read],
-        length: queries[read].len(),
-        unseen: unseen[read],
-    })
 }

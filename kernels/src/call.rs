@@ -57,11 +57,11 @@ pub struct CallOptions {
     pub quality_per_template_tenths_min: u32,
     /// `LowDepth` below this number of templates.
     pub depth_min: u32,
-    /// `StrandBias` above this phred-scaled p-value of Fisher's exact test.
+    /// `StrandBias` above this phred-scaled p-value of Fisher's exact test; indels may be twice as biased.
     pub strand_bias_phred_max: u32,
     /// `LowMapq` where the alternate's templates have a lower root mean square MAPQ, in tenths.
     pub mapq_rms_tenths_min: u32,
-    /// `Complex` where the alternate's templates disagree with every haplotype by more than this mean phred.
+    /// `Complex` where the alternate's templates disagree with every haplotype by more than this median phred.
     pub residual_phred_max: u32,
 }
 

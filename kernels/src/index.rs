@@ -60,7 +60,7 @@ pub struct IndexOptions {
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        IndexOptions { shape: Shape { k: 21, s: 12 } }
+        IndexOptions { shape: Shape { k: 19, s: 11 } }
     }
 }
 
@@ -284,4 +284,159 @@ impl<'a> Index<'a> {
 #[inline]
 pub(crate) fn occurrence(entry: u64) -> (u32, bool) {
     (entry as u32, entry >> 32 & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::OwnedReference;
+    use crate::sequence::{encode, reverse_complement};
+
+    fn random_letters(length: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        (0..length).map(|_| if next() % 500 == 0 { b'N' } else { b"ACGT"[next() % 4] }).collect()
+    }
+
+    fn with_reference(contigs: &[Vec<u8>], test: impl FnOnce(&Reference)) {
+        let mut owned = OwnedReference::default();
+        contigs.iter().for_each(|letters| owned.push_contig(letters).expect("short"));
+        let sections = owned.sections();
+        test(&Reference::new(&sections.each_ref().map(Vec::as_slice)).expect("our own sections"));
+    }
+
+    fn view(sections: &[Vec<u8>; INDEX_SECTIONS]) -> Result<Index<'_>, Malformed> {
+        Index::new(&sections.each_ref().map(Vec::as_slice))
+    }
+
+    /// Closed syncmers by their definition.
+    fn naive_seeds(codes: &[u8], Shape { k, s }: Shape) -> Vec<(u32, bool)> {
+        let (k, s) = (k as usize, s as usize);
+        let number = |word: &[u8]| word.iter().fold(0u64, |number, &code| number << 2 | u64::from(code));
+        let canonical = |word: &[u8]| {
+            let mut reverse = Vec::new();
+            reverse_complement(word, &mut reverse);
+            (number(word).min(number(&reverse)), number(&reverse) < number(word))
+        };
+        let mut seeds = Vec::new();
+        for (position, word) in codes.windows(k).enumerate().filter(|(_, word)| !word.contains(&4)) {
+            let inner: Vec<u64> = word.windows(s).map(|inner| scatter(canonical(inner).0)).collect();
+            let smallest = inner.iter().min();
+            if inner.first() == smallest || inner.last() == smallest {
+                seeds.push((position as u32, canonical(word).1));
+            }
+        }
+        seeds
+    }
+
+    #[test]
+    fn seeds_are_the_closed_syncmers_of_either_strand() {
+        for (k, s) in [(21, 12), (15, 5), (25, 24), (19, 11)] {
+            let shape = Shape::new(k, s).expect("allowed");
+            let (mut codes, mut reverse) = (Vec::new(), Vec::new());
+            encode(&[random_letters(5000, 3), b"ACACACACAC".repeat(9), vec![b'A'; 80]].concat(), &mut codes);
+            reverse_complement(&codes, &mut reverse);
+            let seeds = |codes: &[u8]| {
+                let mut seeds = Vec::new();
+                for_seeds(codes, shape, |seed| seeds.push(seed));
+                seeds
+            };
+            let forward = seeds(&codes);
+            assert_eq!(
+                forward.iter().map(|seed| (seed.position, seed.reverse)).collect::<Vec<_>>(),
+                naive_seeds(&codes, shape)
+            );
+            let mut mirrored = seeds(&reverse);
+            mirrored.reverse();
+            assert!(
+                mirrored.len() == forward.len()
+                    && mirrored.iter().zip(&forward).all(|(a, b)| {
+                        a.hash == b.hash
+                            && a.reverse != b.reverse
+                            && a.position + b.position + k == codes.len() as u32
+                    })
+            );
+            for stretch in codes.windows(shape.window() as usize).filter(|stretch| !stretch.contains(&4)) {
+                assert!(!seeds(stretch).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn every_occurrence_is_found_and_nothing_else() {
+        let family = random_letters(300, 8);
+        let contigs =
+            [random_letters(9000, 1), family.repeat(12), vec![], b"ACGT".repeat(200), random_letters(40, 2)];
+        with_reference(&contigs, |reference| {
+            let options = IndexOptions::default();
+            let sections = build(reference, &options);
+            let index = view(&sections).expect("our own sections");
+            let mut all: Vec<Seed> = Vec::new();
+            for_reference_seeds(reference, options.shape, |seed| all.push(seed));
+            assert!(all.len() > 2000);
+            for seed in &all {
+                let mut expect: Vec<(u32, bool)> = all
+                    .iter()
+                    .filter(|other| other.hash == seed.hash)
+                    .map(|o| (o.position, o.reverse))
+                    .collect();
+                expect.sort_unstable_by_key(|&(place, reverse)| (reverse, place));
+                let found = index.occurrences(seed.hash, index.bucket(seed.hash));
+                assert_eq!(found.iter().map(|&entry| occurrence(entry)).collect::<Vec<_>>(), expect);
+                assert!(
+                    index.occurrences(seed.hash ^ 1, index.bucket(seed.hash ^ 1)).len() < expect.len() + 40
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn the_number_of_parts_does_not_show() {
+        with_reference(&[random_letters(40_000, 5), random_letters(300, 6)], |reference| {
+            let options = IndexOptions::default();
+            let whole = build(reference, &options);
+            for parts in [2, 3, 7] {
+                let built = (0..parts).map(|part| build_part(reference, &options, part, parts)).collect();
+                assert!(join(reference, &options, built) == whole);
+            }
+        });
+    }
+
+    #[test]
+    fn damaged_sections_are_refused_or_harmless() {
+        with_reference(&[random_letters(3000, 7)], |reference| {
+            let good = build(reference, &IndexOptions::default());
+            for section in 0..INDEX_SECTIONS {
+                let step = if section == 0 { 1 } else { 97 };
+                for byte in (0..good[section].len()).step_by(step) {
+                    let mut short = good.clone();
+                    short[section].truncate(byte);
+                    assert!(view(&short).is_err());
+                    for bit in 0..8 {
+                        let mut bad = good.clone();
+                        bad[section][byte] ^= 1 << bit;
+                        if let Ok(index) = view(&bad) {
+                            (0..500u64).map(|i| i << 33).for_each(|hash| {
+                                index.occurrences(hash, index.bucket(hash));
+                            });
+                        }
+                    }
+                }
+            }
+            assert!(Index::new(&[]).is_err());
+        });
+    }
+
+    #[test]
+    fn an_empty_reference_has_an_empty_index() {
+        for contigs in [&[][..], &[vec![]], &[vec![b'N'; 70]]] {
+            with_reference(contigs, |reference| {
+                let sections = build(reference, &IndexOptions::default());
+                assert!(sections[2].is_empty() && view(&sections).is_ok());
+            });
+        }
+    }
 }

@@ -52,7 +52,8 @@ impl Default for Options {
 /// One sample's genotype at a joint site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Genotype {
-    /// The two alleles (0 is REF); `None` where the sample has no data or none that tells genotypes apart.
+    /// The two alleles (0 is REF); `None` where the sample has no data, none that tells genotypes apart, or too little
+    /// against an allele that only others carry.
     pub alleles: Option<[u8; 2]>,
     /// The sample's own phase set, where joint genotyping kept the genotype it phased.
     pub phase_set: Option<u32>,

@@ -52,6 +52,10 @@ pub(crate) fn cast<'a, T: bytemuck::AnyBitPattern>(
     section: &'static str,
     bytes: &'a [u8],
 ) -> Result<&'a [T], Malformed> {
+    if bytes.is_empty() {
+        // Nothing has no place, so its alignment says nothing.
+        return Ok(&[]);
+    }
     bytemuck::try_cast_slice(bytes)
         .or_else(|_| malformed(section, "its length or alignment is not that of its items"))
 }

@@ -85,7 +85,7 @@ pub struct SiteCall {
     pub filters: Vec<Filter>,
     /// The two alleles (0 is REF); `None` is `./.`.
     pub genotype: Option<[u8; 2]>,
-    /// Whether the order of the two alleles is phased within the phase set.
+    /// Position of the phase set's first site, 0-based (PS), where the order of the two alleles is phased.
     pub phase_set: Option<u32>,
     /// AD: REF, then each ALT, then `<NON_REF>`.
     pub allele_depths: Vec<u32>,

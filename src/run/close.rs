@@ -248,9 +248,11 @@ fn report_data(
 
 /// One digest for all sequences: BLAKE3 over names, lengths and MD5s.
 fn reference_digest(context: &Context) -> String {
-    let lines = context.index.contigs().iter().map(|contig| {
-        format!("{}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5))
-    });
+    let lines = context
+        .index
+        .contigs()
+        .iter()
+        .map(|contig| format!("{}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5)));
     format!("blake3:{}", books::blake3_text(&lines.collect::<String>()))
 }
 
@@ -359,7 +361,8 @@ pub fn forget_damaged(
         let sample = ledger.samples.into_iter().find(|sample| sample.sample == name)?;
         Some(sample.files.iter().all(|file| is_whole(dir, file)))
     };
-    let chunks = |lane| done.get(&Task::Intake(lane)).and_then(|commit| workers::task::chunks_of(commit)).unwrap_or(0);
+    let chunks =
+        |lane| done.get(&Task::Intake(lane)).and_then(|commit| workers::task::chunks_of(commit)).unwrap_or(0);
     let mut forgotten = BTreeSet::new();
     let mut needed = vec![Task::FinishCohort];
     let mut seen = BTreeSet::new();

@@ -75,7 +75,13 @@ impl Status {
     pub fn of(cohort: &str, scheduler: &Scheduler, running: bool) -> Self {
         let samples = (0..scheduler.plan().samples.len() as u32).map(Some).chain([None]);
         let complete = scheduler.is_complete();
-        let state = if complete { "complete" } else if running { "running" } else { "stopped" };
+        let state = if complete {
+            "complete"
+        } else if running {
+            "running"
+        } else {
+            "stopped"
+        };
         Status {
             schema: "wakachi.job-info/1".to_owned(),
             cohort: cohort.to_owned(),
@@ -118,7 +124,8 @@ fn path(dir: &JobDir) -> std::path::PathBuf {
 
 /// Remembers the plan, for who asks when the job does not run.
 pub fn store_plan(journal: &Journal, plan: &Plan) -> Result<(), Failure> {
-    let samples = plan.samples.iter().map(|sample| (sample.name.clone(), sample.lanes, sample.joint)).collect();
+    let samples =
+        plan.samples.iter().map(|sample| (sample.name.clone(), sample.lanes, sample.joint)).collect();
     let stored = StoredPlan { samples, shards: plan.shards.clone() };
     Ok(journal.put_value(PLAN, &serde_json::to_vec(&stored).expect("plain data always prints"))?)
 }

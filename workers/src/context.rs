@@ -58,6 +58,22 @@ pub struct Settings {
     pub parameters: String,
     /// Read pairs per map task.
     pub chunk_pairs: u64,
+    /// What alignments are written as.
+    pub alignments: AlignmentFormat,
+    /// Whether reads are called, too.
+    pub calling: bool,
+}
+
+/// What alignments are written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AlignmentFormat {
+    /// CRAM 3.0.
+    #[default]
+    Cram,
+    /// BAM.
+    Bam,
+    /// Text.
+    Sam,
 }
 
 /// The scratch directory could not be used.
@@ -142,7 +158,7 @@ impl Context {
         let (packs_dir, keys_dir) = (make("packs")?, make("keys")?);
         let key = |name: &str| SampleKey::load_or_create(&keys_dir, name);
         let keys = samples.iter().map(|sample| key(&sample.name)).collect::<Result<_, _>>()?;
-        let fasta = fasta::for_htslib(&index, scratch)?;
+        let fasta = fasta::for_htslib(index.fasta(), index.contigs(), &index.reference(), scratch)?;
         Ok(Context {
             job,
             grid: Grid::new(index.contigs()),

@@ -4,9 +4,9 @@
 //! a stray byte would give every later file a wrong checksum.
 
 use crate::gzip::{GzipError, Reader};
-use crate::index_file::ReferenceIndex;
 use jobs::failure::{Class, Classified};
-use jobs::genome::Contig;
+use jobs::genome::{Contig, Contigs};
+use kernels::reference::Reference;
 use md5::{Digest, Md5};
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
@@ -151,9 +151,14 @@ fn is_sam_name(name: &[u8]) -> bool {
 
 /// A FASTA file for htslib, with its `.fai`: the reference itself if it has an index beside it that agrees, otherwise a
 /// plain copy `reference.fa` in `scratch`, made once. Nothing is written beside the reference.
-pub fn for_htslib(index: &ReferenceIndex, scratch: &Path) -> Result<PathBuf, AtomicFileError> {
-    if has_fai(index) {
-        return Ok(index.fasta().to_owned());
+pub fn for_htslib(
+    fasta: &Path,
+    contigs: &Contigs,
+    reference: &Reference<'_>,
+    scratch: &Path,
+) -> Result<PathBuf, AtomicFileError> {
+    if has_fai(fasta, contigs) {
+        return Ok(fasta.to_owned());
     }
     let copy = scratch.join("reference.fa");
     let fai = scratch.join("reference.fa.fai");
@@ -161,14 +166,13 @@ pub fn for_htslib(index: &ReferenceIndex, scratch: &Path) -> Result<PathBuf, Ato
     if fai.exists() && copy.exists() {
         return Ok(copy);
     }
-    let reference = index.reference();
     let mut file = AtomicFile::create(&copy)?;
     let mut lines = String::new();
     let mut offset = 0;
     let mut letters = Vec::new();
     let failed = DiskError::on("write", &copy);
     let written: io::Result<()> = (|| {
-        for (id, contig) in index.contigs().iter().enumerate() {
+        for (id, contig) in contigs.iter().enumerate() {
             let header = format!(">{}\n", contig.name);
             file.write_all(header.as_bytes())?;
             offset += header.len() as u64;
@@ -194,9 +198,9 @@ pub fn for_htslib(index: &ReferenceIndex, scratch: &Path) -> Result<PathBuf, Ato
 }
 
 /// Whether a usable `.fai` (and `.gzi` for BGZF) lies beside the reference.
-fn has_fai(index: &ReferenceIndex) -> bool {
+fn has_fai(fasta: &Path, contigs: &Contigs) -> bool {
     let beside = |extension: &str| {
-        let mut name = index.fasta().as_os_str().to_owned();
+        let mut name = fasta.as_os_str().to_owned();
         name.push(extension);
         PathBuf::from(name)
     };
@@ -205,8 +209,8 @@ fn has_fai(index: &ReferenceIndex) -> bool {
         let mut fields = line.split('\t');
         (fields.next().unwrap_or_default(), fields.next().and_then(|length| length.parse().ok()))
     });
-    let agrees = listed.eq(index.contigs().iter().map(|contig| (contig.name.as_str(), Some(contig.length))));
-    agrees && (beside(".gzi").exists() || is_plain(index.fasta()))
+    let agrees = listed.eq(contigs.iter().map(|contig| (contig.name.as_str(), Some(contig.length))));
+    agrees && (beside(".gzi").exists() || is_plain(fasta))
 }
 
 fn is_plain(path: &Path) -> bool {

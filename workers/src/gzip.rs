@@ -23,6 +23,8 @@ use inflate::{Inflater, Stop, WINDOW_BYTES};
 const INPUT_BYTES: usize = 1 << 18;
 /// Bytes made available at once.
 const OUTPUT_BYTES: usize = 1 << 19;
+/// Up to this many bytes into a member, its start serves as seek point, as it needs no window; a BGZF block is shorter.
+const MEMBER_BYTES_SHORT: u64 = 1 << 17;
 /// Longest file name or comment in a gzip header; longer ones are damage.
 const HEADER_TEXT_BYTES_MAX: usize = 1 << 16;
 
@@ -314,12 +316,20 @@ impl Reader {
     fn settle_anchor(&mut self) {
         let position = self.position();
         let passed = self.starts.partition_point(|start| start.uncompressed_offset <= position);
-        let Some(mut anchor) = self.starts.drain(..passed).next_back() else { return };
-        if anchor.kind == Kind::Block {
-            let end = (anchor.uncompressed_offset as i64 - self.output_offset) as usize;
-            anchor.window = self.output[end.saturating_sub(WINDOW_BYTES)..end].to_vec();
+        let mut moved = false;
+        for start in self.starts.drain(..passed) {
+            // Decoding a little more is cheaper than keeping a window.
+            let beyond = start.uncompressed_offset - self.anchor.uncompressed_offset;
+            let near = self.anchor.kind == Kind::Member && beyond < MEMBER_BYTES_SHORT;
+            if start.kind != Kind::Block || !near {
+                self.anchor = start;
+                moved = true;
+            }
         }
-        self.anchor = anchor;
+        if moved && self.anchor.kind == Kind::Block {
+            let end = (self.anchor.uncompressed_offset as i64 - self.output_offset) as usize;
+            self.anchor.window = self.output[end.saturating_sub(WINDOW_BYTES)..end].to_vec();
+        }
     }
 
     /// Drops consumed bytes that no later start needs as its window.

@@ -145,14 +145,7 @@ pub fn path_of(fasta: &Path) -> PathBuf {
 pub fn build(fasta: &Path, path: &Path, progress: &(dyn Fn(&str) + Sync)) -> Result<(), IndexError> {
     // Taken before reading, so that a change while reading makes the index stale.
     let source = identify(fasta)?;
-    let mut reference = OwnedReference::default();
-    let mut contigs = Vec::new();
-    fasta::read(fasta, |contig, letters| {
-        progress(&format!("reading {}", contig.name));
-        contigs.push(contig);
-        reference.push_contig(letters)
-    })?
-    .map_err(|source| IndexError::TooLong { path: fasta.to_owned(), source })?;
+    let (contigs, reference) = load(fasta, progress)?;
     let reference_sections = reference.sections();
     let slices: Vec<&[u8]> = reference_sections.iter().map(Vec::as_slice).collect();
     let view = Reference::new(&slices).expect("sections just made are whole");
@@ -167,6 +160,22 @@ pub fn build(fasta: &Path, path: &Path, progress: &(dyn Fn(&str) + Sync)) -> Res
     let sections: Vec<&[u8]> =
         slices.iter().copied().chain(index_sections.iter().map(Vec::as_slice)).collect();
     write(path, &description, &sections)
+}
+
+/// Reads a FASTA whole.
+fn load(
+    fasta: &Path,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<(Vec<Contig>, OwnedReference), IndexError> {
+    let mut reference = OwnedReference::default();
+    let mut contigs = Vec::new();
+    fasta::read(fasta, |contig, letters| {
+        progress(&format!("reading {}", contig.name));
+        contigs.push(contig);
+        reference.push_contig(letters)
+    })?
+    .map_err(|source| IndexError::TooLong { path: fasta.to_owned(), source })?;
+    Ok((contigs, reference))
 }
 
 fn write(path: &Path, description: &[u8], sections: &[&[u8]]) -> Result<(), IndexError> {
@@ -330,4 +339,72 @@ fn identify(fasta: &Path) -> Result<Source, IndexError> {
         modified_ns: modified_ns(&metadata),
         blake3: hasher.finalize().to_hex().to_string(),
     })
+}
+
+/// The bases of a reference without its seeds, for commands that do not align: mapped from the index where there is one
+/// that fits, read from the FASTA otherwise.
+#[derive(Debug)]
+pub enum Bases {
+    /// Mapped.
+    Mapped(ReferenceIndex),
+    /// In memory.
+    Read {
+        /// The reference's sequences.
+        contigs: Contigs,
+        /// Sections of the packed reference.
+        sections: Box<[AlignedBytes; REFERENCE_SECTIONS]>,
+    },
+}
+
+/// Bytes at an address that any section's items may be read from.
+#[derive(Debug)]
+pub struct AlignedBytes {
+    words: Vec<u64>,
+    bytes: usize,
+}
+
+impl AlignedBytes {
+    fn new(bytes: &[u8]) -> Self {
+        let word = |chunk: &[u8]| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_ne_bytes(word)
+        };
+        AlignedBytes { words: bytes.chunks(8).map(word).collect(), bytes: bytes.len() }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.bytes]
+    }
+}
+
+impl Bases {
+    /// Opens the reference.
+    pub fn open(fasta: &Path) -> Result<Self, IndexError> {
+        if let Ok(index) = ReferenceIndex::open(fasta, &path_of(fasta)) {
+            return Ok(Bases::Mapped(index));
+        }
+        let (contigs, reference) = load(fasta, &|_| ())?;
+        let sections = Box::new(reference.sections().map(|section| AlignedBytes::new(&section)));
+        Ok(Bases::Read { contigs: Contigs::new(contigs), sections })
+    }
+
+    /// The reference's sequences.
+    pub fn contigs(&self) -> &Contigs {
+        match self {
+            Bases::Mapped(index) => index.contigs(),
+            Bases::Read { contigs, .. } => contigs,
+        }
+    }
+
+    /// The reference's bases.
+    pub fn reference(&self) -> Reference<'_> {
+        match self {
+            Bases::Mapped(index) => index.reference(),
+            Bases::Read { sections, .. } => {
+                let slices: Vec<&[u8]> = sections.iter().map(AlignedBytes::as_slice).collect();
+                Reference::new(&slices).expect("sections just made are whole")
+            }
+        }
+    }
 }

@@ -3,7 +3,9 @@
 //! Invariant: a task reads what its plan names and writes pieces into a pack; it decides nothing about other tasks.
 //! Workers know neither the scheduler nor who started them.
 
+pub mod align;
 pub mod assess;
+pub mod call;
 pub mod bam;
 pub mod context;
 pub mod entry;

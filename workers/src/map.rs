@@ -21,7 +21,7 @@ const MODEL_PAIRS_MIN: usize = 1 << 13;
 const MODEL_CONFIDENT_PAIRS: usize = 2000;
 
 /// Pairs read at a time.
-const BATCH_PAIRS: usize = 1024;
+pub const BATCH_PAIRS: usize = 1024;
 
 /// One chunk of a lane, as its intake stored it.
 #[derive(Clone, Debug)]
@@ -76,23 +76,31 @@ impl Classified for MapError {
 /// the lane ends. Single reads have the default model.
 pub fn learn_model(context: &Context, lane: LaneId) -> Result<InsertModel, MapError> {
     let input = &context.lane(lane).input;
-    let mut observations = Vec::new();
     if input.fastq_2.is_none() {
-        return Ok(insert::estimate(&observations));
+        return Ok(insert::estimate(&[]));
     }
-    let aligner = aligner(context)?;
-    let mut workspace = Workspace::default();
     let mut reader = PairReader::open(&input.fastq_1, input.fastq_2.as_deref()).map_err(IntakeError::from)?;
-    let mut pairs = Pairs::default();
+    Ok(learn_from(&aligner(context)?, &mut reader, |_| ())?)
+}
+
+/// Learns from the start of a lane as [`learn_model`] does; every batch read goes to `keep`.
+pub fn learn_from(
+    aligner: &Aligner<'_>,
+    reader: &mut PairReader,
+    mut keep: impl FnMut(Pairs),
+) -> Result<InsertModel, IntakeError> {
+    let mut observations = Vec::new();
+    let mut workspace = Workspace::default();
     let (mut seen, mut wanted) = (0, MODEL_PAIRS_MIN);
     loop {
-        pairs.clear();
-        let read = reader.read(BATCH_PAIRS.min(wanted - seen), &mut pairs).map_err(IntakeError::from)?;
+        let mut pairs = Pairs::default();
+        let read = reader.read(BATCH_PAIRS.min(wanted - seen), &mut pairs)?;
         for pair in 0..read {
             let first = aligner.map_single(&mut workspace, pairs.first.sequence(pair)).primary;
             let second = aligner.map_single(&mut workspace, pairs.second.sequence(pair)).primary;
             observations.extend(first.zip(second).and_then(|(a, b)| Observation::between(&a, &b)));
         }
+        keep(pairs);
         seen += read;
         if read == 0 || (seen == wanted && observations.len() >= MODEL_CONFIDENT_PAIRS) {
             return Ok(insert::estimate(&observations));

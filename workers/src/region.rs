@@ -5,9 +5,10 @@
 //! it does not give out, so a shard is just the cells it names, in order. Records stream through; what is held is the
 //! reach of duplicate marking, one CRAM container, and the reads that the caller keeps.
 
-use crate::context::Context;
+use crate::bam;
+use crate::context::{AlignmentFormat, Context};
 use crate::entry::{Entry, Place};
-use crate::htslib::CramError;
+use crate::htslib::{CramEncoder, CramError, SamText};
 use crate::qc::SampleCounters;
 use crate::qc::alignment::ReferenceWindow;
 use crate::qc::contig_class::ContigClass;
@@ -24,6 +25,8 @@ use kernels::call::{CallOptions, CallRead, Downsampler, Window, Workspace, call_
 use kernels::duplicates::Marker;
 use kernels::reference::Reference;
 use kernels::variant::{Answer, CellCalls};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use storage::{BlockEntry, PackError, PieceRef, RecordReader};
 
 /// Records of one CRAM container, counted from the last grid line.
@@ -48,6 +51,12 @@ pub enum RegionError {
     /// The alignments.
     #[error(transparent)]
     Cram(#[from] CramError),
+    /// A record does not print as SAM.
+    #[error("a record does not print as SAM")]
+    Text,
+    /// Records do not compress.
+    #[error("records cannot be written as BAM")]
+    Bam(#[from] io::Error),
     /// The caller broke its promise to answer every base once.
     #[error("{region}: the calls answer base {position} not exactly once")]
     Answers {
@@ -69,7 +78,7 @@ impl Classified for RegionError {
         match self {
             RegionError::Run(error) => error.class(),
             RegionError::Cram(error) => error.class(),
-            RegionError::Answers { .. } => Class::Internal,
+            RegionError::Text | RegionError::Bam(_) | RegionError::Answers { .. } => Class::Internal,
         }
     }
 
@@ -77,7 +86,7 @@ impl Classified for RegionError {
         match self {
             RegionError::Run(error) => error.hint(),
             RegionError::Cram(error) => error.hint(),
-            RegionError::Answers { .. } => None,
+            RegionError::Text | RegionError::Bam(_) | RegionError::Answers { .. } => None,
         }
     }
 }
@@ -147,8 +156,8 @@ impl<'a> CellWorker<'a> {
 
     /// The reads without a place: nothing to mark, nothing to call.
     fn unplaced(&mut self, runs: &[RecordReader]) -> Result<PieceRef, RegionError> {
-        let encoder = self.context.encoder(self.sample)?;
-        let mut alignments = Alignments::new(|records| encoder.containers(records.iter().copied()));
+        let encoder = Encoder::new(self.context, self.sample)?;
+        let mut alignments = Alignments::new(&encoder);
         let mut counters = self.counters();
         merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
             counters.alignment.add(&entry.record, None);
@@ -160,15 +169,16 @@ impl<'a> CellWorker<'a> {
 
     fn cell(&mut self, runs: &[RecordReader], cell: Cell) -> Result<PieceRef, RegionError> {
         let core = self.context.grid.interval(cell);
-        let encoder = self.context.encoder(self.sample)?;
+        let encoder = Encoder::new(self.context, self.sample)?;
         let window = ReferenceSpan::around(&self.reference, core);
         let mut pass = CellPass {
             core,
             window: &window,
-            alignments: Alignments::new(|records| encoder.containers(records.iter().copied())),
+            alignments: Alignments::new(&encoder),
             counters: self.counters(),
             depth: CellDepth::new(core),
             reads: CallReads::new(&self.context.settings.call),
+            calling: self.context.settings.calling,
             failure: None,
         };
         let mut marker = Marker::default();
@@ -188,6 +198,9 @@ impl<'a> CellWorker<'a> {
         let core_codes = window.codes(core.start, core.end);
         let class = self.classes[core.contig as usize];
         counters.coverage.add_cell(class, &depth, core_codes);
+        if !self.context.settings.calling {
+            return self.store(alignments.finish()?, &[], 0, &counters);
+        }
         let calls = reads.call(&core, &window, &self.context.settings.call, &mut self.workspace);
         self.summary.answers.add(&self.check_answers(core, &calls)?);
         calls.sites.iter().for_each(|site| counters.variants.add(class, site));
@@ -258,7 +271,7 @@ impl<'a> CellWorker<'a> {
 }
 
 /// The reference around a cell, halo included.
-struct ReferenceSpan {
+pub(crate) struct ReferenceSpan {
     start: u32,
     contig: u32,
     contig_bases: u32,
@@ -267,7 +280,7 @@ struct ReferenceSpan {
 }
 
 impl ReferenceSpan {
-    fn around(reference: &Reference<'_>, core: Interval) -> Self {
+    pub(crate) fn around(reference: &Reference<'_>, core: Interval) -> Self {
         let contig_bases = reference.length(core.contig);
         // Reads that start within the halo end within another.
         let start = core.start.saturating_sub(2 * HALO_BASES);
@@ -282,7 +295,7 @@ impl ReferenceSpan {
         &self.codes[(start - self.start) as usize..(end - self.start) as usize]
     }
 
-    fn letter(&self, position: u32) -> u8 {
+    pub(crate) fn letter(&self, position: u32) -> u8 {
         self.letters[(position - self.start) as usize]
     }
 }
@@ -300,17 +313,18 @@ impl Held {
 }
 
 /// Everything that the records of one cell pass into.
-struct CellPass<'a, F> {
+struct CellPass<'a> {
     core: Interval,
     window: &'a ReferenceSpan,
-    alignments: Alignments<F>,
+    alignments: Alignments<'a>,
     counters: SampleCounters,
     depth: CellDepth,
     reads: CallReads,
+    calling: bool,
     failure: Option<RegionError>,
 }
 
-impl<F: Fn(&[&[u8]]) -> Result<Vec<u8>, CramError>> CellPass<'_, F> {
+impl CellPass<'_> {
     fn take(&mut self, mut held: Held, duplicate: bool) {
         if duplicate {
             let flags = u16::from_le_bytes([held.bytes[14], held.bytes[15]]) | flag::DUPLICATE;
@@ -318,22 +332,57 @@ impl<F: Fn(&[&[u8]]) -> Result<Vec<u8>, CramError>> CellPass<'_, F> {
         }
         let record = Record::new(&held.bytes).expect("it was a record when it was read");
         self.depth.add(&record);
-        self.reads.push(&record, held.position);
+        if self.calling {
+            self.reads.push(&record, held.position);
+        }
         if (self.core.start..self.core.end).contains(&held.position) {
             let window = self.window;
             let reference =
                 ReferenceWindow { contig: window.contig, start: window.start, codes: &window.codes };
             self.counters.alignment.add(&record, Some(reference));
             if let Err(error) = self.alignments.push(&held.bytes) {
-                self.failure.get_or_insert(error.into());
+                self.failure.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// Turns records into the bytes of the sample's alignment file.
+enum Encoder {
+    Cram(Arc<CramEncoder>),
+    Bam,
+    Sam(Mutex<SamText>),
+}
+
+impl Encoder {
+    fn new(context: &Context, sample: u32) -> Result<Self, RegionError> {
+        Ok(match context.settings.alignments {
+            AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?),
+            AlignmentFormat::Bam => Encoder::Bam,
+            AlignmentFormat::Sam => {
+                let header = SamText::new(&context.sam_header(sample)).ok_or(RegionError::Text)?;
+                Encoder::Sam(Mutex::new(header))
+            }
+        })
+    }
+
+    fn encode(&self, records: &[&[u8]]) -> Result<Vec<u8>, RegionError> {
+        match self {
+            Encoder::Cram(encoder) => Ok(encoder.containers(records.iter().copied())?),
+            Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())?),
+            Encoder::Sam(text) => {
+                let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut out = Vec::new();
+                records.iter().try_for_each(|record| text.line(record, &mut out)).ok_or(RegionError::Text)?;
+                Ok(out)
             }
         }
     }
 }
 
 /// Gathers records and encodes them container by container, counted from the cell's start.
-struct Alignments<F> {
-    encode: F,
+struct Alignments<'a> {
+    encoder: &'a Encoder,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Records before the container, records in it, its bytes.
@@ -341,21 +390,21 @@ struct Alignments<F> {
     records: u64,
 }
 
-impl<F: Fn(&[&[u8]]) -> Result<Vec<u8>, CramError>> Alignments<F> {
-    fn new(encode: F) -> Self {
-        Alignments { encode, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
+impl<'a> Alignments<'a> {
+    fn new(encoder: &'a Encoder) -> Self {
+        Alignments { encoder, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
     }
 
-    fn push(&mut self, record: &[u8]) -> Result<(), CramError> {
+    fn push(&mut self, record: &[u8]) -> Result<(), RegionError> {
         self.bytes.extend_from_slice(record);
         self.ends.push(self.bytes.len());
         if self.ends.len() == CONTAINER_RECORDS { self.close() } else { Ok(()) }
     }
 
-    fn close(&mut self) -> Result<(), CramError> {
+    fn close(&mut self) -> Result<(), RegionError> {
         let mut start = 0;
         let slices = self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]);
-        let container = (self.encode)(&slices.collect::<Vec<_>>())?;
+        let container = self.encoder.encode(&slices.collect::<Vec<_>>())?;
         self.done.push((self.records, self.ends.len() as u32, container));
         self.records += self.ends.len() as u64;
         self.bytes.clear();
@@ -363,7 +412,7 @@ impl<F: Fn(&[&[u8]]) -> Result<Vec<u8>, CramError>> Alignments<F> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<(u64, u32, Vec<u8>)>, CramError> {
+    fn finish(mut self) -> Result<Vec<(u64, u32, Vec<u8>)>, RegionError> {
         if !self.ends.is_empty() {
             self.close()?;
         }
@@ -417,7 +466,7 @@ impl CallReads {
     }
 
     /// Calls the cell from the reads taken.
-    fn call(
+    pub(crate) fn call(
         mut self,
         core: &Interval,
         window: &ReferenceSpan,

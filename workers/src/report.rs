@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::qc::SampleCounters;
 use crate::qc::contig_class::ContigClass;
-use crate::qc::metrics::Metrics;
+use crate::qc::metrics::{Metrics, SCHEMA_VERSION};
 use crate::qc::pedigree::Declared;
 use crate::qc::relatedness::PairCounts;
 use crate::qc::sex::SexEvidence;
@@ -226,6 +226,37 @@ pub struct Exclusion {
     pub reason: String,
 }
 
+/// The document `qc/cohort.json`: what the report says of the cohort, for machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CohortQc {
+    /// [`SCHEMA_VERSION`] of the program that wrote it.
+    pub schema_version: u32,
+    /// Cohort id.
+    pub cohort: String,
+    /// Names of the samples, by index as `pairs` and `flags` use them.
+    pub samples: Vec<String>,
+    /// Everything that is worth a look, problems first.
+    pub flags: Vec<Flag>,
+    /// All pairs.
+    pub pairs: Vec<PairReport>,
+    /// The borders used.
+    pub thresholds: Thresholds,
+}
+
+impl CohortQc {
+    /// The document of a cohort.
+    pub fn new(data: &ReportData) -> Self {
+        CohortQc {
+            schema_version: SCHEMA_VERSION,
+            cohort: data.cohort.clone(),
+            samples: data.samples.iter().map(|sample| sample.name.clone()).collect(),
+            flags: judge(data),
+            pairs: data.pairs.clone(),
+            thresholds: data.thresholds.clone(),
+        }
+    }
+}
+
 /// What the sections share: the data, and what follows from them.
 struct View<'a> {
     data: &'a ReportData,
@@ -268,21 +299,29 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The legend of drawings in which samples are lines.
+    /// The legend of drawings in which samples are lines, or bands where they are many.
     fn series_legend(&self, aspect: Aspect) -> String {
+        if self.is_small() {
+            return self.dot_legend(aspect);
+        }
+        self.legend("median, half and four fifths of the samples", false, aspect)
+    }
+
+    /// The legend of drawings in which every sample is a mark of its own.
+    fn dot_legend(&self, aspect: Aspect) -> String {
+        self.legend("sample", true, aspect)
+    }
+
+    fn legend(&self, plain: &str, tumours: bool, aspect: Aspect) -> String {
         let used = |class: &str| {
             (0..self.data.samples.len()).any(|sample| self.series_class(sample, aspect) == class)
         };
-        let band = !self.is_small();
-        let mut entries =
-            vec![("c-blue", if band { "median, half and four fifths of the samples" } else { "sample" })];
-        if used("tumour") && !band {
-            entries.push(("c-purple", "tumour"));
-        }
-        if used("flagged") {
-            entries.push(("c-red", "flagged sample"));
-        }
-        html::legend(&entries)
+        let keys = [("c-blue", plain, true), ("c-purple", "tumour", tumours && used("tumour"))];
+        let keys = keys.into_iter().chain([("c-red", "flagged sample", used("flagged"))]);
+        let keys: Vec<_> =
+            keys.filter(|(_, _, shown)| *shown).map(|(class, label, _)| (class, label)).collect();
+        // One key under one kind of line says nothing.
+        if keys.len() == 1 && self.is_small() { String::new() } else { html::legend(&keys) }
     }
 }
 

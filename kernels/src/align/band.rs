@@ -70,7 +70,10 @@ pub(super) fn align(
     let Band { window: padded, best, best_before, insertion, insertion_before, deletion, steps } = band;
     padded.clear();
     padded.extend((0..(read.len() + width) as i64).map(|offset| {
-        usize::try_from(first + offset).ok().and_then(|at| window.get(at)).map_or(OUTSIDE, |&code| i16::from(code))
+        usize::try_from(first + offset)
+            .ok()
+            .and_then(|at| window.get(at))
+            .map_or(OUTSIDE, |&code| i16::from(code))
     }));
     for row in [&mut *best, best_before, insertion, insertion_before, deletion] {
         row.clear();
@@ -94,7 +97,8 @@ pub(super) fn align(
         let extra = if i + 1 == read.len() { bonus } else { 0 };
         let row_best = best[..width].iter().fold(NEVER, |a, &b| a.max(b));
         if row_best + extra > top.0 {
-            let column = best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
+            let column =
+                best.iter().position(|&score| score == row_best).expect("the row's largest is in the row");
             top = (row_best + extra, i, column);
         }
     }
@@ -114,7 +118,14 @@ struct Row<'a> {
 /// Fills a row: all cells without deletions, which are independent; deletions, each from its left neighbour; both
 /// together. The first and the last loop are the compiler's to turn into vectors.
 #[inline(never)]
-fn fill(row: &Row, scoring: &Scoring, best: &mut [i16], insertion: &mut [i16], deletion: &mut [i16], steps: &mut [u8]) {
+fn fill(
+    row: &Row,
+    scoring: &Scoring,
+    best: &mut [i16],
+    insertion: &mut [i16],
+    deletion: &mut [i16],
+    steps: &mut [u8],
+) {
     let width = row.window.len();
     let (open, extend) = ((scoring.gap_open + scoring.gap_extend) as i16, scoring.gap_extend as i16);
     let unknown = -(scoring.unknown as i16);
@@ -122,7 +133,8 @@ fn fill(row: &Row, scoring: &Scoring, best: &mut [i16], insertion: &mut [i16], d
     let matched = if known { scoring.matched as i16 } else { unknown };
     let mismatch = if known { -(scoring.mismatch as i16) } else { unknown };
     let (code, floor) = (row.code, row.floor);
-    let (window, before, insertion_before) = (row.window, &row.before[..=width], &row.insertion_before[..=width]);
+    let (window, before, insertion_before) =
+        (row.window, &row.before[..=width], &row.insertion_before[..=width]);
     let (best, insertion, deletion) = (&mut best[..width], &mut insertion[..width], &mut deletion[..=width]);
     let steps = &mut steps[..width];
     for c in 0..width {
@@ -188,13 +200,15 @@ fn trace(
                 edits += 1;
                 i -= 1;
                 c += 1;
-                state = if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
+                state =
+                    if step & INSERTION_GOES_ON != 0 { FROM_INSERTION } else { steps[i * width + c] & FROM };
             }
             FROM_DELETION => {
                 push(DELETION);
                 edits += 1;
                 c -= 1;
-                state = if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
+                state =
+                    if step & DELETION_GOES_ON != 0 { FROM_DELETION } else { steps[i * width + c] & FROM };
             }
             _ => {
                 push(MATCH);
@@ -212,4 +226,153 @@ fn trace(
     let bonuses = i32::from(i == 0) + i32::from(read_end == read.len());
     let window = ((first + (i + c) as i64) as usize, (first + window_end as i64) as usize);
     Path { total, score: total - bonuses * scoring.end_bonus, read: (i, read_end), window, edits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The best total by the whole matrix, three states, no band.
+    fn naive(read: &[u8], window: &[u8], scoring: &Scoring) -> i32 {
+        const LOW: i32 = i32::MIN / 2;
+        let (open, extend) = (scoring.gap_open + scoring.gap_extend, scoring.gap_extend);
+        let columns = window.len() + 1;
+        let mut matched = vec![vec![LOW; columns]; read.len() + 1];
+        let (mut inserted, mut deleted) = (matched.clone(), matched.clone());
+        let mut best = 0;
+        for i in 1..=read.len() {
+            for j in 0..columns {
+                if j > 0 {
+                    let (a, b) = (read[i - 1], window[j - 1]);
+                    let score = match a == b {
+                        _ if a == UNKNOWN || b == UNKNOWN => -scoring.unknown,
+                        true => scoring.matched,
+                        false => -scoring.mismatch,
+                    };
+                    let start = if i == 1 { scoring.end_bonus } else { 0 };
+                    let before = matched[i - 1][j - 1].max(inserted[i - 1][j - 1]).max(deleted[i - 1][j - 1]);
+                    matched[i][j] = before.max(start) + score;
+                    let left = matched[i][j - 1].max(inserted[i][j - 1]);
+                    deleted[i][j] = (left - open).max(deleted[i][j - 1] - extend);
+                }
+                let above = matched[i - 1][j].max(deleted[i - 1][j]);
+                inserted[i][j] = (above - open).max(inserted[i - 1][j] - extend);
+                let bonus = if i == read.len() { scoring.end_bonus } else { 0 };
+                best = best.max(matched[i][j] + bonus);
+            }
+        }
+        best
+    }
+
+    /// Score and edits of a path, from its CIGAR alone.
+    fn judge(read: &[u8], window: &[u8], path: &Path, cigar: &[u32], scoring: &Scoring) -> (i32, u32) {
+        let (mut i, mut j, mut score, mut edits) = (path.read.0, path.window.0, 0, 0);
+        for word in cigar {
+            let length = (word >> 4) as usize;
+            if word & 15 != MATCH {
+                score -= scoring.gap_open + length as i32 * scoring.gap_extend;
+                edits += length as u32;
+            }
+            match word & 15 {
+                INSERTION => i += length,
+                DELETION => j += length,
+                _ => {
+                    for (&a, &b) in read[i..i + length].iter().zip(&window[j..j + length]) {
+                        let unknown = a == UNKNOWN || b == UNKNOWN;
+                        edits += u32::from(unknown || a != b);
+                        score += if unknown {
+                            -scoring.unknown
+                        } else if a == b {
+                            scoring.matched
+                        } else {
+                            -scoring.mismatch
+                        };
+                    }
+                    (i, j) = (i + length, j + length);
+                }
+            }
+        }
+        assert_eq!((i, j), (path.read.1, path.window.1));
+        (score, edits)
+    }
+
+    /// Whether some gap could stand one base farther left for the same score.
+    fn could_move_left(read: &[u8], window: &[u8], path: &Path, cigar: &[u32]) -> bool {
+        let (mut i, mut j) = (path.read.0, path.window.0);
+        let mut matched_before = 0;
+        cigar.iter().any(|word| {
+            let length = (word >> 4) as usize;
+            let (gap, at) = match word & 15 {
+                INSERTION => (read, &mut i),
+                DELETION => (window, &mut j),
+                _ => {
+                    (i, j, matched_before) = (i + length, j + length, length);
+                    return false;
+                }
+            };
+            *at += length;
+            let end = *at;
+            let movable =
+                matched_before > 1 && gap[end - length - 1] == gap[end - 1] && gap[end - 1] < UNKNOWN;
+            // Moving left also moves the base before the gap onto the base that ended it.
+            movable
+                && read[i - 1 - if word & 15 == INSERTION { length } else { 0 }] == gap[end - 1]
+                && std::mem::take(&mut matched_before) > 1
+        })
+    }
+
+    fn check(read: &[u8], window: &[u8], scoring: &Scoring) {
+        let (mut band, mut cigar) = (Band::default(), vec![7]);
+        let width = read.len() + window.len() + 1;
+        let path = align(read, window, -(read.len() as i64), width, scoring, &mut band, &mut cigar);
+        assert_eq!(path.map_or(0, |path| path.total), naive(read, window, scoring), "{read:?} {window:?}");
+        let Some(path) = path else { return assert_eq!(cigar, [7]) };
+        let (score, edits) = judge(read, window, &path, &cigar[1..], scoring);
+        assert_eq!((score, edits), (path.score, path.edits), "{read:?} {window:?} {path:?}");
+        assert!(!could_move_left(read, window, &path, &cigar[1..]), "{read:?} {window:?} {cigar:?}");
+    }
+
+    #[test]
+    fn scores_equal_the_whole_matrix_and_gaps_stand_left() {
+        let cheap = Scoring { gap_open: 1, gap_extend: 1, mismatch: 2, end_bonus: 2, ..Scoring::default() };
+        let usual = Scoring::default();
+        let mut state = 9u64;
+        let mut next = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for round in 0..4000 {
+            let letters = 2 + round % 3;
+            let window: Vec<u8> = (0..next(40)).map(|_| next(letters) as u8).collect();
+            let mut read = window.clone();
+            for _ in 0..next(5) {
+                let at = next(read.len() as u64 + 1) as usize;
+                match next(4) {
+                    0 => read.insert(at, next(letters) as u8),
+                    1 if at < read.len() => drop(read.remove(at)),
+                    2 if at < read.len() => read[at] = next(5) as u8,
+                    _ => read.truncate(at.max(10)),
+                }
+            }
+            check(&read, &window, if round % 2 == 0 { &cheap } else { &usual });
+        }
+        check(&[], &[0, 1], &cheap);
+        check(&[0, 1], &[], &cheap);
+        check(&[4; 9], &[4; 9], &cheap);
+    }
+
+    #[test]
+    fn long_reads_stay_within_the_number_range() {
+        let read: Vec<u8> = (0..crate::align::READ_BASES_MAX as u32).map(|i| (i * i / 7 % 4) as u8).collect();
+        let other: Vec<u8> = read.iter().map(|&code| 3 - code).collect();
+        for (window, expect) in [(&read, read.len() as i32 + 10), (&vec![4; 1200], 0)] {
+            let mut band = Band::default();
+            let path = align(&read, window, -20, 41, &Scoring::default(), &mut band, &mut Vec::new());
+            assert_eq!(
+                path.map_or(0, |path| path.total),
+                if expect == 0 { path.map_or(0, |p| p.total) } else { expect }
+            );
+        }
+        align(&read, &other, -200, 401, &Scoring::default(), &mut Band::default(), &mut Vec::new());
+    }
 }

@@ -20,11 +20,11 @@ const GAPPED_MAX: usize = 16;
 /// How far below the best a placement may end up and still be worth a gapped alignment.
 const GAPPED_DEFICIT_MAX: i32 = 8;
 
-/// How far below the best a candidate may be expected to end up and still be looked at.
-const CANDIDATE_DEFICIT_MAX: i32 = 15;
+/// Seeded bases by which a candidate may fall short of the best: about three differences more.
+const CHAINED_DEFICIT_MAX: i32 = 72;
 
-/// Seeded bases that one difference takes away, about.
-const BASES_PER_DIFFERENCE: i32 = 24;
+/// Candidates beyond that deficit that are looked at because they explain another part of the read.
+const PARTS_MAX: usize = 16;
 
 /// A stretch of this many bases that matched on another diagonal would have been seeded there.
 const UNSEEDED_BASES: u32 = 28;
@@ -61,22 +61,35 @@ impl Placement {
     }
 
     /// The aligned bases as the read was sequenced.
-    fn read_range(&self, length: usize) -> (u32, u32) {
-        let length = length as u32;
-        if self.reverse { (length - self.aligned.1, length - self.aligned.0) } else { self.aligned }
+    pub fn read_range(&self, length: usize) -> (u32, u32) {
+        sequenced(self.aligned, self.reverse, length as u32)
     }
 
     /// Whether two placements of a read explain mostly the same bases of it, so that one excludes the other.
     pub fn rivals(&self, other: &Placement, length: usize) -> bool {
-        let (a, b) = (self.read_range(length), other.read_range(length));
-        let shared = a.1.min(b.1).saturating_sub(a.0.max(b.0));
-        2 * shared >= (a.1 - a.0).min(b.1 - b.0)
+        overlap(self.read_range(length), other.read_range(length))
     }
 
     /// Settles ties as if at random, the same way in every run.
     pub fn tie(&self, salt: u64) -> u64 {
         mix(salt ^ u64::from(self.places.0) << 1 ^ side(self.reverse) as u64)
     }
+}
+
+/// A range of the query on one strand, as the read was sequenced.
+fn sequenced(range: (u32, u32), reverse: bool, length: u32) -> (u32, u32) {
+    if reverse { (length - range.1, length - range.0) } else { range }
+}
+
+/// Whether two ranges share half of the shorter one.
+fn overlap(a: (u32, u32), b: (u32, u32)) -> bool {
+    let shared = a.1.min(b.1).saturating_sub(a.0.max(b.0));
+    2 * shared >= (a.1 - a.0).min(b.1 - b.0)
+}
+
+fn explains_another_part(candidate: &Candidate, first: &Candidate, length: u32) -> bool {
+    let range = |of: &Candidate| sequenced(of.span, of.reverse, length);
+    !overlap(range(candidate), range(first))
 }
 
 /// Scratch for extension, and the CIGARs of one read pair.
@@ -90,11 +103,12 @@ pub(super) struct Extender {
 }
 
 impl Extender {
-    /// Appends the placements of candidates to `placements`, which stay free of copies of one place.
+    /// Appends the placements of candidates that score enough to `placements`, which stay free of copies of one place.
     pub fn extend(
         &mut self,
         reference: &Reference,
         scoring: &Scoring,
+        score_min: i32,
         query: &Query,
         candidates: &[Candidate],
         placements: &mut Vec<Placement>,
@@ -102,22 +116,24 @@ impl Extender {
         let perfect = query.len() as i32 * scoring.matched + 2 * scoring.end_bonus;
         self.trials.clear();
         let mut best = placements.iter().map(|placement| placement.total).max().unwrap_or(0);
-        let mut first_total = perfect;
-        let chained = candidates.first().map_or(0, |candidate| candidate.chained);
-        let cost = scoring.matched + scoring.mismatch;
+        let Some(first) = candidates.first() else { return };
+        let mut parts = 0;
         for candidate in candidates {
-            let differences = (chained - candidate.chained) / BASES_PER_DIFFERENCE;
-            if first_total - cost * differences <= best - CANDIDATE_DEFICIT_MAX {
-                break;
+            if first.chained - candidate.chained > CHAINED_DEFICIT_MAX {
+                if parts == PARTS_MAX || !explains_another_part(candidate, first, query.len() as u32) {
+                    continue;
+                }
+                parts += 1;
             }
             if let Some(placement) = self.ungapped(reference, scoring, query, candidate) {
-                first_total = if self.trials.is_empty() { placement.total } else { first_total };
                 best = best.max(placement.total);
                 let hope = self.hope(&placement, candidate, scoring, query.len());
                 self.trials.push((placement, *candidate, hope));
             }
         }
-        self.trials.sort_by_key(|(placement, candidate, _)| (-placement.total.max(candidate.chained), placement.tie(query.salt)));
+        self.trials.sort_by_key(|(placement, candidate, _)| {
+            (-placement.total.max(candidate.chained), placement.tie(query.salt))
+        });
         let mut gapped = 0;
         for at in 0..self.trials.len() {
             let (mut placement, candidate, hope) = self.trials[at];
@@ -131,7 +147,7 @@ impl Extender {
                     best = best.max(placement.total);
                 }
             }
-            if placement.score >= scoring.score_min {
+            if placement.score >= score_min {
                 add(placements, placement);
             }
         }
@@ -177,7 +193,9 @@ impl Extender {
             }
         } else {
             reference.codes(first, last, &mut self.codes);
-            for (position, (&base, &code)) in (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..])) {
+            for (position, (&base, &code)) in
+                (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..]))
+            {
                 if base == UNKNOWN || code == UNKNOWN {
                     self.breaks.push((position as u32, unknown_cost));
                 } else if base != code {
@@ -213,7 +231,8 @@ impl Extender {
         let regain = |clipped: u32, end: std::ops::Range<u32>| {
             let lost = if clipped > 0 {
                 let differences = (clipped / UNSEEDED_BASES) as i32;
-                clipped as i32 * scoring.matched + scoring.end_bonus - differences * (scoring.matched + scoring.mismatch)
+                clipped as i32 * scoring.matched + scoring.end_bonus
+                    - differences * (scoring.matched + scoring.mismatch)
             } else {
                 self.breaks.iter().filter(|(position, _)| end.contains(position)).map(|(_, cost)| cost).sum()
             };
@@ -284,7 +303,12 @@ struct Stretch {
 
 /// The best run of a diagonal's bases, given the costs of its breaks relative to a match; ends at the read's own ends
 /// earn the bonus. Of equals the one that ends first.
-fn best_stretch(breaks: &[(u32, i32)], (low, high): (u32, u32), length: u32, scoring: &Scoring) -> Option<Stretch> {
+fn best_stretch(
+    breaks: &[(u32, i32)],
+    (low, high): (u32, u32),
+    length: u32,
+    scoring: &Scoring,
+) -> Option<Stretch> {
     let bonus = |reached: bool| if reached { scoring.end_bonus } else { 0 };
     let mut best: Option<Stretch> = None;
     let (mut begin, mut sum) = (low, bonus(low == 0));

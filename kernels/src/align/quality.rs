@@ -6,13 +6,22 @@
 //! libm's, so every machine gives the same.
 
 /// Improbability of one unit of score, in phred.
-const PHRED_PER_SCORE: f64 = 5.0;
+const PHRED_PER_SCORE: f64 = 6.0;
 
 /// Largest mapping quality.
 pub(super) const MAPQ_MAX: u8 = 60;
 
+/// Below this, the chosen place is about as likely as another.
+const UNDECIDED_PHRED: f64 = 4.0;
+
 /// Deficits beyond this weigh nothing.
 const DEFICIT_MAX: usize = 80;
+
+/// Places as good as can be that may exist though no seed led to them: a few of those left out for being too many, and a
+/// chance of one where nothing was left out.
+pub(super) fn prior_of_unseen(left_out: u32) -> f64 {
+    0.01 + f64::from(left_out)
+}
 
 /// Weights of score deficits.
 #[derive(Clone, Debug)]
@@ -30,13 +39,17 @@ impl Weights {
     }
 }
 
-/// Mapping quality where the chosen place has weight `chosen` and all others together `others`.
-pub(super) fn mapq(chosen: f64, others: f64) -> u8 {
+/// Mapping quality where the chosen place has score `score` and weight `chosen`, and all others together weigh `others`.
+/// Few aligned bases are found again by chance, so a low score caps it: 30 at score 20, 60 at score 30.
+pub(super) fn mapq(chosen: f64, others: f64, score: i32) -> u8 {
+    let most = ((score - 10) * 3).clamp(0, i32::from(MAPQ_MAX)) as u8;
     let wrong = others / (chosen + others);
     if wrong <= 1e-6 {
-        return MAPQ_MAX;
+        return most;
     }
-    (-10.0 * libm::log10(wrong)).clamp(0.0, f64::from(MAPQ_MAX)) as u8
+    let phred = -10.0 * libm::log10(wrong);
+    // A place that is no likelier than its rivals is no answer.
+    if phred < UNDECIDED_PHRED { 0 } else { (phred as u8).min(most) }
 }
 
 #[cfg(test)]
@@ -46,10 +59,11 @@ mod tests {
     #[test]
     fn quality_falls_with_rivals() {
         let weights = Weights::new();
-        assert_eq!(mapq(1.0, 0.0), 60);
-        assert_eq!(mapq(1.0, weights.of(5)), 25);
-        assert_eq!(mapq(1.0, 1.0), 3);
-        assert_eq!(mapq(1.0, 9.0), 0);
+        assert_eq!(mapq(1.0, 0.0, 100), 60);
+        assert_eq!(mapq(1.0, 0.0, 20), 30);
+        assert_eq!(mapq(1.0, weights.of(5), 100), 30);
+        assert_eq!(mapq(1.0, 1.0, 100), 0);
+        assert_eq!(mapq(1.0, 9.0, 100), 0);
         assert_eq!(weights.of(1000), 0.0);
         assert_eq!(weights.of(-3), 1.0);
     }

@@ -1,7 +1,6 @@
 //! From a read's seeds to candidate diagonals.
 //!
-//! Invariant: effort is bounded, whatever the repeats. What the bound left out is stated ([`Seeding::piercings`],
-//! [`Seeding::left_out`]), so that mapping quality can account for places that were never looked at.
+//! Invariant: effort is bounded, whatever the repeats. What the bound left out is stated ([`Unseen`]), so that mapping quality can account for places that were never looked at.
 
 use super::query::{Query, mix, side};
 use crate::index::{Index, Seed, for_seeds, occurrence};
@@ -70,6 +69,35 @@ pub(super) struct Candidate {
     pub band: (i64, i64),
 }
 
+/// What seeding can say of places that are not among the candidates.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unseen {
+    /// First bases of the seeds that were followed everywhere, ascending, as the read was sequenced.
+    seeds: Vec<u32>,
+    k: u32,
+    /// How many places were left out for being too many; 0 if every seed was followed.
+    pub left_out: u32,
+}
+
+impl Unseen {
+    /// The least number of differences within a range of the read: enough to touch every followed seed there.
+    pub fn differences(&self, range: (u32, u32)) -> i32 {
+        let (mut count, mut clear) = (0, range.0);
+        for &start in &self.seeds {
+            if start >= clear && start + self.k <= range.1 {
+                count += 1;
+                clear = start + self.k;
+            }
+        }
+        count
+    }
+
+    fn clear(&mut self, k: u32) {
+        self.seeds.clear();
+        (self.k, self.left_out) = (k, 0);
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seeding {
     seeds: Vec<Seed>,
@@ -77,15 +105,17 @@ pub(super) struct Seeding {
     order: Vec<(u32, u32)>,
     anchors: Vec<Anchor>,
     segments: Vec<Candidate>,
-    /// Least number of differences that any place not among the candidates has.
-    pub piercings: i32,
-    /// Places left out for being too many, estimated; 0 if every seed was followed.
-    pub left_out: u32,
 }
 
 impl Seeding {
     /// Replaces `candidates` by those of a read, best first.
-    pub fn seed(&mut self, index: &Index, query: &Query, candidates: &mut Vec<Candidate>) {
+    pub fn seed(
+        &mut self,
+        index: &Index,
+        query: &Query,
+        candidates: &mut Vec<Candidate>,
+        unseen: &mut Unseen,
+    ) {
         let Seeding { seeds, buckets, order, anchors, .. } = self;
         let shape = index.shape();
         let length = query.len() as u32;
@@ -117,7 +147,8 @@ impl Seeding {
             let seed = &seeds[at as usize];
             occurrences(at as usize).iter().for_each(|&entry| anchor(seed, entry));
         }
-        self.left_out = order.get(followed).map_or(0, |&(count, _)| count);
+        unseen.clear(shape.k());
+        unseen.left_out = order.get(followed).map_or(0, |&(count, _)| count);
         if total == 0
             && let Some(&(count, at)) = order.get(followed)
         {
@@ -128,9 +159,10 @@ impl Seeding {
                 anchor(seed, all[(shift + sample * count / OCCURRENCES_SAMPLED.min(count)) % count]);
             }
         }
-        order.truncate(followed);
-        self.piercings = piercings(seeds, order, shape.k());
-        self.candidates(shape.k(), query, candidates);
+        unseen.seeds.extend(order[..followed].iter().map(|&(_, at)| seeds[at as usize].position));
+        unseen.seeds.sort_unstable();
+        let beyond = self.candidates(shape.k(), query, candidates);
+        unseen.left_out = unseen.left_out.max(beyond);
     }
 
     /// Replaces `candidates` by those of anchors found elsewhere, each of `k` bases.
@@ -146,7 +178,8 @@ impl Seeding {
         self.candidates(k, query, candidates);
     }
 
-    fn candidates(&mut self, k: u32, query: &Query, candidates: &mut Vec<Candidate>) {
+    /// Returns how many candidates were left out.
+    fn candidates(&mut self, k: u32, query: &Query, candidates: &mut Vec<Candidate>) -> u32 {
         self.anchors.sort_unstable();
         self.segments.clear();
         for run in self.anchors.chunk_by(|a, b| a.0 >> 20 == b.0 >> 20) {
@@ -168,14 +201,15 @@ impl Seeding {
             let tie = mix(query.salt ^ (candidate.diagonal as u64) << 1 ^ side(candidate.reverse) as u64);
             (-candidate.chained, tie)
         };
-        if candidates.len() > CANDIDATES_MAX {
+        let beyond = candidates.len().saturating_sub(CANDIDATES_MAX);
+        if beyond > 0 {
             candidates.select_nth_unstable_by_key(CANDIDATES_MAX, rank);
-            self.left_out = self.left_out.max((candidates.len() - CANDIDATES_MAX) as u32);
             candidates.truncate(CANDIDATES_MAX);
         }
         if candidates.len() > 1 {
             candidates.sort_unstable_by_key(rank);
         }
+        beyond as u32
     }
 }
 
@@ -205,18 +239,4 @@ fn join(segments: &[Candidate], at: usize) -> Candidate {
         joined.band = (joined.band.0.min(diagonal), joined.band.1.max(diagonal));
     }
     joined
-}
-
-/// The least number of differences that touch every followed seed: a place with fewer shares one of them.
-fn piercings(seeds: &[Seed], followed: &mut [(u32, u32)], k: u32) -> i32 {
-    followed.sort_unstable_by_key(|&(_, at)| at);
-    let (mut count, mut clear) = (0, 0);
-    for &(_, at) in &*followed {
-        let start = seeds[at as usize].position;
-        if start >= clear {
-            count += 1;
-            clear = start + k;
-        }
-    }
-    count
 }

@@ -19,6 +19,8 @@ const INDEL_BASES_MAX: u32 = 256;
 const SUBSTITUTION_SLACK_PHRED: i64 = 10;
 /// Clips shorter than this are not evidence, in bases.
 const CLIP_BASES_MIN: u32 = 8;
+/// Clips of lower mean quality are not evidence, phred.
+const CLIP_QUALITY_MIN: u64 = 20;
 /// Clipped ends this close together speak of the same breakpoint, in bases.
 const CLIP_SPREAD: u32 = 8;
 /// Fewest clipped ends that are worth an assembly, and their share of the depth.
@@ -47,7 +49,8 @@ pub(super) struct Evidence {
     columns: Vec<Column>,
     /// Whether any read, usable or not, has a base here.
     seen: Vec<bool>,
-    indels: Vec<(u32, Change)>,
+    /// Indels as aligned, with the template that shows them.
+    indels: Vec<(u32, Change, u32)>,
     clips: Vec<u32>,
 }
 
@@ -72,6 +75,7 @@ impl Evidence {
             self.add(read, reference, options);
         }
         self.indels.sort_unstable();
+        self.indels.dedup();
         self.clips.sort_unstable();
     }
 
@@ -94,30 +98,35 @@ impl Evidence {
         let read_bases = read.read.sequence.len() as u32;
         for step in read.steps() {
             let inner = step.read > 0 && step.read < read_bases && step.reference > read.read.position;
-            let fresh =
-                inner && read.usable && step.reference >= read.counted_from && step.length <= INDEL_BASES_MAX;
+            let shows = inner && read.usable && step.length <= INDEL_BASES_MAX;
             let anchor = step.reference.wrapping_sub(1);
             match step.operation {
                 Operation::Aligned => self.add_bases(read, step.reference, step.read, step.length, options),
-                Operation::Insertion if fresh => {
+                Operation::Insertion if shows => {
                     let bases = &read.read.sequence[step.read as usize..(step.read + step.length) as usize];
                     if bases.iter().all(|&code| code < 4) {
-                        self.indels.extend(left_align(anchor, Change::Insertion(bases.to_vec()), reference));
+                        self.add_indel(anchor, Change::Insertion(bases.to_vec()), reference, read.template);
                     }
                 }
-                Operation::Deletion if fresh => {
-                    self.indels.extend(left_align(anchor, Change::Deletion(step.length), reference));
+                Operation::Deletion if shows => {
+                    self.add_indel(anchor, Change::Deletion(step.length), reference, read.template);
                 }
                 Operation::Clip if read.usable && step.length >= CLIP_BASES_MIN => {
                     let clipped = step.read as usize..(step.read + step.length) as usize;
-                    let quality: u32 = clipped.map(|at| u32::from(read.quality(at, options))).sum();
-                    if quality >= 20 * step.length {
+                    let quality: u64 = clipped.map(|at| u64::from(read.quality(at, options))).sum();
+                    if quality >= CLIP_QUALITY_MIN * u64::from(step.length) {
                         self.clips.push(step.reference);
                     }
                 }
                 Operation::Insertion | Operation::Deletion | Operation::Clip | Operation::Skip => {}
             }
         }
+    }
+
+    /// Both mates may show an indel; it counts once a template.
+    fn add_indel(&mut self, anchor: u32, change: Change, reference: &Window<'_>, template: u32) {
+        let aligned = left_align(anchor, change, reference);
+        self.indels.extend(aligned.map(|(position, change)| (position, change, template)));
     }
 
     /// Adds one aligned run. One addition each to two small arrays a base; the pass over all bases of all reads.
@@ -161,9 +170,9 @@ impl Evidence {
                 }));
             }
         }
-        for same in self.indels.chunk_by(|a, b| a == b) {
+        for same in self.indels.chunk_by(|a, b| (a.0, &a.1) == (b.0, &b.1)) {
             let support = same.len() as u32;
-            let (position, change) = &same[0];
+            let (position, change, _) = &same[0];
             let candidate = Candidate { position: *position, change: change.clone(), support };
             let share = if candidate.indel_bases() == 1 { SINGLE_BASE_SHARE } else { INDEL_SHARE };
             if support >= SUPPORT_MIN && support.saturating_mul(share) >= self.depth_at(*position) {

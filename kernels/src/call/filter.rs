@@ -14,23 +14,26 @@ pub(super) struct Support {
     /// REF forward, REF reverse, ALT forward, ALT reverse.
     pub strand_counts: [u32; 4],
     pub alternate_mapq_rms_tenths: u32,
-    /// Mean cost of the alternate's templates on their best haplotype, phred.
+    /// Median cost of the alternate's templates on their best haplotype, phred.
     pub residual_phred: f64,
     pub tangled: bool,
+    pub indel: bool,
 }
+
+/// Indels may be so many times more biased: how a read ends decides whether it can show one at all.
+const INDEL_STRAND_BIAS: f64 = 2.0;
 
 /// The filters that a site fails, in order.
 pub(super) fn filters(support: &Support, options: &CallOptions) -> Vec<Filter> {
     let alternates = support.strand_counts[2] + support.strand_counts[3];
     let complex = support.tangled || support.residual_phred > f64::from(options.residual_phred_max);
     let by_depth = support.depth.saturating_mul(options.quality_per_template_tenths_min);
+    let leniency = if support.indel { INDEL_STRAND_BIAS } else { 1.0 };
+    let bias_max = leniency * f64::from(options.strand_bias_phred_max);
     let failed = [
         (Filter::LowQual, support.quality_tenths < options.quality_tenths_min.max(by_depth)),
         (Filter::LowDepth, support.depth < options.depth_min),
-        (
-            Filter::StrandBias,
-            strand_bias_phred(support.strand_counts) > f64::from(options.strand_bias_phred_max),
-        ),
+        (Filter::StrandBias, strand_bias_phred(support.strand_counts) > bias_max),
         (Filter::LowMapq, alternates > 0 && support.alternate_mapq_rms_tenths < options.mapq_rms_tenths_min),
         (Filter::Complex, complex),
     ];
@@ -83,6 +86,7 @@ mod tests {
             alternate_mapq_rms_tenths: 600,
             residual_phred: 5.0,
             tangled: false,
+            indel: false,
         };
         assert_eq!(filters(&good, &options), []);
         let bad = Support {
@@ -92,6 +96,7 @@ mod tests {
             alternate_mapq_rms_tenths: 10,
             residual_phred: 200.0,
             tangled: true,
+            indel: true,
         };
         let all = [Filter::LowQual, Filter::LowDepth, Filter::StrandBias, Filter::LowMapq, Filter::Complex];
         assert_eq!(filters(&bad, &options), all);

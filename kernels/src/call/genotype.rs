@@ -231,7 +231,8 @@ impl Genotypes {
         let (quality, genotype_quality) = self.qualities(site);
         let quality_tenths = (quality.min(PHRED_MAX) * 10.0) as u32;
         let at = |allele: usize| kept.iter().position(|&kept| kept == allele).unwrap_or(0) as u8;
-        let support = Support { quality_tenths, tangled: question.tangled, ..reads.support };
+        let (tangled, indel) = (question.tangled, called[0].is_indel());
+        let support = Support { quality_tenths, tangled, indel, ..reads.support };
         Some(SiteCall {
             position,
             reference: reference_allele,
@@ -302,7 +303,8 @@ impl Reads {
     fn count(site: &Site, kept: &[usize], best: [usize; 2], indel: bool, templates: &[Template]) -> Self {
         let mut allele_depths = vec![0; kept.len() + 1];
         let mut support = Support::default();
-        let (mut mapq_squares, mut alternate_squares, mut residual) = (0u64, 0u64, 0.0);
+        let (mut mapq_squares, mut alternate_squares) = (0u64, 0u64);
+        let mut residuals = Vec::new();
         let mut unknown = vec![0.0; kept.len() + 1];
         let after = site.position + 1 + u32::from(indel);
         for template in templates {
@@ -324,12 +326,14 @@ impl Reads {
             support.strand_counts[2 * usize::from(at > 0) + usize::from(template.reverse)] += 1;
             if at > 0 {
                 alternate_squares += square;
-                residual += template.residual_phred;
+                residuals.push(template.residual_phred);
             }
         }
         let alternates = support.strand_counts[2] + support.strand_counts[3];
         support.alternate_mapq_rms_tenths = rms_tenths(alternate_squares, alternates);
-        support.residual_phred = if alternates > 0 { residual / f64::from(alternates) } else { 0.0 };
+        // The median, for a few reads with adapter or from elsewhere do not make a site doubtful.
+        residuals.sort_unstable_by(f64::total_cmp);
+        support.residual_phred = residuals.get(residuals.len() / 2).copied().unwrap_or(0.0);
         let mapq_rms_tenths = rms_tenths(mapq_squares, support.depth);
         Reads { allele_depths, mapq_rms_tenths, support, unknown }
     }

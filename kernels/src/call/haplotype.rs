@@ -21,7 +21,7 @@ pub(super) struct Haplotype {
     pub carries: u32,
     /// Offset in `bases` of each reference base of the region; of the base after for those it deletes.
     pub offsets: Vec<u32>,
-    /// Probability of opening a gap behind each base.
+    /// Probability of opening a gap before each base, and behind the last.
     pub gap_opens: Vec<f64>,
     /// Cost of its cheapest gap, phred.
     pub gap_phred_min: f64,
@@ -97,7 +97,7 @@ fn build(carries: u32, candidates: &[Candidate], region: &Range<u32>, reference:
         }
     }
     let gap_opens = gap_opens(&bases);
-    let gap_phred_min = phred(gap_opens.iter().copied().fold(0.0, f64::max));
+    let gap_phred_min = phred(gap_opens[1..].iter().copied().fold(0.0, f64::max));
     Haplotype { bases, carries, offsets, gap_opens, gap_phred_min, start: region.start }
 }
 
@@ -106,5 +106,46 @@ impl Haplotype {
     pub fn diagonal(&self, anchor: (u32, u32)) -> i32 {
         let at = (anchor.1 - self.start) as usize;
         self.offsets.get(at).map_or(0, |&offset| offset as i32) - anchor.0 as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn haplotypes_combine_what_can_lie_together() {
+        let bases = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1];
+        let reference = Window { start: 100, bases: &bases, contig_bases: 1000 };
+        let candidates = [
+            Candidate { position: 102, change: Change::Substitution(0), support: 1 },
+            Candidate { position: 102, change: Change::Deletion(2), support: 1 },
+            Candidate { position: 104, change: Change::Substitution(3), support: 1 },
+            Candidate { position: 106, change: Change::Insertion(vec![1, 1]), support: 1 },
+        ];
+        let haplotypes = combine(&candidates, &[], &(100..110), &reference);
+        assert_eq!(haplotypes[0].bases, bases);
+        // Twelve combinations without the deletion over the second substitution; none has equal bases.
+        assert_eq!(haplotypes.len(), 12);
+        assert!(haplotypes.iter().all(|haplotype| haplotype.carries & 0b110 != 0b110));
+        let both = haplotypes.iter().find(|haplotype| haplotype.carries == 0b1011).unwrap();
+        assert_eq!(both.bases, [0, 1, 0, 1, 2, 1, 1, 3, 0, 1]);
+        assert_eq!(both.offsets, [0, 1, 2, 3, 3, 3, 4, 7, 8, 9]);
+        assert_eq!((both.diagonal((0, 100)), both.diagonal((4, 108))), (0, 4));
+    }
+
+    #[test]
+    fn equal_haplotypes_are_kept_once_and_their_number_is_bounded() {
+        let bases: Vec<u8> = (0..200).map(|at| (at % 7 % 4) as u8).collect();
+        let reference = Window { start: 0, bases: &bases, contig_bases: 200 };
+        let candidates: Vec<Candidate> = (0..10)
+            .map(|at| Candidate { position: 20 + 7 * at, change: Change::Substitution(3), support: 1 })
+            .collect();
+        let haplotypes = combine(&candidates, &[], &(0..200), &reference);
+        assert!(haplotypes.len() <= HAPLOTYPES_MAX);
+        assert_eq!(haplotypes[0].carries, 0);
+        for (at, haplotype) in haplotypes.iter().enumerate() {
+            assert!(haplotypes[..at].iter().all(|other| other.bases != haplotype.bases));
+        }
     }
 }

@@ -13,6 +13,8 @@ const GAP_OPEN_PHRED_MIN: f64 = 20.0;
 /// Repeats of fewer units are no repeats; each further unit makes gaps cheaper by so much, phred.
 const REPEAT_UNITS_MIN: usize = 5;
 const PHRED_PER_UNIT: f64 = 1.5;
+/// What stands for the gap before the first base: it leaves 1 - 2 * 1/2 for going on without one.
+const BEFORE_FIRST: f64 = 0.5;
 /// Longest repeat unit looked for, in bases.
 const UNIT_BASES_MAX: usize = 4;
 /// Probability of extending a gap by one more base.
@@ -56,8 +58,9 @@ impl Default for PairHmm {
     }
 }
 
-/// Probability of opening a gap behind each base of a haplotype: higher in homopolymers and short tandem repeats, as
-/// polymerases slip there. Time: bases times unit lengths.
+/// Probability of opening a gap before each base of a haplotype and behind the last: higher in homopolymers and short
+/// tandem repeats, as polymerases slip there. Before the first base it is one half, so that nothing comes from there
+/// without a gap. Time: bases times unit lengths.
 pub(super) fn gap_opens(bases: &[u8]) -> Vec<f64> {
     let mut units = vec![1usize; bases.len()];
     for unit in 1..=UNIT_BASES_MAX {
@@ -76,7 +79,7 @@ pub(super) fn gap_opens(bases: &[u8]) -> Vec<f64> {
         let cheaper = PHRED_PER_UNIT * units.saturating_sub(REPEAT_UNITS_MIN) as f64;
         probability((GAP_OPEN_PHRED - cheaper).max(GAP_OPEN_PHRED_MIN))
     };
-    units.iter().map(open).collect()
+    [BEFORE_FIRST].into_iter().chain(units.iter().map(open)).collect()
 }
 
 impl PairHmm {
@@ -102,9 +105,9 @@ impl PairHmm {
     /// offset); infinite if none fits. Time: read bases times diagonals.
     ///
     /// ```text
-    /// M[i][j] = e(i,j) * ((1 - 2 o[j-1]) M[i-1][j-1] + (1 - x) (I[i-1][j-1] + D[i-1][j-1]))
-    /// I[i][j] = 1/4    * (o[j] M[i-1][j] + x I[i-1][j])
-    /// D[i][j] =           o[j-1] M[i][j-1] + x D[i][j-1]
+    /// M[i][j] = e(i,j) * ((1 - 2 o[j]) M[i-1][j-1] + (1 - x) (I[i-1][j-1] + D[i-1][j-1]))
+    /// I[i][j] = 1/4    * (o[j+1] M[i-1][j] + x I[i-1][j])
+    /// D[i][j] =           o[j] M[i][j-1] + x D[i][j-1]
     /// ```
     pub fn forward(
         &mut self,
@@ -134,20 +137,19 @@ impl PairHmm {
             let [previous, row] = &mut self.rows;
             row.clear();
             if from < to {
-                let columns = (first + from as i32) as usize..(first + to as i32) as usize;
-                let (agree, disagree) = (self.agree[quality as usize], self.disagree[quality as usize]);
-                let emission = |&expected: &u8| {
-                    let known = if base == expected { agree } else { disagree };
-                    if base < 4 { known } else { 1.0 }
-                };
-                let under = &haplotype[columns.clone()];
+                let column = (first + from as i32) as usize;
+                let under = &haplotype[column..column + (to - from)];
+                let opens = &gap_opens[column..column + (to - from) + 1];
+                // An unknown base fits every haplotype equally well.
+                let known = (self.agree[quality as usize], self.disagree[quality as usize]);
+                let emission = if base < 4 { known } else { (1.0, 1.0) };
+                row.emit(from, base, emission, under);
                 if i == 0 {
-                    let started = row.matched[from + 1..=to].iter_mut().zip(under);
-                    started.for_each(|(matched, expected)| *matched = SCALE * emission(expected));
+                    row.matched[from + 1..=to].iter_mut().for_each(|matched| *matched *= SCALE);
                 } else {
-                    row.advance(previous, from, under.iter().map(emission), columns.start, gap_opens);
+                    row.advance(previous, from, opens);
                 }
-                row.delete(from..to, columns.start, gap_opens);
+                row.delete(from, opens);
             }
             self.rows.swap(0, 1);
         }
@@ -164,32 +166,47 @@ impl Row {
         }
     }
 
-    /// Matches and insertions from the row before; `column` is the haplotype offset of band place `from`.
-    fn advance(
-        &mut self,
-        previous: &Row,
-        from: usize,
-        emissions: impl Iterator<Item = f64>,
-        column: usize,
-        gap_opens: &[f64],
-    ) {
-        for (step, emission) in emissions.enumerate() {
-            let (d, j) = (from + step + 1, column + step);
-            let stay = if j > 0 { 1.0 - 2.0 * gap_opens[j - 1] } else { 0.0 };
-            let gaps = (1.0 - GAP_EXTEND) * (previous.inserted[d] + previous.deleted[d]);
-            self.matched[d] = emission * (stay * previous.matched[d] + gaps);
-            // The same column one read base earlier lies one diagonal up.
-            let opened = gap_opens[j] * previous.matched[d + 1] + GAP_EXTEND * previous.inserted[d + 1];
-            self.inserted[d] = INSERTED_BASE * opened;
+    /// Sets the matches of the band places from `from` on to the emission of `base`.
+    fn emit(&mut self, from: usize, base: u8, (agree, disagree): (f64, f64), under: &[u8]) {
+        for (matched, &expected) in self.matched[from + 1..].iter_mut().zip(under) {
+            *matched = if base == expected { agree } else { disagree };
+        }
+    }
+
+    /// Matches, which hold their emission, and insertions from the row before. Slices of one length and no branch, for
+    /// the compiler to make vectors of.
+    fn advance(&mut self, previous: &Row, from: usize, opens: &[f64]) {
+        let width = opens.len() - 1;
+        // A place of the band is one further in the rows; the same column one read base earlier is one more.
+        let (same, above) = (from + 1..from + 1 + width, from + 2..from + 2 + width);
+        let (before, behind) = (&opens[..width], &opens[1..]);
+        let matched = &mut self.matched[same.clone()];
+        let old = (
+            &previous.matched[same.clone()],
+            &previous.inserted[same.clone()],
+            &previous.deleted[same.clone()],
+        );
+        for k in 0..width {
+            let gaps = (1.0 - GAP_EXTEND) * (old.1[k] + old.2[k]);
+            matched[k] *= (1.0 - 2.0 * before[k]) * old.0[k] + gaps;
+        }
+        let inserted = &mut self.inserted[same];
+        let old = (&previous.matched[above.clone()], &previous.inserted[above]);
+        for k in 0..width {
+            inserted[k] = INSERTED_BASE * (behind[k] * old.0[k] + GAP_EXTEND * old.1[k]);
         }
     }
 
     /// Deletions along the row: each looks at the place before it.
-    fn delete(&mut self, places: std::ops::Range<usize>, column: usize, gap_opens: &[f64]) {
-        for (step, place) in places.enumerate().skip(1) {
-            let d = place + 1;
-            self.deleted[d] =
-                gap_opens[column + step - 1] * self.matched[d - 1] + GAP_EXTEND * self.deleted[d - 1];
+    fn delete(&mut self, from: usize, opens: &[f64]) {
+        let width = opens.len() - 1;
+        let matched = &self.matched[from + 1..from + 1 + width];
+        let mut last = 0.0;
+        for ((deleted, open), matched) in
+            self.deleted[from + 2..from + 1 + width].iter_mut().zip(&opens[1..]).zip(matched)
+        {
+            last = open * matched + GAP_EXTEND * last;
+            *deleted = last;
         }
     }
 }
@@ -224,18 +241,19 @@ mod tests {
                     (0, _) => emission,
                     (_, 0) => none,
                     _ => {
-                        let stay = phred(1.0 - 2.0 * opens[j - 1]) + matched[i - 1][j - 1];
+                        let stay = phred(1.0 - 2.0 * opens[j]) + matched[i - 1][j - 1];
                         let gaps = close + phred_sum(inserted[i - 1][j - 1], deleted[i - 1][j - 1]);
                         emission + phred_sum(stay, gaps)
                     }
                 };
                 if i > 0 {
-                    let opened = phred_sum(phred(opens[j]) + matched[i - 1][j], extend + inserted[i - 1][j]);
+                    let opened =
+                        phred_sum(phred(opens[j + 1]) + matched[i - 1][j], extend + inserted[i - 1][j]);
                     inserted[i][j] = phred(INSERTED_BASE) + opened;
                 }
                 if j > 0 {
                     deleted[i][j] =
-                        phred_sum(phred(opens[j - 1]) + matched[i][j - 1], extend + deleted[i][j - 1]);
+                        phred_sum(phred(opens[j]) + matched[i][j - 1], extend + deleted[i][j - 1]);
                 }
             }
         }
@@ -299,12 +317,12 @@ mod tests {
     #[test]
     fn gaps_are_cheaper_in_longer_repeats() {
         let plain = gap_opens(&[0, 1, 2, 3, 0, 2, 1, 3]);
-        assert!(plain.iter().all(|&open| (open - probability(GAP_OPEN_PHRED)).abs() < 1e-15));
+        assert!(plain[1..].iter().all(|&open| (open - probability(GAP_OPEN_PHRED)).abs() < 1e-15));
         let homopolymer = gap_opens(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
-        assert!((homopolymer[5] - probability(GAP_OPEN_PHRED - 4.0 * PHRED_PER_UNIT)).abs() < 1e-15);
-        assert_eq!(homopolymer[0], plain[0]);
+        assert!((homopolymer[6] - probability(GAP_OPEN_PHRED - 4.0 * PHRED_PER_UNIT)).abs() < 1e-15);
+        assert_eq!((homopolymer[0], homopolymer[1]), (BEFORE_FIRST, plain[1]));
         let dinucleotide = gap_opens(&[0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
-        assert!((dinucleotide[3] - probability(GAP_OPEN_PHRED - PHRED_PER_UNIT)).abs() < 1e-15);
-        assert!(gap_opens(&[0; 60])[30] <= probability(GAP_OPEN_PHRED_MIN) * 1.0000001);
+        assert!((dinucleotide[4] - probability(GAP_OPEN_PHRED - PHRED_PER_UNIT)).abs() < 1e-15);
+        assert!(gap_opens(&[0; 60])[31] <= probability(GAP_OPEN_PHRED_MIN) * 1.0000001);
     }
 }

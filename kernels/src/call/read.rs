@@ -5,7 +5,7 @@
 
 use super::CallOptions;
 
-/// An aligned, duplicate-free read, borrowed from the record that holds it.
+/// An aligned read, borrowed from the record that holds it: primary or supplementary, no duplicate, not failed.
 #[derive(Clone, Copy, Debug)]
 pub struct CallRead<'a> {
     /// 0-based leftmost aligned base.
@@ -122,8 +122,8 @@ pub(super) fn place_all<'a>(
 ) -> Vec<Placed<'a>> {
     let near = reads.iter().filter(|read| (first_start..last_start).contains(&read.position));
     let mut placed: Vec<Placed<'a>> = near.filter_map(|read| read.place(options)).collect();
-    // Callers give reads in order; a stable sort costs nothing then, and makes order a promise instead of a hope.
-    placed.sort_by_key(|placed| placed.read.position);
+    // Sums of floating point numbers depend on their order, so reads of one position get a fixed one.
+    placed.sort_by_key(|placed| (placed.read.position, placed.read.name_hash, placed.read.reverse));
     let mut by_name: Vec<(u64, u32)> =
         placed.iter().enumerate().map(|(at, placed)| (placed.read.name_hash, at as u32)).collect();
     by_name.sort_unstable();

@@ -115,3 +115,30 @@ fn base(position: u32, reference: &Window<'_>, evidence: &Evidence) -> Base {
     let confidence = if likelihoods[0] == 0 { likelihoods[1].min(likelihoods[2]) } else { 0 };
     Base { answer, depth, genotype_quality: confidence.min(GENOTYPE_QUALITY_MAX) as u8, likelihoods }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_are_zero_then_tens_then_sixty_and_more() {
+        let bands: Vec<u8> = [0, 1, 9, 10, 19, 20, 59, 60, 99].into_iter().map(band).collect();
+        assert_eq!(bands, [0, 1, 1, 2, 2, 3, 6, 7, 7]);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_lower_one() {
+        let block = RefBlock {
+            start: 0,
+            end: 4,
+            answer: Answer::Reference,
+            depth: 0,
+            depth_min: 1,
+            genotype_quality: 3,
+            likelihoods: [0, 3, 30],
+        };
+        let mut blocks = Vec::new();
+        close(Some(block), &mut vec![9, 1, 4, 3], &mut blocks);
+        assert_eq!(blocks[0].depth, 3);
+    }
+}

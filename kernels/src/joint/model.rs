@@ -36,6 +36,8 @@ pub struct Cohort {
     informative: Vec<f64>,
     /// Whether a sample is one of them.
     is_informative: Vec<bool>,
+    /// Whether a sample itself names an allele: samples x alleles.
+    named: Vec<bool>,
     alleles: usize,
     genotypes: usize,
 }
@@ -57,6 +59,7 @@ impl Cohort {
             allele_depths: Vec::with_capacity(evidence.len() * alleles),
             informative: Vec::with_capacity(evidence.len() * genotypes),
             is_informative: Vec::with_capacity(evidence.len()),
+            named: Vec::with_capacity(evidence.len() * alleles),
             alleles,
             genotypes,
         };
@@ -76,6 +79,7 @@ impl Cohort {
             }
             // Reads for `<NON_REF>` belong to no allele in particular.
             let named = usize::from(own_second) != non_ref;
+            self.named.push(named);
             self.allele_depths
                 .push(depths.get(usize::from(own_second)).copied().filter(|_| named).unwrap_or(0));
         }
@@ -89,50 +93,43 @@ impl Cohort {
         }
     }
 
-    /// Genotypes of highest posterior probability; the earlier one in VCF's order where two are equal. QUAL speaks of
-    /// the alleles that are `real`: neither REF nor `*`.
+    /// Genotypes of highest posterior probability. QUAL speaks of the alleles that are `real`: neither REF nor `*`.
     pub fn genotype(&self, pseudocounts: &[f64], real: &[bool]) -> Called {
         let frequencies = self.frequencies(pseudocounts);
         let priors = hardy_weinberg(&frequencies);
-        let sum_real = |values: &[f64]| -> f64 {
-            values.iter().zip(real).filter(|(_, real)| **real).map(|(v, _)| v).sum()
-        };
-        let real_frequency = sum_real(&frequencies);
-        let invariant: Vec<f64> = frequencies
-            .iter()
-            .zip(real)
-            .map(|(f, real)| if *real { 0.0 } else { f / (1.0 - real_frequency) })
-            .collect();
-        let invariant_priors = hardy_weinberg(&invariant);
         let mut rows = self.informative.chunks_exact(self.genotypes);
-        let mut called = Vec::with_capacity(self.is_informative.len());
-        // log10 of P(reads | no real alternate) / P(reads | these frequencies).
-        let mut invariant_odds = 0.0;
-        for informative in &self.is_informative {
+        let samples = self.is_informative.iter().zip(self.named.chunks_exact(self.alleles));
+        let genotypes = samples.map(|(informative, named)| {
             let row = informative.then(|| rows.next()).flatten();
-            called.push(row.map_or((None, 0), |row| {
-                let joint = || row.iter().zip(&priors).map(|(likelihood, prior)| likelihood * prior);
-                let (mut best, mut best_joint, mut total) = (0, -1.0, 0.0);
-                for (genotype, joint) in joint().enumerate() {
-                    total += joint;
-                    if joint > best_joint {
-                        (best, best_joint) = (genotype, joint);
-                    }
-                }
-                let invariant: f64 = row.iter().zip(&invariant_priors).map(|(l, prior)| l * prior).sum();
-                invariant_odds += libm::log10(invariant) - libm::log10(total);
-                let others: f64 =
-                    joint().enumerate().filter(|(genotype, _)| *genotype != best).map(|(_, j)| j).sum();
-                (Some(alleles_of(best)), phred(others / total).min(99.0) as u8)
-            }));
-        }
+            row.and_then(|row| most_probable(row, &priors, named)).map_or((None, 0), |(a, q)| (Some(a), q))
+        });
+        let genotypes = genotypes.collect();
+        Called { genotypes, quality_tenths: self.quality_tenths(&frequencies, pseudocounts, real) }
+    }
+
+    /// QUAL: P(no real alternate | reads), the alternative being these frequencies.
+    fn quality_tenths(&self, frequencies: &[f64], pseudocounts: &[f64], real: &[bool]) -> u32 {
+        let sum_real = |values: &[f64]| -> f64 {
+            values.iter().zip(real).filter(|(_, real)| **real).map(|(value, _)| value).sum()
+        };
+        let real_frequency = sum_real(frequencies);
+        let without =
+            |(frequency, real): (&f64, &bool)| if *real { 0.0 } else { frequency / (1.0 - real_frequency) };
+        let invariant: Vec<f64> = frequencies.iter().zip(real).map(without).collect();
+        let (priors, invariant_priors) = (hardy_weinberg(frequencies), hardy_weinberg(&invariant));
+        let log_likelihood = |row: &[f64], priors: &[f64]| {
+            libm::log10(row.iter().zip(priors).map(|(likelihood, prior)| likelihood * prior).sum())
+        };
+        let rows = self.informative.chunks_exact(self.genotypes);
+        let haplotypes = 2.0 * rows.len() as f64;
+        let ratio: f64 =
+            rows.map(|row| log_likelihood(row, &invariant_priors) - log_likelihood(row, &priors)).sum();
         // The neutral model: a site varies with k copies in a fraction theta / k of all sites.
-        let haplotypes = 2.0 * called.iter().filter(|(alleles, _)| alleles.is_some()).count() as f64;
         let copies = (haplotypes * real_frequency).max(1.0);
-        let odds = invariant_odds - libm::log10(sum_real(pseudocounts) / copies);
-        // P(no real alternate) = odds / (1 + odds), without leaving the range of a double.
+        let odds = ratio - libm::log10(sum_real(pseudocounts) / copies);
+        // P = 10^odds / (1 + 10^odds), without leaving the range of a double.
         let tenths = if odds < -15.0 { -100.0 * odds } else { 100.0 * libm::log10(1.0 + libm::exp10(-odds)) };
-        Called { genotypes: called, quality_tenths: (tenths + 0.5) as u32 }
+        (tenths + 0.5) as u32
     }
 
     /// Allele frequencies of highest posterior probability, starting from a cohort in which all are common.
@@ -169,6 +166,23 @@ impl Cohort {
         }
         frequencies
     }
+}
+
+/// The genotype of highest posterior probability (the earlier in VCF's order of equal ones) and its GQ. `None` if it
+/// has an allele the sample does not name: then only the cohort speaks for it, and no read of the sample.
+fn most_probable(row: &[f64], priors: &[f64], named: &[bool]) -> Option<([u8; 2], u8)> {
+    let joint = || row.iter().zip(priors).map(|(likelihood, prior)| likelihood * prior);
+    let (mut best, mut best_joint) = (0, -1.0);
+    for (genotype, joint) in joint().enumerate() {
+        if joint > best_joint {
+            (best, best_joint) = (genotype, joint);
+        }
+    }
+    let alleles = alleles_of(best);
+    let others: f64 =
+        joint().enumerate().filter(|(genotype, _)| *genotype != best).map(|(_, joint)| joint).sum();
+    let quality = phred(others / (others + best_joint)).min(99.0) as u8;
+    alleles.iter().all(|&allele| named[usize::from(allele)]).then_some((alleles, quality))
 }
 
 /// Genotype frequencies of a population that mates at random, in VCF's order.

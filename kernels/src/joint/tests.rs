@@ -145,6 +145,15 @@ fn weak_evidence_counts_by_how_common_the_allele_is() {
 }
 
 #[test]
+fn no_sample_carries_an_allele_that_only_the_cohort_speaks_for() {
+    let carrier = || calls(vec![site(9, "A", &["G"], [1, 1], 90)], vec![]);
+    let weak = calls(vec![], vec![block(0, 1000, Answer::Reference, [0, 1, 9])]);
+    let other = calls(vec![site(9, "A", &["T"], [1, 1], 90)], vec![]);
+    let sites = join(&[carrier(), carrier(), carrier(), weak, other]);
+    assert_eq!(line(&sites[0]), "9 A G,T 1/1 1/1 1/1 ./. 2/2 [6, 2]/8");
+}
+
+#[test]
 fn qual_is_the_probability_that_nobody_varies() {
     let reference = || calls(vec![], vec![reference_block()]);
     let carrier = |quality| calls(vec![site(9, "A", &["G"], [0, 1], quality)], vec![]);

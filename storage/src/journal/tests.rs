@@ -1,3 +1,5 @@
+//! The journal under crashes, second owners and damage.
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 

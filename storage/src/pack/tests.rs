@@ -1,3 +1,5 @@
+//! Packs read back, torn, damaged and swapped.
+
 use std::fs;
 
 use jobs::failure::{Class, Classified};

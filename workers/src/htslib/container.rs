@@ -5,7 +5,17 @@
 //! the only ones changed; everything measured from them (lengths, landmarks, checksums) follows. Knows nothing of what
 //! records mean.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+/// Bytes of the file definition (CRAMv3 §6).
+const FILE_DEFINITION_BYTES: u64 = 26;
+/// Bytes read at once where a container's header is expected; longer ones are read again with [`HEADER_BYTES_MAX`].
+const HEADER_BYTES: usize = 1 << 10;
+/// Longest container header believed: one landmark a slice.
+const HEADER_BYTES_MAX: usize = 1 << 20;
 
 /// The container that ends every CRAM 3 file (CRAMv3 §9).
 pub const CRAM_EOF: [u8; 38] = [
@@ -23,10 +33,10 @@ const SLICE_HEADER: u8 = 2;
 
 /// The bytes are not a run of whole CRAM 3.0 containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no CRAM 3.0 container at byte {offset}: {expected}")]
+#[error("no CRAM container at byte {offset}: expected {expected}")]
 pub struct ContainerError {
-    /// Where it was expected, from the start of the run.
-    pub offset: usize,
+    /// Where it was expected, from the start of the run or file.
+    pub offset: u64,
     /// What did not hold.
     pub expected: &'static str,
 }
@@ -92,6 +102,93 @@ pub fn renumber(containers: &[u8], first_record: u64) -> Result<Vec<u8>, Contain
     Ok(out)
 }
 
+/// Checks what htslib takes on trust: the CRC-32 of the blocks that say how the others are coded (the first of each
+/// container and the slices' headers). Reads those and the containers' headers, not the data between. Files of CRAM 2,
+/// which has no checksums, are refused.
+pub fn check_headers(file: &File) -> io::Result<Result<(), ContainerError>> {
+    let mut definition = [0; FILE_DEFINITION_BYTES as usize];
+    read_at(file, &mut definition, 0)?;
+    if !definition.starts_with(b"CRAM\x03") || definition[5] > 1 {
+        return Ok(Err(ContainerError { offset: 0, expected: "CRAM 3.0 or 3.1" }));
+    }
+    let mut offset = FILE_DEFINITION_BYTES;
+    loop {
+        match check_container(file, offset)? {
+            Ok(Some(next)) => offset = next,
+            Ok(None) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+/// Checks the container at `offset` and returns where the next one stands; `None` at the end of the file.
+fn check_container(file: &File, offset: u64) -> io::Result<Result<Option<u64>, ContainerError>> {
+    let at = |base: u64| move |error: ContainerError| ContainerError { offset: base + error.offset, ..error };
+    let mut bytes = vec![0; HEADER_BYTES];
+    loop {
+        let length = read_at(file, &mut bytes, offset)?;
+        if length == 0 {
+            return Ok(Ok(None));
+        }
+        let mut cursor = Cursor { bytes: &bytes[..length], at: 0 };
+        let header = match Header::take(&mut cursor) {
+            Err(_) if length == HEADER_BYTES => {
+                bytes.resize(HEADER_BYTES_MAX, 0);
+                continue;
+            }
+            Err(error) => return Ok(Err(at(offset)(error))),
+            Ok(header) => header,
+        };
+        let blocks = offset + cursor.at as u64;
+        let mut starts = header.landmarks;
+        starts.push(0);
+        for start in starts.into_iter().filter(|&start| (start as usize) < header.bytes) {
+            let block = blocks + u64::from(start);
+            if let Err(error) = check_block(file, block, header.bytes - start as usize)? {
+                return Ok(Err(at(block)(error)));
+            }
+        }
+        return Ok(Ok(Some(blocks + header.bytes as u64)));
+    }
+}
+
+/// Checks the CRC-32 of the block at `offset`, of at most `bytes_max` bytes.
+fn check_block(file: &File, offset: u64, bytes_max: usize) -> io::Result<Result<(), ContainerError>> {
+    let mut bytes = vec![0; bytes_max.min(HEADER_BYTES)];
+    loop {
+        let length = read_at(file, &mut bytes, offset)?;
+        let mut cursor = Cursor { bytes: &bytes[..length], at: 0 };
+        match Block::take(&mut cursor) {
+            // Ten times longer each time, so that a stated length costs memory only as far as the file bears it out.
+            Err(_) if length == bytes.len() && length < bytes_max => {
+                bytes.resize(bytes_max.min(bytes.len() * 10), 0);
+            }
+            Err(error) => return Ok(Err(error)),
+            Ok(block) => {
+                let stored = bytes[block.content.end..cursor.at].try_into().expect("four bytes");
+                let fits =
+                    zlib_rs::crc32::crc32(0, &bytes[..block.content.end]) == u32::from_le_bytes(stored);
+                let error = ContainerError { offset: 0, expected: "a block whose CRC-32 fits" };
+                return Ok(if fits { Ok(()) } else { Err(error) });
+            }
+        }
+    }
+}
+
+/// Reads until `bytes` is full or the file ends.
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
 /// Copies the blocks of one container with new counters in its slice headers; returns where those now stand.
 fn renumber_slices(
     bytes: &[u8],
@@ -109,7 +206,10 @@ fn renumber_slices(
             continue;
         }
         if block.method != RAW {
-            return Err(ContainerError { offset: start, expected: "a slice header is not compressed" });
+            return Err(ContainerError {
+                offset: start as u64,
+                expected: "a slice header that is not compressed",
+            });
         }
         let mut slice = Cursor { bytes: &bytes[..block.content.end], at: block.content.start };
         slice.itf8()?;
@@ -151,7 +251,7 @@ impl Header {
         let landmarks = (0..cursor.itf8()?).map(|_| cursor.itf8()).collect::<Result<_, _>>()?;
         let crc = zlib_rs::crc32::crc32(0, &cursor.bytes[start..cursor.at]);
         if u32::from_le_bytes(cursor.array()?) != crc {
-            return Err(ContainerError { offset: start, expected: "the header's CRC32 fits" });
+            return Err(ContainerError { offset: start as u64, expected: "a header whose CRC-32 fits" });
         }
         Ok(Header { place, records, counter, bases, blocks, landmarks, bytes })
     }
@@ -185,7 +285,7 @@ impl Block {
         let stored = cursor.itf8()? as usize;
         cursor.itf8()?;
         let content = cursor.skip(stored, "a block of the stated length")?;
-        cursor.skip(4, "a block's CRC32")?;
+        cursor.skip(4, "a block's CRC-32")?;
         Ok(Block { method, kind, content })
     }
 }
@@ -210,7 +310,7 @@ impl Cursor<'_> {
     fn skip(&mut self, length: usize, expected: &'static str) -> Result<Range<usize>, ContainerError> {
         let start = self.at;
         let end = start.checked_add(length).filter(|&end| end <= self.bytes.len());
-        self.at = end.ok_or(ContainerError { offset: start, expected })?;
+        self.at = end.ok_or(ContainerError { offset: start as u64, expected })?;
         Ok(start..self.at)
     }
 
@@ -224,7 +324,7 @@ impl Cursor<'_> {
     fn itf8(&mut self) -> Result<u32, ContainerError> {
         let [first] = self.array()?;
         let more = first.leading_ones().min(4) as usize;
-        let mut value = u32::from(first) & (0x7f >> more);
+        let mut value = u32::from(first) & if more == 4 { 0x0f } else { 0x7f >> more };
         for index in 0..more {
             let [byte] = self.array()?;
             value = if index == 3 { value << 4 | u32::from(byte & 15) } else { value << 8 | u32::from(byte) };

@@ -5,11 +5,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 
+use super::container::{ContainerError, check_headers};
 use super::handle::{self, Alignment, AlignmentFile, Header, Kind, Next, Query};
 use super::index::fasta_contigs;
 
@@ -46,6 +48,21 @@ pub enum AlignmentError {
         #[source]
         source: io::Error,
     },
+    /// A CRAM file's structure is damaged.
+    #[error("{}: damaged or truncated", path.display())]
+    Container {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: ContainerError,
+    },
+    /// A CRAM file was given through a pipe, where its checksums cannot be checked beforehand.
+    #[error("{}: CRAM is read from a file, not from a pipe", path.display())]
+    Pipe {
+        /// The file.
+        path: PathBuf,
+    },
     /// A record does not decode, or the file ends early.
     #[error("{}: damaged or truncated after {records} records", path.display())]
     Record {
@@ -68,7 +85,7 @@ impl Classified for AlignmentError {
     fn class(&self) -> Class {
         match self {
             AlignmentError::Open { source, .. } if source.kind() != io::ErrorKind::NotFound => Class::Failed,
-            AlignmentError::NoReference { .. } => Class::Usage,
+            AlignmentError::NoReference { .. } | AlignmentError::Pipe { .. } => Class::Usage,
             _ => Class::Input,
         }
     }
@@ -81,7 +98,8 @@ impl Classified for AlignmentError {
                 Some(format!("samtools quickcheck -v {}", path.display()))
             }
             AlignmentError::Record { cram: true, .. } => Some(
-                "check that the reference is the one the CRAM was written with, and send the file again"
+                "check that the reference is the one the CRAM was written with; one of the archive profile, with \
+                 LZMA blocks, is to be written anew by `samtools view -C`"
                     .to_owned(),
             ),
             _ => None,
@@ -106,8 +124,13 @@ impl AlignmentReader {
         let open_error = |source| AlignmentError::Open { path: path.to_owned(), source };
         let format = || AlignmentError::Format { path: path.to_owned() };
         let c_path = handle::c_path(path).map_err(open_error)?;
-        let (mut file, kind) =
-            AlignmentFile::open(descriptor(path).map_err(open_error)?, &c_path).map_err(|_| format())?;
+        let descriptor = descriptor(path).map_err(open_error)?;
+        check_cram(path, &descriptor)?;
+        let (mut file, kind) = AlignmentFile::open(descriptor, &c_path).map_err(|_| format())?;
+        let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        if kind == Kind::Cram && !is_file {
+            return Err(AlignmentError::Pipe { path: path.to_owned() });
+        }
         if kind == Kind::Cram && reference.is_none() {
             return Err(AlignmentError::NoReference { path: path.to_owned() });
         }
@@ -178,10 +201,24 @@ impl AlignmentReader {
     }
 }
 
-fn descriptor(path: &Path) -> io::Result<OwnedFd> {
+/// Checks a CRAM file before htslib sees any of it.
+fn check_cram(path: &Path, file: &File) -> Result<(), AlignmentError> {
+    let open_error = |source| AlignmentError::Open { path: path.to_owned(), source };
+    let mut magic = [0; 4];
+    match file.read_at(&mut magic, 0) {
+        // Through a pipe there is no reading ahead; htslib will say what kind of file it is.
+        Err(_) => return Ok(()),
+        Ok(_) if &magic != b"CRAM" => return Ok(()),
+        Ok(_) => {}
+    }
+    let checked = check_headers(file).map_err(open_error)?;
+    checked.map_err(|source| AlignmentError::Container { path: path.to_owned(), source })
+}
+
+fn descriptor(path: &Path) -> io::Result<File> {
     if path.as_os_str() == "-" {
-        return io::stdin().as_fd().try_clone_to_owned();
+        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
     }
     let file = File::open(path)?;
-    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file.into()) }
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }

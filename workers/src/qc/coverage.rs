@@ -182,8 +182,8 @@ pub struct CoverageCounters {
     pub window_bases: u32,
     /// Depth by class of contig.
     pub classes: BTreeMap<ContigClass, ClassDepth>,
-    /// Usable depth by contig id, in windows from the contig's start.
-    pub windows: BTreeMap<u32, Vec<Stretch>>,
+    /// Usable depth by contig id and window, counted from the contig's start.
+    pub windows: BTreeMap<u32, BTreeMap<u32, Stretch>>,
     /// `all` depth by GC percent of windows of [`GC_WINDOW_BASES`] without N, on autosomes.
     pub gc: BTreeMap<u8, Stretch>,
 }
@@ -224,10 +224,7 @@ impl CoverageCounters {
         }
         for (&contig, theirs) in &other.windows {
             let mine = self.windows.entry(contig).or_default();
-            if theirs.len() > mine.len() {
-                mine.resize(theirs.len(), Stretch::default());
-            }
-            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| mine.merge(theirs));
+            theirs.iter().for_each(|(&index, window)| mine.entry(index).or_default().merge(window));
         }
         for (&percent, theirs) in &other.gc {
             self.gc.entry(percent).or_default().merge(theirs);
@@ -242,23 +239,19 @@ impl CoverageCounters {
     /// Sums of one contig's windows.
     pub fn contig(&self, contig: u32) -> Stretch {
         let mut sum = Stretch::default();
-        self.windows.get(&contig).into_iter().flatten().for_each(|window| sum.merge(window));
+        self.windows.get(&contig).into_iter().flatten().for_each(|(_, window)| sum.merge(window));
         sum
     }
 
     fn add_windows(&mut self, depth: &CellDepth, reference: &[u8]) {
         let Interval { contig, start, end } = depth.interval;
         let windows = self.windows.entry(contig).or_default();
-        let needed = end.div_ceil(self.window_bases) as usize;
-        if needed > windows.len() {
-            windows.resize(needed, Stretch::default());
-        }
         let mut from = start;
         while from < end {
             let index = from / self.window_bases;
             let to = end.min((index + 1).saturating_mul(self.window_bases));
             let range = (from - start) as usize..(to - start) as usize;
-            let window = &mut windows[index as usize];
+            let window = windows.entry(index).or_default();
             for (&depth, &code) in depth.usable[range.clone()].iter().zip(&reference[range]) {
                 window.bases += u64::from(code < 4);
                 window.depth_sum += if code < 4 { u64::from(depth) } else { 0 };
@@ -310,7 +303,8 @@ impl DepthCounters {
 }
 
 impl Stretch {
-    fn merge(&mut self, other: &Self) {
+    /// Adds another stretch, or another part of the same.
+    pub fn merge(&mut self, other: &Self) {
         self.bases += other.bases;
         self.depth_sum += other.depth_sum;
     }

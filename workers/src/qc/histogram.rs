@@ -80,12 +80,9 @@ impl Histogram {
     /// Standard deviation of the population.
     pub fn standard_deviation(&self) -> Option<f64> {
         let mean = self.mean()?;
-        let squares: f64 = self
-            .0
-            .iter()
-            .enumerate()
-            .map(|(value, &count)| (value as f64 - mean).powi(2) * count as f64)
-            .sum();
+        let square = |value: usize| (value as f64 - mean) * (value as f64 - mean);
+        let squares: f64 =
+            self.0.iter().enumerate().map(|(value, &count)| square(value) * count as f64).sum();
         Some((squares / self.total() as f64).sqrt())
     }
 

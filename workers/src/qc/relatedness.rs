@@ -1,8 +1,8 @@
 //! How the samples of a cohort are related, from their joint genotypes.
 //!
 //! Kinship is KING-robust (Manichaikul et al. 2010, equation 11), which needs no allele frequencies: so it holds in a
-//! cohort of mixed ancestry and in one of three. Sites are buffered by 64 and compared as bit planes: five population
-//! counts a pair and block.
+//! cohort of mixed ancestry and in one of three. Sites are buffered by 64 and compared as bit planes: six population
+//! counts, about 40 ns, a pair and block, so 500 samples at a million sites cost some 80 seconds of CPU.
 //! Invariant: counts only; the order of sites does not matter.
 
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,8 @@ impl PairCounts {
         self.identical += count(het_het | a.reference & b.reference | a.alternate & b.alternate);
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Adds the counts of another part of the genome.
+    pub fn merge(&mut self, other: &Self) {
         self.sites += other.sites;
         self.het_het += other.het_het;
         self.ibs0 += other.ibs0;

@@ -1,6 +1,6 @@
 //! Depth of coverage: how it is distributed, where on the genome it lies, and how it follows GC.
 
-use super::html::{Figure, Table, decimal, escape, short};
+use super::html::{Figure, Table, decimal, escape, short, tick};
 use super::samples::shortened;
 use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, overlay};
 use super::svg::{Axis, Canvas, Plot, Scale};
@@ -43,14 +43,16 @@ fn distribution(view: &View<'_>) -> Figure<'static> {
         (0..deepest).step_by(step).map(|from| share(from) / total * 100.0 / step as f64).collect()
     };
     let curves = Curves { xs, ys: samples.iter().map(curve).collect() };
-    let x = Axis { title: "depth (×)", domain: (0.0, deepest as f64), label: short };
-    let y = Axis { title: "bases (%)", domain: (0.0, curves.max() * 1.05), label: short };
+    let x = Axis { title: "depth (×)", domain: (0.0, deepest as f64), label: tick };
+    // Bases that no read reaches may outnumber all others; they must not flatten the hill.
+    let highest = curves.ys.iter().flat_map(|ys| ys.iter().skip(1)).copied().fold(0.0, f64::max);
+    let y = Axis { title: "bases (%)", domain: (0.0, highest * 1.1), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(view.data.thresholds.mean_autosome_coverage_min, "least mean");
     overlay(view, &mut plot, &curves, Aspect::Coverage);
     Figure {
         title: "Depth distribution",
-        note: "One narrow hill is good; a shoulder at 0 is sequence that no read reaches.",
+        note: "One narrow hill is good; what rises at 0 is sequence that no read reaches.",
         drawing: plot.finish("Distribution of depth over autosomes, one line a sample"),
         below: view.series_legend(Aspect::Coverage) + &table(view),
         wide: false,
@@ -123,8 +125,8 @@ fn gc(view: &View<'_>) -> Figure<'static> {
     };
     let ends =
         (bins.first().map_or(20.0, |&bin| f64::from(bin)), bins.last().map_or(70.0, |&bin| f64::from(bin)));
-    let x = Axis { title: "GC of 128-base windows (%)", domain: ends, label: short };
-    let y = Axis { title: "depth / mean depth", domain: (0.0, curves.max().clamp(1.5, 3.0)), label: short };
+    let x = Axis { title: "GC of 128-base windows (%)", domain: ends, label: tick };
+    let y = Axis { title: "depth / mean depth", domain: (0.0, curves.max().clamp(1.5, 3.0)), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     if let Some(first) = samples.first() {
         let bins = &first.counters.coverage.gc;
@@ -154,52 +156,67 @@ fn gc(view: &View<'_>) -> Figure<'static> {
     }
 }
 
-/// The genome as one line: windows of all contigs, one after another.
+/// The genome as one line: contigs one after another.
 struct Track {
-    /// Start of each contig on the line, in bases, and its name.
-    contigs: Vec<(f64, String)>,
+    contigs: Vec<Place>,
     /// Length of the line in bases.
     length: f64,
+}
+
+/// Where a contig lies on the line, in bases.
+struct Place {
+    from: f64,
+    to: f64,
+    name: String,
+}
+
+/// A stretch of the line and the mean depth of its known bases.
+struct Depth {
+    from: f64,
+    to: f64,
+    mean: f64,
 }
 
 impl Track {
     fn new(view: &View<'_>) -> Self {
         let mut track = Track { contigs: Vec::new(), length: 0.0 };
         for contig in &view.data.reference.contigs {
-            track.contigs.push((track.length, contig.name.clone()));
+            let from = track.length;
             track.length += f64::from(contig.length);
+            track.contigs.push(Place { from, to: track.length, name: contig.name.clone() });
         }
         track
     }
 
-    /// Depth of one sample in so many stretches of equal length; none where there is no base.
-    fn depths(&self, sample: &SampleReport, points: usize) -> Vec<Option<f64>> {
+    /// One sample's depths in stretches of whole windows, about `most` at most; those without a known base are left out.
+    fn depths(&self, sample: &SampleReport, most: usize) -> Vec<Depth> {
         let coverage = &sample.counters.coverage;
-        let mut stretches = vec![Stretch::default(); points];
-        for (&contig, windows) in &coverage.windows {
-            let Some(&(start, _)) = self.contigs.get(contig as usize) else { continue };
-            for (index, window) in windows.iter().enumerate() {
-                let at = start + (index as f64 + 0.5) * f64::from(coverage.window_bases);
-                let point = ((at / self.length.max(1.0) * points as f64) as usize).min(points - 1);
-                stretches[point].bases += window.bases;
-                stretches[point].depth_sum += window.depth_sum;
+        let window = f64::from(coverage.window_bases.max(1));
+        let together = (self.length / window / most as f64).ceil().max(1.0) as usize;
+        let mut depths = Vec::new();
+        for (contig, place) in self.contigs.iter().enumerate() {
+            let Some(windows) = coverage.windows.get(&(contig as u32)) else { continue };
+            let count = ((place.to - place.from) / window).ceil() as usize;
+            for first in (0..count).step_by(together) {
+                let mut stretch = Stretch::default();
+                for (_, counted) in windows.range(first as u32..(first + together) as u32) {
+                    stretch.merge(counted);
+                }
+                let at = |index: usize| (place.from + index as f64 * window).min(place.to);
+                if let Some(mean) = stretch.mean() {
+                    depths.push(Depth { from: at(first), to: at(first + together), mean });
+                }
             }
         }
-        stretches.iter().map(Stretch::mean).collect()
-    }
-
-    /// Points to draw: never more than there are windows.
-    fn points(&self, view: &View<'_>, most: usize) -> usize {
-        let window = view.data.samples.first().map_or(1, |sample| sample.counters.coverage.window_bases);
-        ((self.length / f64::from(window)).floor() as usize).clamp(1, most)
+        depths
     }
 }
 
 fn along_genome(view: &View<'_>) -> Figure<'static> {
     let track = Track::new(view);
     let drawing = if view.is_small() { strips(view, &track) } else { heat(view, &track) };
-    let heads: Vec<&str> =
-        ["Sample"].into_iter().chain(track.contigs.iter().take(26).map(|(_, name)| name.as_str())).collect();
+    let names = track.contigs.iter().take(26).map(|contig| contig.name.as_str());
+    let heads: Vec<&str> = ["Sample"].into_iter().chain(names).collect();
     let mut table = Table::new("Mean depth by contig", 1, &heads);
     for sample in &view.data.samples {
         let mut row = vec![escape(&sample.name)];
@@ -226,8 +243,7 @@ fn strips(view: &View<'_>, track: &Track) -> String {
     const ROW: f64 = 46.0;
     let samples = &view.data.samples;
     let mut canvas = Canvas::new(WIDE, ROW * samples.len() as f64 + 34.0);
-    let points = track.points(view, STRIP_POINTS);
-    let x = Scale::new((0.0, points as f64), (WIDE_NAMES, WIDE));
+    let x = Scale::new((0.0, track.length), (WIDE_NAMES, WIDE));
     let bottom = ROW * samples.len() as f64;
     for (index, sample) in samples.iter().enumerate() {
         let mean = view.metrics[index].mean_autosome_coverage.unwrap_or(0.0);
@@ -235,16 +251,12 @@ fn strips(view: &View<'_>, track: &Track) -> String {
         let y = Scale::new((0.0, (mean * 2.0).max(1.0)), (floor, floor - ROW + 10.0));
         canvas.text(0.0, floor - 16.0, "start", "name", &shortened(&sample.name, 15));
         canvas.text(0.0, floor - 2.0, "start", "tick", &format!("mean {mean:.1}×"));
-        let depths = track.depths(sample, points);
-        for (from, run) in known_runs(&depths) {
-            let edge = run.iter().enumerate().flat_map(|(offset, &depth)| {
-                let left = (from + offset) as f64;
-                [(x.at(left), y.at(depth)), (x.at(left + 1.0), y.at(depth))]
-            });
-            let start = [(x.at(from as f64), floor)];
-            let end = [(x.at((from + run.len()) as f64), floor)];
-            let class = format!("area solid {}", view.series_class(index, Aspect::Coverage));
-            canvas.polygon(start.into_iter().chain(edge).chain(end), &class, &sample.name);
+        let class = format!("area solid {}", view.series_class(index, Aspect::Coverage));
+        let depths = track.depths(sample, STRIP_POINTS);
+        for run in depths.chunk_by(|a, b| a.to == b.from) {
+            let ends = [x.at(run[0].from), x.at(run[run.len() - 1].to)].map(|x| (x, floor));
+            let edge = run.iter().flat_map(|d| [(x.at(d.from), y.at(d.mean)), (x.at(d.to), y.at(d.mean))]);
+            canvas.polygon(ends[..1].iter().copied().chain(edge).chain([ends[1]]), &class, &sample.name);
         }
         canvas.rule((WIDE_NAMES, y.at(mean)), (WIDE, y.at(mean)), "mark");
         canvas.rule((WIDE_NAMES, floor), (WIDE, floor), "grid");
@@ -256,41 +268,27 @@ fn strips(view: &View<'_>, track: &Track) -> String {
 /// Names under the contigs that are wide enough, lines between all.
 fn contig_axis(canvas: &mut Canvas, track: &Track, range: (f64, f64), bottom: f64) {
     let place = Scale::new((0.0, track.length), range);
-    for (index, (start, name)) in track.contigs.iter().enumerate() {
-        let end = track.contigs.get(index + 1).map_or(track.length, |(next, _)| *next);
-        let (left, right) = (place.at(*start), place.at(end));
-        if index > 0 && right - left > 3.0 {
+    for contig in &track.contigs {
+        let (left, right) = (place.at(contig.from), place.at(contig.to));
+        if contig.from > 0.0 && right - left > 3.0 {
             canvas.rule((left, 0.0), (left, bottom + 6.0), "contig");
         }
-        if right - left > 7.0 * name.chars().count() as f64 + 4.0 {
-            canvas.text((left + right) / 2.0, bottom + 14.0, "middle", "tick", name);
+        if right - left > 7.0 * contig.name.chars().count() as f64 + 4.0 {
+            canvas.text((left + right) / 2.0, bottom + 14.0, "middle", "tick", &contig.name);
         }
     }
     canvas.text(range.1, bottom + 30.0, "end", "title", &format!("{}b", short(track.length)));
 }
 
-/// Runs of stretches that have a depth: where each begins, and its depths.
-fn known_runs(depths: &[Option<f64>]) -> Vec<(usize, Vec<f64>)> {
-    let mut runs: Vec<(usize, Vec<f64>)> = Vec::new();
-    for (index, depth) in depths.iter().enumerate() {
-        match (depth, runs.last_mut()) {
-            (Some(depth), Some((from, run))) if *from + run.len() == index => run.push(*depth),
-            (Some(depth), _) => runs.push((index, vec![*depth])),
-            (None, _) => {}
-        }
-    }
-    runs
-}
-
 fn heat(view: &View<'_>, track: &Track) -> String {
-    let points = track.points(view, HEAT_COLUMNS);
     let row = |(index, sample): (usize, &SampleReport)| -> Vec<f64> {
         let mean = view.metrics[index].mean_autosome_coverage.unwrap_or(0.0).max(0.1);
-        track
-            .depths(sample, points)
-            .into_iter()
-            .map(|depth| (depth.unwrap_or(0.0) / mean / 2.0).clamp(0.0, 1.0))
-            .collect()
+        let mut row = vec![0.0; HEAT_COLUMNS];
+        let column = |at: f64| (at / track.length.max(1.0) * HEAT_COLUMNS as f64).round() as usize;
+        for depth in track.depths(sample, HEAT_COLUMNS) {
+            row[column(depth.from)..column(depth.to)].fill((depth.mean / mean / 2.0).clamp(0.0, 1.0));
+        }
+        row
     };
     let rows: Vec<_> = view.data.samples.iter().enumerate().map(row).collect();
     let (mut canvas, bottom) =

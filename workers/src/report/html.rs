@@ -40,6 +40,15 @@ pub fn short(value: f64) -> String {
     scaled(value, &["", " k", " M", " G", " T", " P"])
 }
 
+/// A tick's label: as [`short`], without zeros that say nothing: 0.5, 1, 50 k.
+pub fn tick(value: f64) -> String {
+    let text = short(value);
+    let (number, unit) = text.split_once(' ').map_or((text.as_str(), ""), |(number, unit)| (number, unit));
+    let number =
+        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    if unit.is_empty() { number.to_owned() } else { format!("{number} {unit}") }
+}
+
 /// A size in decimal units: 12.3 MB.
 pub fn bytes(value: u64) -> String {
     scaled(value as f64, &[" B", " kB", " MB", " GB", " TB", " PB"])
@@ -174,6 +183,10 @@ mod tests {
         check(short(0.0), "0");
         check(short(1234.0), "1.23 k");
         check(short(999_700.0), "1.00 M");
+        check(tick(0.5), "0.5");
+        check(tick(100.0), "100");
+        check(tick(50_000.0), "50 k");
+        check(tick(-0.2), "-0.2");
         check(bytes(5), "5 B");
         check(bytes(12_340_000), "12.3 MB");
         check(duration(850), "850 ms");

@@ -72,7 +72,7 @@ fn matrix(view: &View<'_>) -> Figure<'static> {
             }
             // Numbers near 0 are noise; they stay in the hover title.
             if side >= 26.0 && kinship >= 0.04 {
-                let class = if kinship > 0.3 { "tick on-dark" } else { "tick" };
+                let class = if kinship > 0.3 { "tick on-dark" } else { "tick on-mid" };
                 canvas.text(x + side / 2.0, y + side / 2.0 + 4.0, "middle", class, &format!("{kinship:.2}"));
             }
         }
@@ -185,24 +185,21 @@ fn sex(view: &View<'_>) -> Figure<'static> {
     let mut plot = Plot::new(520.0, 300.0, &x, &y);
     plot.text(1.0, 0.2, "middle", "XX");
     plot.text(0.5, 0.82, "middle", "XY");
-    for (sample, sex) in view.data.samples.iter().zip(&view.sexes) {
-        let (Some(x), Some(y)) = (sex.x_ratio, sex.y_ratio) else { continue };
-        let clash =
-            sample.declared.sex.as_deref().is_some_and(|declared| sex.karyotype.contradicts(declared));
-        let class = if clash {
-            "c-red"
-        } else if sex.karyotype == Karyotype::Unusual {
-            "c-amber"
-        } else {
-            "c-blue"
-        };
-        let declared = sample.declared.sex.as_deref().unwrap_or("nothing");
-        plot.dot(
-            x,
-            y,
-            class,
-            &format!("{}: seen {}, declared {declared}", sample.name, sex.karyotype.name()),
-        );
+    let class = |clash: bool, karyotype| match (clash, karyotype) {
+        (true, _) => "c-red",
+        (false, Karyotype::Unusual) => "c-amber",
+        (false, _) => "c-blue",
+    };
+    // Contradictions last, so that they lie on top.
+    for drawn in [false, true] {
+        for (sample, sex) in view.data.samples.iter().zip(&view.sexes) {
+            let declared = sample.declared.sex.as_deref().unwrap_or("nothing");
+            let clash = sex.karyotype.contradicts(declared);
+            if let (Some(x), Some(y), true) = (sex.x_ratio, sex.y_ratio, clash == drawn) {
+                let title = format!("{}: seen {}, declared {declared}", sample.name, sex.karyotype.name());
+                plot.dot(x, y, class(clash, sex.karyotype), &title);
+            }
+        }
     }
     let keys = [("c-blue", "as declared"), ("c-amber", "unusual"), ("c-red", "contradicts the sheet")];
     Figure {

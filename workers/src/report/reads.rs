@@ -1,6 +1,6 @@
 //! What the reads look like: fates, mapping quality, insert size, qualities, bases and mismatches by cycle.
 
-use super::html::{Figure, Table, decimal, escape, legend, short};
+use super::html::{Figure, Table, decimal, escape, legend, short, tick};
 use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, multiples, overlay};
 use super::svg::{Axis, Plot, Scale};
 use super::{Aspect, SampleReport, View, samples};
@@ -22,7 +22,7 @@ pub(super) fn section(view: &View<'_>) -> String {
         composition(view),
     ];
     format!(
-        "<p>By cycle means in the order in which the instrument read the bases, first and second mates apart.</p>\
+        "<p>Cycles count in the order in which the instrument read the bases; first and second mates stand apart.</p>\
          <div class=\"grid\">{}</div>",
         figures.map(Figure::html).concat()
     )
@@ -49,7 +49,7 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
         domain: (0.0, longest as f64),
         label: |value| format!("{value:.0}"),
     };
-    let y = Axis { title: "proper pairs (% per base)", domain: (0.0, curves.max() * 1.05), label: short };
+    let y = Axis { title: "proper pairs (% per base)", domain: (0.0, curves.max() * 1.05), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     overlay(view, &mut plot, &curves, Aspect::Reads);
     let mut table = Table::new("Insert size", 1, &["Sample", "Mean", "Standard deviation", "Median"]);
@@ -103,7 +103,7 @@ fn mismatches(view: &View<'_>) -> Figure<'static> {
     let y = Axis {
         title: "mismatches (% of aligned bases)",
         domain: (0.0, curves.max().max(0.1) * 1.05),
-        label: short,
+        label: tick,
     };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     plot.mark_x(count as f64 + 0.5, "second mate");
@@ -174,7 +174,7 @@ fn qualities(view: &View<'_>) -> Figure<'static> {
         },
         drawing,
         below: below + &table.folded("Numbers"),
-        wide: true,
+        wide: view.data.samples.len() > 2,
     }
 }
 
@@ -220,7 +220,8 @@ fn quality_heat(view: &View<'_>, count: usize, step: usize) -> String {
     let (mut canvas, bottom) = heat_strip(view, &rows, write);
     let cycles = Scale::new((1.0, 2.0 * count as f64), (WIDE_NAMES, WIDE));
     for tick in cycles.ticks(8) {
-        canvas.text(cycles.at(tick), bottom + 15.0, "middle", "tick", &format!("{tick:.0}"));
+        let anchor = if cycles.at(tick) > WIDE - 12.0 { "end" } else { "middle" };
+        canvas.text(cycles.at(tick), bottom + 15.0, anchor, "tick", &format!("{tick:.0}"));
     }
     canvas.text(WIDE, bottom + 31.0, "end", "title", "cycle, first then second mate");
     canvas.finish("Mean base quality by cycle, one row a sample")
@@ -265,13 +266,13 @@ fn composition(view: &View<'_>) -> Figure<'static> {
         let folded = format!("<details><summary>Plots</summary>{plots}{}</details>", legend(&keys));
         (String::new(), folded + &table.folded("Numbers"))
     } else {
-        (String::new(), table.finish())
+        (String::new(), table.folded("Numbers"))
     };
     Figure {
         title: "Bases by cycle",
         note: "Level lines, A with T and C with G; waves at the start come from the library's enzyme.",
         drawing,
         below,
-        wide: true,
+        wide: view.data.samples.len() > 2,
     }
 }

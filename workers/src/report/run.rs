@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::html::{Figure, Table, bytes, duration, escape, integer, legend};
+use super::html::{Figure, Table, bytes, duration, escape, integer, legend, tick};
 use super::svg::{Canvas, Rect, Scale};
 use super::{TaskSpan, View, summary};
 
@@ -50,9 +50,9 @@ fn timeline(view: &View<'_>) -> Figure<'static> {
     let bottom = row * shown as f64;
     let mut canvas = Canvas::new(WIDTH, bottom + 36.0);
     let x = Scale::new((0.0, end as f64 / 1000.0), (NAMES, WIDTH - 14.0));
-    for tick in x.ticks(8) {
-        canvas.rule((x.at(tick), 0.0), (x.at(tick), bottom), "grid");
-        canvas.text(x.at(tick), bottom + 15.0, "middle", "tick", &clock(tick));
+    for seconds in x.ticks(8) {
+        canvas.rule((x.at(seconds), 0.0), (x.at(seconds), bottom), "grid");
+        canvas.text(x.at(seconds), bottom + 15.0, "middle", "tick", &clock(seconds));
     }
     for (index, (lane, spans)) in lanes.iter_mut().take(LANES_MAX).enumerate() {
         let top = index as f64 * row;
@@ -132,10 +132,11 @@ fn merged<'a>(spans: &[&'a TaskSpan], end_ms: u64) -> Vec<Run<'a>> {
 }
 
 fn clock(seconds: f64) -> String {
-    if seconds == 0.0 {
-        return "0".to_owned();
+    match seconds {
+        0.0 => "0".to_owned(),
+        s if s < 60.0 => format!("{} s", tick(s)),
+        s => duration((s * 1000.0).round() as u64),
     }
-    duration((seconds * 1000.0).round() as u64)
 }
 
 /// Stages in their order: of the totals, then of appearance.

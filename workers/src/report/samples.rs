@@ -1,6 +1,8 @@
 //! One row a sample: the numbers people compare first, what became of its reads, and how right it is where that is
 //! known.
 
+use std::collections::BTreeSet;
+
 use super::html::{Figure, Table, decimal, escape, integer, legend, short};
 use super::svg::{Canvas, Rect};
 use super::{Confusion, View};
@@ -17,35 +19,42 @@ pub(super) fn section(view: &View<'_>) -> String {
     html
 }
 
-/// A horizontal stacked bar per sample: `(class, label, share)` in order.
+/// A horizontal stacked bar per sample: `(class, label, share)` in order. Bars of a large cohort lose their names and
+/// are sorted by the first share, so that they read as one profile.
 pub(super) fn stacked_bars(
     view: &View<'_>,
     label: &str,
     parts: impl Fn(usize) -> Vec<(&'static str, String, f64)>,
 ) -> String {
     const WIDTH: f64 = 480.0;
-    const NAMES: f64 = 120.0;
-    let count = view.data.samples.len();
-    let row = if view.is_small() { 22.0 } else { (420.0 / count as f64).clamp(1.0, 14.0) };
-    let bar = if row > 8.0 { row * 0.68 } else { row };
-    let mut canvas = Canvas::new(WIDTH, row * count as f64 + 22.0);
-    for (index, sample) in view.data.samples.iter().enumerate() {
-        let top = index as f64 * row;
-        if row > 10.0 {
-            canvas.text(0.0, top + row * 0.62, "start", "name", &shortened(&sample.name, 17));
+    let mut bars: Vec<_> = (0..view.data.samples.len()).map(|sample| (sample, parts(sample))).collect();
+    let small = view.is_small();
+    let (names, row) =
+        if small { (120.0, 22.0) } else { (10.0, (420.0 / bars.len() as f64).clamp(1.0, 14.0)) };
+    if !small {
+        let first = |parts: &[(&str, String, f64)]| parts.first().map_or(0.0, |part| part.2);
+        bars.sort_by(|(_, a), (_, b)| first(b).total_cmp(&first(a)));
+    }
+    let height = if small { row * 0.68 } else { row + 0.4 };
+    let bottom = row * bars.len() as f64;
+    let mut canvas = Canvas::new(WIDTH, bottom + 22.0);
+    for (place, (sample, parts)) in bars.into_iter().enumerate() {
+        let (top, name) = (place as f64 * row, &view.data.samples[sample].name);
+        if small {
+            canvas.text(0.0, top + row * 0.62, "start", "name", &shortened(name, 17));
         }
-        let mut left = NAMES;
-        for (class, name, share) in parts(index) {
-            let width = share * (WIDTH - NAMES);
-            let title = format!("{}: {name}, {:.2} %", sample.name, share * 100.0);
-            canvas.rect(Rect { x: left, y: top + (row - bar) / 2.0, width, height: bar }, class, &title);
+        let mut left = names;
+        for (class, part, share) in parts {
+            let width = share * (WIDTH - names);
+            let title = format!("{name}: {part}, {:.2}%", share * 100.0);
+            canvas.rect(Rect { x: left, y: top + (row - height) / 2.0, width, height }, class, &title);
             left += width;
         }
     }
     for percent in [0.0, 25.0, 50.0, 75.0, 100.0] {
-        let x = NAMES + percent / 100.0 * (WIDTH - NAMES);
+        let x = names + percent / 100.0 * (WIDTH - names);
         let anchor = if percent == 100.0 { "end" } else { "middle" };
-        canvas.text(x, row * count as f64 + 16.0, anchor, "tick", &format!("{percent} %"));
+        canvas.text(x, bottom + 16.0, anchor, "tick", &format!("{percent}%"));
     }
     canvas.finish(label)
 }
@@ -64,34 +73,6 @@ pub(super) fn fates(view: &View<'_>) -> Figure<'static> {
             ("c-grey", "unmapped".to_owned(), share(reads.unmapped)),
         ]
     });
-    let heads = [
-        "Sample",
-        "Reads in",
-        "Accounted for",
-        "Mapped",
-        "Unmapped",
-        "Duplicates",
-        "Secondary",
-        "Supplementary",
-        "QC fail",
-    ];
-    let mut table = Table::new("Reads by fate", 1, &heads);
-    for sample in &view.data.samples {
-        let reads = &sample.counters.alignment.reads;
-        let counts = [
-            sample.reads_in,
-            sample.fates.values().sum(),
-            reads.mapped,
-            reads.unmapped,
-            reads.duplicate,
-            reads.secondary,
-            reads.supplementary,
-            reads.qc_fail,
-        ];
-        let mut row = vec![escape(&sample.name)];
-        row.extend(counts.map(integer));
-        table.row(&row);
-    }
     let keys = [
         ("c-blue", "mapped in proper pairs"),
         ("c-green", "mapped otherwise"),
@@ -102,9 +83,30 @@ pub(super) fn fates(view: &View<'_>) -> Figure<'static> {
         title: "Reads by fate",
         note: "Share of all reads. Duplicates should be few and alike among samples of one library protocol.",
         drawing,
-        below: legend(&keys) + &table.folded("Counts"),
+        below: legend(&keys) + &ledger(view),
         wide: false,
     }
+}
+
+/// Reads in, and what became of them, in the ledger's own words.
+fn ledger(view: &View<'_>) -> String {
+    let fates: BTreeSet<&str> =
+        view.data.samples.iter().flat_map(|sample| sample.fates.keys().map(String::as_str)).collect();
+    let heads: Vec<&str> = ["Sample", "Reads in"]
+        .into_iter()
+        .chain(fates.iter().copied())
+        .chain(["Unaccounted", "Secondary records", "Supplementary records"])
+        .collect();
+    let mut table = Table::new("Reads by fate", 1, &heads);
+    for sample in &view.data.samples {
+        let reads = &sample.counters.alignment.reads;
+        let accounted: u64 = sample.fates.values().sum();
+        let mut row = vec![escape(&sample.name), integer(sample.reads_in)];
+        row.extend(fates.iter().map(|&fate| integer(sample.fates.get(fate).copied().unwrap_or(0))));
+        row.extend([sample.reads_in.abs_diff(accounted), reads.secondary, reads.supplementary].map(integer));
+        table.row(&row);
+    }
+    table.folded("Ledger")
 }
 
 /// Mapping quality in four classes.
@@ -128,7 +130,7 @@ pub(super) fn mapping_quality(view: &View<'_>) -> Figure<'static> {
     let mut table = Table::new("Mapping quality", 1, &["Sample", "MAPQ 60", "20 to 59", "1 to 19", "0"]);
     for (index, sample) in view.data.samples.iter().enumerate() {
         let mut row = vec![escape(&sample.name)];
-        row.extend(CLASSES.map(|(_, _, from, to)| format!("{:.2} %", share(index, from, to) * 100.0)));
+        row.extend(CLASSES.map(|(_, _, from, to)| format!("{:.2}%", share(index, from, to) * 100.0)));
         table.row(&row);
     }
     Figure {
@@ -217,7 +219,7 @@ fn accuracy(view: &View<'_>) -> String {
         let placed =
             (accuracy.reads > 0).then(|| accuracy.reads_placed as f64 * 100.0 / accuracy.reads as f64);
         let mut row =
-            vec![escape(&sample.name), placed.map_or("–".to_owned(), |percent| format!("{percent:.2} %"))];
+            vec![escape(&sample.name), placed.map_or("–".to_owned(), |percent| format!("{percent:.2}%"))];
         for calls in [accuracy.snv, accuracy.indel] {
             row.extend(
                 [Confusion::recall, Confusion::precision, Confusion::f1].map(|of| decimal(of(&calls), 4)),

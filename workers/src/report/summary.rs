@@ -43,7 +43,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Thresholds {
-            mean_autosome_coverage_min: 15.0,
+            mean_autosome_coverage_min: 10.0,
             pct_autosomes_10x_min: 80.0,
             pct_reads_mapped_min: 95.0,
             pct_reads_properly_paired_min: 90.0,
@@ -150,11 +150,11 @@ fn judge_borders(data: &ReportData, index: usize, metrics: &Metrics, flags: &mut
     let (mean, breadth) = (metrics.mean_autosome_coverage, metrics.pct_autosomes_10x);
     let rules = [
         (Coverage, "mean autosome coverage", "×", mean, borders.mean_autosome_coverage_min, true),
-        (Coverage, "autosomes at 10× or more", " %", breadth, borders.pct_autosomes_10x_min, true),
-        (Reads, "reads mapped", " %", mapped, borders.pct_reads_mapped_min, true),
-        (Reads, "reads in proper pairs", " %", proper, borders.pct_reads_properly_paired_min, true),
-        (Reads, "duplicates", " %", duplicates, borders.pct_duplicates_max, false),
-        (Reads, "bases of quality 30 or more", " %", q30, borders.pct_bases_q30_min, true),
+        (Coverage, "autosomes at 10× or more", "%", breadth, borders.pct_autosomes_10x_min, true),
+        (Reads, "reads mapped", "%", mapped, borders.pct_reads_mapped_min, true),
+        (Reads, "reads in proper pairs", "%", proper, borders.pct_reads_properly_paired_min, true),
+        (Reads, "duplicates", "%", duplicates, borders.pct_duplicates_max, false),
+        (Reads, "bases of quality 30 or more", "%", q30, borders.pct_bases_q30_min, true),
     ];
     for (aspect, name, unit, value, border, least) in rules {
         if let Some(value) = value.filter(|&value| if least { value < border } else { value > border }) {
@@ -240,11 +240,19 @@ pub(super) fn section(view: &View<'_>) -> String {
     let (problems, looks, all) = (count(Level::Problem), count(Level::Look), view.levels.len());
     let (verdict, detail) = match level {
         Level::Pass => (
-            format!("This cohort is fine: {} pass", plural(all, "sample")),
+            format!(
+                "This cohort is fine: {} pass{}",
+                plural(all, "sample"),
+                if all == 1 { "es" } else { "" }
+            ),
             "Every sample lies within the borders listed under The run, and nothing contradicts the cohort sheet.",
         ),
         Level::Look => (
-            format!("{looks} of {} deserve a look", plural(all, "sample")),
+            format!(
+                "{looks} of {} {} a look",
+                plural(all, "sample"),
+                if looks == 1 { "deserves" } else { "deserve" }
+            ),
             "Nothing contradicts the cohort sheet; some numbers lie outside the borders listed under The run.",
         ),
         Level::Problem if problems == 0 => (
@@ -252,7 +260,11 @@ pub(super) fn section(view: &View<'_>) -> String {
             "What is missing is named below. The same command, given again, resumes.",
         ),
         Level::Problem => (
-            format!("{problems} of {} have a problem", plural(all, "sample")),
+            format!(
+                "{problems} of {} {} a problem",
+                plural(all, "sample"),
+                if problems == 1 { "has" } else { "have" }
+            ),
             "Something contradicts the cohort sheet or the ledger. Settle it before the results are used.",
         ),
     };
@@ -322,12 +334,12 @@ fn tiles(view: &View<'_>) -> String {
     let reads: u64 = view.metrics.iter().map(|metrics| metrics.reads).sum();
     let bases: u64 = view.metrics.iter().map(|metrics| metrics.yield_bp).sum();
     let coverage = range(each(|m| m.mean_autosome_coverage), |value| format!("{value:.1}×"));
-    let breadth = range(each(|m| m.pct_autosomes_10x), |value| format!("{value:.1} %"));
-    let mapped = range(each(|m| m.pct_reads_mapped), |value| format!("{value:.1} %"));
-    let duplicates = range(each(|m| m.pct_duplicates), |value| format!("{value:.1} %"));
+    let breadth = range(each(|m| m.pct_autosomes_10x), |value| format!("{value:.1}%"));
+    let mapped = range(each(|m| m.pct_reads_mapped), |value| format!("{value:.1}%"));
+    let duplicates = range(each(|m| m.pct_duplicates), |value| format!("{value:.1}%"));
     let snvs = range(each(|m| Some(m.count_snvs as f64)), short);
     let cpu: u64 = view.data.stages.iter().map(|stage| stage.cpu_ms).sum();
-    let wall = view.data.tasks.iter().map(|task| task.end_ms).max().unwrap_or(0);
+    let wall = view.data.tasks.iter().map(|task| task.end_ms).max();
     let tiles = [
         ("Reads", (short(reads as f64), format!("{} bases", short(bases as f64)))),
         ("Median coverage", coverage),
@@ -335,7 +347,7 @@ fn tiles(view: &View<'_>) -> String {
         ("Reads mapped", mapped),
         ("Duplicates", duplicates),
         ("SNVs per sample", snvs),
-        ("Elapsed", (duration(wall), format!("{} of CPU", duration(cpu)))),
+        ("Elapsed", (wall.map_or_else(|| "–".to_owned(), duration), format!("{} of CPU", duration(cpu)))),
     ];
     let items: String = tiles
         .iter()
@@ -355,11 +367,11 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
 pub(super) fn borders(borders: &Thresholds) -> String {
     let rows = [
         ("mean autosome coverage", "at least", borders.mean_autosome_coverage_min, "×"),
-        ("autosomes at 10× or more", "at least", borders.pct_autosomes_10x_min, " %"),
-        ("reads mapped", "at least", borders.pct_reads_mapped_min, " %"),
-        ("reads in proper pairs", "at least", borders.pct_reads_properly_paired_min, " %"),
-        ("duplicates", "at most", borders.pct_duplicates_max, " %"),
-        ("bases of quality 30 or more", "at least", borders.pct_bases_q30_min, " %"),
+        ("autosomes at 10× or more", "at least", borders.pct_autosomes_10x_min, "%"),
+        ("reads mapped", "at least", borders.pct_reads_mapped_min, "%"),
+        ("reads in proper pairs", "at least", borders.pct_reads_properly_paired_min, "%"),
+        ("duplicates", "at most", borders.pct_duplicates_max, "%"),
+        ("bases of quality 30 or more", "at least", borders.pct_bases_q30_min, "%"),
         (
             "distance from the cohort's median",
             "at most",

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::html::{Figure, Table, decimal, escape, integer, legend, short};
+use super::html::{Figure, Table, decimal, escape, integer, legend, tick};
 use super::samples::shortened;
 use super::svg::{Axis, Canvas, Plot, Rect, Scale};
 use super::{Aspect, View};
 use crate::qc::metrics::Metrics;
 
 pub(super) fn section(view: &View<'_>) -> String {
+    if view.data.samples.iter().all(|sample| sample.counters.variants.filters.is_empty()) {
+        return "<p>No variants were called.</p>".to_owned();
+    }
     let figures = [counts(view), ratios(view), indel_lengths(view), filters(view)].map(Figure::html);
     format!(
         "<p>Sites at which the sample carries another allele than the reference, that passed the filters, on \
@@ -19,23 +22,27 @@ pub(super) fn section(view: &View<'_>) -> String {
 
 fn counts(view: &View<'_>) -> Figure<'static> {
     const WIDTH: f64 = 520.0;
-    const NAMES: f64 = 120.0;
+    let names = if view.is_small() { 120.0 } else { 4.0 };
     let most = view.metrics.iter().map(total).max().unwrap_or(1).max(1);
     let row = if view.is_small() { 22.0 } else { (420.0 / view.metrics.len() as f64).clamp(1.0, 14.0) };
-    let scale = Scale::new((0.0, most as f64), (NAMES, WIDTH - 14.0));
+    let scale = Scale::new((0.0, most as f64), (names, WIDTH - 14.0));
     let bottom = row * view.metrics.len() as f64;
     let mut canvas = Canvas::new(WIDTH, bottom + 36.0);
-    for tick in scale.ticks(4) {
-        canvas.rule((scale.at(tick), 0.0), (scale.at(tick), bottom), "grid");
-        canvas.text(scale.at(tick), bottom + 15.0, "middle", "tick", &short(tick));
+    for value in scale.ticks(4) {
+        canvas.rule((scale.at(value), 0.0), (scale.at(value), bottom), "grid");
+        canvas.text(scale.at(value), bottom + 15.0, "middle", "tick", &tick(value));
     }
-    for (index, metrics) in view.metrics.iter().enumerate() {
-        let name = &view.data.samples[index].name;
-        let top = index as f64 * row;
-        if row > 10.0 {
+    let mut order: Vec<usize> = (0..view.metrics.len()).collect();
+    if !view.is_small() {
+        order.sort_by_key(|&sample| std::cmp::Reverse(total(&view.metrics[sample])));
+    }
+    for (place, sample) in order.into_iter().enumerate() {
+        let (metrics, name) = (&view.metrics[sample], &view.data.samples[sample].name);
+        let top = place as f64 * row;
+        if view.is_small() {
             canvas.text(0.0, top + row * 0.62, "start", "name", &shortened(name, 17));
         }
-        let height = if row > 8.0 { row * 0.68 } else { row };
+        let height = if view.is_small() { row * 0.68 } else { row + 0.4 };
         let indels = metrics.count_insertions + metrics.count_deletions;
         let mut left = 0;
         for (class, count, kind) in [("c-blue", metrics.count_snvs, "SNVs"), ("c-amber", indels, "indels")] {
@@ -66,7 +73,11 @@ fn counts(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Variants per sample",
-        note: "Samples of one ancestry should be alike.",
+        note: if view.is_small() {
+            "Samples of one ancestry should be alike."
+        } else {
+            "One bar per sample, most variants first."
+        },
         drawing: canvas.finish("Number of variants, one bar a sample"),
         below: legend(&[("c-blue", "SNVs"), ("c-amber", "indels")]) + &table.folded("Counts"),
         wide: false,
@@ -78,7 +89,7 @@ fn total(metrics: &Metrics) -> u64 {
 }
 
 fn ratios(view: &View<'_>) -> Figure<'static> {
-    let points: Vec<(usize, f64, f64)> = view
+    let mut points: Vec<(usize, f64, f64)> = view
         .metrics
         .iter()
         .enumerate()
@@ -103,6 +114,8 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
         label: |value| format!("{value:.2}"),
     };
     let mut plot = Plot::new(520.0, 300.0, &x, &y);
+    // Flagged samples last, so that they lie on top.
+    points.sort_by_key(|&(index, ..)| view.is_flagged(index, Aspect::Variants));
     for &(index, titv, hethom) in &points {
         let class = match view.series_class(index, Aspect::Variants) {
             "flagged" => "c-red",
@@ -125,7 +138,7 @@ fn ratios(view: &View<'_>) -> Figure<'static> {
         title: "Ti/Tv and heterozygosity",
         note: "Whole human genomes lie near 2.0 to 2.1 and 1.4 to 2.0; false calls pull Ti/Tv towards 0.5.",
         drawing: plot.finish("Transitions per transversion against heterozygosity, one dot a sample"),
-        below: view.series_legend(Aspect::Variants) + &table.folded("Numbers"),
+        below: view.dot_legend(Aspect::Variants) + &table.folded("Numbers"),
         wide: false,
     }
 }
@@ -148,7 +161,7 @@ fn indel_lengths(view: &View<'_>) -> Figure<'static> {
     let y = Axis {
         title: "indels (%, square-root scale)",
         domain: (0.0, most.sqrt() * 1.05),
-        label: |root| if root == 0.0 { "0".to_owned() } else { short((root * root * 10.0).round() / 10.0) },
+        label: |root| if root == 0.0 { "0".to_owned() } else { tick((root * root * 10.0).round() / 10.0) },
     };
     let mut plot = Plot::new(520.0, 300.0, &x, &y);
     let mut table = Table::new("Indels by length", 1, &["Length", "Indels", "%"]);

@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use libdeflater::{CompressionLvl, Compressor, Crc, Decompressor};
+use rayon::prelude::*;
 
 /// libdeflate's level; part of the output format.
 const LEVEL: i32 = 6;
@@ -24,14 +25,30 @@ pub const EOF_BLOCK: [u8; 28] =
 /// Compresses the text of one cell (or a header) into whole blocks, without end marker: results are concatenated and
 /// closed by [`EOF_BLOCK`]. Empty text gives no block.
 pub fn compress_cell(text: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).expect("a level of libdeflate"));
-    let blocks = text.len().div_ceil(BLOCK_TEXT_BYTES_MAX).max(1);
+    let mut compressor = new_compressor();
     let mut out = Vec::with_capacity(text.len() / 4 + HEADER_BYTES + FOOTER_BYTES);
-    // Blocks of equal length compress better than full ones and a short rest.
-    for text in text.chunks(text.len().div_ceil(blocks).max(1)) {
-        push_block(&mut compressor, text, &mut out);
-    }
+    text.chunks(block_text_bytes(text)).for_each(|text| push_block(&mut compressor, text, &mut out));
     out
+}
+
+/// [`compress_cell`] on the threads of the current pool, with the same bytes.
+pub fn compress_cell_parallel(text: &[u8]) -> Vec<u8> {
+    let blocks = text.par_chunks(block_text_bytes(text)).map_init(new_compressor, |compressor, text| {
+        let mut block = Vec::new();
+        push_block(compressor, text, &mut block);
+        block
+    });
+    blocks.collect::<Vec<_>>().concat()
+}
+
+fn new_compressor() -> Compressor {
+    Compressor::new(CompressionLvl::new(LEVEL).expect("a level of libdeflate"))
+}
+
+/// Blocks of equal length compress better than full ones and a short rest.
+fn block_text_bytes(text: &[u8]) -> usize {
+    let blocks = text.len().div_ceil(BLOCK_TEXT_BYTES_MAX).max(1);
+    text.len().div_ceil(blocks).max(1)
 }
 
 fn push_block(compressor: &mut Compressor, text: &[u8], out: &mut Vec<u8>) {
@@ -172,4 +189,55 @@ fn block_bytes(mut extra: &[u8]) -> Option<usize> {
         extra = &rest[value.len()..];
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: usize) -> Vec<u8> {
+        (0..bytes as u64).map(|i| (i * i).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[7]).collect()
+    }
+
+    #[test]
+    fn text_of_every_length_comes_back() {
+        for bytes in [0, 1, 100, 0xfeff, 0xff00, 0xff01, 1 << 17, 300_000] {
+            let text = text(bytes);
+            let compressed = compress_cell(&text);
+            assert_eq!(compressed, compress_cell_parallel(&text));
+            assert_eq!(decompress_cell(&compressed).unwrap(), text);
+            let file = [&compressed[..], &EOF_BLOCK].concat();
+            assert_eq!(decompress_cell(&file).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_block_is_what_the_specification_says() {
+        // SAMv1 §4.1: gzip with an extra field BC of two bytes that hold the block's length less one; CRC-32 of "BGZF".
+        let block = compress_cell(b"BGZF");
+        assert_eq!(block[..16], EOF_BLOCK[..16]);
+        assert_eq!(usize::from(u16::from_le_bytes([block[16], block[17]])) + 1, block.len());
+        assert_eq!(block[block.len() - 8..], [0x94, 0x85, 0x67, 0xba, 4, 0, 0, 0]);
+    }
+
+    #[test]
+    fn damage_is_noticed_and_placed() {
+        let text = text(70_000);
+        let file = [compress_cell(&text), EOF_BLOCK.to_vec()].concat();
+        let second = usize::from(u16::from_le_bytes([file[16], file[17]])) + 1;
+        for length in (1..file.len() - EOF_BLOCK.len()).step_by(97).filter(|length| *length != second) {
+            let (offset, problem) = decompress_cell(&file[..length]).unwrap_err();
+            assert!(matches!(problem, BgzfProblem::Truncated), "{length}: {problem}");
+            assert_eq!(offset, if length < second { 0 } else { second as u64 });
+        }
+        for at in (0..file.len()).step_by(31) {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            assert!(decompress_cell(&damaged).map_or(true, |read| read == text), "{at}");
+        }
+        assert!(matches!(
+            decompress_cell(b"plain text, longer than a header"),
+            Err((0, BgzfProblem::NotBgzf))
+        ));
+    }
 }

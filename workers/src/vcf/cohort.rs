@@ -8,16 +8,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
-use jobs::genome::{Cell, Contigs, Grid};
-use kernels::joint::{Disagreement, Options, Sample, joint_cell, reaching};
+use jobs::genome::{CELL_BASES, Cell, Contigs, Grid, Interval};
+use kernels::joint::{Disagreement, JointSite, Options, Sample, joint_cell, reaching};
 use kernels::variant::{CellCalls, SiteCall};
 use rayon::prelude::*;
 
-use super::bgzf::{EOF_BLOCK, compress_cell};
+use super::bgzf::{EOF_BLOCK, compress_cell, compress_cell_parallel};
 use super::header::{Kind, header_text};
 use super::index::{IndexError, IndexKind, build_index};
 use super::reader::{ReadError, SampleReader};
 use super::text::write_joint;
+
+/// How much of a cell one thread joins at a time.
+const PART_BASES: u32 = CELL_BASES / 8;
 
 /// What was joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,15 +114,15 @@ impl Classified for JointError {
     }
 }
 
-/// Joins the samples of `inputs`, in this order, into `output` and its index. `parameters` is the digest for the
-/// header; `progress` is told the cells done and their total.
+/// Joins the samples of `inputs`, in this order, into `output` and its index, on the threads of the current rayon pool.
+/// `parameters` is the digest for the header; `progress` is told the cells done and their total.
 pub fn joint_files(
     contigs: &Contigs,
     inputs: &[PathBuf],
     output: &Path,
     options: &Options,
     parameters: &str,
-    progress: &mut dyn FnMut(u32, u32),
+    progress: &mut (dyn FnMut(u32, u32) + Send),
 ) -> Result<JointReport, JointError> {
     let mut samples = open_all(contigs, inputs)?;
     let names: Vec<String> = samples.iter().map(|sample| sample.reader.sample().to_owned()).collect();
@@ -135,15 +138,17 @@ pub fn joint_files(
     let mut text = Vec::new();
     for cell in 0..grid.cells() {
         let place = grid.interval(Cell(cell));
-        samples.par_iter_mut().map(|sample| sample.advance(&grid, Cell(cell))).collect::<Result<(), _>>()?;
+        advance_all(&mut samples, place)?;
         let views: Vec<Sample<'_>> = samples.iter().map(OpenSample::view).collect();
-        let sites = joint_cell(place.start..place.end, &views, options)
+        let parts = join_parts(place, &views, options)
             .map_err(|disagreement| disagree(contigs, place.contig, inputs, disagreement))?;
-        report.sites += sites.len() as u64;
-        report.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
         text.clear();
-        write_joint(contigs, place.contig, &sites, &mut text);
-        data.push(&compress_cell(&text)).map_err(write)?;
+        for sites in &parts {
+            report.sites += sites.len() as u64;
+            report.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
+            write_joint(contigs, place.contig, sites, &mut text);
+        }
+        data.push(&compress_cell_parallel(&text)).map_err(write)?;
         progress(cell + 1, grid.cells());
     }
     data.push(&EOF_BLOCK).map_err(write)?;
@@ -159,6 +164,26 @@ pub fn joint_files(
     Ok(report)
 }
 
+/// Moves every sample to a cell; the first sample's error counts, whichever thread met one first.
+fn advance_all(samples: &mut [OpenSample<'_>], place: Interval) -> Result<(), ReadError> {
+    let results: Vec<_> = samples.par_iter_mut().map(|sample| sample.advance(place)).collect();
+    results.into_iter().collect()
+}
+
+/// Joins parts of a cell on the threads of the current pool; a site does not know of which part it is.
+fn join_parts(
+    place: Interval,
+    samples: &[Sample<'_>],
+    options: &Options,
+) -> Result<Vec<Vec<JointSite>>, Disagreement> {
+    let parts = (place.start..place.end).into_par_iter().step_by(PART_BASES as usize);
+    parts
+        .map(|start| joint_cell(start..place.end.min(start.saturating_add(PART_BASES)), samples, options))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
+}
+
 /// A sample's file, and what of it concerns the current cell.
 struct OpenSample<'a> {
     reader: SampleReader<'a>,
@@ -167,8 +192,7 @@ struct OpenSample<'a> {
 }
 
 impl OpenSample<'_> {
-    fn advance(&mut self, grid: &Grid, cell: Cell) -> Result<(), ReadError> {
-        let place = grid.interval(cell);
+    fn advance(&mut self, place: Interval) -> Result<(), ReadError> {
         if place.start == 0 {
             self.upstream.clear();
         } else {

@@ -4,13 +4,15 @@
 //! (PL, MIN_DP, SB, `<NON_REF>`) is filled in conservatively, what contradicts itself is refused. Reads one line,
 //! knows nothing of order or cells.
 
-use jobs::genome::Contigs;
+use jobs::genome::{CELL_BASES, Contigs};
 use kernels::variant::{Answer, Filter, RefBlock, SiteCall};
 
 /// Name of the symbolic allele of gVCF.
 pub const NON_REF: &[u8] = b"NON_REF";
 /// Most alternates a record may name.
 const ALTERNATES_MAX: usize = 100;
+/// Most records of one cell: a site, a block and as many again for each base.
+pub const CELL_RECORDS_MAX: usize = 4 * CELL_BASES as usize;
 /// GQ is capped here.
 const QUALITY_MAX: u32 = 99;
 
@@ -88,6 +90,9 @@ pub enum LineProblem {
         "not sorted: this record starts before the one above it, or its contig comes earlier in the reference"
     )]
     Unsorted,
+    /// More records in a cell than bases could need.
+    #[error("more than {CELL_RECORDS_MAX} records from one grid line to the next")]
+    Crowded,
     /// The record lies outside the cell it was stored for.
     #[error("the record lies outside its cell")]
     OutsideCell,
@@ -302,7 +307,10 @@ impl Site {
                 .filter_map(|name| Filter::from_name(std::str::from_utf8(name).ok()?))
                 .collect(),
             genotype: called,
-            phase_set: phase_set.map(|text| number("PS", text)).transpose()?.and_then(|set| set.checked_sub(1)),
+            phase_set: phase_set
+                .map(|text| number("PS", text))
+                .transpose()?
+                .and_then(|set| set.checked_sub(1)),
             allele_depths,
             depth,
             genotype_quality: quality_stated.unwrap_or_else(|| second_smallest(&likelihoods)),
@@ -487,3 +495,6 @@ fn problem(field: &'static str, text: &[u8], expected: &'static str) -> LineProb
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::bgzf::{BgzfProblem, Blocks};
 
 /// Longest line read, in bytes; a longer one is refused.
-const LINE_BYTES_MAX: usize = 1 << 26;
+const LINE_BYTES_MAX: usize = 1 << 24;
 /// How much plain text is read at a time.
 const CHUNK_BYTES: u64 = 1 << 16;
 

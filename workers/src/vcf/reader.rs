@@ -11,7 +11,7 @@ use jobs::genome::{Contigs, Interval};
 use kernels::variant::{CellCalls, RefBlock};
 
 use super::bgzf::BgzfProblem;
-use super::line::{Call, LineProblem, parse_line};
+use super::line::{CELL_RECORDS_MAX, Call, LineProblem, parse_line};
 use super::lines::{Lines, LinesProblem};
 
 /// Why a gVCF file was refused.
@@ -198,6 +198,10 @@ impl<'a> SampleReader<'a> {
             match call {
                 Call::Site(site) => calls.sites.push(site),
                 Call::Block(block) => self.push_block(block, cell, &mut calls),
+            }
+            if calls.sites.len() + calls.blocks.len() > CELL_RECORDS_MAX {
+                let (path, line) = (self.path.clone(), self.lines.number());
+                return Err(ReadError::Record { path, line, problem: LineProblem::Crowded });
             }
             self.read_ahead()?;
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use jobs::genome::{CELL_BASES, Cell, Contig, Contigs, Grid, Interval};
-use kernels::joint::Options;
+use kernels::joint::{Options, Sample, joint_cell, reaching};
 use kernels::variant::{Answer, CellCalls, Filter, RefBlock, SiteCall};
 
 use super::*;
@@ -24,8 +24,12 @@ impl Random {
         (self.next() % u64::from(limit)) as u32
     }
 
+    fn one_of<'a, T>(&mut self, values: &'a [T]) -> &'a T {
+        &values[self.below(values.len() as u32) as usize]
+    }
+
     fn base(&mut self) -> u8 {
-        b"ACGT"[self.below(4) as usize]
+        *self.one_of(b"ACGT")
     }
 }
 
@@ -258,4 +262,212 @@ fn noodles_records(path: &Path, contigs: &Contigs) -> usize {
         records += 1;
     }
     records
+}
+
+#[test]
+fn how_many_threads_join_cannot_be_seen() {
+    let contigs = contigs();
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = write_cohort(folder.path(), 4, &contigs);
+    let joined = |threads: usize| {
+        let output = folder.path().join(format!("{threads}.vcf.gz"));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let report = pool.install(|| join(&contigs, &inputs, &output)).unwrap();
+        (std::fs::read(&output).unwrap(), std::fs::read(report.index).unwrap())
+    };
+    let one = joined(1);
+    assert_eq!(one, joined(3));
+    assert_eq!(one.0, joined_from_pieces(&contigs));
+}
+
+/// The same cohort joined as a job does it: cell by cell from stored pieces.
+fn joined_from_pieces(contigs: &Contigs) -> Vec<u8> {
+    let samples: Vec<Vec<(Interval, CellCalls)>> = (1..=4).map(|seed| sample(seed, contigs)).collect();
+    let names: Vec<String> = (1..=4).map(|seed| format!("S{seed}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut file = compress_cell(header_text(Kind::Joint, contigs, &names, "0123").as_bytes());
+    for cell in 0..samples[0].len() {
+        let place = samples[0][cell].0;
+        let before =
+            |sample: &[(Interval, CellCalls)]| match cell.checked_sub(1).map(|before| &sample[before]) {
+                Some((interval, calls)) if interval.contig == place.contig => {
+                    reaching(calls, place.start).cloned().collect::<Vec<_>>()
+                }
+                _ => vec![],
+            };
+        let upstream: Vec<Vec<SiteCall>> = samples.iter().map(|sample| before(sample)).collect();
+        let views = samples.iter().zip(&upstream);
+        let views: Vec<Sample<'_>> =
+            views.map(|(sample, upstream)| Sample { calls: &sample[cell].1, upstream }).collect();
+        let sites = joint_cell(place.start..place.end, &views, &Options::default()).unwrap();
+        let mut text = Vec::new();
+        write_joint(contigs, place.contig, &sites, &mut text);
+        file.extend(compress_cell(&text));
+    }
+    file.extend(EOF_BLOCK);
+    file
+}
+
+#[test]
+fn contigs_beyond_tabix_get_csi() {
+    let contigs = Contigs::new(vec![Contig { name: "long".into(), length: 3_000_000_000, m5: [0; 16] }]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.vcf.gz");
+    let mut text = header_text(Kind::Calls, &contigs, &["A"], "0123");
+    for position in [1u32, 600_000_000, 2_147_000_000] {
+        text += &format!("long\t{position}\t.\tA\tG\t9\tPASS\tMQ=60\tGT:AD:DP:GQ:PL\t0/1:5,5:10:9:9,0,9\n");
+    }
+    std::fs::write(&path, [compress_cell(text.as_bytes()), EOF_BLOCK.to_vec()].concat()).unwrap();
+    assert_eq!(IndexKind::of(&contigs), IndexKind::Csi);
+    std::fs::write(IndexKind::Csi.path(&path), build_index(&path, &contigs).unwrap()).unwrap();
+    let Some(found) = bcftools(&["view", "-H", "-r", "long:600000000", path.to_str().unwrap()]) else {
+        return;
+    };
+    assert_eq!(found.lines().count(), 1);
+}
+
+#[test]
+fn headers_name_program_and_parameters_and_nothing_of_the_machine() {
+    let text = header_text(Kind::Joint, &contigs(), &["A", "B"], "0123");
+    assert!(text.starts_with("##fileformat=VCFv4.2\n"));
+    assert!(text.contains("##contig=<ID=20,length=267144,md5=07070707070707070707070707070707>\n"));
+    assert!(text.contains(concat!(
+        "##source=wakachi ",
+        env!("CARGO_PKG_VERSION"),
+        "\n##wakachi_parameters=0123\n"
+    )));
+    assert!(text.ends_with("\tFORMAT\tA\tB\n"));
+    assert!(
+        !text.contains("NON_REF") && header_text(Kind::Gvcf, &contigs(), &["A"], "").contains("ID=NON_REF")
+    );
+}
+
+const HEADER: &str = "##fileformat=VCFv4.2\n##contig=<ID=20,length=267144>\n\
+                      #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA\n";
+
+/// Joins one file of this content and gives the complaint, with its causes.
+fn refusal(content: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.g.vcf.gz"), folder.path().join("out.vcf.gz"));
+    std::fs::write(&input, content).unwrap();
+    let error = join(&contigs(), &[input], &output).unwrap_err();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "only the input is left");
+    let chain = jobs::failure::Failure::from(error).to_string();
+    chain.replace(folder.path().to_str().unwrap(), "")
+}
+
+#[test]
+fn foreign_unsorted_and_truncated_files_are_refused_with_their_place() {
+    let check = |content: &str, expect: &str| {
+        assert_eq!(refusal(content.as_bytes()), format!("/in.g.vcf.gz: {expect}"))
+    };
+    let block = |start: u32| format!("20\t{start}\t.\tA\t<NON_REF>\t.\t.\tEND=99\tGT:DP:GQ\t0/0:9:20\n");
+    check("", "line 1: the file ends before its #CHROM line");
+    check(">20\nACGT\n", "line 1: expected ##fileformat=VCFv4; this is not VCF text");
+    check("##fileformat=VCFv4.2\n", "line 2: the file ends before its #CHROM line");
+    check(&block(1), "line 1: expected ##fileformat=VCFv4; this is not VCF text");
+    check(
+        &HEADER.replace("\tA\n", "\tA\tB\n"),
+        "line 3: 2 samples, expected one: give each sample's own gVCF",
+    );
+    check(
+        &HEADER.replace("267144", "1000"),
+        "line 2: contig '20' has 1000 bases here and 267144 in the reference",
+    );
+    check(
+        &(HEADER.to_owned() + &block(11) + &block(10)),
+        "line 5: not sorted: this record starts before the one above it, or its contig comes earlier in the reference",
+    );
+    check(
+        &(HEADER.to_owned() + &block(11) + "20\t12\n"),
+        "line 5: 2 columns, expected 10: gVCF with one sample",
+    );
+
+    let crowded = HEADER.to_owned() + &block(11).repeat(4 * CELL_BASES as usize + 1);
+    check(&crowded, "line 524292: more than 524288 records from one grid line to the next");
+
+    let whole = gvcf("A", &sample(1, &contigs()), &contigs());
+    let cut = |length: usize| refusal(&whole[..length]);
+    assert!(cut(whole.len() - 28).ends_with("the file ends without BGZF's end marker; it is truncated"));
+    assert!(cut(whole.len() - 100).ends_with("the file ends within a BGZF block; it is truncated"));
+    assert!(cut(whole.len() - 100).starts_with("/in.g.vcf.gz: byte "));
+    let mut gzip = whole.clone();
+    gzip[3] = 0;
+    assert!(
+        refusal(&gzip)
+            .ends_with("byte 0: expected a BGZF block, found other bytes (plain gzip is not enough)")
+    );
+}
+
+#[test]
+fn samples_of_one_name_and_missing_files_are_refused() {
+    let contigs = contigs();
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = write_cohort(folder.path(), 2, &contigs);
+    let output = folder.path().join("out.vcf.gz");
+    let twice = [inputs.clone(), vec![inputs[0].clone()]].concat();
+    let error = join(&contigs, &twice, &output).unwrap_err();
+    assert!(error.to_string().contains("sample 'S1' is also in"), "{error}");
+    let missing = join(&contigs, &[folder.path().join("none.g.vcf.gz")], &output).unwrap_err();
+    assert!(missing.to_string().ends_with("none.g.vcf.gz: cannot open"), "{missing}");
+    assert!(matches!(join(&contigs, &[], &output), Err(JointError::NoInputs)));
+    let nowhere = join(&contigs, &inputs, &folder.path().join("no/such/folder/out.vcf.gz")).unwrap_err();
+    assert!(matches!(nowhere, JointError::Write { .. }));
+    assert!(!output.exists());
+}
+
+#[test]
+fn hostile_text_never_panics() {
+    let contigs = contigs();
+    let (cell, mut calls) = sample(5, &contigs).swap_remove(1);
+    calls.sites.truncate(12);
+    calls.blocks.truncate(12);
+    let mut text = Vec::new();
+    write_gvcf(&contigs, cell.contig, &calls, base_at, &mut text);
+    let mut random = Random(1);
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let mut hostile = text.clone();
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(hostile.len() as u32) as usize;
+            match random.below(4) {
+                0 => hostile[at] = *random.one_of(b"\t\n:,/|.*<>=;0129ACGTN-"),
+                1 => hostile[at] = random.next() as u8,
+                2 => hostile.insert(at, *random.one_of(b"0,\t\n")),
+                _ => hostile.truncate(at + 1),
+            }
+        }
+        let Ok(other) = parse_cell(&hostile, &contigs, cell) else { continue };
+        let views = [&calls, &other].map(|calls| Sample { calls, upstream: &[] });
+        if let Ok(sites) = joint_cell(cell.start..cell.end, &views, &Options::default()) {
+            write_joint(&contigs, cell.contig, &sites, &mut Vec::new());
+            read += 1;
+        }
+    }
+    assert!(read > 1000, "{read}");
+}
+
+/// Files of others' joint callers, from the shared data: each is joined or refused, and what is joined is valid.
+#[test]
+fn torture_files_are_joined_or_refused() {
+    let shared = std::env::var_os("WAKACHI_SHARED").map(PathBuf::from);
+    let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
+    let cases = shared.join("data/joint/GLnexus_cases");
+    let Ok(listed) = std::fs::read_dir(&cases) else {
+        println!("skipped: no {}", cases.display());
+        return;
+    };
+    let contig = |name: &str, length| Contig { name: name.to_owned(), length, m5: [0; 16] };
+    let contigs = Contigs::new(vec![contig("21", 48_129_895), contig("A", 1_000_000)]);
+    let folder = tempfile::tempdir().unwrap();
+    let (mut joined, mut refused) = (0, 0);
+    for entry in listed.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        let output = folder.path().join("out.vcf.gz");
+        match join(&contigs, &[entry], &output) {
+            Ok(_) => drop(bcftools(&["view", output.to_str().unwrap()])),
+            Err(_) => refused += 1,
+        }
+        joined += 1;
+    }
+    assert!(joined > 15 && refused > 5, "{joined} {refused}");
 }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use jobs::genome::{Contig, Contigs, Interval};
 use kernels::variant::SiteCall;
 use workers::qc::SampleCounters;
-use workers::qc::alignment::ReferenceWindow;
 use workers::qc::contig_class::ContigClass;
-use workers::qc::coverage::CellDepth;
 use workers::qc::pedigree::Declared;
 use workers::qc::relatedness::Relatedness;
 use workers::record::{Fields, Record, encode, flag};
@@ -53,7 +51,7 @@ impl Genome {
         for &(_, length) in lengths {
             let mut gc = 40;
             let base = |at: u32| {
-                if at % 700 == 0 {
+                if at.is_multiple_of(700) {
                     gc = 25 + random.below(40);
                 }
                 let known = !(length / 2..length / 2 + length / 30).contains(&at);
@@ -217,21 +215,12 @@ pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<Sampl
         for start in (0..length).step_by(cell_bases as usize) {
             let interval = Interval { contig: id as u32, start, end: length.min(start + cell_bases) };
             let mut part = SampleCounters::new(bases);
-            let mut depth = CellDepth::new(interval);
-            let window = ReferenceWindow { contig: id as u32, start, codes: &codes[start as usize..] };
-            for bytes in records {
-                let record = Record::new(bytes).expect("encoded here");
-                let position = record.position() as u32;
-                if record.contig() != id as i32 || position >= interval.end {
-                    continue;
-                }
-                depth.add(&record);
-                if position >= start {
-                    part.alignment.add(&record, Some(window));
-                }
-            }
-            let reference = &codes[start as usize..interval.end as usize];
-            part.coverage.add_cell(classes[id], &depth, reference);
+            let overlapping =
+                records.iter().map(|bytes| Record::new(bytes).expect("encoded here")).filter(|record| {
+                    let position = record.position() as u32;
+                    record.contig() == id as i32 && position < interval.end && position + 200 > interval.start
+                });
+            part.add_cell(interval, classes[id], &codes[start as usize..], overlapping);
             parts.push(part);
         }
     }

@@ -1,0 +1,195 @@
+//! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments in one go; or to a stream.
+
+use crate::output::{duration, note};
+use crate::plain::{keep_out_of_jobs, on_threads, scratch_beside};
+use crate::progress::bar;
+use crate::run::books::blake3_text;
+use jobs::failure::{Class, Classified, Failure};
+use jobs::parameters::Parameters;
+use std::collections::BTreeMap;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use workers::align;
+use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
+use workers::index_file::{ReferenceIndex, path_of};
+use workers::intake::LaneInput;
+
+/// Maps reads: sorted, mate-fixed, duplicate-marked and indexed in one go, or as a stream
+#[derive(Debug, clap::Args)]
+#[command(after_help = r"Examples:
+  wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram -R '@RG\tID:1\tSM:NA12878\tLB:lib1\tPL:ILLUMINA'
+  wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.bam -t 8
+  wakachi align REF.fa READS.fq.gz -o OUT.cram             single reads
+  wakachi align REF.fa R1.fq.gz R2.fq.gz -o - | less       SAM in input order
+  wakachi align REF.fa - -o - -f bam < READS.fq | samtools sort -o OUT.bam
+
+The reference needs an index: wakachi index REF.fa")]
+pub struct Args {
+    /// The reference (FASTA)
+    reference: PathBuf,
+    /// First reads, or single reads: FASTQ, plain, gzip or bgzip; - for standard input (streams only)
+    reads_1: PathBuf,
+    /// Second reads
+    reads_2: Option<PathBuf>,
+    /// OUT.bam, OUT.cram, OUT.sam, or - for a stream of SAM in input order
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Read group line, with \t between its fields
+    #[arg(short = 'R', long, value_name = "@RG..")]
+    read_group: Option<String>,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    threads: u32,
+    /// Writes in input order while reading: no sorting, no duplicate marking, no index
+    #[arg(long)]
+    unsorted: bool,
+    /// Form of the output, where its name does not say
+    #[arg(short, long, value_enum)]
+    format: Option<Form>,
+    /// Read pairs per task; never changes a result
+    #[arg(long, value_name = "N", default_value_t = 100_000, hide = true)]
+    chunk_pairs: u64,
+}
+
+/// Forms of alignment files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Sam,
+    Bam,
+    Cram,
+}
+
+/// What was asked for makes no sense together.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error("{}: cannot tell the format; expected a name ending in .bam, .cram or .sam", path.display())]
+    Name { path: PathBuf },
+    #[error("CRAM is written sorted to a file only")]
+    StreamedCram,
+    #[error("standard input can be read once only; sorting reads it twice")]
+    SortedStdin,
+    #[error("read group '{text}': {what}")]
+    ReadGroup { text: String, what: &'static str },
+    #[error("{}: cannot be written", path.display())]
+    Output { path: PathBuf, source: std::io::Error },
+}
+
+impl Classified for Wrong {
+    fn class(&self) -> Class {
+        match self {
+            Wrong::Output { .. } => Class::Failed,
+            _ => Class::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Wrong::Name { .. } => "add --format bam, cram or sam".to_owned(),
+            Wrong::StreamedCram => "add --format bam or sam, or give a file without --unsorted".to_owned(),
+            Wrong::SortedStdin => "give a file, or stream with --unsorted".to_owned(),
+            Wrong::ReadGroup { .. } => r"give -R '@RG\tID:1\tSM:sample'".to_owned(),
+            Wrong::Output { .. } => "choose an output in a folder you may write to".to_owned(),
+        })
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let stdout = args.output.as_os_str() == "-";
+    let streaming = stdout || args.unsorted;
+    let stdin = |path: &Path| path.as_os_str() == "-";
+    let reads = [Some(&args.reads_1), args.reads_2.as_ref()].into_iter().flatten();
+    let files = reads.clone().filter(|path| !stdin(path));
+    let outputs = (!stdout).then_some(&args.output).into_iter();
+    keep_out_of_jobs(files.chain(outputs).map(PathBuf::as_path))?;
+    let format = format(args, stdout)?;
+    if streaming && format == AlignmentFormat::Cram {
+        return Err(Wrong::StreamedCram.into());
+    }
+    if !streaming && reads.clone().any(|path| stdin(path)) {
+        return Err(Wrong::SortedStdin.into());
+    }
+    let index = ReferenceIndex::open(&args.reference, &path_of(&args.reference))?;
+    let scratch = scratch_beside(if stdout { Path::new("./-") } else { &args.output })?;
+    let settings = Settings {
+        parameters: blake3_text(&Parameters::default().canonical()),
+        chunk_pairs: args.chunk_pairs.max(1),
+        alignments: format,
+        ..Settings::default()
+    };
+    let sample = sample(args)?;
+    let ends = BTreeMap::new();
+    let context = Context::open("align".to_owned(), index, vec![sample], settings, scratch.path(), ends)?;
+    let begun = Instant::now();
+    let bar = bar(0, "align");
+    let progress = |what: &str, done: u64, total: u64| {
+        bar.set_message(what.to_owned());
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let done = on_threads(args.threads, || {
+        if !streaming {
+            return align::sorted(&context, &args.output, &progress);
+        }
+        if stdout {
+            let mut output = BufWriter::new(std::io::stdout().lock());
+            return Ok(align::streamed(&context, format, &mut output, &progress)?);
+        }
+        let failed = |source| Wrong::Output { path: args.output.clone(), source };
+        let mut output = BufWriter::new(std::fs::File::create(&args.output).map_err(failed)?);
+        Ok(align::streamed(&context, format, &mut output, &progress)?)
+    })?;
+    bar.finish_and_clear();
+    done?;
+    if !stdout {
+        note(&format!("{}: {}", args.output.display(), duration(begun.elapsed().as_millis() as u64)));
+    }
+    Ok(())
+}
+
+fn format(args: &Args, stdout: bool) -> Result<AlignmentFormat, Wrong> {
+    let named = match args.format {
+        Some(form) => Some(form),
+        None if stdout => Some(Form::Sam),
+        None => match args.output.extension().and_then(|extension| extension.to_str()) {
+            Some("bam") => Some(Form::Bam),
+            Some("cram") => Some(Form::Cram),
+            Some("sam") => Some(Form::Sam),
+            _ => None,
+        },
+    };
+    match named {
+        Some(Form::Sam) => Ok(AlignmentFormat::Sam),
+        Some(Form::Bam) => Ok(AlignmentFormat::Bam),
+        Some(Form::Cram) => Ok(AlignmentFormat::Cram),
+        None => Err(Wrong::Name { path: args.output.clone() }),
+    }
+}
+
+fn sample(args: &Args) -> Result<Sample, Wrong> {
+    let line = args.read_group.as_deref().unwrap_or_default().replace("\\t", "\t");
+    let wrong = |what| Wrong::ReadGroup { text: line.clone(), what };
+    let field = |name: &str| line.split('\t').skip(1).find_map(|field| field.strip_prefix(name));
+    let id = field("ID:").unwrap_or_default().to_owned();
+    if !line.is_empty() {
+        if !line.starts_with("@RG\t") {
+            return Err(wrong("expected it to begin with @RG and a tab"));
+        }
+        if id.is_empty() {
+            return Err(wrong("expected an ID"));
+        }
+        if line.contains(['\n', '\r', '\0']) {
+            return Err(wrong("expected one line"));
+        }
+    }
+    let input = LaneInput {
+        fastq_1: args.reads_1.clone(),
+        fastq_2: args.reads_2.clone(),
+        sha256_1: None,
+        sha256_2: None,
+    };
+    let lane = Lane { input, read_group: id, header_line: line.clone(), library: 0 };
+    // The name is used for scratch only; records carry the read group.
+    Ok(Sample { name: "sample".to_owned(), joint: false, lanes: vec![lane] })
+}

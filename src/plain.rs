@@ -1,0 +1,85 @@
+//! What the plain filters (`align`, `call`, `joint`) share: they act with the caller's own file rights, and keep out of
+//! jobs and vaults, where every read needs a permit.
+
+use jobs::failure::{Class, Classified, Failure};
+use std::path::{Path, PathBuf};
+
+/// A path lies inside a job.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: lies inside the job {}", path.display(), job.display())]
+struct InsideJob {
+    path: PathBuf,
+    job: PathBuf,
+}
+
+impl Classified for InsideJob {
+    fn class(&self) -> Class {
+        Class::Policy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "plain filters read and write outside of jobs; copy what you are allowed to use elsewhere"
+                .to_owned(),
+        )
+    }
+}
+
+/// Refuses paths that lie inside a job directory.
+pub fn keep_out_of_jobs<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    for path in paths {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let real = absolute.canonicalize().unwrap_or(absolute);
+        let job = real.ancestors().skip(1).find(|folder| folder.join(".wakachi/journal.redb").exists());
+        if let Some(job) = job {
+            return Err(InsideJob { path: path.to_owned(), job: job.to_owned() }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Threads could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start threads")]
+struct NoThreads(#[source] rayon::ThreadPoolBuildError);
+
+impl Classified for NoThreads {
+    fn class(&self) -> Class {
+        Class::Failed
+    }
+}
+
+/// Runs `work` on a pool of so many threads, 0 for all cores.
+pub fn on_threads<T: Send>(threads: u32, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build().map_err(NoThreads)?;
+    Ok(pool.install(work))
+}
+
+/// An empty directory beside `path`, or for a path without a folder of its own in the system's place for such things.
+pub fn scratch_beside(path: &Path) -> Result<tempfile::TempDir, Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = match folder {
+        Some(folder) => tempfile::Builder::new().prefix(".wakachi-").tempdir_in(folder),
+        None => tempfile::Builder::new().prefix(".wakachi-").tempdir_in("."),
+    };
+    Ok(made.map_err(|source| NoScratch { path: path.to_owned(), source })?)
+}
+
+/// No directory for temporary files.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot make a temporary directory beside it", path.display())]
+struct NoScratch {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl Classified for NoScratch {
+    fn class(&self) -> Class {
+        Class::Failed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("choose an output in a folder you may write to".to_owned())
+    }
+}

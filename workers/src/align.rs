@@ -1,0 +1,269 @@
+//! The filter `wakachi align`: FASTQ to alignments, without a job.
+//!
+//! Sorted output runs the tasks of a job (intake, model, map, region) in a temporary directory and concatenates what
+//! they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the order of the input.
+
+use crate::bam;
+use crate::context::{AlignmentFormat, Context, ContextError};
+use crate::entry::Entry;
+use crate::fastq::{PairReader, Pairs};
+use crate::header::sam_header;
+use crate::htslib::{self, CRAM_EOF, ContainerError, SamText, cram_file_header, index_alignments, renumber};
+use crate::intake::IntakeError;
+use crate::map::{self, BATCH_PAIRS, MapError, learn_from, reads_of};
+use crate::region::block;
+use crate::task;
+use crate::template::{LaneContext, TemplateWriter};
+use crate::vcf::EOF_BLOCK;
+use jobs::failure::{Class, Classified, Failure};
+use jobs::genome::Cell;
+use jobs::task::{LaneId, Shard, Task};
+use kernels::align::{Aligner, Workspace};
+use kernels::insert;
+use rayon::prelude::*;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use storage::{AtomicFile, AtomicFileError, Commit, DiskError, PackError};
+
+/// Batches of pairs that are in memory at once, per thread.
+const BATCHES_PER_THREAD: usize = 8;
+
+/// Bases of a region task.
+const SHARD_BASES: u64 = 4_000_000;
+
+/// The one lane of the filter.
+const LANE: LaneId = LaneId { sample: 0, lane: 0 };
+
+/// The filter failed where no task did.
+#[derive(Debug, thiserror::Error)]
+pub enum AlignError {
+    /// Reads.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// Mapping.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// Scratch.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// Scratch.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The output file.
+    #[error(transparent)]
+    Write(#[from] AtomicFileError),
+    /// The output stream.
+    #[error("cannot write the output")]
+    Stream(#[source] io::Error),
+    /// Containers do not concatenate.
+    #[error("the alignments cannot be joined")]
+    Container(#[from] ContainerError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] htslib::IndexError),
+    /// The header, with the read group given, is no SAM header.
+    #[error("the read group makes no SAM header")]
+    Header,
+}
+
+impl Classified for AlignError {
+    fn class(&self) -> Class {
+        match self {
+            AlignError::Intake(error) => error.class(),
+            AlignError::Map(error) => error.class(),
+            AlignError::Context(error) => error.class(),
+            AlignError::Pack(error) => error.class(),
+            AlignError::Write(error) => error.class(),
+            AlignError::Stream(_) => Class::Failed,
+            AlignError::Container(_) => Class::Internal,
+            AlignError::Index(error) => error.class(),
+            AlignError::Header => Class::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            AlignError::Intake(error) => error.hint(),
+            AlignError::Map(error) => error.hint(),
+            AlignError::Context(error) => error.hint(),
+            AlignError::Pack(error) => error.hint(),
+            AlignError::Write(error) => error.hint(),
+            AlignError::Index(error) => error.hint(),
+            AlignError::Header => Some(r"give -R '@RG\tID:1\tSM:sample'".to_owned()),
+            AlignError::Stream(_) | AlignError::Container(_) => None,
+        }
+    }
+}
+
+/// How far the filter is: what it does, how much of how much.
+pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
+
+/// Writes sorted, duplicate-marked alignments of the context's one lane to `output`, with an index for BAM and CRAM.
+/// Runs on the calling rayon pool.
+pub fn sorted(context: &Context, output: &Path, progress: Progress<'_>) -> Result<(), Failure> {
+    let results = output.parent().unwrap_or(Path::new(""));
+    let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>, u32), Failure> {
+        let done = task::run(context, task, inputs, results)?;
+        let commit = Commit { pieces: done.pieces, summary: done.summary, ..Commit::default() };
+        Ok((task, Arc::new(commit), done.chunks.unwrap_or(0)))
+    };
+    progress("reading", 0, 1);
+    let (intake, intake_commit, chunks) = run(Task::Intake(LANE), &[])?;
+    progress("learning insert sizes", 0, 1);
+    let (model, model_commit, _) = run(Task::Model(LANE), &[])?;
+    let before = [(intake, intake_commit), (model, model_commit)];
+    let all = |tasks: Vec<Task>, inputs: &[(Task, Arc<Commit>)], what: &str| {
+        let (count, done) = (tasks.len() as u64, AtomicU64::new(0));
+        progress(what, 0, count);
+        let one = |task| {
+            let (task, commit, _) = run(task, inputs)?;
+            progress(what, done.fetch_add(1, Ordering::Relaxed) + 1, count);
+            Ok((task, commit))
+        };
+        tasks.into_par_iter().map(one).collect::<Result<Vec<_>, Failure>>()
+    };
+    let maps = all((0..chunks).map(|chunk| Task::Map(LANE, chunk)).collect(), &before, "mapping")?;
+    let shards = context.grid.shards(SHARD_BASES).into_iter();
+    let shards = shards.map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) });
+    let shards = shards.chain([Shard::Unplaced]).map(|shard| Task::Region(0, shard));
+    let regions = all(shards.collect(), &maps, "sorting and marking")?;
+    progress("writing", 0, 1);
+    Ok(write_sorted(context, &regions, output)?)
+}
+
+fn write_sorted(context: &Context, regions: &[(Task, Arc<Commit>)], output: &Path) -> Result<(), AlignError> {
+    let format = context.settings.alignments;
+    let mut file = AtomicFile::create(output)?;
+    let mut records = 0;
+    let mut bytes = Vec::new();
+    let mut put = |bytes: &[u8]| {
+        let written = file.write_all(bytes).map_err(DiskError::on("write", output));
+        written.map_err(|error| AlignError::Write(error.into()))
+    };
+    put(&file_header(context, format)?)?;
+    for (task, commit) in regions {
+        for piece in &commit.pieces {
+            let reader = context.read(*task, piece)?;
+            for (at, entry) in reader.entries().iter().enumerate() {
+                if entry.kind == block::ALIGNMENTS {
+                    reader.read_block(at, &mut bytes)?;
+                    match format {
+                        AlignmentFormat::Cram => put(&renumber(&bytes, records)?)?,
+                        AlignmentFormat::Bam | AlignmentFormat::Sam => put(&bytes)?,
+                    }
+                    records += u64::from(entry.count);
+                }
+            }
+        }
+    }
+    match format {
+        AlignmentFormat::Cram => put(&CRAM_EOF)?,
+        AlignmentFormat::Bam => put(&EOF_BLOCK)?,
+        AlignmentFormat::Sam => {}
+    }
+    file.commit()?;
+    if format != AlignmentFormat::Sam {
+        index_alignments(output)?;
+    }
+    Ok(())
+}
+
+fn file_header(context: &Context, format: AlignmentFormat) -> Result<Vec<u8>, AlignError> {
+    let text = context.sam_header(0);
+    Ok(match format {
+        AlignmentFormat::Cram => cram_file_header(&text),
+        AlignmentFormat::Bam => {
+            bam::header_blocks(&text, context.index.contigs()).map_err(AlignError::Stream)?
+        }
+        AlignmentFormat::Sam => text.into_bytes(),
+    })
+}
+
+/// Writes alignments in input order to `output`, as SAM text or BAM, while reading. The files may be pipes.
+pub fn streamed(
+    context: &Context,
+    format: AlignmentFormat,
+    output: &mut dyn Write,
+    progress: Progress<'_>,
+) -> Result<(), AlignError> {
+    let lane = context.lane(LANE);
+    let (reference, index) = (context.index.reference(), context.index.index());
+    let aligner = Aligner::new(reference, index, context.settings.scoring).map_err(MapError::from)?;
+    let lane_context = LaneContext {
+        contigs: context.index.contigs(),
+        reference: &reference,
+        lane: 0,
+        library: lane.library,
+        read_group: lane.read_group.as_bytes(),
+    };
+    let header =
+        sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
+    SamText::new(&header).ok_or(AlignError::Header)?;
+    let start = match format {
+        AlignmentFormat::Sam => header.clone().into_bytes(),
+        _ => bam::header_blocks(&header, context.index.contigs()).map_err(AlignError::Stream)?,
+    };
+    output.write_all(&start).map_err(AlignError::Stream)?;
+    let mut reader = PairReader::open(&lane.input.fastq_1, lane.input.fastq_2.as_deref())
+        .map_err(IntakeError::from)?;
+    let mut batches = Vec::new();
+    let model = match lane.input.fastq_2 {
+        Some(_) => learn_from(&aligner, &mut reader, |pairs| batches.push(pairs))?,
+        None => insert::estimate(&[]),
+    };
+    let batches_max = BATCHES_PER_THREAD * rayon::current_num_threads();
+    let mut done = 0u64;
+    loop {
+        let mut ended = false;
+        while batches.len() < batches_max && !ended {
+            let mut pairs = Pairs::default();
+            ended = reader.read(BATCH_PAIRS, &mut pairs).map_err(IntakeError::from)? < BATCH_PAIRS;
+            batches.push(pairs);
+        }
+        let encoded: Vec<Vec<u8>> = batches
+            .par_iter()
+            .map_init(
+                || (Workspace::default(), TemplateWriter::default(), SamText::new(&header)),
+                |(workspace, writer, text), pairs: &Pairs| {
+                    let mut records = Vec::new();
+                    for pair in 0..pairs.first.len() {
+                        let reads = reads_of(pairs, pair);
+                        let (mappings, proper) = map::align(&aligner, workspace, &reads, &model);
+                        let mut emit = |entry: Entry<'_>| records.push(entry.record.bytes().to_vec());
+                        let name = pairs.first.name(pair);
+                        writer.write(&lane_context, 0, name, &reads, &mappings, proper, &mut emit);
+                    }
+                    encode(format, text.as_mut(), &records)
+                },
+            )
+            .collect::<Result<_, _>>()?;
+        done += batches.iter().map(|pairs| pairs.first.len() as u64).sum::<u64>();
+        batches.clear();
+        for bytes in &encoded {
+            output.write_all(bytes).map_err(AlignError::Stream)?;
+        }
+        progress("mapping", done, 0);
+        if ended {
+            break;
+        }
+    }
+    if format == AlignmentFormat::Bam {
+        output.write_all(&EOF_BLOCK).map_err(AlignError::Stream)?;
+    }
+    output.flush().map_err(AlignError::Stream)
+}
+
+fn encode(
+    format: AlignmentFormat,
+    text: Option<&mut SamText>,
+    records: &[Vec<u8>],
+) -> Result<Vec<u8>, AlignError> {
+    let Some(text) = text.filter(|_| format == AlignmentFormat::Sam) else {
+        return bam::record_blocks(records.iter().map(Vec::as_slice)).map_err(AlignError::Stream);
+    };
+    let mut out = Vec::new();
+    records.iter().try_for_each(|record| text.line(record, &mut out)).ok_or(AlignError::Header)?;
+    Ok(out)
+}
