@@ -15,6 +15,7 @@ use crate::insert::InsertModel;
 pub(super) struct Side<'a> {
     pub placements: &'a [Placement],
     pub length: usize,
+    /// What seeding says of places that are not among them.
     pub unseen: &'a Unseen,
 }
 
