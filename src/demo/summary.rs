@@ -49,7 +49,7 @@ pub fn json(
 pub fn say_all(folder: &Folder, steps: &[Step], accuracy: &[SampleAccuracy], data: &ReportData) {
     say(&accuracy_table(accuracy));
     say(&format!("\n{}", time_table(steps, data)));
-    say("(stages overlap: elapsed is from the begin of a stage's first task to the end of its last)");
+    say("commands: of this start; stages: of the whole job, from a first task's begin to the last one's end");
     let files: Vec<_> =
         files(folder, data).into_iter().map(|(_, path, what)| (path.display().to_string(), what)).collect();
     let width = files.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
