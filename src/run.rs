@@ -13,14 +13,15 @@ use books::RunRecord;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
 use cluster::{Output, Request, TaskRunner};
 use jobs::cohort::{Cohort, Lane as SheetLane};
-use jobs::config::Limits;
+use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::{Cell, Grid};
 use jobs::parameters::Parameters;
 use jobs::task::{Shard, Stage, Task};
 use kernels::call::CallOptions;
 use scheduler::{Ending, MemoryModel, Plan, SamplePlan, Scheduler};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use storage::{Commit, Fence, JobIdentity, Journal};
 use workers::context::{Context, Lane, Sample, Settings};
@@ -53,6 +54,9 @@ pub struct Args {
     /// Does again what is damaged or missing, in scratch and in results
     #[arg(long)]
     repair: bool,
+    /// Cells that begin a shard, instead of shards of equal length; never changes a result, which tests prove with it
+    #[arg(long, value_name = "CELL,..", value_delimiter = ',', hide = true)]
+    shard_lines: Vec<u32>,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -96,6 +100,15 @@ impl LimitArgs {
     }
 }
 
+/// Chunks of the largest lane, about.
+const CHUNKS_PER_LANE: u64 = 16;
+
+/// Chunks are not cut smaller than this unless somebody says so.
+const CHUNK_PAIRS_MIN: u64 = 16_384;
+
+/// Bytes of compressed FASTQ that a read of 150 bases takes, about.
+const BYTES_PER_READ: u64 = 75;
+
 /// The job was interrupted.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; what is done is kept")]
@@ -136,7 +149,8 @@ impl Classified for ReferenceDigest {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let cohort = cohort::load(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
-    let limits = config::load(&args.limits.asked(Some(&args.cohort)))?.limits;
+    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
+    let limits = cut_to_size(&config, &cohort);
     let reference = cohort.reference_path();
     check_reference_digest(&cohort, &reference)?;
     if args.dry_run {
@@ -145,7 +159,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let index = open_or_build(&reference, &dir.scratch(), limits.threads)?;
-    let plan = plan(&cohort, &index, limits);
+    let mut plan = plan(&cohort, &index, limits, &args.shard_lines);
     plan.admit(limits_of(limits))?;
     let parameters = digest(&cohort.parameters.canonical());
     let identity = JobIdentity {
@@ -155,6 +169,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
     };
     let journal = Journal::open_or_create(fence, &identity)?;
+    // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
+    if let Some(begun) = status::stored_plan(&journal)? {
+        plan.shards = begun.shards;
+    }
     status::store_plan(&journal, &plan)?;
     let ends = journal.committed_ends()?;
     let context = Context::open(
@@ -199,6 +217,27 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
     }
+}
+
+/// The limits, with chunks cut to the largest lane where nobody said how large: enough tasks for all threads and for a
+/// quick resume, but not so many that a region has to merge thousands of runs. Only file sizes count, so that a resumed
+/// job cuts as before.
+fn cut_to_size(config: &Config, cohort: &Cohort) -> Limits {
+    let said = |one: &Resolved| one.key == "limits.chunk_pairs" && one.origin != Origin::Default;
+    if config.resolved.iter().any(said) {
+        return config.limits;
+    }
+    let pairs = lane_pairs(cohort).max().unwrap_or(0);
+    let chunk_pairs = (pairs / CHUNKS_PER_LANE).clamp(CHUNK_PAIRS_MIN, u64::from(config.limits.chunk_pairs));
+    Limits { chunk_pairs: chunk_pairs as u32, ..config.limits }
+}
+
+/// About how many pairs each lane has, by the size of its first file.
+fn lane_pairs(cohort: &Cohort) -> impl Iterator<Item = u64> {
+    let lanes = cohort.samples.iter().flat_map(|sample| &sample.lanes);
+    let bytes =
+        lanes.map(|lane| std::fs::metadata(cohort.reads_path(&lane.fastq_1)).map_or(0, |file| file.len()));
+    bytes.map(|bytes| bytes / BYTES_PER_READ)
 }
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
@@ -309,9 +348,12 @@ fn limits_of(limits: Limits) -> scheduler::Limits {
     scheduler::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
 }
 
-fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Plan {
+fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits, shard_lines: &[u32]) -> Plan {
     let grid = Grid::new(index.contigs());
-    let shards = grid.shards(limits.shard_bases);
+    let shards = match shard_lines {
+        [] => grid.shards(limits.shard_bases),
+        lines => shards_between(lines, grid.cells()),
+    };
     Plan {
         samples: cohort
             .samples
@@ -330,12 +372,20 @@ fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Plan {
     }
 }
 
+/// Shards that begin at the first cell and at each of `lines`.
+fn shards_between(lines: &[u32], cells: u32) -> Vec<Range<u32>> {
+    let inner = lines.iter().copied().filter(|&line| line > 0 && line < cells);
+    let borders: BTreeSet<u32> = inner.chain([0, cells]).collect();
+    borders.iter().zip(borders.iter().skip(1)).map(|(&start, &end)| start..end).collect()
+}
+
 /// Memory by stage, as measured on deep and shallow data and rounded up: what a task holds at its peak.
 fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> MemoryModel {
     const MIB: u64 = 1 << 20;
     let contig_max = index.contigs().iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
     let joint = cohort.joined().count() as u64;
-    let lanes = cohort.samples.iter().map(|sample| sample.lanes.len()).max().unwrap_or(0) as u64;
+    let runs =
+        lane_pairs(cohort).sum::<u64>() / u64::from(limits.chunk_pairs) / cohort.samples.len().max(1) as u64;
     MemoryModel {
         // htslib keeps the contig in use and the one before it.
         fixed_bytes: 48 * MIB + 2 * contig_max,
@@ -344,8 +394,8 @@ fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Memo
             48 * MIB,
             // Entries, their blocks and the record: about 2,400 bytes a pair.
             48 * MIB + 2400 * u64::from(limits.chunk_pairs),
-            // Kept reads of one cell, evidence, containers; a merge holds a block of each chunk.
-            256 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + lanes * MIB,
+            // Kept reads of one cell, evidence, containers; a merge holds a block of each run.
+            96 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + runs * MIB / 8,
             64 * MIB + joint * 4 * MIB,
             64 * MIB + joint * MIB,
         ],
@@ -383,7 +433,7 @@ impl TaskRunner for Runner<'_> {
 fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -> Result<(), Failure> {
     let path = index_file::path_of(reference);
     let index = ReferenceIndex::open(reference, &path)?;
-    let plan = plan(cohort, &index, limits);
+    let plan = plan(cohort, &index, limits, &args.shard_lines);
     plan.admit(limits_of(limits))?;
     let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
     let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));

@@ -130,7 +130,8 @@ pub fn store_plan(journal: &Journal, plan: &Plan) -> Result<(), Failure> {
     Ok(journal.put_value(PLAN, &serde_json::to_vec(&stored).expect("plain data always prints"))?)
 }
 
-fn stored_plan(journal: &Journal) -> Result<Option<Plan>, Failure> {
+/// The plan that a run of this job remembered, without its memory.
+pub fn stored_plan(journal: &Journal) -> Result<Option<Plan>, Failure> {
     let stored = journal.value(PLAN)?.and_then(|bytes| serde_json::from_slice::<StoredPlan>(&bytes).ok());
     Ok(stored.map(|stored| Plan {
         samples: stored
