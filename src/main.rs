@@ -4,6 +4,7 @@ mod align;
 mod call;
 mod cohort;
 mod config;
+mod demo;
 mod index;
 mod interrupt;
 mod job;
@@ -39,6 +40,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Simulate(simulate::Args),
     Index(index::Args),
     Align(align::Args),
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
+        Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Index(args) => index::run(args),
         Command::Align(args) => align::run(args),

@@ -2,6 +2,7 @@
 
 use jobs::failure::{Class, Failure};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 
 /// The form in which a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +54,24 @@ pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// The command as it was given.
+pub fn command_line() -> String {
+    let mut words = std::env::args_os();
+    let program = words.next().map(PathBuf::from);
+    let program = program.and_then(|path| Some(path.file_name()?.to_owned()));
+    let words = program.into_iter().chain(words);
+    words.map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Rows as aligned columns: the first column to the left, the others to the right.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let columns = header.len();
@@ -101,6 +120,7 @@ mod tests {
         assert_eq!([bytes(999), bytes(12_345_678), bytes(999_600)], ["999 B", "12.3 MB", "1.0 MB"]);
         let durations = [duration(950), duration(245_000), duration(3_660_000)];
         assert_eq!(durations, ["0.9 s", "4 min 05 s", "1 h 01 min"]);
+        assert_eq!([shell_word("a/b.c"), shell_word("it's"), shell_word("")], ["a/b.c", "'it'\\''s'", "''"]);
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "1234".to_owned()]];
         assert_eq!(table(&["n", "reads"], &rows), "n    reads\na        1\nbcd   1234");
     }

@@ -7,7 +7,7 @@ pub mod status;
 
 use crate::config;
 use crate::job_dir::JobDir;
-use crate::output::{self, Format, bytes, duration, note, table};
+use crate::output::{self, Format, bytes, command_line, duration, note, table};
 use crate::{cohort, interrupt};
 use books::RunRecord;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
@@ -400,19 +400,6 @@ fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Memo
             64 * MIB + joint * MIB,
         ],
     }
-}
-
-/// The command as it was given.
-fn command_line() -> String {
-    let quote = |word: String| {
-        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
-        if plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    };
-    let mut words = std::env::args();
-    let program = words.next().map(PathBuf::from);
-    let program = program.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    let words: Vec<String> = program.into_iter().chain(words).map(quote).collect();
-    words.join(" ")
 }
 
 struct Runner<'a> {

@@ -47,6 +47,24 @@ impl Class {
             Class::Interrupted => 130,
         }
     }
+
+    /// The class that ends a process with this code, if one does.
+    pub fn of_exit_code(code: i32) -> Option<Class> {
+        let all = [
+            Class::Failed,
+            Class::Usage,
+            Class::Input,
+            Class::Policy,
+            Class::OnHold,
+            Class::Integrity,
+            Class::Quorum,
+            Class::Remote,
+            Class::Internal,
+            Class::Partial,
+            Class::Interrupted,
+        ];
+        all.into_iter().find(|class| i32::from(class.exit_code()) == code)
+    }
 }
 
 /// An error that knows its class and, where there is one, the command that helps.

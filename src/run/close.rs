@@ -7,9 +7,10 @@ use cluster::Output;
 use cluster::meter::now_ms;
 use jobs::cohort::{Cohort, Role, Sex};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::genome::Contigs;
 use jobs::task::{Shard, Stage, Task};
 use scheduler::Scheduler;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -18,11 +19,13 @@ use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError
 use workers::context::Context;
 use workers::finish::{self, FinishError, ResultFile, SampleLedger};
 use workers::joint::JointSummary;
+use workers::qc::contig_class::ContigClass;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
 use workers::qc::relatedness::Relatedness;
 use workers::report::{
-    FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
+    Exclusion, FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan,
+    render,
 };
 
 /// Version of `ledger.json`.
@@ -128,8 +131,9 @@ pub fn finish_cohort(
     let joined: Vec<usize> =
         (0..context.samples.len()).filter(|&sample| context.samples[sample].joint).collect();
     let mut relatedness = Relatedness::new(joined.len());
+    let autosomes = autosomes(context.index.contigs());
     let files = finish::finish_joint(context, &cohort.id, &shards, &dir.results(), |bytes| {
-        compare_genotypes(bytes, joined.len(), &mut relatedness);
+        compare_genotypes(bytes, &autosomes, joined.len(), &mut relatedness);
         Ok(())
     })?;
     let joint = JointLedger {
@@ -157,6 +161,13 @@ pub fn finish_cohort(
     });
     let mut data = report_data(context, journal, cohort, &ledger, command)?;
     data.pairs = pairs.collect();
+    let apart = context.samples.iter().filter(|sample| !sample.joint);
+    data.exclusions = apart
+        .map(|sample| Exclusion {
+            what: format!("{} from the joint calls", sample.name),
+            reason: "a tumour: its genotypes are not germline".to_owned(),
+        })
+        .collect();
     data.samples = samples_of(cohort, &ledger, counters);
     write(&dir.report(), render(&data).as_bytes())?;
     // Kept for who adds to the report later, such as the demo with its truth.
@@ -164,15 +175,32 @@ pub fn finish_cohort(
     Ok(Output::default())
 }
 
-/// Adds the biallelic SNVs that passed, of one cell of joint calls.
-fn compare_genotypes(cell: &[u8], samples: usize, relatedness: &mut Relatedness) {
+/// Names of the contigs that parents pass on alike: kinship says nothing on X, Y and the mitochondrion.
+fn autosomes(contigs: &Contigs) -> HashSet<Vec<u8>> {
+    let classed = contigs.iter().zip(ContigClass::of_all(contigs));
+    let autosomes = classed.filter(|(_, class)| *class == ContigClass::Autosome);
+    autosomes.map(|(contig, _)| contig.name.clone().into_bytes()).collect()
+}
+
+/// Adds the biallelic SNVs of autosomes that passed, of one cell of joint calls.
+fn compare_genotypes(
+    cell: &[u8],
+    autosomes: &HashSet<Vec<u8>>,
+    samples: usize,
+    relatedness: &mut Relatedness,
+) {
     let text = workers::vcf::decompress_cell(cell).unwrap_or_default();
     let mut genotypes = Vec::with_capacity(samples);
     for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let mut columns = line.split(|&byte| byte == b'\t');
         let mut column = |skip: usize| columns.nth(skip).unwrap_or_default();
-        let (reference, alternate, filter) = (column(3), column(0), column(1));
-        if reference.len() != 1 || alternate.len() != 1 || alternate == b"*" || filter != b"PASS" {
+        let (contig, reference, alternate, filter) = (column(0), column(2), column(0), column(1));
+        if !autosomes.contains(contig)
+            || reference.len() != 1
+            || alternate.len() != 1
+            || alternate == b"*"
+            || filter != b"PASS"
+        {
             continue;
         }
         genotypes.clear();
