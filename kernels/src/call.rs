@@ -147,6 +147,7 @@ pub fn call_cell(
     for window in window::windows(&core, &candidates, &evidence.clip_sites(), reference) {
         sites.extend(call_window(&window, &candidates, reference, &index, options, pairhmm));
     }
+    debug_assert!(sites.is_sorted_by(|a, b| a.position < b.position), "one site a position");
     let blocks = reference::blocks(&core, reference, evidence, &sites);
     CellCalls { sites, blocks }
 }
@@ -172,34 +173,6 @@ fn call_window(
     let region = window.region(&local, reference);
     let segments = reads.segments(&region, &window.span, &local, reference, options);
     let haplotypes = haplotype::combine(&local, &segments, &region, reference);
-    if std::env::var("DBG").is_ok_and(|p| window.span.contains(&p.parse().unwrap())) {
-        eprintln!("{window:?} region {region:?}\n{local:#?}");
-        for h in &haplotypes {
-            eprintln!(
-                "{:b} {}",
-                h.carries,
-                h.bases.iter().map(|&c| b"ACGTN"[c as usize] as char).collect::<String>()
-            );
-        }
-        for s in &segments {
-            eprintln!(
-                "{:?} {:?} {:b} {:b} {} {}",
-                s.first,
-                s.last,
-                s.shown,
-                s.known,
-                s.template,
-                s.bases.iter().map(|&c| b"ACGTN"[c as usize] as char).collect::<String>()
-            );
-        }
-        for t in likelihood::compare(&segments, &haplotypes, options, pairhmm) {
-            eprintln!(
-                "{:?} res {}",
-                t.likelihoods.iter().map(|&l| crate::logarithm::phred(l).round()).collect::<Vec<_>>(),
-                t.residual_phred
-            );
-        }
-    }
     let likelihoods = likelihood::compare(&segments, &haplotypes, options, pairhmm);
     let question = genotype::Question { window, candidates: &local, haplotypes: &haplotypes, tangled };
     genotype::sites(&question, &likelihoods, reference, options)

@@ -103,10 +103,11 @@ pub struct SiteCall {
 
 /// All answers of one cell, in coordinate order; sites may overlap blocks only where a deletion's later bases lie.
 /// Together they answer every base of the cell exactly once: a site answers the bases of its REF that no earlier site
-/// or block answered, a block never covers a base that a site answered.
+/// or block answered, a block never covers a base that a site answered. No two sites have one position: a substitution
+/// and an indel behind the same base are alleles of one site, so that nobody need choose between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellCalls {
-    /// Variant sites, by position.
+    /// Variant sites, by position, at most one each.
     pub sites: Vec<SiteCall>,
     /// Reference blocks, by start.
     pub blocks: Vec<RefBlock>,

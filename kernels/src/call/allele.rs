@@ -63,11 +63,6 @@ impl Candidate {
         a.0 < b.1 && b.0 < a.1
     }
 
-    /// Whether the two belong into one VCF record: substitutions of one base, or indels behind one base.
-    pub fn same_site(&self, other: &Candidate) -> bool {
-        self.position == other.position && self.is_indel() == other.is_indel()
-    }
-
     /// Whether it changes the length.
     pub fn is_indel(&self) -> bool {
         !matches!(self.change, Change::Substitution(_))

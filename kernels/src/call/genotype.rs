@@ -1,7 +1,9 @@
 //! Diploid genotypes of a window's sites: every pair of haplotypes is weighed by all templates, sites sum over pairs.
 //!
 //! Invariant: genotype and QUAL come from the posterior, PL from the likelihood alone; PL is in VCF's order (§ 1.6.2)
-//! with 0 for the smallest. Sites whose likeliest genotype has no alternate are not emitted.
+//! with 0 for the smallest. Sites whose likeliest genotype has no alternate are not emitted. All candidates of a
+//! position make one site, whose alleles are what haplotypes carry of them: a substitution, an indel behind the same
+//! base, or both.
 
 use super::allele::{Candidate, Change};
 use super::filter::{self, Support};
@@ -42,13 +44,16 @@ struct Pair {
     prior: f64,
 }
 
-/// Candidates of one VCF record and what each haplotype has there.
+/// Candidates of one position and what each haplotype has there.
 struct Site {
     position: u32,
-    /// Ordinals of its candidates; allele `i + 1` is the `i`th.
+    /// Ordinals of its candidates.
     candidates: std::ops::Range<usize>,
-    /// Prior of each allele, phred; 0 for REF and for a spanning deletion, the last allele.
+    /// Prior of each candidate, phred.
     priors: Vec<f64>,
+    /// The candidates that each allele carries, by bit; none for REF, the first allele, and for a spanning deletion, the
+    /// last one.
+    carried: Vec<u32>,
     /// Allele per haplotype.
     alleles: Vec<usize>,
 }
@@ -81,29 +86,30 @@ fn genotype_index(a: usize, b: usize) -> usize {
     high * (high + 1) / 2 + low
 }
 
-/// Candidates by VCF record.
+/// Candidates by position.
 fn group(question: &Question<'_>, reference: &Window<'_>, options: &CallOptions) -> Vec<Site> {
     let candidates = question.candidates;
     let mut sites = Vec::new();
     let mut start = 0;
-    for same in candidates.chunk_by(Candidate::same_site) {
+    for same in candidates.chunk_by(|a, b| a.position == b.position) {
         let range = start..start + same.len();
         start = range.end;
         let position = same[0].position;
-        let spanning = same.len() + 1;
         let deleting: u32 =
             (0..).zip(candidates).map(|(bit, other)| u32::from(other.deletes(position)) << bit).sum();
-        let allele = |haplotype: &Haplotype| {
-            let carried = range.clone().position(|bit| haplotype.carries >> bit & 1 == 1);
-            let spanned = if haplotype.carries & deleting != 0 { spanning } else { 0 };
-            carried.map_or(spanned, |at| at + 1)
+        let of = |haplotype: &Haplotype| haplotype.carries >> range.start & ((1 << same.len()) - 1);
+        let mut carried: Vec<u32> = question.haplotypes.iter().map(of).chain([0]).collect();
+        carried.sort_unstable();
+        carried.dedup();
+        let spanning = carried.len();
+        carried.push(0);
+        let allele = |haplotype: &Haplotype| match of(haplotype) {
+            0 if haplotype.carries & deleting != 0 => spanning,
+            own => carried[..spanning].partition_point(|&less| less < own),
         };
-        let mut priors = vec![0.0; same.len() + 2];
-        for (prior, candidate) in priors[1..].iter_mut().zip(same) {
-            *prior = prior_phred(candidate, reference, options);
-        }
         let alleles = question.haplotypes.iter().map(allele).collect();
-        sites.push(Site { position, candidates: range, priors, alleles });
+        let priors = same.iter().map(|candidate| prior_phred(candidate, reference, options)).collect();
+        sites.push(Site { position, candidates: range, priors, carried, alleles });
     }
     sites
 }
@@ -130,13 +136,27 @@ impl Site {
         self.genotype_prior(self.alleles_of(pair))
     }
 
+    /// Every candidate pays for itself, whatever it shares its haplotype with.
     fn genotype_prior(&self, [a, b]: [usize; 2]) -> f64 {
-        let (first, second) = (self.priors[a], self.priors[b]);
-        match (a == b, first > 0.0) {
-            (true, true) => first + HOMOZYGOUS_PHRED,
-            (true, false) => 0.0,
-            (false, _) => first + second,
-        }
+        let (first, second) = (self.carried[a], self.carried[b]);
+        let copies = |bit: usize| (first >> bit & 1) + (second >> bit & 1);
+        let prior = |(bit, prior): (usize, &f64)| match copies(bit) {
+            0 => 0.0,
+            1 => *prior,
+            _ => prior + HOMOZYGOUS_PHRED,
+        };
+        self.priors.iter().enumerate().map(prior).sum()
+    }
+
+    /// The last allele: a deletion that starts at an earlier base.
+    fn spanning(&self) -> usize {
+        self.carried.len() - 1
+    }
+
+    /// The changes of an allele, the substitution first.
+    fn changes<'q>(&self, allele: usize, question: &Question<'q>) -> Vec<&'q Change> {
+        let own = question.candidates[self.candidates.clone()].iter().enumerate();
+        own.filter(|(bit, _)| self.carried[allele] >> bit & 1 == 1).map(|(_, own)| &own.change).collect()
     }
 }
 
@@ -173,7 +193,7 @@ struct Genotypes {
 impl Genotypes {
     /// Sums over pairs; nothing where the likeliest genotype has no alternate.
     fn of(site: &Site, pairs: &[Pair]) -> Option<Self> {
-        let spanning = site.priors.len() - 1;
+        let spanning = site.spanning();
         let mut likelihood = vec![f64::INFINITY; genotype_index(spanning, spanning) + 1];
         for pair in pairs {
             let [a, b] = site.alleles_of(pair);
@@ -192,13 +212,13 @@ impl Genotypes {
             }
         }
         let best = best.0;
-        let alternate = best.iter().any(|&allele| site.priors[allele] > 0.0);
+        let alternate = best.iter().any(|&allele| site.carried[allele] != 0);
         alternate.then_some(Genotypes { likelihood, posterior, best })
     }
 
     /// QUAL and GQ, phred.
     fn qualities(&self, site: &Site) -> (f64, f64) {
-        let spanning = site.priors.len() - 1;
+        let spanning = site.spanning();
         let best = genotype_index(self.best[0], self.best[1]);
         let sum = |costs: &mut dyn Iterator<Item = f64>| costs.fold(f64::INFINITY, phred_sum);
         let all = sum(&mut self.posterior.iter().copied());
@@ -221,20 +241,17 @@ impl Genotypes {
         let mut kept: Vec<usize> = self.best.iter().copied().filter(|&allele| allele > 0).collect();
         kept.sort_unstable();
         kept.dedup();
-        let spanning = site.priors.len() - 1;
-        let (position, called) = (site.position, &question.candidates[site.candidates.clone()]);
-        let changes: Vec<Option<&Change>> =
-            kept.iter().map(|&allele| (allele != spanning).then(|| &called[allele - 1].change)).collect();
-        let (reference_allele, alternates) = spell(position, &changes, reference)?;
+        let changes: Vec<Vec<&Change>> = kept.iter().map(|&allele| site.changes(allele, question)).collect();
+        let (reference_allele, alternates) = spell(site.position, &changes, reference)?;
         kept.insert(0, 0);
-        let reads = Reads::count(site, &kept, self.best, called[0].is_indel(), templates);
+        let indel = changes.iter().flatten().any(|change| !matches!(change, Change::Substitution(_)));
+        let reads = Reads::count(site, &kept, self.best, indel, templates);
         let (quality, genotype_quality) = self.qualities(site);
         let quality_tenths = (quality.min(PHRED_MAX) * 10.0) as u32;
         let at = |allele: usize| kept.iter().position(|&kept| kept == allele).unwrap_or(0) as u8;
-        let (tangled, indel) = (question.tangled, called[0].is_indel());
-        let support = Support { quality_tenths, tangled, indel, ..reads.support };
+        let support = Support { quality_tenths, tangled: question.tangled, indel, ..reads.support };
         Some(SiteCall {
-            position,
+            position: site.position,
             reference: reference_allele,
             alternates,
             quality_tenths,
@@ -264,29 +281,37 @@ impl Genotypes {
     }
 }
 
-/// REF and ALT letters of one site: REF reaches over the longest deletion. Nothing where the reference is unknown.
+/// REF and ALT letters of one site from the changes of every alternate, none of them for a spanning deletion: REF reaches
+/// over the longest deletion. Nothing where the reference is unknown.
 fn spell(
     position: u32,
-    changes: &[Option<&Change>],
+    alternates: &[Vec<&Change>],
     reference: &Window<'_>,
 ) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
-    let length = |change: &Option<&Change>| match change {
-        Some(Change::Deletion(length)) => *length,
-        _ => 0,
+    let length = |change: &&Change| match change {
+        Change::Deletion(length) => *length,
+        Change::Substitution(_) | Change::Insertion(_) => 0,
     };
-    let deleted = changes.iter().map(length).max().unwrap_or(0);
+    let deleted = alternates.iter().flatten().map(length).max().unwrap_or(0);
     let letter = |code: u8| LETTERS[usize::from(code.min(4))];
     let bases: Vec<u8> = (position..=position + deleted).map(|at| letter(reference.base(at))).collect();
-    let alternate = |change: &Option<&Change>| match change {
-        None => b"*".to_vec(),
-        Some(Change::Substitution(code)) => vec![letter(*code)],
-        Some(Change::Deletion(length)) => [&bases[..1], &bases[1 + *length as usize..]].concat(),
-        Some(Change::Insertion(inserted)) => {
-            let inserted: Vec<u8> = inserted.iter().map(|&code| letter(code)).collect();
-            [&bases[..1], &inserted, &bases[1..]].concat()
+    let spelled = |changes: &Vec<&Change>| {
+        if changes.is_empty() {
+            return b"*".to_vec();
         }
+        let mut allele = bases.clone();
+        for change in changes {
+            match change {
+                Change::Substitution(code) => allele[0] = letter(*code),
+                Change::Deletion(length) => drop(allele.drain(1..=*length as usize)),
+                Change::Insertion(inserted) => {
+                    drop(allele.splice(1..1, inserted.iter().map(|&code| letter(code))))
+                }
+            }
+        }
+        allele
     };
-    let alternates = changes.iter().map(alternate).collect();
+    let alternates = alternates.iter().map(spelled).collect();
     (!bases.contains(&b'N')).then_some((bases, alternates))
 }
 
@@ -311,7 +336,7 @@ impl Reads {
             if !template.covers.iter().any(|covers| covers.start < after && covers.end > site.position) {
                 continue;
             }
-            let mut likelihoods = vec![template.floor; site.priors.len()];
+            let mut likelihoods = vec![template.floor; site.carried.len()];
             for (&allele, &likelihood) in site.alleles.iter().zip(&template.likelihoods) {
                 likelihoods[allele] = likelihood.max(likelihoods[allele]);
             }
@@ -421,17 +446,26 @@ mod tests {
     }
 
     #[test]
-    fn deletions_and_insertions_behind_one_base_share_ref() {
+    fn all_changes_of_one_base_share_ref() {
         let bases = [0, 1, 1, 2, 3];
         let reference = Window { start: 10, bases: &bases, contig_bases: 100 };
         let insertion = Change::Insertion(vec![3, 3]);
         let (deletion, short) = (Change::Deletion(3), Change::Deletion(1));
-        let spelled =
-            spell(10, &[Some(&deletion), Some(&short), Some(&insertion), None], &reference).unwrap();
+        let substitution = Change::Substitution(2);
+        let alternates = [
+            vec![&substitution],
+            vec![&deletion],
+            vec![&short],
+            vec![&substitution, &short],
+            vec![&substitution, &insertion],
+            vec![&insertion],
+            vec![],
+        ];
+        let spelled = spell(10, &alternates, &reference).unwrap();
         assert_eq!(spelled.0, b"ACCG");
-        let expect: [&[u8]; 4] = [b"A", b"ACG", b"ATTCCG", b"*"];
+        let expect: [&[u8]; 7] = [b"GCCG", b"A", b"ACG", b"GCG", b"GTTCCG", b"ATTCCG", b"*"];
         assert_eq!(spelled.1, expect);
-        assert_eq!(spell(13, &[Some(&Change::Deletion(4))], &reference), None);
+        assert_eq!(spell(13, &[vec![&Change::Deletion(4)]], &reference), None);
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn assert_answered_once(core: &Range<u32>, calls: &CellCalls) {
         assert!(site.likelihoods.contains(&0));
     }
     assert!(answers.iter().all(|&count| count == 1));
-    assert!(calls.sites.is_sorted_by_key(|site| site.position));
+    assert!(calls.sites.is_sorted_by(|a, b| a.position < b.position));
     assert!(calls.blocks.is_sorted_by_key(|block| block.start));
 }
 
@@ -160,6 +160,92 @@ fn every_kind_of_change_is_called_with_its_genotype() {
             assert!(site.genotype_quality >= 40 && site.quality_tenths > 1000, "{site:?}");
         }
     }
+}
+
+/// One haplotype's changes at an anchor: another base, and so many bases deleted or these inserted behind it.
+#[derive(Clone, Debug, Default)]
+struct Anchored {
+    substitution: Option<u8>,
+    deleted: usize,
+    inserted: Vec<u8>,
+}
+
+impl Anchored {
+    fn random(random: &mut Random) -> Self {
+        let substitution = (random.next(2) == 0).then(|| 1 + random.next(3) as u8);
+        let (deleted, inserted) = match random.next(4) {
+            0 => (1 + random.next(4) as usize, 0),
+            1 => (0, 1 + random.next(4) as usize),
+            _ => (0, 0),
+        };
+        // No inserted base is the anchor's: every change is leftmost where it stands.
+        let inserted = (0..inserted).map(|_| 1 + random.next(3) as u8).collect();
+        Anchored { substitution, deleted, inserted }
+    }
+
+    /// `bases` from the anchor on, changed.
+    fn apply(&self, bases: &[u8]) -> Vec<u8> {
+        let first = self.substitution.unwrap_or(bases[0]);
+        [&[first], &self.inserted[..], &bases[1 + self.deleted..]].concat()
+    }
+
+    /// A read of 100 bases, `before` of them ahead of the anchor.
+    fn read(&self, bases: &[u8], anchor: usize, before: usize, name: usize) -> Read {
+        let mut sequence = bases[anchor - before..anchor].to_vec();
+        sequence.extend(self.apply(&bases[anchor..]));
+        sequence.truncate(100);
+        let (matched, after) = (before + 1, 99 - before - self.inserted.len());
+        let text = match (self.deleted, self.inserted.len()) {
+            (0, 0) => "100M".to_owned(),
+            (0, inserted) => format!("{matched}M{inserted}I{after}M"),
+            (deleted, _) => format!("{matched}M{deleted}D{after}M"),
+        };
+        Read {
+            position: (anchor - before) as u32,
+            cigar: cigar(&text),
+            sequence,
+            qualities: vec![35; 100],
+            mapq: 60,
+            reverse: name / 2 % 2 == 0,
+            name: name as u64,
+        }
+    }
+}
+
+#[test]
+fn all_changes_of_one_base_make_one_site() {
+    let mut random = Random(12);
+    let mut mixed = 0;
+    for _ in 0..60 {
+        let mut bases = random.bases(1200);
+        bases[600] = 0;
+        (601..606).for_each(|at| bases[at] = 1 + random.next(3) as u8);
+        let donor = [Anchored::random(&mut random), Anchored::random(&mut random)];
+        let pair =
+            |step: usize| [0, 1].map(|side| donor[side].read(&bases, 600, 15 + 2 * step, 2 * step + side));
+        let reads: Vec<Read> = (0..34).flat_map(pair).collect();
+        let calls = call(0..1200, &bases, &reads);
+        assert_answered_once(&(0..1200), &calls);
+        let letters = |codes: Vec<u8>| codes.iter().map(|&code| b"ACGTN"[code as usize]).collect::<Vec<u8>>();
+        let Some(site) = calls.sites.iter().find(|site| site.position == 600) else {
+            assert!(
+                donor.iter().all(|side| letters(side.apply(&bases[600..])) == letters(bases[600..].to_vec()))
+            );
+            continue;
+        };
+        assert_eq!(calls.sites.len(), 1, "{donor:?}: {calls:?}");
+        let alleles: Vec<&Vec<u8>> = [&site.reference].into_iter().chain(&site.alternates).collect();
+        let mut called = site.genotype.unwrap().map(|allele| alleles[usize::from(allele)].clone());
+        let span = &bases[600..600 + site.reference.len()];
+        let mut expect = [0, 1].map(|side| letters(donor[side].apply(span)));
+        called.sort();
+        expect.sort();
+        assert_eq!(called, expect, "{donor:?}: {site:?}");
+        let changes = |side: &Anchored| (side.substitution.is_some(), side.deleted + side.inserted.len() > 0);
+        let (first, second) = (changes(&donor[0]), changes(&donor[1]));
+        mixed += u32::from((first.0 || second.0) && (first.1 || second.1));
+    }
+    assert!(mixed > 20, "{mixed}");
 }
 
 #[test]
