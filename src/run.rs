@@ -13,7 +13,7 @@ use books::RunRecord;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
 use cluster::{Output, Request, TaskRunner};
 use jobs::cohort::{Cohort, Lane as SheetLane};
-use jobs::config::Limits;
+use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::{Cell, Grid};
 use jobs::parameters::Parameters;
@@ -100,6 +100,15 @@ impl LimitArgs {
     }
 }
 
+/// Chunks of the largest lane, about.
+const CHUNKS_PER_LANE: u64 = 16;
+
+/// Chunks are not cut smaller than this unless somebody says so.
+const CHUNK_PAIRS_MIN: u64 = 16_384;
+
+/// Bytes of compressed FASTQ that a read of 150 bases takes, about.
+const BYTES_PER_READ: u64 = 75;
+
 /// The job was interrupted.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; what is done is kept")]
@@ -140,7 +149,8 @@ impl Classified for ReferenceDigest {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let cohort = cohort::load(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
-    let limits = config::load(&args.limits.asked(Some(&args.cohort)))?.limits;
+    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
+    let limits = cut_to_size(&config, &cohort);
     let reference = cohort.reference_path();
     check_reference_digest(&cohort, &reference)?;
     if args.dry_run {
@@ -207,6 +217,27 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
     }
+}
+
+/// The limits, with chunks cut to the largest lane where nobody said how large: enough tasks for all threads and for a
+/// quick resume, but not so many that a region has to merge thousands of runs. Only file sizes count, so that a resumed
+/// job cuts as before.
+fn cut_to_size(config: &Config, cohort: &Cohort) -> Limits {
+    let said = |one: &Resolved| one.key == "limits.chunk_pairs" && one.origin != Origin::Default;
+    if config.resolved.iter().any(said) {
+        return config.limits;
+    }
+    let pairs = lane_pairs(cohort).max().unwrap_or(0);
+    let chunk_pairs = (pairs / CHUNKS_PER_LANE).clamp(CHUNK_PAIRS_MIN, u64::from(config.limits.chunk_pairs));
+    Limits { chunk_pairs: chunk_pairs as u32, ..config.limits }
+}
+
+/// About how many pairs each lane has, by the size of its first file.
+fn lane_pairs(cohort: &Cohort) -> impl Iterator<Item = u64> {
+    let lanes = cohort.samples.iter().flat_map(|sample| &sample.lanes);
+    let bytes =
+        lanes.map(|lane| std::fs::metadata(cohort.reads_path(&lane.fastq_1)).map_or(0, |file| file.len()));
+    bytes.map(|bytes| bytes / BYTES_PER_READ)
 }
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
@@ -353,7 +384,8 @@ fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Memo
     const MIB: u64 = 1 << 20;
     let contig_max = index.contigs().iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
     let joint = cohort.joined().count() as u64;
-    let lanes = cohort.samples.iter().map(|sample| sample.lanes.len()).max().unwrap_or(0) as u64;
+    let runs =
+        lane_pairs(cohort).sum::<u64>() / u64::from(limits.chunk_pairs) / cohort.samples.len().max(1) as u64;
     MemoryModel {
         // htslib keeps the contig in use and the one before it.
         fixed_bytes: 48 * MIB + 2 * contig_max,
@@ -362,8 +394,8 @@ fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> Memo
             48 * MIB,
             // Entries, their blocks and the record: about 2,400 bytes a pair.
             48 * MIB + 2400 * u64::from(limits.chunk_pairs),
-            // Kept reads of one cell, evidence, containers; a merge holds a block of each chunk.
-            256 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + lanes * MIB,
+            // Kept reads of one cell, evidence, containers; a merge holds a block of each run.
+            96 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + runs * MIB / 8,
             64 * MIB + joint * 4 * MIB,
             64 * MIB + joint * MIB,
         ],

@@ -53,7 +53,7 @@ const RESCUE_CHAINED_MIN: i32 = 16;
 /// A pair that falls short of the best by more than this is not looked for.
 const RESCUE_DEFICIT_MAX: i32 = 20;
 
-/// What alignments cost, in units of score. Penalties are given as positive numbers.
+/// What alignments cost, in units of score. Penalties are given as positive numbers, each at most 50.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scoring {
     /// An equal base.

@@ -188,13 +188,14 @@ impl<'a> Reference<'a> {
         self.contigs[contig as usize][1]
     }
 
-    /// Replaces `out` by the codes of `start..end` of a contig, cut at its end.
+    /// Replaces `out` by the codes of `start..end` of a contig, cut at its end. Panics if there is no such contig.
     pub fn fetch(&self, contig: u32, start: u32, end: u32, out: &mut Vec<u8>) {
         let (start, end) = self.place(contig, start, end);
         self.codes(start, end, out);
     }
 
     /// Replaces `out` by the upper-case letters of `start..end` of a contig, cut at its end, as the reference has them.
+    /// Panics if there is no such contig.
     pub fn letters(&self, contig: u32, start: u32, end: u32, out: &mut Vec<u8>) {
         let (start, end) = self.place(contig, start, end);
         self.bases(start, end, out);

@@ -35,6 +35,7 @@ pub(super) struct Band {
     insertion: Vec<i16>,
     insertion_before: Vec<i16>,
     deletion: Vec<i16>,
+    longer: Vec<i16>,
     steps: Vec<u8>,
 }
 
@@ -67,7 +68,8 @@ pub(super) fn align(
     band: &mut Band,
     cigar: &mut Vec<u32>,
 ) -> Option<Path> {
-    let Band { window: padded, best, best_before, insertion, insertion_before, deletion, steps } = band;
+    let Band { window: padded, best, best_before, insertion, insertion_before, deletion, longer, steps } =
+        band;
     padded.clear();
     padded.extend((0..(read.len() + width) as i64).map(|offset| {
         usize::try_from(first + offset)
@@ -75,7 +77,7 @@ pub(super) fn align(
             .and_then(|at| window.get(at))
             .map_or(OUTSIDE, |&code| i16::from(code))
     }));
-    for row in [&mut *best, best_before, insertion, insertion_before, deletion] {
+    for row in [&mut *best, best_before, insertion, insertion_before, deletion, longer] {
         row.clear();
         row.resize(width + 1, NEVER);
     }
@@ -93,7 +95,7 @@ pub(super) fn align(
             before: best_before,
             insertion_before,
         };
-        fill(&row, scoring, best, insertion, deletion, &mut steps[i * width..(i + 1) * width]);
+        fill(&row, scoring, best, insertion, [deletion, longer], &mut steps[i * width..(i + 1) * width]);
         let extra = if i + 1 == read.len() { bonus } else { 0 };
         let row_best = best[..width].iter().fold(NEVER, |a, &b| a.max(b));
         if row_best + extra > top.0 {
@@ -115,15 +117,14 @@ struct Row<'a> {
     insertion_before: &'a [i16],
 }
 
-/// Fills a row: all cells without deletions, which are independent; deletions, each from its left neighbour; both
-/// together. The first and the last loop are the compiler's to turn into vectors.
+/// Fills a row: all cells without deletions; deletions; both together. Every loop is the compiler's to turn into vectors.
 #[inline(never)]
 fn fill(
     row: &Row,
     scoring: &Scoring,
     best: &mut [i16],
     insertion: &mut [i16],
-    deletion: &mut [i16],
+    [deletion, longer]: [&mut [i16]; 2],
     steps: &mut [u8],
 ) {
     let width = row.window.len();
@@ -135,7 +136,8 @@ fn fill(
     let (code, floor) = (row.code, row.floor);
     let (window, before, insertion_before) =
         (row.window, &row.before[..=width], &row.insertion_before[..=width]);
-    let (best, insertion, deletion) = (&mut best[..width], &mut insertion[..width], &mut deletion[..=width]);
+    let (best, insertion, deletion) = (&mut best[..width], &mut insertion[..width], &mut deletion[..width]);
+    let longer = &mut longer[..width];
     let steps = &mut steps[..width];
     for c in 0..width {
         let base = window[c];
@@ -151,22 +153,29 @@ fn fill(
         let from = if inserted > matching { FROM_INSERTION } else { from };
         steps[c] = from | if extended > opened { INSERTION_GOES_ON } else { 0 };
     }
-    // Opening a gap from a deletion never beats lengthening it, so the cells before deletions suffice.
-    let mut deleted = NEVER;
-    for c in 0..width {
-        deletion[c] = deleted;
-        deleted = (deleted - extend).max(best[c] - open).max(NEVER);
+    // Opening a gap from a deletion never beats lengthening it, so the cells before deletions suffice. Each pass doubles
+    // the length of the deletions seen, its cells being independent.
+    let (mut deletion, mut longer) = (deletion, longer);
+    deletion[0] = NEVER;
+    for (deletion, &best) in deletion[1..].iter_mut().zip(&*best) {
+        *deletion = best - open;
     }
-    for c in 0..width {
-        let from = if deletion[c] > best[c] { steps[c] & !FROM | FROM_DELETION } else { steps[c] };
-        steps[c] = from;
+    let mut reach = 1;
+    while reach < width {
+        let (near, far) = longer.split_at_mut(reach);
+        near.copy_from_slice(&deletion[..reach]);
+        for ((longer, &shorter), &left) in far.iter_mut().zip(&deletion[reach..]).zip(&*deletion) {
+            *longer = shorter.max(left - extend * reach as i16).max(NEVER);
+        }
+        std::mem::swap(&mut deletion, &mut longer);
+        reach *= 2;
     }
-    for c in (1..width).rev() {
-        let goes_on = deletion[c - 1] - extend > best[c - 1] - open;
-        steps[c] |= if goes_on { DELETION_GOES_ON } else { 0 };
+    for ((step, &deletion), &best) in steps[1..].iter_mut().zip(&*deletion).zip(&*best) {
+        *step |= if deletion - extend > best - open { DELETION_GOES_ON } else { 0 };
     }
-    for c in 0..width {
-        best[c] = best[c].max(deletion[c]);
+    for ((step, &deletion), best) in steps.iter_mut().zip(&*deletion).zip(best) {
+        *step = if deletion > *best { *step & !FROM | FROM_DELETION } else { *step };
+        *best = deletion.max(*best);
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) struct Extender {
     codes: Vec<u8>,
     trials: Vec<(Placement, Candidate, i32)>,
     band: Band,
+    /// Strand and diagonals of the bands aligned in this round.
+    bands: Vec<(bool, (i64, i64))>,
     pub cigars: Vec<u32>,
 }
 
@@ -134,12 +136,13 @@ impl Extender {
         self.trials.sort_by_key(|(placement, candidate, _)| {
             (-placement.total.max(candidate.chained), placement.tie(query.salt))
         });
-        let mut gapped = 0;
+        self.bands.clear();
         for at in 0..self.trials.len() {
             let (mut placement, candidate, hope) = self.trials[at];
             let sure = perfect - placement.total <= 2 * (scoring.matched + scoring.mismatch);
-            if !sure && gapped < GAPPED_MAX && hope > placement.total && hope >= best - GAPPED_DEFICIT_MAX {
-                gapped += 1;
+            let hopeful = hope > placement.total && hope >= best - GAPPED_DEFICIT_MAX;
+            if !sure && hopeful && self.bands.len() < GAPPED_MAX && !self.is_aligned(&candidate) {
+                self.bands.push((candidate.reverse, candidate.band));
                 if let Some(better) = self.gapped(reference, scoring, query, &candidate)
                     && better.total > placement.total
                 {
@@ -218,6 +221,14 @@ impl Extender {
             edits,
             cigar: (cigar, cigar + 1),
         })
+    }
+
+    /// Whether a band that was aligned holds all diagonals of this candidate, so that nothing better can come of it.
+    fn is_aligned(&self, candidate: &Candidate) -> bool {
+        let (low, high) = candidate.band;
+        self.bands
+            .iter()
+            .any(|&(reverse, band)| reverse == candidate.reverse && band.0 <= low && high <= band.1)
     }
 
     /// The most that gaps could make of the ungapped placement whose breaks are at hand.

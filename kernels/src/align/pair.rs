@@ -15,6 +15,7 @@ use crate::insert::InsertModel;
 pub(super) struct Side<'a> {
     pub placements: &'a [Placement],
     pub length: usize,
+    /// What seeding says of places that are not among them.
     pub unseen: &'a Unseen,
 }
 
@@ -37,12 +38,14 @@ impl<'a> Side<'a> {
         (range.1 - range.0) as i32 * scoring.matched + bonus - cost * self.unseen.differences(range)
     }
 
-    /// The best placement that explains mostly other bases of the read than a worse one does.
+    /// The best placement that explains mostly other bases of the read than a worse one does. One seed is not enough for
+    /// that: the dark tail of a short insert has none of its own, and would be taken to some run of G.
     fn larger_part(&self, than: usize, salt: u64) -> Option<usize> {
         let chosen = &self.placements[than];
         let parts = self.placements.iter().enumerate();
         parts
             .filter(|(_, part)| part.total > chosen.total && !part.rivals(chosen, self.length))
+            .filter(|(_, part)| self.unseen.differences(part.read_range(self.length)) > 1)
             .max_by_key(|(_, part)| (part.total, part.tie(salt)))
             .map(|(at, _)| at)
     }

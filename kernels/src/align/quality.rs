@@ -20,7 +20,7 @@ const DEFICIT_MAX: usize = 80;
 /// Places as good as can be that may exist though no seed led to them: a few of those left out for being too many, and a
 /// chance of one where nothing was left out.
 pub(super) fn prior_of_unseen(left_out: u32) -> f64 {
-    0.01 + f64::from(left_out)
+    0.02 + f64::from(left_out)
 }
 
 /// Weights of score deficits.
