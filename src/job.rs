@@ -53,7 +53,8 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Info { dir, output } => info(&JobDir::existing(dir)?, *output),
         Command::Verify { dir } => {
             let dir = JobDir::existing(dir)?;
-            close::verify_results(&dir)?;
+            let journal = Journal::open(Fence::acquire(&dir.scratch())?)?;
+            close::verify_results(&dir, &journal)?;
             output::say("every result is as the ledger says");
             Ok(())
         }

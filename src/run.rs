@@ -23,7 +23,7 @@ use scheduler::{Ending, MemoryModel, Plan, SamplePlan, Scheduler};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use storage::{Commit, Fence, JobIdentity, Journal};
+use storage::{Commit, DiskError, Fence, JobIdentity, Journal, JournalError};
 use workers::context::{Context, Lane, Sample, Settings};
 use workers::index_file::{self, IndexError, ReferenceIndex};
 use workers::intake::LaneInput;
@@ -168,13 +168,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         parameters_digest: parameters.clone(),
         program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
     };
-    let journal = Journal::open_or_create(fence, &identity)?;
+    let journal = open_journal(fence, &identity, args.repair)?;
     // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
     if let Some(begun) = status::stored_plan(&journal)? {
         plan.shards = begun.shards;
     }
     status::store_plan(&journal, &plan)?;
     let ends = journal.committed_ends()?;
+    if args.repair {
+        close::forget_damaged_keys(&dir, &cohort)?;
+    }
     let context = Context::open(
         identity.cohort_digest.clone(),
         index,
@@ -211,7 +214,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     match outcome.ending {
         Ending::Complete => {
-            close::verify_results(&dir)?;
+            close::verify_results(&dir, &journal)?;
             close::clear_scratch(&dir);
             summarise(args, &dir, &record)
         }
@@ -238,6 +241,19 @@ fn lane_pairs(cohort: &Cohort) -> impl Iterator<Item = u64> {
     let bytes =
         lanes.map(|lane| std::fs::metadata(cohort.reads_path(&lane.fastq_1)).map_or(0, |file| file.len()));
     bytes.map(|bytes| bytes / BYTES_PER_READ)
+}
+
+/// The job's journal. A damaged one is given up where the user wants repair: the job then begins anew.
+fn open_journal(fence: Fence, identity: &JobIdentity, repair: bool) -> Result<Journal, Failure> {
+    let scratch = fence.dir().to_owned();
+    match Journal::open_or_create(fence, identity) {
+        Err(JournalError::Damaged { path, what }) if repair => {
+            note(&format!("journal {} is damaged: {what}; doing all again", path.display()));
+            std::fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
+            Ok(Journal::open_or_create(Fence::acquire(&scratch)?, identity)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.

@@ -154,7 +154,7 @@ impl Classified for KeyError {
             KeyError::Disk(error) => error.hint(),
             KeyError::Name { .. } => Some("rename the sample in the cohort sheet".to_owned()),
             KeyError::Damaged { .. } => {
-                Some("put the key file back from a backup, or start the job in a new directory".to_owned())
+                Some("put the key file back from a backup, or give the same command with --repair".to_owned())
             }
         }
     }

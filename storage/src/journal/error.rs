@@ -106,7 +106,7 @@ impl Classified for JournalError {
                 Some("finish the job with the version that began it, or give a new directory".to_owned())
             }
             JournalError::Damaged { .. } => {
-                Some("put the journal back from a backup, or start the job in a new directory".to_owned())
+                Some("give the same command with --repair to begin the job anew".to_owned())
             }
             JournalError::Database { .. } => None,
         }

@@ -135,11 +135,8 @@ impl Classified for PackError {
             PackError::Disk(error) => error.hint(),
             PackError::Busy { .. } => Some("wait for the other worker to end".to_owned()),
             PackError::Lost { .. } => Some("check the device, then give the same command again".to_owned()),
-            PackError::Damaged { damage: Damage::Key, .. } => Some(
-                "put the sample's key file back from a backup, or run the job in a new directory".to_owned(),
-            ),
             PackError::Missing { .. } | PackError::Short { .. } | PackError::Damaged { .. } => {
-                Some("put the pack back from a backup, or run the job in a new directory".to_owned())
+                Some("give the same command with --repair to do it again".to_owned())
             }
             PackError::Name { .. } | PackError::TooLarge { .. } => None,
         }

@@ -1,0 +1,271 @@
+//! Promise 2: nothing silent. Every read and every base is accounted for, and what is gone or changed is named.
+
+#[path = "program/wakachi.rs"]
+mod wakachi;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+use storage::{Fence, Journal};
+use tempfile::TempDir;
+use wakachi::{Cohort, End, copy, digests, files, folder, kill_after, present, shell, text, wakachi};
+
+const CUTS: &str = "-t 1 --chunk-pairs 1500 --shard-bases 131072";
+
+/// Two people, and their job, complete.
+struct Small {
+    cohort: Cohort,
+    job: TempDir,
+    results: BTreeMap<String, String>,
+}
+
+fn small() -> &'static Small {
+    static SMALL: OnceLock<Small> = OnceLock::new();
+    SMALL.get_or_init(|| {
+        let cohort = Cohort::simulate("ledger", "--samples 2 --genome-mb 0.4 --depth 4 --seed 21");
+        let job = cohort.job(CUTS);
+        let results = digests(&job.path().join("results"));
+        Small { cohort, job, results }
+    })
+}
+
+fn ledger(job: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(job.join("ledger.json")).unwrap()).unwrap()
+}
+
+fn list<'a>(value: &'a serde_json::Value, name: &str) -> &'a [serde_json::Value] {
+    value[name].as_array().unwrap_or_else(|| panic!("no list {name} in {value}"))
+}
+
+#[test]
+fn every_read_has_one_fate() {
+    let Small { cohort, job, .. } = small();
+    let samtools = present(&["samtools"]);
+    for (sample, simulated) in
+        list(&ledger(job.path()), "samples").iter().zip(list(&cohort.summary, "samples"))
+    {
+        let reads = 2 * simulated["pairs"].as_u64().unwrap();
+        assert_eq!(sample["reads_in"], reads);
+        let fates = &sample["fates"];
+        let fate = |name: &str| fates[name].as_u64().unwrap();
+        let filtered: u64 = fates["filtered"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
+        assert_eq!(fate("mapped") + fate("duplicate") + fate("unmapped") + filtered, reads);
+        if samtools {
+            let name = sample["sample"].as_str().unwrap();
+            let cram = job.path().join(format!("results/{name}.cram"));
+            let count = |flags: &str| {
+                let reference = cohort.reference();
+                let said =
+                    shell(&format!("samtools view -c {flags} -T {} {}", text(&reference), text(&cram)));
+                said.trim().parse::<u64>().unwrap()
+            };
+            // 0x900: secondary and supplementary; 0x400: duplicate; 4: unmapped.
+            let counted = [count("-F 0xD04"), count("-F 0x900 -f 0x400"), count("-F 0x900 -f 4"), count("")];
+            let records = sample["records"].as_u64().unwrap();
+            assert_eq!(counted, [fate("mapped"), fate("duplicate"), fate("unmapped"), records]);
+        }
+    }
+}
+
+#[test]
+fn every_base_is_answered_once_however_the_genome_is_cut() {
+    let Small { cohort, job, .. } = small();
+    let genome = workers::simulate::genome::read_fasta(&cohort.reference()).unwrap();
+    let bases: u64 = genome.iter().map(|contig| contig.bases.len() as u64).sum();
+    let whole = cohort.job("-t 2");
+    let (cut, whole) = (ledger(job.path()), ledger(whole.path()));
+    for (cut, whole) in list(&cut, "samples").iter().zip(list(&whole, "samples")) {
+        assert!(list(cut, "shards").len() > list(whole, "shards").len());
+        assert_eq!(answers(cut, bases), answers(whole, bases));
+    }
+    for (name, covered) in gvcf_coverage(job.path()) {
+        let unknown: u64 =
+            genome.iter().flat_map(|contig| &contig.bases).filter(|&&base| base == b'N').count() as u64;
+        assert!(covered + unknown >= bases, "{name:?}: {covered} of {bases} bases, {unknown} unknown");
+    }
+}
+
+/// Bases by answer over all shards of a sample, which follow each other without gap or overlap.
+fn answers(sample: &serde_json::Value, bases: u64) -> BTreeMap<String, u64> {
+    let mut next = 0;
+    let mut total = BTreeMap::new();
+    for shard in list(sample, "shards") {
+        let cells = list(shard, "cells");
+        assert_eq!(cells[0].as_u64(), Some(next), "{sample}");
+        next = cells[1].as_u64().unwrap();
+        let answers = shard["answers"].as_object().unwrap();
+        let counts = answers.iter().map(|(answer, count)| (answer.clone(), count.as_u64().unwrap()));
+        assert_eq!(counts.clone().map(|(_, count)| count).sum::<u64>(), shard["bases"].as_u64().unwrap());
+        counts.for_each(|(answer, count)| *total.entry(answer).or_insert(0) += count);
+    }
+    assert_eq!(total.values().sum::<u64>(), bases);
+    total
+}
+
+/// Bases that at least one record of each gVCF covers.
+fn gvcf_coverage(job: &Path) -> BTreeMap<PathBuf, u64> {
+    let gvcfs = files(&job.join("results")).into_iter().filter(|path| text(path).ends_with(".g.vcf.gz"));
+    let coverage = |path: PathBuf| {
+        let mut vcf = String::new();
+        let mut stored = flate2::read::MultiGzDecoder::new(fs::File::open(&path).unwrap());
+        stored.read_to_string(&mut vcf).unwrap();
+        let (mut covered, mut contig, mut end) = (0, "", 0);
+        for line in vcf.lines().filter(|line| !line.starts_with('#')) {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let position: u64 = columns[1].parse().unwrap();
+            let stated = columns[7].split(';').find_map(|field| field.strip_prefix("END="));
+            let last = stated.map_or(position + columns[3].len() as u64 - 1, |end| end.parse().unwrap());
+            if contig != columns[0] {
+                (contig, end) = (columns[0], 0);
+            }
+            covered += (last + 1).saturating_sub(position.max(end + 1));
+            end = end.max(last);
+        }
+        (path, covered)
+    };
+    gvcfs.map(coverage).collect()
+}
+
+/// What may happen to a file.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Delete,
+    Truncate,
+    Flip,
+}
+
+const HARMS: [Harm; 3] = [Harm::Delete, Harm::Truncate, Harm::Flip];
+
+impl Harm {
+    fn to(self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        match self {
+            Harm::Delete => return fs::remove_file(path).unwrap(),
+            Harm::Truncate => bytes.truncate(middle),
+            Harm::Flip => bytes[middle] ^= 0x10,
+        }
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// The exit code that must follow.
+    fn code(self) -> i32 {
+        if matches!(self, Harm::Delete) { 10 } else { 6 }
+    }
+}
+
+#[test]
+fn a_result_that_is_gone_or_changed_is_named() {
+    let Small { cohort, job, results } = small();
+    let out = folder();
+    copy(job.path(), out.path());
+    let mut names: Vec<String> = results.keys().map(|name| format!("results/{name}")).collect();
+    names.extend(cohort.samples().iter().map(|sample| format!("qc/{sample}.json")));
+    names.push("ledger.json".to_owned());
+    for name in &names {
+        let path = out.path().join(name);
+        let whole = fs::read(&path).unwrap();
+        for harm in HARMS {
+            harm.to(&path);
+            println!("{harm:?} {name}");
+            cohort.run(out.path(), CUTS).refused(harm.code(), &[name, "--repair"]);
+            wakachi(&["job", "verify", text(out.path())]).refused(harm.code(), &[name]);
+            fs::write(&path, &whole).unwrap();
+        }
+    }
+    wakachi(&["job", "verify", text(out.path())]).ok();
+    let again = cohort.run(out.path(), CUTS).ok().json();
+    assert_eq!(again["run"]["tasks"], 0);
+}
+
+#[test]
+fn repair_restores_the_same_results() {
+    let Small { cohort, job, results } = small();
+    for (harm, which) in [(Harm::Delete, 0), (Harm::Flip, 2), (Harm::Truncate, 8), (Harm::Flip, 9)] {
+        let out = folder();
+        copy(job.path(), out.path());
+        harm.to(&out.path().join("results").join(results.keys().nth(which).unwrap()));
+        cohort.run(out.path(), &format!("{CUTS} --repair")).ok();
+        assert_eq!(&digests(&out.path().join("results")), results);
+        cohort.run(out.path(), CUTS).ok();
+    }
+}
+
+/// A job that was killed while the last sample's regions were being called.
+fn halfway() -> &'static TempDir {
+    static HALFWAY: OnceLock<TempDir> = OnceLock::new();
+    HALFWAY.get_or_init(|| {
+        let Small { cohort, .. } = small();
+        let out = folder();
+        let last = cohort.samples().pop().unwrap();
+        for turn in 4.. {
+            let cpu = Duration::from_millis(10 * turn);
+            let end = kill_after(&cohort.file(), out.path(), CUTS, cpu, || ());
+            assert!(matches!(end, End::Killed(_)), "the job was complete before it was halfway");
+            let scratch = out.path().join(".wakachi");
+            if !scratch.join("journal.redb").exists() {
+                continue;
+            }
+            let journal = Journal::open(Fence::acquire(&scratch).unwrap()).unwrap();
+            let commits = journal.commits().unwrap();
+            if commits.keys().any(|task| task.starts_with(&format!("region/{last}/"))) {
+                break;
+            }
+        }
+        out
+    })
+}
+
+#[test]
+fn scratch_that_is_gone_or_changed_is_named_and_repaired() {
+    let Small { cohort, results, .. } = small();
+    let scratch = halfway().path().join(".wakachi");
+    let pieces: Vec<PathBuf> = files(&scratch)
+        .into_iter()
+        .filter(|path| {
+            ["pack", "key", "redb"].iter().any(|kind| path.extension().is_some_and(|e| e == *kind))
+        })
+        .collect();
+    assert!(pieces.len() >= 5, "{pieces:?}");
+    let mut noticed = 0;
+    for piece in &pieces {
+        for harm in HARMS {
+            let out = folder();
+            copy(halfway().path(), out.path());
+            let relative = piece.strip_prefix(halfway().path()).unwrap();
+            harm.to(&out.path().join(relative));
+            let how = format!("{harm:?} {}", relative.display());
+            let said = cohort.run(out.path(), CUTS);
+            println!("{how}: {:?} {}", said.code, said.stderr.lines().last().unwrap_or_default());
+            if said.code != Some(0) {
+                noticed += 1;
+                assert!(matches!(said.code, Some(6 | 10)), "{how}: {:?} {}", said.code, said.stderr);
+                let name = piece.file_name().unwrap().to_str().unwrap().trim_start_matches('.');
+                // Without its key, it is the sample's pack that cannot be read.
+                let name = name.split('.').next().unwrap();
+                said.refused(said.code.unwrap(), &[name, "--repair"]);
+                cohort.run(out.path(), &format!("{CUTS} --repair")).ok();
+            }
+            // Whoever answers 0 had no need of the piece, or made it again.
+            assert_eq!(&digests(&out.path().join("results")), results, "{how}");
+        }
+    }
+    assert!(noticed >= pieces.len(), "only {noticed} harms were noticed");
+}
+
+#[test]
+fn a_job_holds_few_files_whatever_the_number_of_shards() {
+    let Small { cohort, .. } = small();
+    let out = folder();
+    let mut most = 0;
+    let cuts = "-t 2 --chunk-pairs 100 --shard-bases 1";
+    let end = kill_after(&cohort.file(), out.path(), cuts, Duration::MAX, || {
+        most = most.max(files(out.path()).len());
+    });
+    assert!(matches!(end, End::Itself(Some(0))));
+    assert!(most > 8, "the job was not seen");
+    assert!(most <= 12 * cohort.samples().len(), "{most} files at once");
+}
