@@ -56,7 +56,7 @@ fn placed(cram: &Path, reference: &Path, genome: &[Sequence]) -> AlignmentAccura
     let mut reader = AlignmentReader::open(cram, Some(reference)).unwrap();
     let mut record = Vec::new();
     while reader.read(&mut record).unwrap() {
-        assessor.add(&Record::new(&record)).unwrap();
+        assessor.add(&Record::new(&record).unwrap()).unwrap();
     }
     assessor.finish()
 }
