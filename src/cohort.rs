@@ -31,6 +31,10 @@ impl Classified for CohortError {
     fn class(&self) -> Class {
         Class::Input
     }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("correct what is named, then: wakachi cohort check {}", self.path.display()))
+    }
 }
 
 /// The cohort of a file, all of whose files are there; or everything that is wrong.

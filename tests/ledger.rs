@@ -194,15 +194,15 @@ fn repair_restores_the_same_results() {
     }
 }
 
-/// A job that was killed while the last sample's regions were being called.
+/// A job that was killed while the last sample was worked on.
 fn halfway() -> &'static TempDir {
     static HALFWAY: OnceLock<TempDir> = OnceLock::new();
     HALFWAY.get_or_init(|| {
         let Small { cohort, .. } = small();
         let out = folder();
         let last = cohort.samples().pop().unwrap();
-        for turn in 4.. {
-            let cpu = Duration::from_millis(10 * turn);
+        for turn in 0.. {
+            let cpu = Duration::from_millis(40 + 3 * turn);
             let end = kill_after(&cohort.file(), out.path(), CUTS, cpu, || ());
             assert!(matches!(end, End::Killed(_)), "the job was complete before it was halfway");
             let scratch = out.path().join(".wakachi");
@@ -211,7 +211,8 @@ fn halfway() -> &'static TempDir {
             }
             let journal = Journal::open(Fence::acquire(&scratch).unwrap()).unwrap();
             let commits = journal.commits().unwrap();
-            if commits.keys().any(|task| task.starts_with(&format!("region/{last}/"))) {
+            if commits.contains_key(&format!("map/{last}/0/0")) {
+                assert!(!commits.contains_key(&format!("finish/{last}")), "nothing of {last} was left to do");
                 break;
             }
         }

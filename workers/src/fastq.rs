@@ -151,10 +151,7 @@ impl Classified for FastqError {
                 "give both files of one lane as the sequencer wrote them, neither filtered nor sorted"
                     .to_owned(),
             ),
-            FastqError::Record { problem: Problem::Truncated, .. } => {
-                Some("fetch the file again from its source".to_owned())
-            }
-            FastqError::Record { .. } => None,
+            FastqError::Record { .. } => Some("fetch the file again from its source".to_owned()),
         }
     }
 }
