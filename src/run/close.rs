@@ -3,6 +3,7 @@
 
 use crate::job_dir::JobDir;
 use crate::run::books;
+use crate::run::kinship::Comparison;
 use cluster::Output;
 use cluster::meter::now_ms;
 use jobs::cohort::{Cohort, Role, Sex};
@@ -20,10 +21,7 @@ use workers::finish::{self, FinishError, ResultFile, SampleLedger};
 use workers::joint::JointSummary;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
-use workers::qc::relatedness::Relatedness;
-use workers::report::{
-    FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
-};
+use workers::report::{FileEntry, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render};
 
 /// Version of `ledger.json`.
 const LEDGER_SCHEMA: &str = "wakachi.ledger/1";
@@ -125,15 +123,12 @@ pub fn finish_cohort(
             _ => {}
         }
     }
-    let joined: Vec<usize> =
-        (0..context.samples.len()).filter(|&sample| context.samples[sample].joint).collect();
-    let mut relatedness = Relatedness::new(joined.len());
-    let files = finish::finish_joint(context, &cohort.id, &shards, &dir.results(), |bytes| {
-        compare_genotypes(bytes, joined.len(), &mut relatedness);
-        Ok(())
+    let mut comparison = Comparison::new(context, cohort, &dir.results())?;
+    let files = finish::finish_joint(context, &cohort.id, &shards, &dir.results(), |cell, block| {
+        comparison.add_cell(cell, block)
     })?;
     let joint = JointLedger {
-        samples: joined.iter().map(|&sample| context.samples[sample].name.clone()).collect(),
+        samples: cohort.joined().map(|sample| sample.sample.clone()).collect(),
         shards: joint_shards,
         files,
     };
@@ -150,40 +145,13 @@ pub fn finish_cohort(
         write(&dir.qc().join(format!("{}.json", ledger.sample)), &json(&document))?;
     }
     write(&dir.ledger(), &json(&ledger))?;
-    let pairs = relatedness.finish().into_iter().map(|(first, second, counts)| PairReport {
-        first: joined[first],
-        second: joined[second],
-        counts,
-    });
     let mut data = report_data(context, journal, cohort, &ledger, command)?;
-    data.pairs = pairs.collect();
+    data.pairs = comparison.finish();
     data.samples = samples_of(cohort, &ledger, counters);
     write(&dir.report(), render(&data).as_bytes())?;
     // Kept for who adds to the report later, such as the demo with its truth.
     write(&dir.scratch().join("report.json"), &json(&data))?;
     Ok(Output::default())
-}
-
-/// Adds the biallelic SNVs that passed, of one cell of joint calls.
-fn compare_genotypes(cell: &[u8], samples: usize, relatedness: &mut Relatedness) {
-    let text = workers::vcf::decompress_cell(cell).unwrap_or_default();
-    let mut genotypes = Vec::with_capacity(samples);
-    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        let mut columns = line.split(|&byte| byte == b'\t');
-        let mut column = |skip: usize| columns.nth(skip).unwrap_or_default();
-        let (reference, alternate, filter) = (column(3), column(0), column(1));
-        if reference.len() != 1 || alternate.len() != 1 || alternate == b"*" || filter != b"PASS" {
-            continue;
-        }
-        genotypes.clear();
-        genotypes.extend(columns.skip(2).map(|sample| match sample {
-            [a @ b'0'..=b'1', b'/' | b'|', b @ b'0'..=b'1', ..] => Some([a - b'0', b - b'0']),
-            _ => None,
-        }));
-        if genotypes.len() == samples {
-            relatedness.add_site(&genotypes);
-        }
-    }
 }
 
 fn report_data(
