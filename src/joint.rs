@@ -16,7 +16,8 @@ use workers::vcf::joint_files;
 #[command(after_help = "Example:
   wakachi joint REF.fa A.g.vcf.gz B.g.vcf.gz C.g.vcf.gz -o COHORT.vcf.gz
 
-Takes gVCFs of this program, and of others that write <NON_REF> blocks. One sample per file.")]
+Takes gVCFs of this program, and of others that write <NON_REF> blocks. One sample per file.
+Where a sample has several records of one POS, the one of highest QUAL is used, and a note says how many were not.")]
 pub struct Args {
     /// The reference (FASTA)
     reference: PathBuf,
@@ -51,12 +52,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     bar.finish_and_clear();
     let report = report?;
+    if report.records_outweighed > 0 {
+        output::note(&format!(
+            "{} records were not used: another one of their sample and POS has a higher QUAL",
+            report.records_outweighed
+        ));
+    }
     match args.format {
         Format::Json => output::json(&serde_json::json!({
             "schema": "wakachi.joint/1",
             "samples": report.samples,
             "sites": report.sites,
             "sites_passed": report.sites_passed,
+            "records_outweighed": report.records_outweighed,
             "bytes": report.bytes,
             "index": report.index,
         })),

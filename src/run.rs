@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod close;
+mod kinship;
 mod progress;
 pub mod status;
 

@@ -7,6 +7,7 @@ use crate::qc::SampleCounters;
 use crate::region::{RegionSummary, block};
 use crate::vcf::{self, IndexKind, Kind, build_index, header_text};
 use jobs::failure::{Class, Classified};
+use jobs::genome::Cell;
 use jobs::ledger::{Answers, Fates, Imbalance, check_cells};
 use jobs::task::{Shard, Task};
 use std::fs::File;
@@ -47,6 +48,9 @@ pub enum FinishError {
     /// The calls cannot be indexed.
     #[error(transparent)]
     VariantIndex(#[from] vcf::index::IndexError),
+    /// A sample's calls, just written, cannot be read back.
+    #[error(transparent)]
+    Calls(#[from] vcf::ReadError),
     /// A stored summary or counter is not what this version writes.
     #[error("the committed output of {task} is not in the form this version writes")]
     Form {
@@ -64,7 +68,10 @@ impl Classified for FinishError {
             FinishError::Pack(error) => error.class(),
             FinishError::Write(error) => error.class(),
             FinishError::Read { .. } => Class::Failed,
-            FinishError::Container { .. } | FinishError::Form { .. } => Class::Integrity,
+            FinishError::Calls(error) if error.class() == Class::Failed => Class::Failed,
+            FinishError::Container { .. } | FinishError::Calls(_) | FinishError::Form { .. } => {
+                Class::Integrity
+            }
             FinishError::AlignmentIndex(error) => error.class(),
             FinishError::VariantIndex(error) => error.class(),
             FinishError::Imbalance(_) => Class::Partial,
@@ -78,7 +85,10 @@ impl Classified for FinishError {
             FinishError::AlignmentIndex(error) => error.hint(),
             FinishError::VariantIndex(error) => error.hint(),
             FinishError::Imbalance(_) => Some("this is a bug of wakachi; please report it".to_owned()),
-            FinishError::Read { .. } | FinishError::Container { .. } | FinishError::Form { .. } => None,
+            FinishError::Read { .. }
+            | FinishError::Container { .. }
+            | FinishError::Calls(_)
+            | FinishError::Form { .. } => None,
         }
     }
 }
@@ -197,13 +207,14 @@ pub fn finish_sample(
     Ok((context.append(task, record)?, ledger))
 }
 
-/// Writes the cohort's joint calls. `shards` are the committed joint tasks in genome order.
+/// Writes the cohort's joint calls. `shards` are the committed joint tasks in genome order; `each_cell` is given every
+/// cell's block as it is written.
 pub fn finish_joint(
     context: &Context,
     cohort: &str,
     shards: &[(Shard, PieceRef)],
     results: &Path,
-    mut each_cell: impl FnMut(&[u8]) -> Result<(), FinishError>,
+    mut each_cell: impl FnMut(Cell, &[u8]) -> Result<(), FinishError>,
 ) -> Result<Vec<ResultFile>, FinishError> {
     let path = results.join(format!("{cohort}.vcf.gz"));
     let mut calls = Output::create(&path)?;
@@ -214,10 +225,10 @@ pub fn finish_joint(
     let mut bytes = Vec::new();
     for (shard, piece) in shards {
         let reader = context.read(Task::Joint(*shard), piece)?;
-        for at in 0..reader.entries().len() {
+        for (at, entry) in reader.entries().iter().enumerate() {
             reader.read_block(at, &mut bytes)?;
             calls.write(&bytes)?;
-            each_cell(&bytes)?;
+            each_cell(Cell(entry.first as u32), &bytes)?;
         }
     }
     calls.write(&vcf::EOF_BLOCK)?;

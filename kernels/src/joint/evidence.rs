@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
         Walk { samples: samples.iter().map(cursor).collect() }
     }
 
-    /// Moves to `position` and gives each sample's site there, the one of highest QUAL if it has several.
+    /// Moves to `position` and gives each sample's site there.
     pub fn sites_at(&mut self, position: u32) -> Vec<HereSite<'a>> {
         self.samples.iter_mut().map(|cursor| HereSite(cursor.site_at(position))).collect()
     }
@@ -172,8 +172,7 @@ impl<'a> Cursor<'a> {
         // Only blocks that end before this base are behind for good: overlapping blocks of others stay in reach.
         let passed = self.blocks.iter().take_while(|block| block.end <= position).count();
         self.blocks = &self.blocks[passed..];
-        let here = ahead.iter().take_while(|site| site.position == position);
-        here.reduce(|best, site| if site.quality_tenths > best.quality_tenths { site } else { best })
+        ahead.first().filter(|site| site.position == position)
     }
 
     fn evidence_at(&self, position: u32, bases: u32, here: HereSite<'a>) -> Evidence<'a> {

@@ -31,6 +31,8 @@ pub struct JointReport {
     pub sites: u64,
     /// Sites written whose FILTER is PASS.
     pub sites_passed: u64,
+    /// Variant records not used, since another of their sample and POS has a higher QUAL.
+    pub records_outweighed: u64,
     /// Bytes of the output file.
     pub bytes: u64,
     /// Where the index is.
@@ -133,8 +135,14 @@ pub fn joint_files(
         .map_err(write)?;
 
     let grid = Grid::new(contigs);
-    let mut report =
-        JointReport { samples: names, sites: 0, sites_passed: 0, bytes: 0, index: PathBuf::new() };
+    let mut report = JointReport {
+        samples: names,
+        sites: 0,
+        sites_passed: 0,
+        records_outweighed: 0,
+        bytes: 0,
+        index: PathBuf::new(),
+    };
     let mut text = Vec::new();
     for cell in 0..grid.cells() {
         let place = grid.interval(Cell(cell));
@@ -152,6 +160,7 @@ pub fn joint_files(
         progress(cell + 1, grid.cells());
     }
     data.push(&EOF_BLOCK).map_err(write)?;
+    report.records_outweighed = samples.iter().map(|sample| sample.reader.outweighed()).sum();
     report.bytes = data.bytes;
     report.index = IndexKind::of(contigs).path(output);
     data.sync().map_err(write)?;

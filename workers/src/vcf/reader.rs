@@ -1,14 +1,16 @@
 //! The strict gVCF reader: one sample, cell by cell in reference order.
 //!
 //! Invariant: every record goes to the cell in which it starts, blocks are cut at grid lines; a file that is foreign,
-//! unsorted, of several samples or truncated is an error that names file and line or offset.
+//! unsorted, of several samples or truncated is an error that names file and line or offset. Some callers write several
+//! records of one POS: their likelihoods cannot be put together without the reads, so the one of highest QUAL is taken,
+//! the first of equals, and the others are counted.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 use jobs::genome::{Contigs, Interval};
-use kernels::variant::{CellCalls, RefBlock};
+use kernels::variant::{CellCalls, RefBlock, SiteCall};
 
 use super::bgzf::BgzfProblem;
 use super::line::{CELL_RECORDS_MAX, Call, LineProblem, parse_line};
@@ -139,7 +141,9 @@ pub fn parse_cell(text: &[u8], contigs: &Contigs, cell: Interval) -> Result<Cell
         }
         last = start;
         match call {
-            Call::Site(site) => calls.sites.push(site),
+            Call::Site(site) => {
+                add_site(&mut calls, site);
+            }
             Call::Block(block) if block.end <= cell.end => calls.blocks.push(block),
             Call::Block(_) => return Err(error(LineProblem::OutsideCell)),
         }
@@ -159,6 +163,7 @@ pub struct SampleReader<'a> {
     rest: Vec<RefBlock>,
     /// Contig and start of the record read last.
     last: (u32, u32),
+    outweighed: u64,
 }
 
 impl<'a> SampleReader<'a> {
@@ -167,8 +172,8 @@ impl<'a> SampleReader<'a> {
         let lines = Lines::open(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
         let sample = String::new();
         let path = path.to_owned();
-        let mut reader =
-            SampleReader { path, contigs, lines, sample, ahead: None, rest: Vec::new(), last: (0, 0) };
+        let (ahead, rest, last) = (None, Vec::new(), (0, 0));
+        let mut reader = SampleReader { path, contigs, lines, sample, ahead, rest, last, outweighed: 0 };
         reader.sample = reader.read_header()?;
         reader.read_ahead()?;
         Ok(reader)
@@ -184,6 +189,11 @@ impl<'a> SampleReader<'a> {
         &self.path
     }
 
+    /// Variant records left out so far, since another of their POS has a higher QUAL.
+    pub fn outweighed(&self) -> u64 {
+        self.outweighed
+    }
+
     /// Gives the next cell's calls. Cells must be asked for in reference order, none left out.
     pub fn read_cell(&mut self, cell: Interval) -> Result<CellCalls, ReadError> {
         let mut calls = CellCalls::default();
@@ -196,7 +206,7 @@ impl<'a> SampleReader<'a> {
                 break;
             }
             match call {
-                Call::Site(site) => calls.sites.push(site),
+                Call::Site(site) => self.outweighed += u64::from(add_site(&mut calls, site)),
                 Call::Block(block) => self.push_block(block, cell, &mut calls),
             }
             if calls.sites.len() + calls.blocks.len() > CELL_RECORDS_MAX {
@@ -244,6 +254,22 @@ impl<'a> SampleReader<'a> {
             if let Some(sample) = sample.map_err(problem)? {
                 return Ok(sample);
             }
+        }
+    }
+}
+
+/// Adds a site, at most one a position; says whether one of two had to give way.
+fn add_site(calls: &mut CellCalls, site: SiteCall) -> bool {
+    match calls.sites.last_mut().filter(|last| last.position == site.position) {
+        Some(last) => {
+            if site.quality_tenths > last.quality_tenths {
+                *last = site;
+            }
+            true
+        }
+        None => {
+            calls.sites.push(site);
+            false
         }
     }
 }

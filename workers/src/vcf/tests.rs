@@ -227,6 +227,29 @@ fn blocks_of_others_are_cut_at_grid_lines() {
 }
 
 #[test]
+fn of_several_records_of_one_position_the_strongest_is_taken() {
+    let contigs = contigs();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("several.g.vcf");
+    let record = |position, alternate, quality| {
+        format!(
+            "20\t{position}\t.\tA\t{alternate},<NON_REF>\t{quality}\t.\t.\tGT:AD:DP:GQ:PL\t\
+             0/1:5,5,0:10:50:50,0,50,90,90,90\n"
+        )
+    };
+    let records =
+        [record(11, "T", 20), record(11, "AC", 70), record(11, "G", 70), record(12, "C", 9)].concat();
+    let columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA";
+    std::fs::write(&path, format!("##fileformat=VCFv4.2\n{columns}\n{records}")).unwrap();
+    let mut reader = SampleReader::open(&path, &contigs).unwrap();
+    let calls = reader.read_cell(Grid::new(&contigs).interval(Cell(0))).unwrap();
+    let found: Vec<(u32, &[u8])> =
+        calls.sites.iter().map(|site| (site.position, &site.alternates[0][..])).collect();
+    assert_eq!(found, [(10, &b"AC"[..]), (11, b"C")]);
+    assert_eq!(reader.outweighed(), 2);
+}
+
+#[test]
 fn others_accept_gvcf_and_joint_vcf_with_their_indexes() {
     let contigs = contigs();
     let folder = tempfile::tempdir().unwrap();
