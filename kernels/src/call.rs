@@ -172,34 +172,6 @@ fn call_window(
     let region = window.region(&local, reference);
     let segments = reads.segments(&region, &window.span, &local, reference, options);
     let haplotypes = haplotype::combine(&local, &segments, &region, reference);
-    if std::env::var("DBG").is_ok_and(|p| window.span.contains(&p.parse().unwrap())) {
-        eprintln!("{window:?} region {region:?}\n{local:#?}");
-        for h in &haplotypes {
-            eprintln!(
-                "{:b} {}",
-                h.carries,
-                h.bases.iter().map(|&c| b"ACGTN"[c as usize] as char).collect::<String>()
-            );
-        }
-        for s in &segments {
-            eprintln!(
-                "{:?} {:?} {:b} {:b} {} {}",
-                s.first,
-                s.last,
-                s.shown,
-                s.known,
-                s.template,
-                s.bases.iter().map(|&c| b"ACGTN"[c as usize] as char).collect::<String>()
-            );
-        }
-        for t in likelihood::compare(&segments, &haplotypes, options, pairhmm) {
-            eprintln!(
-                "{:?} res {}",
-                t.likelihoods.iter().map(|&l| crate::logarithm::phred(l).round()).collect::<Vec<_>>(),
-                t.residual_phred
-            );
-        }
-    }
     let likelihoods = likelihood::compare(&segments, &haplotypes, options, pairhmm);
     let question = genotype::Question { window, candidates: &local, haplotypes: &haplotypes, tangled };
     genotype::sites(&question, &likelihoods, reference, options)
