@@ -345,12 +345,17 @@ fn wanted(request: &Request, contigs: &Contigs) -> Result<Vec<Interval>, CallErr
     let path = PathBuf::from(text);
     let bed =
         std::fs::read_to_string(&path).map_err(|source| CallError::Regions { text: text.clone(), source })?;
+    parse_bed(&bed, contigs).map_err(|(line, what)| CallError::Bed { path, line, what })
+}
+
+/// The places a BED text names, sorted, those that touch joined to one. An error is the line, from 1, and what is wrong
+/// with it.
+pub fn parse_bed(bed: &str, contigs: &Contigs) -> Result<Vec<Interval>, (u64, String)> {
     let mut places = Vec::new();
     for (line, number) in bed.lines().zip(1..) {
         let skipped = ["#", "track", "browser"].iter().any(|start| line.starts_with(start));
         if !skipped && !line.trim().is_empty() {
-            let what = |what| CallError::Bed { path: path.clone(), line: number, what };
-            places.push(bed_line(line, contigs).map_err(what)?);
+            places.push(bed_line(line, contigs).map_err(|what| (number, what))?);
         }
     }
     places.sort_unstable();
