@@ -15,13 +15,17 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
+use storage::{
+    AtomicFile, AtomicFileError, Commit, DiskError, Journal, KeyError, PackError, PieceRef, SampleKey,
+};
 use workers::context::Context;
 use workers::finish::{self, FinishError, ResultFile, SampleLedger};
 use workers::joint::JointSummary;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
-use workers::report::{FileEntry, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render};
+use workers::report::{
+    Exclusion, FileEntry, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
+};
 
 /// Version of `ledger.json`.
 const LEDGER_SCHEMA: &str = "wakachi.ledger/1";
@@ -140,18 +144,31 @@ pub fn finish_cohort(
         joint,
         governance: serde_json::to_value(&cohort.governance).unwrap_or_default(),
     };
+    let mut books = vec![write_book(dir, "ledger.json".to_owned(), &json(&ledger))?];
     for (ledger, counters) in ledger.samples.iter().zip(&counters) {
         let document = SampleQc::new(ledger.sample.clone(), counters.clone());
-        write(&dir.qc().join(format!("{}.json", ledger.sample)), &json(&document))?;
+        books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
     }
-    write(&dir.ledger(), &json(&ledger))?;
     let mut data = report_data(context, journal, cohort, &ledger, command)?;
     data.pairs = comparison.finish();
+    let apart = context.samples.iter().filter(|sample| !sample.joint);
+    data.exclusions = apart
+        .map(|sample| Exclusion {
+            what: format!("{} from the joint calls", sample.name),
+            reason: "a tumour: its genotypes are not germline".to_owned(),
+        })
+        .collect();
     data.samples = samples_of(cohort, &ledger, counters);
     write(&dir.report(), render(&data).as_bytes())?;
     // Kept for who adds to the report later, such as the demo with its truth.
     write(&dir.scratch().join("report.json"), &json(&data))?;
-    Ok(Output::default())
+    Ok(Output { summary: json(&books), ..Output::default() })
+}
+
+/// Writes a file that no ledger lists, the ledger itself among them; its digest goes into the journal.
+fn write_book(dir: &JobDir, path: String, text: &[u8]) -> Result<ResultFile, AtomicFileError> {
+    write(&dir.root().join(&path), text)?;
+    Ok(ResultFile { path, bytes: text.len() as u64, blake3: blake3::hash(text).to_hex().to_string() })
 }
 
 fn report_data(
@@ -278,20 +295,19 @@ pub fn read_ledger(dir: &JobDir) -> Option<Ledger> {
     serde_json::from_slice(&fs::read(dir.ledger()).ok()?).ok()
 }
 
-/// Compares every result with the ledger. A job ends 0 only through here.
-pub fn verify_results(dir: &JobDir) -> Result<(), Failure> {
+/// Compares every result with the ledger, and the ledger with the journal. A job ends 0 only through here.
+pub fn verify_results(dir: &JobDir, journal: &Journal) -> Result<(), Failure> {
+    let books = journal.get(&Task::FinishCohort.key(&[]))?;
+    let books = books.and_then(|commit| serde_json::from_slice::<Vec<ResultFile>>(&commit.summary).ok());
     let missing_ledger = || ResultError::Missing { paths: vec!["ledger.json".to_owned()] };
-    let ledger = read_ledger(dir).ok_or_else(missing_ledger)?;
-    let (mut missing, mut damaged) = (Vec::new(), Vec::new());
-    for file in ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files) {
-        match finish::digest(&dir.root().join(&file.path)) {
-            Ok((bytes, blake3)) if bytes == file.bytes && blake3 == file.blake3 => {}
-            Ok(_) => damaged.push(file.path.clone()),
-            Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                missing.push(file.path.clone());
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let books = books.ok_or_else(missing_ledger)?;
+    let (mut missing, mut damaged) = compare(dir, &books)?;
+    // A ledger that is not whole is no witness for the others.
+    if let Some(ledger) = read_ledger(dir).filter(|_| is_whole(dir, &books[0])) {
+        let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
+        let (gone, changed) = compare(dir, files)?;
+        missing.extend(gone);
+        damaged.extend(changed);
     }
     if !damaged.is_empty() {
         damaged.extend(missing.iter().map(|path| format!("{path} (missing)")));
@@ -301,6 +317,25 @@ pub fn verify_results(dir: &JobDir) -> Result<(), Failure> {
         return Err(ResultError::Missing { paths: missing }.into());
     }
     Ok(())
+}
+
+/// Which files are gone, and which are not as they were written.
+fn compare<'a>(
+    dir: &JobDir,
+    files: impl IntoIterator<Item = &'a ResultFile>,
+) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let (mut missing, mut damaged) = (Vec::new(), Vec::new());
+    for file in files {
+        match finish::digest(&dir.root().join(&file.path)) {
+            Ok((bytes, blake3)) if bytes == file.bytes && blake3 == file.blake3 => {}
+            Ok(_) => damaged.push(file.path.clone()),
+            Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                missing.push(file.path.clone());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((missing, damaged))
 }
 
 /// Gives back the packs of a complete job.
@@ -340,7 +375,7 @@ pub fn forget_damaged(
         }
         let whole = match (done.get(&task), task) {
             (None, _) => false,
-            (Some(_), Task::FinishCohort) => verify_results(dir).is_ok(),
+            (Some(_), Task::FinishCohort) => verify_results(dir, journal).is_ok(),
             (Some(commit), Task::FinishSample(sample)) => {
                 let files = whole_sample(&context.sample(sample).name).unwrap_or(true);
                 files && pieces_are_whole(context, task, commit)?
@@ -360,6 +395,21 @@ pub fn forget_damaged(
     Ok(())
 }
 
+/// Removes keys that are damaged: a new one is made, and what the old one sealed is done again.
+pub fn forget_damaged_keys(dir: &JobDir, cohort: &Cohort) -> Result<(), Failure> {
+    let keys = dir.scratch().join("keys");
+    let names = cohort.samples.iter().map(|sample| sample.sample.as_str()).chain([".cohort"]);
+    for name in names.filter(|_| keys.is_dir()) {
+        match SampleKey::load_or_create(&keys, name) {
+            Err(KeyError::Damaged { path }) => {
+                fs::remove_file(&path).map_err(DiskError::on("remove", &path))?
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
     let found = finish::digest(&dir.root().join(&file.path)).ok();
     found.is_some_and(|(bytes, blake3)| bytes == file.bytes && blake3 == file.blake3)
@@ -368,7 +418,8 @@ fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
 /// Whether all pieces are there unchanged; an error only where that cannot be found out.
 fn pieces_are_whole(context: &Context, task: Task, commit: &Commit) -> Result<bool, Failure> {
     for piece in &commit.pieces {
-        match context.verify(task, piece) {
+        // Bytes may be whole and yet sealed under a key that is gone.
+        match context.verify(task, piece).and_then(|()| context.read(task, piece).map(drop)) {
             Ok(()) => {}
             Err(error) if matches!(error.class(), Class::Integrity | Class::Partial) => return Ok(false),
             Err(error) => return Err(PackError::into(error)),

@@ -10,6 +10,7 @@ use kernels::variant::{Answer, CellCalls};
 use std::path::Path;
 use workers::context::Context;
 use workers::finish::FinishError;
+use workers::qc::contig_class::ContigClass;
 use workers::qc::relatedness::Relatedness;
 use workers::report::PairReport;
 use workers::vcf::{SampleReader, decompress_cell};
@@ -25,6 +26,7 @@ pub struct Comparison<'a> {
     relatedness: Relatedness,
     tumours: Vec<Tumour<'a>>,
     participants: Vec<Participant>,
+    classes: Vec<ContigClass>,
 }
 
 struct Tumour<'a> {
@@ -58,6 +60,7 @@ impl<'a> Comparison<'a> {
             joined,
             tumours: Vec::new(),
             participants: Vec::new(),
+            classes: ContigClass::of_all(context.index.contigs()),
         };
         let participant = |sample: usize| &cohort.samples[sample].participant;
         let mut ordered: Vec<usize> = samples.collect();
@@ -83,11 +86,15 @@ impl<'a> Comparison<'a> {
         Ok(Member::Tumour(self.tumours.len() - 1))
     }
 
-    /// Adds the biallelic SNVs that passed, of one cell of joint calls. Cells come in reference order, none left out.
+    /// Adds the biallelic SNVs that passed, of one cell of joint calls; only autosomes, which both parents pass on alike.
+    /// Cells come in reference order, none left out.
     pub fn add_cell(&mut self, cell: Cell, block: &[u8]) -> Result<(), FinishError> {
         let place = self.context.grid.interval(cell);
         for tumour in &mut self.tumours {
             tumour.calls = tumour.reader.read_cell(place)?;
+        }
+        if self.classes[place.contig as usize] != ContigClass::Autosome {
+            return Ok(());
         }
         // The block was read back with its digest: what it holds is what the joint task wrote.
         let text = decompress_cell(block).unwrap_or_default();
