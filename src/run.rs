@@ -408,7 +408,8 @@ fn command_line() -> String {
         let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c));
         if plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     };
-    let mut words = std::env::args();
+    // Names of files need not be text.
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let program = words.next().map(PathBuf::from);
     let program = program.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     let words: Vec<String> = program.into_iter().chain(words).map(quote).collect();
