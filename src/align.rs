@@ -1,15 +1,16 @@
 //! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments in one go; or to a stream.
 
 use crate::output::{duration, note};
-use crate::plain::{keep_out_of_jobs, on_threads, scratch_beside};
+use crate::plain::{keep_off_inputs, keep_out_of_jobs, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use storage::AtomicFile;
 use workers::align;
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
 use workers::index_file::{ReferenceIndex, path_of};
@@ -39,7 +40,7 @@ pub struct Args {
     #[arg(short = 'R', long, value_name = "@RG..")]
     read_group: Option<String>,
     /// Threads [default: all cores]
-    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(..=4096))]
     threads: u32,
     /// Writes in input order while reading: no sorting, no duplicate marking, no index
     #[arg(long)]
@@ -103,6 +104,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let files = reads.clone().filter(|path| !stdin(path));
     let outputs = (!stdout).then_some(&args.output).into_iter();
     keep_out_of_jobs(files.chain(outputs).map(PathBuf::as_path))?;
+    if !stdout {
+        keep_off_inputs(&args.output, reads.clone().chain([&args.reference]).map(PathBuf::as_path))?;
+    }
     let format = format(args, stdout)?;
     if streaming && format == AlignmentFormat::Cram {
         return Err(Wrong::StreamedCram.into());
@@ -137,8 +141,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             return Ok(align::streamed(&context, format, &mut output, &progress)?);
         }
         let failed = |source| Wrong::Output { path: args.output.clone(), source };
-        let mut output = BufWriter::new(std::fs::File::create(&args.output).map_err(failed)?);
-        Ok(align::streamed(&context, format, &mut output, &progress)?)
+        // Into a device or a pipe it flows; a file is whole or absent.
+        if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
+            let mut output = BufWriter::new(std::fs::File::create(&args.output).map_err(failed)?);
+            return Ok(align::streamed(&context, format, &mut output, &progress)?);
+        }
+        let mut output = AtomicFile::create(&args.output)?;
+        align::streamed(&context, format, &mut output, &progress)?;
+        Ok(output.commit()?)
     })?;
     bar.finish_and_clear();
     done?;
@@ -167,6 +177,14 @@ fn format(args: &Args, stdout: bool) -> Result<AlignmentFormat, Wrong> {
     }
 }
 
+/// The tag of a header field, if it is one (SAMv1 §1.3); htslib takes no header with another.
+fn field_tag(field: &str) -> Option<&str> {
+    let (tag, value) = field.split_once(':')?;
+    let [first, second] = tag.as_bytes() else { return None };
+    let named = first.is_ascii_alphabetic() && second.is_ascii_alphanumeric();
+    (named && !value.is_empty()).then_some(tag)
+}
+
 fn sample(args: &Args) -> Result<Sample, Wrong> {
     let line = args.read_group.as_deref().unwrap_or_default().replace("\\t", "\t");
     let wrong = |what| Wrong::ReadGroup { text: line.clone(), what };
@@ -179,8 +197,12 @@ fn sample(args: &Args) -> Result<Sample, Wrong> {
         if id.is_empty() {
             return Err(wrong("expected an ID"));
         }
-        if line.contains(['\n', '\r', '\0']) {
-            return Err(wrong("expected one line"));
+        if line.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(wrong("expected one line without control characters"));
+        }
+        let mut tags = BTreeSet::new();
+        if !line.split('\t').skip(1).all(|field| field_tag(field).is_some_and(|tag| tags.insert(tag))) {
+            return Err(wrong("expected fields of the form TAG:value, each tag once"));
         }
     }
     let input = LaneInput {
@@ -192,4 +214,24 @@ fn sample(args: &Args) -> Result<Sample, Wrong> {
     let lane = Lane { input, read_group: id, header_line: line.clone(), library: 0 };
     // The name is used for scratch only; records carry the read group.
     Ok(Sample { name: "sample".to_owned(), joint: false, lanes: vec![lane] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_group_is_refused_before_it_breaks_a_header() {
+        for (field, expect) in [
+            ("ID:1", Some("ID")),
+            ("DS:x,y;z w", Some("DS")),
+            ("", None),
+            ("foo", None),
+            ("SM:", None),
+            ("SMP:x", None),
+            ("1D:x", None),
+        ] {
+            assert_eq!(field_tag(field), expect, "{field}");
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! `wakachi call`: alignments to VCF or gVCF.
 
 use crate::output::{self, Format};
-use crate::plain::{keep_out_of_jobs, on_threads, scratch_beside};
+use crate::plain::{keep_off_inputs, keep_out_of_jobs, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::Failure;
 use jobs::parameters::Parameters;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use workers::call::{Request, call};
 
 /// Calls germline SNVs and indels from a sorted, indexed BAM or CRAM
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "BED|chr:a-b")]
     regions: Option<String>,
     /// Threads [default: all cores]
-    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(..=4096))]
     threads: u32,
     /// Form of the summary on stdout
     #[arg(long = "summary", value_enum, default_value_t)]
@@ -41,6 +41,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     keep_out_of_jobs([args.alignments.as_path(), args.out.as_path()])?;
+    let bed = args.regions.as_deref().map(Path::new);
+    keep_off_inputs(&args.out, [args.reference.as_path(), &args.alignments].into_iter().chain(bed))?;
     let parameters = Parameters::default();
     let request = Request {
         fasta: args.reference.clone(),

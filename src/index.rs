@@ -1,7 +1,7 @@
 //! `wakachi index`: the alignment index beside the reference.
 
 use crate::output::{self, Format, bytes, duration};
-use crate::plain::on_threads;
+use crate::plain::{keep_out_of_jobs, on_threads};
 use crate::progress::spinner;
 use jobs::failure::Failure;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,14 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let begun = Instant::now();
     let path = index_file::path_of(&args.reference);
+    keep_out_of_jobs([path.as_path()])?;
     build(&args.reference, &path, args.threads.unwrap_or(0))?;
     let index = ReferenceIndex::open(&args.reference, &path)?;
     let elapsed_ms = begun.elapsed().as_millis() as u64;
     match args.output {
         Format::Json => output::json(&serde_json::json!({
             "schema": "wakachi.index/1",
-            "index": path,
+            "index": path.to_string_lossy(),
             "contigs": index.contigs().len(),
             "bases": index.contigs().total_bases(),
             "bytes": index.mapped_bytes(),

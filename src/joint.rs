@@ -1,7 +1,7 @@
 //! `wakachi joint`: gVCFs of many samples to one VCF.
 
 use crate::output::{self, Format};
-use crate::plain::{keep_out_of_jobs, on_threads};
+use crate::plain::{keep_off_inputs, keep_out_of_jobs, on_threads};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use crate::run::joint_options;
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(short, long = "output", value_name = "COHORT.vcf.gz")]
     out: PathBuf,
     /// Threads [default: all cores]
-    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(short, long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(..=4096))]
     threads: u32,
     /// Form of the summary on stdout
     #[arg(long = "summary", value_enum, default_value_t)]
@@ -38,6 +38,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     keep_out_of_jobs(args.inputs.iter().chain([&args.out]).map(PathBuf::as_path))?;
+    keep_off_inputs(&args.out, args.inputs.iter().chain([&args.reference]).map(PathBuf::as_path))?;
     let bases = Bases::open(&args.reference)?;
     let parameters = Parameters::default();
     let digest = blake3_text(&parameters.canonical());

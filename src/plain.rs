@@ -1,5 +1,5 @@
-//! What the plain filters (`align`, `call`, `joint`) share: they act with the caller's own file rights, and keep out of
-//! jobs and vaults, where every read needs a permit.
+//! What the plain filters (`simulate`, `index`, `align`, `call`, `joint`) share: they act with the caller's own file
+//! rights, and keep out of jobs and vaults, where every read needs a permit.
 
 use jobs::failure::{Class, Classified, Failure};
 use std::path::{Path, PathBuf};
@@ -29,13 +29,40 @@ impl Classified for InsideJob {
 pub fn keep_out_of_jobs<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
     for path in paths {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let real = absolute.canonicalize().unwrap_or(absolute);
-        let job = real.ancestors().skip(1).find(|folder| folder.join(".wakachi/journal.redb").exists());
+        // What is not there yet will lie in the nearest folder that is, wherever links lead to it.
+        let real = absolute.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or(absolute);
+        let job = real.ancestors().find(|folder| folder.join(".wakachi/journal.redb").exists());
         if let Some(job) = job {
             return Err(InsideJob { path: path.to_owned(), job: job.to_owned() }.into());
         }
     }
     Ok(())
+}
+
+/// An output would take the place of an input.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: is an input too, and would be overwritten", path.display())]
+struct OverInput {
+    path: PathBuf,
+}
+
+impl Classified for OverInput {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("choose another name with --output".to_owned())
+    }
+}
+
+/// Refuses an output that is one of the inputs, whatever the names by which they are given.
+pub fn keep_off_inputs<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    let Ok(real) = output.canonicalize() else { return Ok(()) };
+    match inputs.into_iter().any(|input| input.canonicalize().is_ok_and(|input| input == real)) {
+        true => Err(OverInput { path: output.to_owned() }.into()),
+        false => Ok(()),
+    }
 }
 
 /// Threads could not be started.
@@ -81,5 +108,35 @@ impl Classified for NoScratch {
 
     fn hint(&self) -> Option<String> {
         Some("choose an output in a folder you may write to".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_link_leads_into_a_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("job/.wakachi")).unwrap();
+        std::fs::create_dir_all(at("job/results")).unwrap();
+        std::fs::write(at("job/.wakachi/journal.redb"), "").unwrap();
+        std::os::unix::fs::symlink(at("job/results"), at("link")).unwrap();
+        for inside in ["job", "job/new/deep", "link/new.bam"] {
+            assert!(keep_out_of_jobs([at(inside).as_path()]).is_err(), "{inside}");
+        }
+        assert!(keep_out_of_jobs([at("new.bam").as_path()]).is_ok());
+    }
+
+    #[test]
+    fn an_output_never_takes_the_place_of_an_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("reads"), "").unwrap();
+        std::os::unix::fs::symlink(at("reads"), at("link")).unwrap();
+        let refused = |output: &str| keep_off_inputs(&at(output), [at("reads").as_path()]).is_err();
+        assert!(refused("reads") && refused("link") && refused("./reads"));
+        assert!(!refused("other"));
     }
 }

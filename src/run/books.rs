@@ -89,9 +89,9 @@ impl RunRecord {
     pub fn to_json(&self, dir: &JobDir) -> serde_json::Value {
         serde_json::json!({
             "schema": "wakachi.run/1",
-            "results": dir.results(),
-            "report": dir.report(),
-            "ledger": dir.ledger(),
+            "results": dir.results().to_string_lossy(),
+            "report": dir.report().to_string_lossy(),
+            "ledger": dir.ledger().to_string_lossy(),
             "run": self,
         })
     }

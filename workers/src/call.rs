@@ -46,6 +46,18 @@ pub enum CallError {
         /// Its length in the reference.
         expected: Option<u32>,
     },
+    /// The alignments were made with other bases.
+    #[error("{}: contig {contig} has the MD5 {found}, the reference has {expected}", path.display())]
+    OtherBases {
+        /// The file.
+        path: PathBuf,
+        /// The contig.
+        contig: String,
+        /// By the file.
+        found: String,
+        /// By the reference.
+        expected: String,
+    },
     /// Reads of several samples.
     #[error("{}: holds reads of {} samples ({}), expected one", path.display(), samples.len(), samples.join(", "))]
     Samples {
@@ -95,6 +107,7 @@ impl Classified for CallError {
             CallError::Write(error) => error.class(),
             CallError::Index(error) => error.class(),
             CallError::OtherReference { .. }
+            | CallError::OtherBases { .. }
             | CallError::Samples { .. }
             | CallError::Record { .. }
             | CallError::Bed { .. } => Class::Input,
@@ -108,7 +121,7 @@ impl Classified for CallError {
             CallError::Alignments(error) => error.hint(),
             CallError::Write(error) => error.hint(),
             CallError::Index(error) => error.hint(),
-            CallError::OtherReference { .. } => {
+            CallError::OtherReference { .. } | CallError::OtherBases { .. } => {
                 Some("give the reference that the reads were aligned to".to_owned())
             }
             CallError::Samples { path, .. } => {
@@ -170,7 +183,9 @@ pub fn call(
     let fasta = fasta::for_htslib(&request.fasta, contigs, &reference, scratch)?;
     let mut reader = AlignmentReader::open(&request.alignments, Some(&fasta))?;
     let places = contig_map(&request.alignments, &reader.contigs(), contigs)?;
-    let sample = sample_name(&request.alignments, &reader.header_text())?;
+    let header = reader.header_text();
+    check_digests(&request.alignments, &header, contigs)?;
+    let sample = sample_name(&request.alignments, &header)?;
     let grid = Grid::new(contigs);
     let wanted = wanted(request, contigs)?;
     let cells: Vec<(Cell, Vec<Interval>)> =
@@ -316,6 +331,21 @@ fn contig_map(
     Ok(map)
 }
 
+/// Where the header states what its contigs are made of, it must be what the reference is made of.
+fn check_digests(path: &Path, header: &str, contigs: &Contigs) -> Result<(), CallError> {
+    for line in header.lines().filter(|line| line.starts_with("@SQ\t")) {
+        let field = |tag: &str| line.split('\t').find_map(|field| field.strip_prefix(tag));
+        let (Some(contig), Some(found)) = (field("SN:"), field("M5:")) else { continue };
+        let Some(id) = contigs.id(contig) else { continue };
+        let expected: String = contigs.get(id).m5.iter().map(|byte| format!("{byte:02x}")).collect();
+        if !found.eq_ignore_ascii_case(&expected) {
+            let (path, contig, found) = (path.to_owned(), contig.to_owned(), found.to_owned());
+            return Err(CallError::OtherBases { path, contig, found, expected });
+        }
+    }
+    Ok(())
+}
+
 /// The one `SM` of the read groups, or the file's name where there is none.
 fn sample_name(path: &Path, header: &str) -> Result<String, CallError> {
     let groups = header.lines().filter(|line| line.starts_with("@RG\t"));
@@ -399,6 +429,16 @@ fn overlaps(grid: &Grid, cell: Cell, wanted: &[Interval]) -> Option<(Cell, Vec<I
 mod tests {
     use super::*;
     use jobs::genome::Contig;
+
+    #[test]
+    fn alignments_to_other_bases_of_the_same_name_and_length_are_refused() {
+        let contigs = Contigs::new(vec![Contig { name: "c".into(), length: 100, m5: [0xab; 16] }]);
+        let check =
+            |m5: &str| check_digests(Path::new("a.bam"), &format!("@SQ\tSN:c\tLN:100{m5}\n"), &contigs);
+        assert!(check("").is_ok() && check(&format!("\tM5:{}", "AB".repeat(16))).is_ok());
+        let refused = check(&format!("\tM5:{}", "0".repeat(32))).unwrap_err();
+        assert!(matches!(refused, CallError::OtherBases { .. }), "{refused}");
+    }
 
     #[test]
     fn bed_lines_are_zero_based_and_checked() {

@@ -86,8 +86,9 @@ pub fn header_text(kind: Kind, contigs: &Contigs, samples: &[&str], parameters: 
     }
     text.push_str(concat!("##source=wakachi ", env!("CARGO_PKG_VERSION"), "\n"));
     text.push_str(&format!("##wakachi_parameters={parameters}\n"));
-    text.push_str("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT");
-    for sample in samples {
+    text.push_str("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO");
+    // Without samples there is no FORMAT either (VCFv4.2 §1.3); bcftools takes no header with one.
+    for sample in samples.first().map(|_| "FORMAT").iter().chain(samples) {
         text.push('\t');
         text.push_str(sample);
     }

@@ -86,6 +86,16 @@ pub enum HeaderProblem {
         /// Bases by the reference.
         expected: u32,
     },
+    /// The same, by what the contig is made of.
+    #[error("contig '{name}' has the MD5 {found} here and {expected} in the reference")]
+    ContigBases {
+        /// The contig.
+        name: String,
+        /// By the file.
+        found: String,
+        /// By the reference.
+        expected: String,
+    },
 }
 
 impl Classified for ReadError {
@@ -299,7 +309,7 @@ fn header_line(bytes: &[u8], first: bool, contigs: &Contigs) -> Result<Option<St
     }
 }
 
-/// A contig the reference knows must have its length; one it does not know may stand there unused.
+/// A contig the reference knows must have its length and, where stated, its MD5; one it does not know may stand there unused.
 fn check_contig(fields: &str, contigs: &Contigs) -> Result<(), HeaderProblem> {
     let field = |key: &str| {
         let values = fields.trim_end_matches('>').split(',').filter_map(|field| field.split_once('='));
@@ -311,6 +321,16 @@ fn check_contig(fields: &str, contigs: &Contigs) -> Result<(), HeaderProblem> {
         (Some(contig), Some(found)) if found != u64::from(contig.length) => {
             let (name, expected) = (contig.name.clone(), contig.length);
             Err(HeaderProblem::ContigLength { name, found, expected })
+        }
+        (Some(contig), _) => {
+            let expected: String = contig.m5.iter().map(|byte| format!("{byte:02x}")).collect();
+            match field("md5").filter(|found| !found.eq_ignore_ascii_case(&expected)) {
+                Some(found) => {
+                    let (name, found) = (contig.name.clone(), found.to_owned());
+                    Err(HeaderProblem::ContigBases { name, found, expected })
+                }
+                None => Ok(()),
+            }
         }
         _ => Ok(()),
     }

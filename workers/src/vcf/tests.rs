@@ -360,6 +360,7 @@ fn headers_name_program_and_parameters_and_nothing_of_the_machine() {
         "\n##wakachi_parameters=0123\n"
     )));
     assert!(text.ends_with("\tFORMAT\tA\tB\n"));
+    assert!(header_text(Kind::Joint, &contigs(), &[], "").ends_with("\tFILTER\tINFO\n"));
     assert!(
         !text.contains("NON_REF") && header_text(Kind::Gvcf, &contigs(), &["A"], "").contains("ID=NON_REF")
     );
