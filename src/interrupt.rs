@@ -1,12 +1,14 @@
-//! What Ctrl-C does: the first asks for an orderly stop, the second ends the program at once.
+//! What Ctrl-C, SIGTERM and SIGHUP do: in a job the first asks for an orderly stop and the second ends the program at
+//! once; a filter ends at once and takes its scratch with it.
 
 use crate::output::note;
 use jobs::failure::Class;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -26,6 +28,24 @@ pub fn flag() -> &'static AtomicBool {
         let _ = ctrlc::set_handler(handler);
     });
     &STOP
+}
+
+/// Temporary directories that an interrupt removes before it ends the program.
+static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// From now on an interrupt ends the program at once, and `scratch` goes with it.
+pub fn remove_at_end(scratch: &Path) {
+    SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).push(scratch.to_owned());
+    INSTALLED.get_or_init(|| {
+        let handler = || {
+            for scratch in SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                let _ = std::fs::remove_dir_all(scratch);
+            }
+            std::process::exit(i32::from(Class::Interrupted.exit_code()));
+        };
+        // Without a handler an interrupt ends the program and leaves the directory.
+        let _ = ctrlc::set_handler(handler);
+    });
 }
 
 /// Waits for a child in a process group of its own, which gets every interrupt of this process. Between children an

@@ -69,7 +69,9 @@ fn info(dir: &JobDir, format: Format) -> Result<(), Failure> {
             (status, books::all(&journal)?)
         }
         // The job runs; it says itself how far it is.
-        Err(FenceError::Held { .. }) => (Status::found(dir), Vec::new()),
+        Err(FenceError::Held { .. }) => {
+            (Some(Status::found(dir).unwrap_or_else(Status::starting)), Vec::new())
+        }
         Err(error) => return Err(error.into()),
     };
     let status = status.ok_or_else(|| NoPlan { dir: dir.root().to_owned() })?;

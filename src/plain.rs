@@ -89,7 +89,10 @@ pub fn scratch_beside(path: &Path) -> Result<tempfile::TempDir, Failure> {
         Some(folder) => tempfile::Builder::new().prefix(".wakachi-").tempdir_in(folder),
         None => tempfile::Builder::new().prefix(".wakachi-").tempdir_in("."),
     };
-    Ok(made.map_err(|source| NoScratch { path: path.to_owned(), source })?)
+    let made = made.map_err(|source| NoScratch { path: path.to_owned(), source })?;
+    let real = made.path().canonicalize().unwrap_or_else(|_| made.path().to_owned());
+    crate::interrupt::remove_at_end(&real);
+    Ok(made)
 }
 
 /// No directory for temporary files.

@@ -16,7 +16,7 @@ use cluster::{Output, Request, TaskRunner};
 use jobs::cohort::{Cohort, Lane as SheetLane};
 use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::genome::{Cell, Grid};
+use jobs::genome::{Cell, Contigs, Grid};
 use jobs::parameters::Parameters;
 use jobs::task::{Shard, Stage, Task};
 use kernels::call::CallOptions;
@@ -26,7 +26,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use storage::{Commit, DiskError, Fence, JobIdentity, Journal, JournalError};
 use workers::context::{Context, Lane, Sample, Settings};
-use workers::index_file::{self, IndexError, ReferenceIndex};
+use workers::index_file::{self, Bases, IndexError, ReferenceIndex};
 use workers::intake::LaneInput;
 
 /// Aligns, calls and joint-calls a cohort
@@ -160,7 +160,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let index = open_or_build(&reference, &dir.scratch(), limits.threads)?;
-    let mut plan = plan(&cohort, &index, limits, &args.shard_lines);
+    let mut plan = plan(&cohort, index.contigs(), limits, &args.shard_lines);
     plan.admit(limits_of(limits))?;
     let parameters = digest(&cohort.parameters.canonical());
     let identity = JobIdentity {
@@ -365,8 +365,8 @@ fn limits_of(limits: Limits) -> scheduler::Limits {
     scheduler::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
 }
 
-fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits, shard_lines: &[u32]) -> Plan {
-    let grid = Grid::new(index.contigs());
+fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, shard_lines: &[u32]) -> Plan {
+    let grid = Grid::new(contigs);
     let shards = match shard_lines {
         [] => grid.shards(limits.shard_bases),
         lines => shards_between(lines, grid.cells()),
@@ -385,7 +385,7 @@ fn plan(cohort: &Cohort, index: &ReferenceIndex, limits: Limits, shard_lines: &[
             .into_iter()
             .map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) })
             .collect(),
-        memory: memory_model(cohort, index, limits),
+        memory: memory_model(cohort, contigs, limits),
     }
 }
 
@@ -397,9 +397,9 @@ fn shards_between(lines: &[u32], cells: u32) -> Vec<Range<u32>> {
 }
 
 /// Memory by stage, as measured on deep and shallow data and rounded up: what a task holds at its peak.
-fn memory_model(cohort: &Cohort, index: &ReferenceIndex, limits: Limits) -> MemoryModel {
+fn memory_model(cohort: &Cohort, contigs: &Contigs, limits: Limits) -> MemoryModel {
     const MIB: u64 = 1 << 20;
-    let contig_max = index.contigs().iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
+    let contig_max = contigs.iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
     let joint = cohort.joined().count() as u64;
     let runs =
         lane_pairs(cohort).sum::<u64>() / u64::from(limits.chunk_pairs) / cohort.samples.len().max(1) as u64;
@@ -448,9 +448,9 @@ impl TaskRunner for Runner<'_> {
 }
 
 fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -> Result<(), Failure> {
-    let path = index_file::path_of(reference);
-    let index = ReferenceIndex::open(reference, &path)?;
-    let plan = plan(cohort, &index, limits, &args.shard_lines);
+    let bases = Bases::open(reference)?;
+    let contigs = bases.contigs();
+    let plan = plan(cohort, contigs, limits, &args.shard_lines);
     plan.admit(limits_of(limits))?;
     let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
     let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
@@ -461,8 +461,8 @@ fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -> Re
         "samples": plan.samples.len(),
         "lanes": plan.lanes().count(),
         "shards": plan.shards.len(),
-        "cells": Grid::new(index.contigs()).cells(),
-        "reference_bases": index.contigs().total_bases(),
+        "cells": Grid::new(contigs).cells(),
+        "reference_bases": contigs.total_bases(),
         "input_bytes": input,
         "scratch_bytes": input * 2,
         "threads": limits.threads,

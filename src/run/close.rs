@@ -400,11 +400,8 @@ pub fn forget_damaged_keys(dir: &JobDir, cohort: &Cohort) -> Result<(), Failure>
     let keys = dir.scratch().join("keys");
     let names = cohort.samples.iter().map(|sample| sample.sample.as_str()).chain([".cohort"]);
     for name in names.filter(|_| keys.is_dir()) {
-        match SampleKey::load_or_create(&keys, name) {
-            Err(KeyError::Damaged { path }) => {
-                fs::remove_file(&path).map_err(DiskError::on("remove", &path))?
-            }
-            _ => {}
+        if let Err(KeyError::Damaged { path }) = SampleKey::load_or_create(&keys, name) {
+            fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
         }
     }
     Ok(())

@@ -62,7 +62,7 @@ pub struct Status {
     pub schema: String,
     /// The job's name.
     pub cohort: String,
-    /// `running`, `complete` or `stopped`.
+    /// `starting`, `running`, `complete` or `stopped`.
     pub state: String,
     /// All samples together.
     pub stages: Vec<StageStatus>,
@@ -96,6 +96,17 @@ impl Status {
         let (path, partial) = (path(dir), dir.scratch().join("status.json.partial"));
         let text = serde_json::to_vec(self).expect("plain data always prints");
         let _ = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
+    }
+
+    /// What can be said of a job that runs and has not left a status yet.
+    pub fn starting() -> Self {
+        Status {
+            schema: "wakachi.job-info/1".to_owned(),
+            cohort: String::new(),
+            state: "starting".to_owned(),
+            stages: Vec::new(),
+            samples: Vec::new(),
+        }
     }
 
     /// What a running job left.

@@ -50,6 +50,28 @@ pub struct ChunkStart {
     pub point_1: Vec<u8>,
     /// In the second.
     pub point_2: Option<Vec<u8>>,
+    /// BLAKE3 of the chunk's reads, for who reads it later: a file may change in between.
+    pub digest: [u8; 32],
+}
+
+/// Digest of a run of pairs, however they are cut into batches: names, bases and qualities with their lengths.
+#[derive(Default)]
+struct ReadsDigest(blake3::Hasher);
+
+impl ReadsDigest {
+    fn add(&mut self, pairs: &Pairs, from: usize) {
+        for pair in from..pairs.first.len() {
+            for reads in [&pairs.first, &pairs.second].into_iter().filter(|reads| pair < reads.len()) {
+                for bytes in [reads.name(pair), reads.sequence(pair), reads.qualities(pair)] {
+                    self.0.update(&(bytes.len() as u32).to_le_bytes()).update(bytes);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) -> [u8; 32] {
+        *std::mem::take(&mut self.0).finalize().as_bytes()
+    }
 }
 
 /// One file as it was found.
@@ -143,6 +165,14 @@ pub enum IntakeError {
         /// Pairs now.
         found: u64,
     },
+    /// A file changed after intake: a chunk holds other reads.
+    #[error("{}: the reads of the chunk at pair {pair} are not those that were taken in", path.display())]
+    ChunkChanged {
+        /// The first file of the lane.
+        path: PathBuf,
+        /// The first pair of the chunk.
+        pair: u64,
+    },
     /// The caller asked to stop.
     #[error("the intake of {} was stopped", path.display())]
     Stopped {
@@ -156,7 +186,9 @@ impl Classified for IntakeError {
         match self {
             IntakeError::Fastq(error) => error.class(),
             IntakeError::Digest { .. } => Class::Input,
-            IntakeError::ChunkStart { .. } | IntakeError::ChunkShort { .. } => Class::Integrity,
+            IntakeError::ChunkStart { .. }
+            | IntakeError::ChunkShort { .. }
+            | IntakeError::ChunkChanged { .. } => Class::Integrity,
             IntakeError::Stopped { .. } => Class::Interrupted,
         }
     }
@@ -168,9 +200,10 @@ impl Classified for IntakeError {
                 Some(format!("sha256sum {}; fetch the file again, or correct the sheet", path.display()))
             }
             IntakeError::ChunkStart { .. } | IntakeError::Stopped { .. } => None,
-            IntakeError::ChunkShort { .. } => {
-                Some("the file changed after intake: take it in again".to_owned())
-            }
+            IntakeError::ChunkShort { .. } | IntakeError::ChunkChanged { .. } => Some(
+                "the file changed after intake: put the first one back, or run into a new directory"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -194,6 +227,7 @@ pub fn intake(
     let (mut first, mut second) = (ReadStatistics::default(), ReadStatistics::default());
     let mut chunks = Vec::new();
     let mut batch = Pairs::default();
+    let mut digest = ReadsDigest::default();
     loop {
         let done = reader.first.records();
         let start = done.is_multiple_of(chunk_pairs).then(|| chunk_start(&mut reader));
@@ -203,7 +237,11 @@ pub fn intake(
         if read == 0 {
             break;
         }
-        chunks.extend(start);
+        if let Some(start) = start {
+            seal(&mut chunks, &mut digest);
+            chunks.push(start);
+        }
+        digest.add(&batch, 0);
         first.add(&batch.first);
         second.add(&batch.second);
         let bytes = reader.first.compressed_bytes();
@@ -211,16 +249,25 @@ pub fn intake(
             return Err(IntakeError::Stopped { path: lane.fastq_1.clone() });
         }
     }
+    seal(&mut chunks, &mut digest);
     let pairs = reader.first.records();
     let first = file_report(&reader.first, lane.sha256_1, first)?;
     let second = reader.second.as_ref().map(|file| file_report(file, lane.sha256_2, second)).transpose()?;
     Ok(IntakeReport { pairs, chunks, first, second })
 }
 
+/// Gives the last chunk the digest of its reads.
+fn seal(chunks: &mut [ChunkStart], digest: &mut ReadsDigest) {
+    if let Some(last) = chunks.last_mut() {
+        last.digest = digest.finish();
+    }
+}
+
 fn chunk_start(reader: &mut PairReader) -> ChunkStart {
     ChunkStart {
         point_1: reader.first.seek_point().to_bytes(),
         point_2: reader.second.as_mut().map(|second| second.seek_point().to_bytes()),
+        digest: [0; 32],
     }
 }
 
@@ -245,6 +292,8 @@ pub struct ChunkReader {
     first_pair: u64,
     pairs: u64,
     done: u64,
+    expected: [u8; 32],
+    digest: ReadsDigest,
 }
 
 impl ChunkReader {
@@ -266,17 +315,31 @@ impl ChunkReader {
             _ => return Err(IntakeError::ChunkStart { path: lane.fastq_1.clone(), pair: first_pair }),
         };
         let reader = PairReader { first: resume(&lane.fastq_1, &start.point_1)?, second };
-        Ok(ChunkReader { reader, path: lane.fastq_1.clone(), first_pair, pairs, done: 0 })
+        Ok(ChunkReader {
+            reader,
+            path: lane.fastq_1.clone(),
+            first_pair,
+            pairs,
+            done: 0,
+            expected: start.digest,
+            digest: ReadsDigest::default(),
+        })
     }
 
-    /// Adds up to `count` of the chunk's pairs and returns how many; fewer only at the end of the chunk.
+    /// Adds up to `count` of the chunk's pairs and returns how many; fewer only at the end of the chunk, where an error
+    /// says if its reads are not those that were taken in.
     pub fn read(&mut self, count: usize, pairs: &mut Pairs) -> Result<usize, IntakeError> {
         let wanted = (self.pairs - self.done).min(count as u64);
+        let before = pairs.first.len();
         let read = self.reader.read(wanted as usize, pairs)? as u64;
+        self.digest.add(pairs, before);
         self.done += read;
         if read < wanted {
             let (pair, expected, found) = (self.first_pair, self.pairs, self.done);
             return Err(IntakeError::ChunkShort { path: self.path.clone(), pair, expected, found });
+        }
+        if self.done == self.pairs && wanted > 0 && self.digest.finish() != self.expected {
+            return Err(IntakeError::ChunkChanged { path: self.path.clone(), pair: self.first_pair });
         }
         Ok(read as usize)
     }

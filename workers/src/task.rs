@@ -123,19 +123,21 @@ fn summarise(report: &IntakeReport) -> IntakeSummary {
     }
 }
 
-/// Length of the first point (u32, little endian), the first point, the second point if there is one.
+/// Digest, length of the first point (u32, little endian), the first point, the second point if there is one.
 fn encode_start(start: &ChunkStart) -> Vec<u8> {
-    let mut bytes = (start.point_1.len() as u32).to_le_bytes().to_vec();
+    let mut bytes = start.digest.to_vec();
+    bytes.extend_from_slice(&(start.point_1.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&start.point_1);
     bytes.extend_from_slice(start.point_2.as_deref().unwrap_or_default());
     bytes
 }
 
 fn decode_start(bytes: &[u8]) -> Option<ChunkStart> {
-    let (length, rest) = bytes.split_first_chunk()?;
+    let (digest, rest) = bytes.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
     let (point_1, point_2) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let point_2 = (!point_2.is_empty()).then(|| point_2.to_vec());
-    Some(ChunkStart { point_1: point_1.to_vec(), point_2 })
+    Some(ChunkStart { point_1: point_1.to_vec(), point_2, digest: *digest })
 }
 
 fn run_map(context: &Context, lane: LaneId, chunk: u32, inputs: &Inputs) -> Result<TaskOutput, Failure> {

@@ -319,6 +319,30 @@ fn a_file_that_changes_after_intake_is_noticed() {
 }
 
 #[test]
+fn a_file_that_changed_after_intake_is_noticed_though_it_still_parses() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = fastq(500, 1, 9);
+    let path = write(directory.path(), "r.fq", &text);
+    let input = lane(path, None);
+    let report = intake(&input, 100, |_| true).unwrap();
+    let at = text.windows(5).rposition(|bases| bases == b"ACGTA").unwrap_or(text.len() / 2);
+    let mut changed = text.clone();
+    let base = changed[at..].iter().position(|byte| b"ACGT".contains(byte)).unwrap() + at;
+    changed[base] = if changed[base] == b'A' { b'C' } else { b'A' };
+    write(directory.path(), "r.fq", &changed);
+    let refused: Vec<bool> = (0..5)
+        .map(|chunk| {
+            let mut reader =
+                ChunkReader::open(&input, &report.chunks[chunk], 100 * chunk as u64, 100).unwrap();
+            let mut pairs = Pairs::default();
+            let outcome = reader.read(33, &mut pairs).and_then(|_| reader.read(100, &mut pairs));
+            matches!(outcome, Err(IntakeError::ChunkChanged { .. }))
+        })
+        .collect();
+    assert_eq!(refused.iter().filter(|&&refused| refused).count(), 1, "{refused:?}");
+}
+
+#[test]
 fn statistics_count_what_was_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), "r.fq", b"@a\nACGTN\n+\n!!5II\n@b\nAA\n+\nI5\n@c\n\n+\n\n");

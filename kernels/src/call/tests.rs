@@ -84,7 +84,7 @@ fn donor_reads(
             sequence: bases[start..end].to_vec(),
             qualities: vec![35; 100],
             mapq: 60,
-            reverse: name / 2 % 2 == 0,
+            reverse: (name / 2).is_multiple_of(2),
             name: name as u64,
         };
         let after = (100 - before.min(100)).saturating_sub(inserted.len());
@@ -206,7 +206,7 @@ impl Anchored {
             sequence,
             qualities: vec![35; 100],
             mapq: 60,
-            reverse: name / 2 % 2 == 0,
+            reverse: (name / 2).is_multiple_of(2),
             name: name as u64,
         }
     }

@@ -67,6 +67,11 @@ pub enum HeaderProblem {
     /// The file ends before the column line.
     #[error("the file ends before its #CHROM line")]
     NoColumns,
+    /// Nothing in the header speaks of reference blocks.
+    #[error(
+        "a VCF without reference blocks: what is missing in it cannot be told from what is reference; expected gVCF"
+    )]
+    NoBlocks,
     /// The column line does not begin as VCF's does.
     #[error("expected the columns #CHROM to FORMAT and a sample, separated by tabs")]
     Columns,
@@ -253,15 +258,25 @@ impl<'a> SampleReader<'a> {
 
     /// Reads up to the column line and gives the sample's name.
     fn read_header(&mut self) -> Result<String, ReadError> {
+        let mut has_blocks = false;
         loop {
             let problem = |problem| ReadError::Lines { path: self.path.clone(), problem };
             let line = self.lines.number() + 1;
             let sample = match self.lines.next_line().map_err(problem)? {
-                Some(bytes) => header_line(bytes, line == 1, self.contigs),
+                Some(bytes) => {
+                    // NON_REF or <*> of GATK and bcftools, END of everybody who writes blocks.
+                    has_blocks |= [&b"##ALT=<ID=NON_REF"[..], b"##ALT=<ID=*", b"##INFO=<ID=END,"]
+                        .iter()
+                        .any(|declared| bytes.starts_with(declared));
+                    header_line(bytes, line == 1, self.contigs)
+                }
                 None => Err(HeaderProblem::NoColumns),
             };
             let problem = |problem| ReadError::Header { path: self.path.clone(), line, problem };
             if let Some(sample) = sample.map_err(problem)? {
+                if !has_blocks {
+                    return Err(problem(HeaderProblem::NoBlocks));
+                }
                 return Ok(sample);
             }
         }

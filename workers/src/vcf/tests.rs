@@ -212,7 +212,7 @@ fn blocks_of_others_are_cut_at_grid_lines() {
     let path = folder.path().join("long.g.vcf");
     let end = 2 * CELL_BASES + 100;
     let text = format!(
-        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA\n\
+        "##fileformat=VCFv4.2\n##ALT=<ID=NON_REF>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA\n\
          20\t11\t.\tA\t<NON_REF>\t.\t.\tEND={end}\tGT:DP:GQ:MIN_DP:PL\t0/0:9:27:8:0,27,300\n"
     );
     std::fs::write(&path, text).unwrap();
@@ -240,7 +240,7 @@ fn of_several_records_of_one_position_the_strongest_is_taken() {
     let records =
         [record(11, "T", 20), record(11, "AC", 70), record(11, "G", 70), record(12, "C", 9)].concat();
     let columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA";
-    std::fs::write(&path, format!("##fileformat=VCFv4.2\n{columns}\n{records}")).unwrap();
+    std::fs::write(&path, format!("##fileformat=VCFv4.2\n##ALT=<ID=NON_REF>\n{columns}\n{records}")).unwrap();
     let mut reader = SampleReader::open(&path, &contigs).unwrap();
     let calls = reader.read_cell(Grid::new(&contigs).interval(Cell(0))).unwrap();
     let found: Vec<(u32, &[u8])> =
@@ -366,7 +366,7 @@ fn headers_name_program_and_parameters_and_nothing_of_the_machine() {
     );
 }
 
-const HEADER: &str = "##fileformat=VCFv4.2\n##contig=<ID=20,length=267144>\n\
+const HEADER: &str = "##fileformat=VCFv4.2\n##contig=<ID=20,length=267144>\n##ALT=<ID=NON_REF>\n\
                       #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA\n";
 
 /// Joins one file of this content and gives the complaint, with its causes.
@@ -389,10 +389,15 @@ fn foreign_unsorted_and_truncated_files_are_refused_with_their_place() {
     check("", "line 1: the file ends before its #CHROM line");
     check(">20\nACGT\n", "line 1: expected ##fileformat=VCFv4; this is not VCF text");
     check("##fileformat=VCFv4.2\n", "line 2: the file ends before its #CHROM line");
+    check(
+        &HEADER.replace("##ALT=<ID=NON_REF>\n", ""),
+        "line 3: a VCF without reference blocks: what is missing in it cannot be told from what is reference; \
+         expected gVCF",
+    );
     check(&block(1), "line 1: expected ##fileformat=VCFv4; this is not VCF text");
     check(
         &HEADER.replace("\tA\n", "\tA\tB\n"),
-        "line 3: 2 samples, expected one: give each sample's own gVCF",
+        "line 4: 2 samples, expected one: give each sample's own gVCF",
     );
     check(
         &HEADER.replace("267144", "1000"),
@@ -400,15 +405,15 @@ fn foreign_unsorted_and_truncated_files_are_refused_with_their_place() {
     );
     check(
         &(HEADER.to_owned() + &block(11) + &block(10)),
-        "line 5: not sorted: this record starts before the one above it, or its contig comes earlier in the reference",
+        "line 6: not sorted: this record starts before the one above it, or its contig comes earlier in the reference",
     );
     check(
         &(HEADER.to_owned() + &block(11) + "20\t12\n"),
-        "line 5: 2 columns, expected 10: gVCF with one sample",
+        "line 6: 2 columns, expected 10: gVCF with one sample",
     );
 
     let crowded = HEADER.to_owned() + &block(11).repeat(4 * CELL_BASES as usize + 1);
-    check(&crowded, "line 524292: more than 524288 records from one grid line to the next");
+    check(&crowded, "line 524293: more than 524288 records from one grid line to the next");
 
     let whole = gvcf("A", &sample(1, &contigs()), &contigs());
     let cut = |length: usize| refusal(&whole[..length]);
