@@ -280,6 +280,7 @@ mod tests {
                 &format!("c.toml:3:13: error: reference ref.fa: {missing}"),
                 "s.csv:2:18: error: reads a.fq: is empty",
                 "s.csv:2:23: error: b.fq line 4: expected 1 qualities as there are bases, found 0",
+                "  hint: fetch the file again from its source",
                 "s.csv:3:4: error: sample 'S 2' contains ' '; expected letters, digits, '.', '_' and '-'",
                 &format!("s.csv:3:19: error: reads c.fq: {missing}"),
                 "s.csv:3:24: error: reads .: is no regular file",

@@ -22,7 +22,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// `shard_bases`, `--shard-bases`, `WAKACHI_SHARD_BASES`: about how long a region shard is. Default: 4M.
     pub shard_bases: u64,
-    /// `chunk_pairs`, `--chunk-pairs`, `WAKACHI_CHUNK_PAIRS`: read pairs aligned by one task. Default: 250K.
+    /// `chunk_pairs`, `--chunk-pairs`, `WAKACHI_CHUNK_PAIRS`: read pairs aligned by one task. Default: a
+    /// sixteenth of the largest lane, at least 16,384 and at most 250K.
     pub chunk_pairs: u32,
 }
 

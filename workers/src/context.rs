@@ -4,6 +4,7 @@
 //! for the cohort), `keys/` (one per sample) and, if htslib needs one, `reference.fa`. The filters use the same code in
 //! a temporary directory.
 
+use crate::entry::LANES_MAX;
 use crate::fasta;
 use crate::header::sam_header;
 use crate::htslib::{CramEncoder, CramError};
@@ -88,6 +89,14 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
+    /// A sample has more lanes than the order of its records can tell apart.
+    #[error("sample {sample} has {lanes} lanes, at most {LANES_MAX} are possible")]
+    Lanes {
+        /// The sample.
+        sample: String,
+        /// How many.
+        lanes: usize,
+    },
     /// A key could not be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -100,6 +109,7 @@ impl Classified for ContextError {
     fn class(&self) -> Class {
         match self {
             ContextError::Directory { .. } => Class::Failed,
+            ContextError::Lanes { .. } => Class::Input,
             ContextError::Key(error) => error.class(),
             ContextError::Reference(error) => error.class(),
         }
@@ -108,6 +118,7 @@ impl Classified for ContextError {
     fn hint(&self) -> Option<String> {
         match self {
             ContextError::Directory { .. } => Some("choose a place you may write to with --out".to_owned()),
+            ContextError::Lanes { .. } => Some("join the files of lanes that share a read group".to_owned()),
             ContextError::Key(error) => error.hint(),
             ContextError::Reference(error) => error.hint(),
         }
@@ -148,6 +159,9 @@ impl Context {
         scratch: &Path,
         committed_ends: BTreeMap<String, u64>,
     ) -> Result<Self, ContextError> {
+        if let Some(sample) = samples.iter().find(|sample| sample.lanes.len() > LANES_MAX as usize) {
+            return Err(ContextError::Lanes { sample: sample.name.clone(), lanes: sample.lanes.len() });
+        }
         let make = |name: &str| {
             let path = scratch.join(name);
             match fs::create_dir_all(&path) {
