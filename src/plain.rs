@@ -65,6 +65,26 @@ pub fn keep_off_inputs<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a P
     }
 }
 
+/// A file was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("-o -: expected the name of a file")]
+struct NotAFile;
+
+impl Classified for NotAFile {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give a name such as OUT.vcf.gz: its index is written beside it".to_owned())
+    }
+}
+
+/// Refuses `-` where an output has an index beside it.
+pub fn expect_a_file(output: &Path) -> Result<(), Failure> {
+    if output.as_os_str() == "-" { Err(NotAFile.into()) } else { Ok(()) }
+}
+
 /// Threads could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start threads")]

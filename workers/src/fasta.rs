@@ -79,6 +79,9 @@ pub fn read<E>(
         let bad = |what: String| FastaError::Line { path: path.to_owned(), line: number, what };
         if ended || text.first() == Some(&b'>') {
             if let Some(name) = name.take() {
+                if letters.is_empty() {
+                    return Err(bad(format!("contig '{name}' ends without a base")));
+                }
                 if let Err(error) = visit(contig(name, &letters), &letters) {
                     return Ok(Err(error));
                 }
@@ -238,8 +241,8 @@ mod tests {
 
     #[test]
     fn sequences_are_read_whatever_their_line_ends_and_case() {
-        let expect = vec![("c1".to_owned(), b"ACGTNR".to_vec()), ("c2".to_owned(), vec![])];
-        assert_eq!(check(b">c1 first\nACg\r\ntnr\n\n>c2").unwrap(), expect);
+        let expect = vec![("c1".to_owned(), b"ACGTNR".to_vec()), ("c2".to_owned(), b"A".to_vec())];
+        assert_eq!(check(b">c1 first\nACg\r\ntnr\n\n>c2\na").unwrap(), expect);
     }
 
     #[test]
@@ -248,6 +251,7 @@ mod tests {
             (&b""[..], "r.fa: holds no sequence, expected FASTA"),
             (b"ACGT\n", "r.fa:1: expected '>' and a contig's name"),
             (b">c\nAC-T\n", "r.fa:2: '-' is no base; expected the letters of IUPAC"),
+            (b">c\n>d\nA\n", "r.fa:2: contig 'c' ends without a base"),
             (b">c\nA\n>c\nA\n", "r.fa:3: contig 'c' appears a second time"),
             (b">\nA\n", "r.fa:1: '' cannot name a contig in SAM and VCF"),
             (b">=c\nA\n", "r.fa:1: '=c' cannot name a contig in SAM and VCF"),

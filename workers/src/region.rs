@@ -295,8 +295,10 @@ impl ReferenceSpan {
         &self.codes[(start - self.start) as usize..(end - self.start) as usize]
     }
 
+    /// The letter as VCF spells it (VCFv4.2 §1.4.1): A, C, G, T, or N for whatever else the reference may say.
     pub(crate) fn letter(&self, position: u32) -> u8 {
-        self.letters[(position - self.start) as usize]
+        let letter = self.letters[(position - self.start) as usize];
+        if b"ACGT".contains(&letter) { letter } else { b'N' }
     }
 }
 
