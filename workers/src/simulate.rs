@@ -23,8 +23,9 @@ use jobs::failure::{Class, Classified};
 use noodles_bgzf as bgzf;
 use rayon::prelude::*;
 
+use crate::fasta::FastaError;
 use cohort::{Role, Sample};
-use genome::{FastaError, Sequence};
+use genome::Sequence;
 use haplotypes::Haplotype;
 use outputs::Outputs;
 pub use outputs::WriteError;
@@ -186,9 +187,8 @@ impl Classified for SimulateError {
     fn class(&self) -> Class {
         match self {
             SimulateError::Option { .. } | SimulateError::Occupied { .. } => Class::Usage,
-            SimulateError::Reference(_) | SimulateError::NoRoom | SimulateError::LongContig { .. } => {
-                Class::Input
-            }
+            SimulateError::Reference(error) => error.class(),
+            SimulateError::NoRoom | SimulateError::LongContig { .. } => Class::Input,
             SimulateError::Write(_) | SimulateError::Threads { .. } => Class::Failed,
         }
     }

@@ -6,13 +6,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 
 use super::normal_form::Variant;
-use crate::simulate::genome::open_maybe_gz;
 
 /// A VCF and the sample in it.
 #[derive(Clone, Copy, Debug)]
@@ -239,6 +239,16 @@ fn copies_of(allele: u32, genotype: &str) -> u32 {
 
 fn is_sequence(alternate: &str) -> bool {
     !alternate.is_empty() && alternate.bytes().all(|letter| letter.is_ascii_alphabetic())
+}
+
+/// Opens a file for reading by lines, inflating it where it begins as gzip does.
+fn open_maybe_gz(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+    Ok(if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::MultiGzDecoder::new(file))) as _
+    } else {
+        Box::new(file) as _
+    })
 }
 
 #[cfg(test)]
