@@ -28,7 +28,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut record = builder.finish();
     for &[a, b, byte] in changes.as_chunks::<3>().0 {
         let at = usize::from(u16::from_le_bytes([a, b])) % record.len();
-        record[record.len() - 1 - at] = byte;
+        let place = record.len() - 1 - at;
+        record[place] = byte;
     }
     wakachi_fuzz::on_file(&record, |path| {
         let pack = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
