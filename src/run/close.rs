@@ -5,7 +5,6 @@ use crate::job_dir::JobDir;
 use crate::run::books;
 use crate::run::kinship::Comparison;
 use cluster::Output;
-use cluster::meter::now_ms;
 use jobs::cohort::{Cohort, Role, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task};
@@ -391,7 +390,6 @@ pub fn forget_damaged(
         crate::output::note(&format!("doing again: {}", task.key(context.names())));
         journal.remove(&task.key(context.names()))?;
     }
-    journal.put_value("repaired_ms", now_ms().to_string().as_bytes())?;
     Ok(())
 }
 
