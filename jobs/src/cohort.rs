@@ -5,7 +5,6 @@
 //! order of a sheet's rows cannot be seen in any result. This module opens no file: the caller hands it the texts and
 //! looks whether the files exist.
 
-mod csv;
 mod samples;
 mod sheet;
 

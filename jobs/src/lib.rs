@@ -7,13 +7,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod canonical;
 pub mod cohort;
 pub mod config;
+pub mod consent;
+pub mod csv;
 pub mod diagnostic;
 pub mod document;
 pub mod failure;
 pub mod genome;
 pub mod ledger;
 pub mod parameters;
+pub mod policy;
 pub mod quantity;
+pub mod site;
 pub mod task;
+pub mod time;

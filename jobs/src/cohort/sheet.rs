@@ -3,12 +3,12 @@
 //! Invariant: a [`Row`] holds a cell for every column of [`COLUMNS`], empty where nothing was said, each with the place
 //! to point at. Whether the values make sense is not decided here.
 
-use super::csv;
+use crate::csv;
 use crate::diagnostic::{Diagnostic, Place, Source, closest};
 use crate::document::Section;
 use std::collections::{BTreeMap, HashMap};
 
-pub(super) use csv::Field as Cell;
+pub(super) use crate::csv::Field as Cell;
 
 /// The columns that mean something, in the order sheets are written; the flag says that a sheet must have it.
 pub(super) const COLUMNS: [(&str, bool); 18] = [

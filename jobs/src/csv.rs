@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// One field of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field {
+pub struct Field {
     /// The value without quotes and without white space around it.
     pub value: String,
     /// Where the field starts.
@@ -16,7 +16,7 @@ pub(super) struct Field {
 
 /// The records of a text. Lines of nothing but separators and white space, which spreadsheets leave behind, are not
 /// records.
-pub(super) fn records(source: &Source<'_>, found: &mut Vec<Diagnostic>) -> Vec<Vec<Field>> {
+pub fn records(source: &Source<'_>, found: &mut Vec<Diagnostic>) -> Vec<Vec<Field>> {
     let text = source.text();
     let mut records = Vec::new();
     let mut record = Vec::new();

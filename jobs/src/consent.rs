@@ -1,0 +1,92 @@
+//! What people agreed to: consent records, and the register that holds the newest word of each participant.
+//!
+//! Invariant: a record says only what was written; whether it is enough for an act is [`crate::policy`]'s to decide. The
+//! register is as good as the moment it was last confirmed, which it carries.
+
+use crate::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One participant's consent as the register holds it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ConsentRecord {
+    /// The record's id in its register (FHIR `Consent.id`).
+    pub id: String,
+    /// Its version; a higher one replaces a lower one.
+    pub version: u64,
+    /// Code of the person.
+    pub participant: String,
+    /// Where the record stands.
+    pub status: Status,
+    /// From when on it holds; `None`: never said, so it holds at no time.
+    pub start: Option<Timestamp>,
+    /// Until before when it holds; `None`: no end.
+    pub end: Option<Timestamp>,
+    /// Who consented.
+    pub basis: Basis,
+    /// Items agreed to, such as `clinical_return`; an item that is denied anywhere in the record is not among them.
+    pub items: BTreeSet<String>,
+    /// Countries beside the home country to which `foreign_use` extends (ISO 3166 alpha-2).
+    pub foreign_countries: BTreeSet<String>,
+    /// Data use codes, `DUO:0000006` or `DUO:0000007=MONDO:0005192`.
+    pub duo: Vec<String>,
+    /// The form that was signed.
+    pub icf: Option<String>,
+    /// When the record last changed.
+    pub updated: Timestamp,
+}
+
+/// FHIR R4 `Consent.status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Not yet agreed to.
+    Draft,
+    /// Offered.
+    Proposed,
+    /// In force.
+    Active,
+    /// Declined.
+    Rejected,
+    /// Withdrawn or ended.
+    Inactive,
+    /// Never should have been.
+    EnteredInError,
+}
+
+/// Who consented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The person.
+    Own,
+    /// Somebody for the person, who speaks for them until the given moment, if it is given.
+    Proxy {
+        /// When the person speaks for themselves again.
+        until: Option<Timestamp>,
+    },
+}
+
+/// The newest record of every participant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Register {
+    /// By participant.
+    pub records: BTreeMap<String, ConsentRecord>,
+    /// When the register was last confirmed.
+    pub as_of: Timestamp,
+}
+
+impl Register {
+    /// Counts up with every confirmation: whole seconds of [`Register::as_of`].
+    pub fn epoch(&self) -> u64 {
+        u64::try_from(self.as_of.micros() / 1_000_000).unwrap_or(0)
+    }
+
+    /// Keeps the record if it is the newest word of its participant: by change, then id, then version.
+    pub fn insert(&mut self, record: ConsentRecord) {
+        let newness = |record: &ConsentRecord| (record.updated, record.id.clone(), record.version);
+        match self.records.get(&record.participant) {
+            Some(held) if newness(held) >= newness(&record) => {}
+            _ => drop(self.records.insert(record.participant.clone(), record)),
+        }
+    }
+}
