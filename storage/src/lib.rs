@@ -11,6 +11,7 @@ pub mod disk;
 pub mod fence;
 pub mod journal;
 pub mod key;
+pub mod lease;
 pub mod pack;
 
 pub use atomic::{AtomicFile, AtomicFileError};
