@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         output: args.out.clone(),
         gvcf: args.gvcf,
         regions: args.regions.clone(),
-        options: crate::run::call_options(&parameters),
+        options: crate::run::inputs::call_options(&parameters),
         parameters: blake3_text(&parameters.canonical()),
     };
     let scratch = scratch_beside(&args.out)?;

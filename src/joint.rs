@@ -4,7 +4,7 @@ use crate::output::{self, Format};
 use crate::plain::{expect_a_file, keep_off_inputs, keep_out_of_jobs, on_threads};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
-use crate::run::joint_options;
+use crate::run::inputs::joint_options;
 use jobs::failure::Failure;
 use jobs::parameters::Parameters;
 use std::path::PathBuf;

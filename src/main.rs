@@ -6,6 +6,7 @@ mod cohort;
 mod config;
 mod demo;
 mod index;
+mod gate;
 mod interrupt;
 mod job;
 mod job_dir;

@@ -18,5 +18,5 @@ pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
 pub use fence::{Fence, FenceError};
 pub use journal::{Commit, JobIdentity, Journal, JournalError};
-pub use key::{KeyError, SampleKey};
+pub use key::{KeyError, KeyFolder, KeyService, SampleKey};
 pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader};
