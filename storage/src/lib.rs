@@ -14,6 +14,7 @@ pub mod floe;
 pub mod fragment;
 pub mod journal;
 pub mod key;
+pub mod lease;
 pub mod pack;
 pub mod tree;
 
