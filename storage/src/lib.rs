@@ -8,11 +8,15 @@
 
 pub mod atomic;
 pub mod disk;
+pub mod erasure;
 pub mod fence;
+pub mod floe;
+pub mod fragment;
 pub mod journal;
 pub mod key;
 pub mod lease;
 pub mod pack;
+pub mod tree;
 
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
