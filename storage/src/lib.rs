@@ -11,7 +11,12 @@ pub mod disk;
 pub mod fence;
 pub mod journal;
 pub mod key;
+pub mod keyfile;
 pub mod pack;
+pub mod shamir;
+pub mod signed;
+pub mod signing;
+pub mod wrap;
 
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
