@@ -184,8 +184,8 @@ fn write_at_cost(
         "memory_kib": cost.memory_kib,
         "passes": cost.passes,
         "lanes": cost.lanes,
-        "salt": STANDARD.encode(&*salt),
-        "nonce": STANDARD.encode(&*nonce),
+        "salt": STANDARD.encode(*salt),
+        "nonce": STANDARD.encode(*nonce),
     });
     let aad = canonical(&file).expect("small whole numbers");
     let key = derive(passphrase, &salt, cost)

@@ -49,7 +49,7 @@ pub fn sha256(bytes: &[u8]) -> Result<[u8; 32], SignedError> {
 
 /// The members by which documents give public keys: `{"ed25519":BASE64,"mldsa65":BASE64}`.
 pub fn keys_to_json(key: &VerifyingKey) -> Value {
-    json!({ "ed25519": STANDARD.encode(key.ed25519), "mldsa65": STANDARD.encode(&*key.mldsa65) })
+    json!({ "ed25519": STANDARD.encode(key.ed25519), "mldsa65": STANDARD.encode(*key.mldsa65) })
 }
 
 /// The public keys of an object's members `ed25519` and `mldsa65`.

@@ -116,9 +116,9 @@ fn shares_are_those_of_an_oracle_that_blahaj_agrees_with() {
             .collect();
         for (polynomial, shares) in [(0x11d, &theirs), (0x11b, &ours)] {
             let quorum = &shares[7 - usize::from(threshold)..];
-            for byte in 0..SECRET_BYTES {
+            for (byte, expected) in secret.iter().enumerate() {
                 let points: Vec<_> = quorum.iter().map(|share| (share[0], share[1 + byte])).collect();
-                assert_eq!(naive::at_zero(polynomial, &points), secret[byte], "{threshold}, {polynomial:x}");
+                assert_eq!(naive::at_zero(polynomial, &points), *expected, "{threshold}, {polynomial:x}");
             }
         }
         let coefficients: Vec<_> = (1..threshold).map(|_| random()).collect();
@@ -147,10 +147,12 @@ struct Slip39 {
     extendable: bool,
     exponent: u32,
     group_threshold: u8,
-    /// Group, member threshold and members: index and value.
-    groups: &'static [(u8, u8, &'static [(u8, &'static str)])],
+    groups: &'static [Slip39Group],
     secret: &'static str,
 }
+
+/// Group, member threshold and members, each an index and a value.
+type Slip39Group = (u8, u8, &'static [(u8, &'static str)]);
 
 /// SLIP-39 shares byte by byte in our field, the secret at 255 and a digest of it at 254.
 const SLIP39: &[Slip39] = &[
