@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod failure;
 pub mod genome;
+pub mod lease;
 pub mod ledger;
 pub mod parameters;
 pub mod policy;

@@ -193,6 +193,22 @@ pub struct Permit {
     expires: Timestamp,
 }
 
+impl Permit {
+    /// Whether the permit covers this act on this sample's data now.
+    pub fn check(&self, action: Action, sample: &str, now: Timestamp) -> Result<(), NotPermitted> {
+        if self.action != action {
+            return Err(NotPermitted::Action { permitted: self.action, asked: action });
+        }
+        if !self.samples.contains_key(sample) {
+            return Err(NotPermitted::Sample { sample: sample.to_owned() });
+        }
+        if now >= self.expires {
+            return Err(NotPermitted::Expired { expired: self.expires });
+        }
+        Ok(())
+    }
+}
+
 /// A permit does not cover what was asked of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPermitted {

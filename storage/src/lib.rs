@@ -12,6 +12,7 @@ pub mod fence;
 pub mod journal;
 pub mod key;
 pub mod keyfile;
+pub mod lease;
 pub mod pack;
 pub mod shamir;
 pub mod signed;
