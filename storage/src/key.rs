@@ -3,9 +3,8 @@
 //! Invariant: a sample's key comes out of a [`KeyService`] only against a permit for that sample, held now. A key file is
 //! whole or absent, mode 0600, and is never written a second time. The service knows nothing of tasks or schedulers.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
@@ -13,7 +12,7 @@ use jobs::policy::{Action, NotPermitted, Permit};
 use jobs::time::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::disk::{DiskError, sync_parent};
+use crate::disk::{DiskError, create_private};
 
 const MAGIC: &[u8; 8] = b"WKKEY\0\0\x01";
 const SECRET_BYTES: usize = 32;
@@ -90,7 +89,7 @@ impl KeyFolder {
             Err(KeyError::Disk(DiskError::Refused { source, .. }))
                 if source.kind() == ErrorKind::NotFound =>
             {
-                create(&self.dir, &path)?;
+                create(&path)?;
                 load(&path)
             }
             loaded => loaded,
@@ -149,9 +148,7 @@ impl std::fmt::Debug for SampleKey {
 
 fn load(path: &Path) -> Result<SampleKey, KeyError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES + 1));
-    OpenOptions::new()
-        .read(true)
-        .open(path)
+    File::open(path)
         .and_then(|file| file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(DiskError::on("read key", path))?;
     let (body, stored) = bytes.split_at(bytes.len().saturating_sub(CHECK_BYTES));
@@ -163,28 +160,17 @@ fn load(path: &Path) -> Result<SampleKey, KeyError> {
     Ok(SampleKey { secret })
 }
 
-/// Writes the key under a name of its own and links it in: the link is made only if no key is there yet, and never
-/// shows half a key.
-fn create(dir: &Path, path: &Path) -> Result<(), KeyError> {
+/// Makes the key, unless somebody else just did.
+fn create(path: &Path) -> Result<(), KeyError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES));
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&*random::<SECRET_BYTES>());
     let check = check(&bytes);
     bytes.extend_from_slice(&check);
-    let temporary = dir.join(format!(".{:016x}.new", u64::from_le_bytes(*random())));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
-    let linked = written.and_then(|()| match fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    let removed = fs::remove_file(&temporary);
-    linked.and(removed).map_err(DiskError::on("create key", path))?;
-    Ok(sync_parent(path)?)
+    match create_private(path, &bytes) {
+        Err(DiskError::Refused { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => Ok(created?),
+    }
 }
 
 fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
@@ -253,6 +239,7 @@ impl Classified for KeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
