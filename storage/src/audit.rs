@@ -63,12 +63,9 @@ impl AuditLog {
             Err(TryLockError::WouldBlock) => return Err(AuditError::Busy { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(DiskError::on("lock", path)(error).into()),
         }
-        let length = file.metadata().map_err(DiskError::on("read", path))?.len();
         let public = key.public_key().as_ref().try_into().expect("32 bytes");
-        let (chain, whole_bytes) = read::resume(path, length, public, name)?;
-        if whole_bytes < length {
-            file.set_len(whole_bytes).map_err(DiskError::on("cut", path))?;
-        }
+        let (chain, whole_bytes) = read::resume(&file, path, public, name)?;
+        file.set_len(whole_bytes).map_err(DiskError::on("cut", path))?;
         // Also where nothing was cut: whoever wrote the last line may have died before it was synced.
         file.sync_all().map_err(DiskError::on("sync", path))?;
         sync_parent(path)?;

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jobs::canonical;
+use jobs::canonical::{self, CanonicalError};
 use jobs::event::{self, Event, EventName, Node, Outcome};
 use jobs::time::Timestamp;
 use serde_json::{Map, Value};
@@ -230,6 +230,10 @@ fn record(line: &[u8]) -> Result<Map<String, Value>, Mismatch> {
     match canonical::parse(line) {
         Ok(Value::Object(record)) => Ok(record),
         Ok(other) => Err(Mismatch::new("an object", other)),
+        // Each line is a document, so the error's line is always its first.
+        Err(CanonicalError::Syntax { column, .. }) => {
+            Err(Mismatch::new("an event in canonical JSON", format!("other bytes at column {column}")))
+        }
         Err(error) => Err(Mismatch::new("an event in canonical JSON", error)),
     }
 }
