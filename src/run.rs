@@ -146,6 +146,16 @@ impl Classified for BegunWithOthers {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.repair {
+        // What is forgotten must be out of all hands before it is done again.
+        open(args)?;
+        return open(&Args { repair: false, ..args.clone() });
+    }
+    open(args)
+}
+
+/// Opens the job and repairs it, or runs it.
+fn open(args: &Args) -> Result<(), Failure> {
     let mut cohort = cohort::load(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
@@ -208,10 +218,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         leases: &leases,
         archive: archive.as_ref(),
     };
-    let mut scheduler = Scheduler::new(plan.clone(), plan::limits_of(limits));
+    let mut scheduler = Scheduler::new(plan, plan::limits_of(limits));
     if args.repair {
-        runner.repair(&scheduler)?;
-        scheduler = Scheduler::new(plan, plan::limits_of(limits));
+        return runner.repair(&scheduler);
     }
     let record = drive(args, &runner, &mut scheduler, limits)?;
     close::verify_results(&dir, &journal)?;
