@@ -5,6 +5,7 @@
 //! no. Nothing here decides anything itself.
 
 use crate::run::books;
+use jobs::cohort::Cohort;
 use jobs::consent::{Register, read_register};
 use jobs::diagnostic::Diagnostic;
 use jobs::failure::{Class, Classified, Failure};
@@ -81,12 +82,23 @@ pub enum GateError {
     /// Nobody said where this machine stands.
     #[error("at which site this machine stands is not said")]
     NoSite,
+    /// The cohort is for other sites.
+    #[error("this machine stands at site {site}; the cohort names {}", named.join(", "))]
+    OtherSite {
+        /// Where it stands.
+        site: String,
+        /// Where the cohort may be processed.
+        named: Vec<String>,
+    },
 }
 
 impl Classified for GateError {
     fn class(&self) -> Class {
         match self {
-            GateError::NoConsents | GateError::Unreadable { .. } | GateError::NoSite => Class::Policy,
+            GateError::NoConsents
+            | GateError::Unreadable { .. }
+            | GateError::NoSite
+            | GateError::OtherSite { .. } => Class::Policy,
             GateError::Wrong { .. } => Class::Input,
         }
     }
@@ -106,27 +118,32 @@ impl Classified for GateError {
             GateError::NoSite => {
                 "give --site NAME, or [cohort] sites = [\"NAME\"]; NAME is an id of sites.toml".to_owned()
             }
+            GateError::OtherSite { .. } => "run it there, or name the site under [cohort] sites".to_owned(),
         })
     }
 }
 
-/// The policy says no.
-#[derive(Debug, thiserror::Error)]
-#[error("{action} is refused\n{denial}", action = action.name())]
-pub struct Refused {
-    /// What was asked.
-    pub action: Action,
-    /// Every reason.
-    pub denial: Denial,
-}
-
-impl Classified for Refused {
-    fn class(&self) -> Class {
-        Class::Policy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("wakachi policy explain COHORT.toml says what would be needed".to_owned())
+impl GateFiles {
+    /// What a cohort names. The policy and the sites lie beside the cohort file unless it says otherwise; a policy that
+    /// is not there is the built-in one, if nobody named it. This machine stands at `site`, or else where the cohort
+    /// says, or else at the first of its sites.
+    pub fn of_cohort(cohort: &Cohort, site: Option<&str>) -> Result<Self, GateError> {
+        let rules = &cohort.governance;
+        let policy = cohort.policy_path();
+        let first = || rules.site.iter().chain(&rules.sites).map(|site| site.text.as_str()).next();
+        let site = site.or_else(first).map(str::to_owned);
+        let named: Vec<String> = rules.sites.iter().map(|site| site.text.clone()).collect();
+        if let Some(site) = site.as_ref().filter(|site| !named.is_empty() && !named.contains(site)) {
+            return Err(GateError::OtherSite { site: site.clone(), named });
+        }
+        Ok(GateFiles {
+            consent: cohort.consent_path(),
+            policy: (rules.policy_file.is_some() || policy.exists()).then_some(policy),
+            sites: cohort.sites_path(),
+            site,
+            purpose: rules.purpose,
+            disease: rules.disease.as_ref().map(|disease| disease.text.clone()),
+        })
     }
 }
 
@@ -153,10 +170,10 @@ impl Gate {
     /// A permit, decided now; or every reason why not.
     pub fn permit(&self, action: Action, class: DataClass, subjects: &[Subject]) -> Result<Permit, Failure> {
         let register = self.register()?;
-        self.ask(&register, action, class, subjects).map_err(|denial| Refused { action, denial }.into())
+        Ok(self.ask(&register, action, class, subjects)?)
     }
 
-    /// What [`Gate::permit`] says, with the denial as a value.
+    /// What [`Gate::permit`] says, by this register and with the denial as a value.
     pub fn ask(
         &self,
         register: &Register,

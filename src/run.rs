@@ -162,14 +162,14 @@ fn open(args: &Args) -> Result<(), Failure> {
     let limits = plan::cut_to_size(&config, &cohort);
     let reference = cohort.reference_path();
     if args.dry_run {
-        let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref()))?;
+        let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
         admission::admit(&gate, &mut cohort, None)?;
         return plan::dry_run(args, &cohort, &reference, limits);
     }
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
-    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref()))?;
+    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate)?;
     let excluded = admission::admit(&gate, &mut cohort, Some(&trail))?;
     let archive = Archive::open(&cohort, &args.passphrases)?;

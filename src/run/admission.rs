@@ -4,7 +4,7 @@
 //! audit log, the ledger and the report; never silently in, never silently out.
 
 use super::trail::Trail;
-use crate::gate::{Gate, Refused};
+use crate::gate::Gate;
 use crate::output::note;
 use jobs::cohort::Cohort;
 use jobs::event::{Event, EventName, Outcome};
@@ -42,14 +42,14 @@ pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: Option<&Trail>) -> Result<
         Some((trail, event)) => trail.write(event),
         None => Ok(()),
     };
-    let on_denied = cohort.on_denied_sample.unwrap_or(gate.policy().on_denied_sample);
+    let on_denied = cohort.governance.on_denied_sample.unwrap_or(gate.policy().on_denied_sample);
     let nobody_left = denial.samples.len() == everybody.len();
     let refused = !denial.general.is_empty()
         || nobody_left
         || (on_denied == OnDenied::Refuse && !denial.samples.is_empty());
     if refused {
         write(event(EventName::JobRefused, Outcome::Refused))?;
-        return Err(Refused { action, denial }.into());
+        return Err(denial.into());
     }
     let mut excluded = Vec::new();
     for (sample, reasons) in &denial.samples {

@@ -10,13 +10,13 @@ use crate::job_dir::JobDir;
 use crate::output::note;
 use crate::passphrase::PassphraseArgs;
 use cluster::Output;
-use jobs::cohort::Cohort;
+use jobs::cohort::{Cohort, Written};
 use jobs::event::Node;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass};
 use jobs::task::Task;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Archive {
     results: Pool,
     /// Where raw reads go, if elsewhere.
     reads: Option<Pool>,
-    classes: Vec<DataClass>,
+    classes: BTreeSet<DataClass>,
 }
 
 struct Pool {
@@ -103,15 +103,16 @@ impl Archive {
     /// Opens and unlocks what the cohort's `[archive]` names; `None`: it has none.
     pub fn open(cohort: &Cohort, passphrases: &PassphraseArgs) -> Result<Option<Self>, Failure> {
         let Some(asked) = &cohort.archive else { return Ok(None) };
-        let files: Vec<PathBuf> = asked.passphrase_file.iter().map(|path| cohort.folder.join(path)).collect();
+        let files: Vec<PathBuf> =
+            asked.passphrase_file.iter().map(|path| cohort.folder.join(&path.text)).collect();
         let passphrases = passphrases.with(&files);
-        let pool = |path: &str| -> Result<Pool, Failure> {
-            let vault = Vault::open(&cohort.folder.join(path))?;
+        let pool = |path: &Written| -> Result<Pool, Failure> {
+            let vault = Vault::open(&cohort.folder.join(&path.text))?;
             let what = format!("the vault {}", vault.folder().display());
             let sealer = passphrases.unlock(&what, |passphrase| vault.unlock(passphrase))?;
             Ok(Pool { vault, sealer, turn: Mutex::default() })
         };
-        let reads = asked.fastq_vault.as_deref().map(pool).transpose()?;
+        let reads = asked.fastq_vault.as_ref().map(pool).transpose()?;
         Ok(Some(Archive { results: pool(&asked.vault)?, reads, classes: asked.classes.clone() }))
     }
 
@@ -314,10 +315,4 @@ pub fn book(commit: &Commit) -> Option<ResultFile> {
 /// Whether `sealed.json` is as its task wrote it.
 pub fn is_listed(dir: &JobDir, commit: &Commit) -> bool {
     book(commit).is_some_and(|book| books::is_whole(dir, &book))
-}
-
-/// Where an archive's vaults lie, for the plan and for `--dry-run`.
-pub fn vaults(cohort: &Cohort) -> Vec<PathBuf> {
-    let named = cohort.archive.iter().flat_map(|archive| std::iter::once(&archive.vault).chain(&archive.fastq_vault));
-    named.map(|path| cohort.folder.join(Path::new(path))).collect()
 }

@@ -4,7 +4,7 @@ use super::admission::{Excluded, subjects};
 use super::archive::Archive;
 use super::close;
 use super::trail::Trail;
-use crate::gate::{Gate, Refused};
+use crate::gate::Gate;
 use crate::job_dir::JobDir;
 use crate::output::command_line;
 use cluster::{Output, Request, TaskRunner};
@@ -148,7 +148,7 @@ impl Runner<'_> {
                 let reasons: BTreeSet<_> = denial.general.iter().chain(own).cloned().collect();
                 self.trail.decided(action, Some(subject), register.epoch(), &reasons)?;
             }
-            Err(Refused { action, denial }.into())
+            Err(denial.into())
         })
     }
 
