@@ -349,11 +349,10 @@ fn shares_and_coefficients_are_uniform_over_a_million_sharings() {
     let inverse = invert(6);
     for _ in 0..SHARINGS {
         let shares = split(&secret, 3, 3).unwrap();
-        for byte in 0..SECRET_BYTES {
-            // y1 + s = a + b and y2 + s = 2a + 4b, so 2(y1 + s) + (y2 + s) = 6b.
-            let (y1, y2) = (shares[0].bytes[byte] ^ secret[byte], shares[1].bytes[byte] ^ secret[byte]);
-            let b = multiply(multiply(y1, 2) ^ y2, inverse);
-            for (counts, value) in counts.iter_mut().zip([shares[0].bytes[byte], y1 ^ b, b]) {
+        for ((&first, &second), s) in shares[0].bytes.iter().zip(shares[1].bytes.iter()).zip(secret) {
+            // first = s + a + b and second = s + 2a + 4b, so 2(first + s) + (second + s) = 6b.
+            let b = multiply(multiply(first ^ s, 2) ^ second ^ s, inverse);
+            for (counts, value) in counts.iter_mut().zip([first, first ^ s ^ b, b]) {
                 counts[usize::from(value)] += 1;
             }
         }
