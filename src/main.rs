@@ -1,6 +1,7 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
 mod align;
+mod audit;
 mod call;
 mod cohort;
 mod config;
@@ -52,6 +53,8 @@ enum Command {
     Cohort(CohortCommand),
     #[command(subcommand)]
     Job(job::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -114,6 +117,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }
