@@ -1,6 +1,7 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
 mod align;
+mod audit;
 mod call;
 mod cohort;
 mod config;
@@ -56,6 +57,8 @@ enum Command {
     Job(job::Command),
     #[command(subcommand)]
     Policy(policy::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -119,6 +122,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         }
         Command::Job(command) => job::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }

@@ -11,7 +11,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Chain, Entry, Leaf, Mismatch, NotALeaf};
+pub use chain::{Chain, Entry, Leaf, Mismatch, NotAKey, NotALeaf, hex, key_of_hex};
 pub use error::AuditError;
 pub use read::{Summary, read, verify, verify_with};
 
@@ -106,5 +106,5 @@ impl AuditLog {
 
 /// What stands in the log for a participant: HMAC-SHA-256 of the code under a key that is kept apart, in hexadecimal.
 pub fn participant_hash(key: &[u8; 32], code: &str) -> String {
-    chain::hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), code.as_bytes()).as_ref())
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), code.as_bytes()).as_ref())
 }

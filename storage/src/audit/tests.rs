@@ -84,15 +84,15 @@ fn lines_are_as_the_design_says() {
     let lines: Vec<&str> = text.lines().collect();
     let hash = |line: &str| {
         let bytes = [&[0], line.as_bytes()].concat();
-        chain::hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref())
+        hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref())
     };
-    assert_eq!(chain::hex(&leaves[0].sha256), hash(lines[0]));
+    assert_eq!(hex(&leaves[0].sha256), hash(lines[0]));
     let values: Vec<serde_json::Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(values[0]["prev"], "0".repeat(64));
     assert_eq!(values[1]["prev"], hash(lines[0]));
     assert_eq!((&values[0]["seq"], &values[1]["seq"]), (&0.into(), &1.into()));
-    assert_eq!((&values[0]["key"], &values[0]["log"]), (&chain::hex(&key()).into(), &"tokyo vault".into()));
+    assert_eq!((&values[0]["key"], &values[0]["log"]), (&hex(&key()).into(), &"tokyo vault".into()));
     assert!(values[1].get("key").is_none() && values[1].get("log").is_none());
     assert_eq!(values[1]["time"], "2026-05-28T20:26:41.000000Z");
     assert_eq!(values[1]["node"], serde_json::json!({"site": "tokyo-1", "worker": "w1", "spki": null}));
