@@ -8,10 +8,14 @@
 
 pub mod atomic;
 pub mod disk;
+pub mod erasure;
 pub mod fence;
+pub mod floe;
+pub mod fragment;
 pub mod journal;
 pub mod key;
 pub mod pack;
+pub mod tree;
 
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
