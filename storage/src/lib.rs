@@ -14,8 +14,13 @@ pub mod floe;
 pub mod fragment;
 pub mod journal;
 pub mod key;
+pub mod keyfile;
 pub mod pack;
 pub mod tree;
+pub mod shamir;
+pub mod signed;
+pub mod signing;
+pub mod wrap;
 
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
