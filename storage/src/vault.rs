@@ -15,8 +15,8 @@ pub mod seal;
 
 use std::path::{Path, PathBuf};
 
-pub use check::{CheckReport, ObjectHealth};
 pub use self::core::{Core, Lineage, Seal};
+pub use check::{CheckReport, ObjectHealth};
 pub use custodian::{CustodianError, OpenedShare};
 pub use description::{Custodian, Description, SiteEntry};
 pub use finding::{Damage, Finding, Part, Place};
@@ -40,11 +40,15 @@ pub struct Vault {
 
 /// The unlocked right to seal: the vault's signing key and its index key. Wiped from memory when dropped.
 #[derive(Debug)]
-pub struct Sealer { _private: () }
+pub struct Sealer {
+    _private: (),
+}
 
 impl Sealer {
     /// Keyed hash of a participant's code, as it stands in cores and in the audit log.
-    pub fn participant_h(&self, participant: &str) -> Digest { todo!() }
+    pub fn participant_h(&self, participant: &str) -> Digest {
+        todo!()
+    }
 }
 
 /// Why a vault cannot be opened.
@@ -57,14 +61,22 @@ pub enum UnlockError {}
 
 impl Vault {
     /// Opens the vault in `folder`.
-    pub fn open(folder: &Path) -> Result<Vault, OpenError> { todo!() }
+    pub fn open(folder: &Path) -> Result<Vault, OpenError> {
+        todo!()
+    }
 
     /// What it is.
-    pub fn description(&self) -> &Description { &self.description }
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
 
     /// Its folder.
-    pub fn folder(&self) -> &Path { &self.folder }
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
 
     /// Unlocks the sealer's keys.
-    pub fn unlock(&self, passphrase: &str) -> Result<Sealer, UnlockError> { todo!() }
+    pub fn unlock(&self, passphrase: &str) -> Result<Sealer, UnlockError> {
+        todo!()
+    }
 }

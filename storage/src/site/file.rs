@@ -34,9 +34,7 @@ impl FileStore {
     }
 
     fn sync_folder(&self, folder: &Path) -> Result<(), DiskError> {
-        File::open(folder)
-            .and_then(|opened| self.device.sync(&opened))
-            .map_err(DiskError::on("sync", folder))
+        File::open(folder).and_then(|opened| self.device.sync(&opened)).map_err(DiskError::on("sync", folder))
     }
 
     /// Makes the folders between the store's own and `path`.

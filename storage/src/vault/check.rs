@@ -45,5 +45,7 @@ impl CheckReport {
 impl Vault {
     /// Checks all objects, or those of `only`; `progress` is told the bytes read. Wrapped shares are checked for being there, for their form and for whose
     /// they are; whether `enc` and `ct` still open, only the custodian's key can tell.
-    pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport { todo!() }
+    pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
+        todo!()
+    }
 }

@@ -1,9 +1,9 @@
 //! Makes a vault, or says with numbers why it would not keep what it promises.
 
-use std::path::Path;
-use jobs::time::Timestamp;
+use super::Vault;
 use super::description::SiteEntry;
-use super::{Vault};
+use jobs::time::Timestamp;
+use std::path::Path;
 
 /// What a vault shall be.
 #[derive(Clone, Debug)]
@@ -32,5 +32,7 @@ pub enum InitError {}
 
 impl Vault {
     /// Makes a vault in `folder`, which must not hold one, and at its sites. The sealer's private keys are sealed by `passphrase`.
-    pub fn init(folder: &Path, options: &InitOptions, passphrase: &str) -> Result<Vault, InitError> { todo!() }
+    pub fn init(folder: &Path, options: &InitOptions, passphrase: &str) -> Result<Vault, InitError> {
+        todo!()
+    }
 }

@@ -1,10 +1,10 @@
 //! What is in a vault, as its signed documents say.
 
-use jobs::policy::DataClass;
-use jobs::time::Timestamp;
 use super::core::{Core, Lineage, Seal};
 use super::hex::ObjectId;
 use super::{Finding, Vault};
+use jobs::policy::DataClass;
+use jobs::time::Timestamp;
 
 /// One object in a line.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -51,8 +51,12 @@ pub enum ObjectError {}
 
 impl Vault {
     /// All objects that have a seal at any site.
-    pub fn list(&self) -> Listing { todo!() }
+    pub fn list(&self) -> Listing {
+        todo!()
+    }
 
     /// One object.
-    pub fn info(&self, id: ObjectId) -> Result<ObjectInfo, ObjectError> { todo!() }
+    pub fn info(&self, id: ObjectId) -> Result<ObjectInfo, ObjectError> {
+        todo!()
+    }
 }

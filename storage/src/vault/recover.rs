@@ -1,9 +1,9 @@
 //! Clears away what a crash left of objects that were being sealed.
 
-use jobs::time::Timestamp;
 use super::hex::ObjectId;
 use super::seal::Caller;
-use super::{Vault, AuditLog};
+use super::{AuditLog, Vault};
+use jobs::time::Timestamp;
 
 /// What became of the objects in `pending/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -21,5 +21,12 @@ pub enum RecoverError {}
 impl Vault {
     /// Goes through the objects that were being sealed when a crash came: what is whole is acknowledged, anything else is removed
     /// from every site and ledger. Takes the vault's lock; every seal does the same first.
-    pub fn recover(&self, log: &AuditLog, caller: &Caller, now: Timestamp) -> Result<Recovered, RecoverError> { todo!() }
+    pub fn recover(
+        &self,
+        log: &AuditLog,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<Recovered, RecoverError> {
+        todo!()
+    }
 }

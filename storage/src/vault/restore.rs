@@ -1,12 +1,12 @@
 //! Restores an object from opened shares and fragments, decoding around damage and naming it.
 
-use std::path::Path;
-use jobs::policy::Permit;
-use jobs::time::Timestamp;
 use super::custodian::OpenedShare;
 use super::hex::{Digest, ObjectId};
 use super::seal::Caller;
 use super::{AuditLog, Finding, Sealer, Vault};
+use jobs::policy::Permit;
+use jobs::time::Timestamp;
+use std::path::Path;
 
 /// What is to be restored, to where.
 #[derive(Debug)]
@@ -50,5 +50,7 @@ impl Vault {
         log: &AuditLog,
         request: &RestoreRequest<'_>,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Restored, RestoreError> { todo!() }
+    ) -> Result<Restored, RestoreError> {
+        todo!()
+    }
 }

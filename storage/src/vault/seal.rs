@@ -1,21 +1,19 @@
 //! Seals a file: acknowledged only when every fragment, share and document was written, synced and read back.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use jobs::event::{Actor, Tool};
-use jobs::policy::{DataClass, Permit, Subject};
-use jobs::time::Timestamp;
 use super::core::Lineage;
 use super::hex::{Digest, ObjectId};
-use super::{Sealer, Vault, AuditLog};
+use super::{AuditLog, Sealer, Vault};
+use jobs::policy::Actor;
+use jobs::policy::{DataClass, Permit, Subject};
+use jobs::time::Timestamp;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What the caller of an act knows of it for the audit log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// Who.
     pub actor: Actor,
-    /// With what program and options.
-    pub tool: Tool,
     /// For which job.
     pub job: Option<String>,
 }
@@ -70,5 +68,7 @@ impl Vault {
         log: &AuditLog,
         request: &SealRequest<'_>,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Sealed, SealError> { todo!() }
+    ) -> Result<Sealed, SealError> {
+        todo!()
+    }
 }
