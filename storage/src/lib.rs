@@ -7,6 +7,7 @@
 //! the bytes mean.
 
 pub mod atomic;
+pub mod audit;
 pub mod disk;
 pub mod erasure;
 pub mod fence;
