@@ -16,6 +16,7 @@ pub mod seal;
 use std::path::{Path, PathBuf};
 
 pub use self::core::{Core, Lineage, Seal};
+pub use crate::audit::AuditLog;
 pub use check::{CheckReport, ObjectHealth};
 pub use custodian::{CustodianError, OpenedShare};
 pub use description::{Custodian, Description, SiteEntry};
@@ -26,10 +27,6 @@ pub use list::{Listing, ObjectError, ObjectInfo, ObjectSummary};
 pub use recover::{RecoverError, Recovered};
 pub use restore::{RestoreError, RestoreRequest, Restored};
 pub use seal::{Caller, SealError, SealRequest, Sealed};
-
-/// placeholder until the log is here
-#[derive(Debug)]
-pub struct AuditLog;
 
 /// An open vault.
 #[derive(Debug)]
@@ -45,6 +42,15 @@ pub struct Sealer {
 }
 
 impl Sealer {
+    /// Opens or begins the vault's audit log (`VAULT/audit.jsonl`), signed by the sealer's Ed25519 key, which `vault.json` names.
+    pub fn open_log(
+        &self,
+        vault: &Vault,
+        node: jobs::event::Node,
+    ) -> Result<AuditLog, crate::audit::AuditError> {
+        todo!()
+    }
+
     /// Keyed hash of a participant's code, as it stands in cores and in the audit log.
     pub fn participant_h(&self, participant: &str) -> Digest {
         todo!()

@@ -3,17 +3,19 @@
 use super::core::Lineage;
 use super::hex::{Digest, ObjectId};
 use super::{AuditLog, Sealer, Vault};
-use jobs::policy::Actor;
+use jobs::event::{Actor, Tool};
 use jobs::policy::{DataClass, Permit, Subject};
 use jobs::time::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the caller of an act knows of it for the audit log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// Who.
     pub actor: Actor,
+    /// With what program and options.
+    pub tool: Tool,
     /// For which job.
     pub job: Option<String>,
 }
