@@ -18,10 +18,12 @@ pub mod key;
 pub mod keyfile;
 pub mod lease;
 pub mod pack;
-pub mod tree;
 pub mod shamir;
 pub mod signed;
 pub mod signing;
+pub mod site;
+pub mod tree;
+pub mod vault;
 pub mod wrap;
 
 pub use atomic::{AtomicFile, AtomicFileError};
