@@ -14,6 +14,7 @@ pub mod consent;
 pub mod csv;
 pub mod diagnostic;
 pub mod document;
+pub mod event;
 pub mod failure;
 pub mod genome;
 pub mod lease;

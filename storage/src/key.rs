@@ -2,15 +2,14 @@
 //!
 //! Invariant: a key file is whole or absent, mode 0600, and is never written a second time.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 use zeroize::Zeroizing;
 
-use crate::disk::{DiskError, sync_parent};
+use crate::disk::{DiskError, create_private};
 
 const MAGIC: &[u8; 8] = b"WKKEY\0\0\x01";
 const SECRET_BYTES: usize = 32;
@@ -37,7 +36,7 @@ impl SampleKey {
             Err(KeyError::Disk(DiskError::Refused { source, .. }))
                 if source.kind() == ErrorKind::NotFound =>
             {
-                create(dir, &path)?;
+                create(&path)?;
                 load(&path)
             }
             loaded => loaded,
@@ -71,9 +70,7 @@ impl std::fmt::Debug for SampleKey {
 
 fn load(path: &Path) -> Result<SampleKey, KeyError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES + 1));
-    OpenOptions::new()
-        .read(true)
-        .open(path)
+    File::open(path)
         .and_then(|file| file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(DiskError::on("read key", path))?;
     let (body, stored) = bytes.split_at(bytes.len().saturating_sub(CHECK_BYTES));
@@ -85,28 +82,17 @@ fn load(path: &Path) -> Result<SampleKey, KeyError> {
     Ok(SampleKey { secret })
 }
 
-/// Writes the key under a name of its own and links it in: the link is made only if no key is there yet, and never
-/// shows half a key.
-fn create(dir: &Path, path: &Path) -> Result<(), KeyError> {
+/// Makes the key, unless somebody else just did.
+fn create(path: &Path) -> Result<(), KeyError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES));
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&*random::<SECRET_BYTES>());
     let check = check(&bytes);
     bytes.extend_from_slice(&check);
-    let temporary = dir.join(format!(".{:016x}.new", u64::from_le_bytes(*random())));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
-    let linked = written.and_then(|()| match fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    let removed = fs::remove_file(&temporary);
-    linked.and(removed).map_err(DiskError::on("create key", path))?;
-    Ok(sync_parent(path)?)
+    match create_private(path, &bytes) {
+        Err(DiskError::Refused { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => Ok(created?),
+    }
 }
 
 fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
@@ -163,6 +149,7 @@ impl Classified for KeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -7,12 +7,24 @@
 //! the bytes mean.
 
 pub mod atomic;
+pub mod audit;
 pub mod disk;
+pub mod erasure;
 pub mod fence;
+pub mod floe;
+pub mod fragment;
 pub mod journal;
 pub mod key;
 pub mod lease;
+pub mod keyfile;
 pub mod pack;
+pub mod shamir;
+pub mod signed;
+pub mod signing;
+pub mod site;
+pub mod tree;
+pub mod vault;
+pub mod wrap;
 
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
