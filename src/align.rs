@@ -1,7 +1,7 @@
 //! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments in one go; or to a stream.
 
 use crate::output::{duration, note};
-use crate::plain::{keep_off_inputs, keep_out_of_jobs, on_threads, scratch_beside};
+use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let reads = [Some(&args.reads_1), args.reads_2.as_ref()].into_iter().flatten();
     let files = reads.clone().filter(|path| !stdin(path));
     let outputs = (!stdout).then_some(&args.output).into_iter();
-    keep_out_of_jobs(files.chain(outputs).map(PathBuf::as_path))?;
+    keep_out(files.chain(outputs).map(PathBuf::as_path))?;
     if !stdout {
         keep_off_inputs(&args.output, reads.clone().chain([&args.reference]).map(PathBuf::as_path))?;
     }

@@ -1,7 +1,7 @@
 //! `wakachi call`: alignments to VCF or gVCF.
 
 use crate::output::{self, Format};
-use crate::plain::{expect_a_file, keep_off_inputs, keep_out_of_jobs, on_threads, scratch_beside};
+use crate::plain::{expect_a_file, keep_off_inputs, keep_out, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::Failure;
@@ -41,7 +41,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     expect_a_file(&args.out)?;
-    keep_out_of_jobs([args.alignments.as_path(), args.out.as_path()])?;
+    keep_out([args.alignments.as_path(), args.out.as_path()])?;
     let bed = args.regions.as_deref().map(Path::new);
     keep_off_inputs(&args.out, [args.reference.as_path(), &args.alignments].into_iter().chain(bed))?;
     let parameters = Parameters::default();
