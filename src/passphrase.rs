@@ -67,6 +67,11 @@ impl Classified for PassphraseError {
 }
 
 impl PassphraseArgs {
+    /// These, and the files that a configuration names.
+    pub fn with(&self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        PassphraseArgs { files: self.files.iter().cloned().chain(files).collect() }
+    }
+
     /// A passphrase for something new; the terminal is asked twice.
     pub fn choose(&self, what: &str) -> Result<Zeroizing<String>, Failure> {
         match &self.files[..] {

@@ -170,7 +170,7 @@ fn open(args: &Args) -> Result<(), Failure> {
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
-    let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate)?;
+    let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, Some(&trail))?;
     let archive = Archive::open(&cohort, &args.passphrases)?;
     inputs::check_reference_digest(&cohort, &reference)?;

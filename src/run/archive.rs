@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 use storage::Commit;
 use storage::audit::{AuditError, AuditLog};
-use storage::vault::{Caller, Lineage, SealRequest, Sealer, Vault};
+use storage::vault::{Caller, Lineage, SealRequest, Sealer, UnlockError, Vault};
 use workers::access::now;
 use workers::finish::ResultFile;
 
@@ -103,13 +103,13 @@ impl Archive {
     /// Opens and unlocks what the cohort's `[archive]` names; `None`: it has none.
     pub fn open(cohort: &Cohort, passphrases: &PassphraseArgs) -> Result<Option<Self>, Failure> {
         let Some(asked) = &cohort.archive else { return Ok(None) };
-        let files: Vec<PathBuf> =
-            asked.passphrase_file.iter().map(|path| cohort.folder.join(&path.text)).collect();
-        let passphrases = passphrases.with(&files);
+        let passphrases =
+            passphrases.with(asked.passphrase_file.iter().map(|path| cohort.folder.join(&path.text)));
         let pool = |path: &Written| -> Result<Pool, Failure> {
             let vault = Vault::open(&cohort.folder.join(&path.text))?;
             let what = format!("the vault {}", vault.folder().display());
-            let sealer = passphrases.unlock(&what, |passphrase| vault.unlock(passphrase))?;
+            let is_wrong = |error: &UnlockError| error.class() == Class::Usage;
+            let sealer = passphrases.unlock(&what, |passphrase| vault.unlock(passphrase), is_wrong)?;
             Ok(Pool { vault, sealer, turn: Mutex::default() })
         };
         let reads = asked.fastq_vault.as_ref().map(pool).transpose()?;

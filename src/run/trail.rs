@@ -4,12 +4,14 @@
 
 use crate::gate::Gate;
 use jobs::event::{self, Event, EventName, Node, Outcome, Tool};
-use jobs::failure::Failure;
+use crate::output::note;
+use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, Reason, Subject};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use storage::audit::{AuditLog, participant_hash};
-use storage::{KeyFolder, KeyError};
+use storage::key::JOB_KEY;
+use storage::{DiskError, KeyFolder};
 use workers::access::now;
 use zeroize::Zeroizing;
 
@@ -24,11 +26,32 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Opens the log of the job called `job` in its scratch, with keys of the job.
-    pub fn open(scratch: &Path, keys: &KeyFolder, job: &str, gate: &Gate) -> Result<Self, Failure> {
+    /// Opens the log of the job called `job` in its scratch, with keys of the job. To `repair` a damaged one it is put
+    /// aside, and a new one begun.
+    pub fn open(
+        scratch: &Path,
+        keys: &KeyFolder,
+        job: &str,
+        gate: &Gate,
+        repair: bool,
+    ) -> Result<Self, Failure> {
+        if repair {
+            keys.forget_damaged([JOB_KEY].into_iter())?;
+        }
         let seed = keys.job_secret("audit log")?;
-        let node = Node { site: Some(gate.site().to_owned()), ..Node::default() };
-        let log = AuditLog::open(&scratch.join("audit.jsonl"), &seed, job, node)?;
+        let path = scratch.join("audit.jsonl");
+        let open = || {
+            let node = Node { site: Some(gate.site().to_owned()), ..Node::default() };
+            AuditLog::open(&path, &seed, job, node)
+        };
+        let log = match open() {
+            Err(error) if repair && error.class() == Class::Integrity => {
+                let aside = put_aside(&path)?;
+                note(&format!("{error}; it is kept as {}, and a new log begun", aside.display()));
+                open()?
+            }
+            opened => opened?,
+        };
         Ok(Trail {
             log,
             participant_key: keys.job_secret("participants")?,
@@ -89,6 +112,14 @@ impl Trail {
     pub fn caller(&self) -> (event::Actor, Tool) {
         (self.caller.clone(), self.tool.clone())
     }
+}
+
+/// Gives a damaged log a name of its own beside the place where the next one goes.
+fn put_aside(path: &Path) -> Result<PathBuf, DiskError> {
+    let aside = (1u32..).map(|number| path.with_file_name(format!("audit.damaged-{number}.jsonl")));
+    let aside = aside.into_iter().find(|aside| !aside.exists()).expect("numbers do not end");
+    std::fs::rename(path, &aside).map_err(DiskError::on("rename", path))?;
+    Ok(aside)
 }
 
 /// This program with its arguments.

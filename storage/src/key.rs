@@ -18,6 +18,8 @@ const MAGIC: &[u8; 8] = b"WKKEY\0\0\x01";
 const SECRET_BYTES: usize = 32;
 const CHECK_BYTES: usize = 8;
 const FILE_BYTES: usize = MAGIC.len() + SECRET_BYTES + CHECK_BYTES;
+/// Name of the key behind [`KeyFolder::job_secret`]; no sample's name begins with a dot.
+pub const JOB_KEY: &str = ".job";
 /// With `.key` and a temporary's ending still within the 255 bytes filesystems allow.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -54,8 +56,7 @@ impl KeyFolder {
 
     /// A secret of the job itself, no sample's: the same for the same purpose as long as the job lives.
     pub fn job_secret(&self, purpose: &str) -> Result<Zeroizing<[u8; SECRET_BYTES]>, KeyError> {
-        // A sample's name cannot begin with a dot, so this is nobody's key.
-        let key = self.load_or_create(".job")?;
+        let key = self.load_or_create(JOB_KEY)?;
         let mut hasher = blake3::Hasher::new_derive_key("wakachi 2026 job secret");
         hasher.update(&*key.secret).update(purpose.as_bytes());
         Ok(Zeroizing::new(*hasher.finalize().as_bytes()))
