@@ -353,8 +353,8 @@ mod tests {
             "id,record,need,country,now,as_of,verdict,reasons\nC1,none,clinical_return,JP,0,0,permit,\n",
             &[
                 "C1,deny,CONSENT_MISSING,",
-                "t:2:37: C1: verdict is 'deny', expected 'permit'",
-                "t:2:44: C1: reasons is 'CONSENT_MISSING', expected ''",
+                "t:2:32: C1: verdict is 'deny', expected 'permit'",
+                "t:2:39: C1: reasons is 'CONSENT_MISSING', expected ''",
             ],
         );
     }
