@@ -4,6 +4,7 @@
 //! [`Permit`] comes out of it and from nowhere else: it can be neither stored nor sent nor copied, so whoever holds one
 //! has asked, here and lately.
 
+pub mod document;
 pub mod reason;
 
 pub use reason::Reason;
