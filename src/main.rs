@@ -13,6 +13,7 @@ mod job;
 mod job_dir;
 mod joint;
 mod output;
+mod passphrase;
 mod plain;
 mod policy;
 mod progress;
