@@ -1,11 +1,13 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
 mod align;
+mod audit;
 mod call;
 mod cohort;
 mod config;
 mod demo;
 mod index;
+mod gate;
 mod interrupt;
 mod job;
 mod job_dir;
@@ -55,6 +57,8 @@ enum Command {
     Job(job::Command),
     #[command(subcommand)]
     Policy(policy::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -118,6 +122,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         }
         Command::Job(command) => job::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }
