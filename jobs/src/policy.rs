@@ -8,6 +8,7 @@ pub mod consent;
 mod decide;
 mod denial;
 pub mod duo;
+pub mod explain;
 mod permit;
 pub mod placement;
 pub mod reason;
