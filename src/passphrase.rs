@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 4096;
 const TRIES_MAX: u32 = 3;
 
 /// Where passphrases come from.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct PassphraseArgs {
     /// File whose first line is the passphrase; given several times, each is tried [default: asked for on the terminal]
     #[arg(long = "passphrase-file", value_name = "FILE")]

@@ -21,8 +21,10 @@ impl Classified for Inside {
     fn hint(&self) -> Option<String> {
         Some(match self.what {
             JOB => "name a path outside of jobs; copy what you are allowed to use elsewhere".to_owned(),
-            _ => "name a path outside of vaults and sites; what is sealed comes back by wakachi vault restore"
-                .to_owned(),
+            _ => {
+                "name a path outside of vaults and sites; what is sealed comes back by wakachi vault restore"
+                    .to_owned()
+            }
         })
     }
 }

@@ -7,6 +7,7 @@
 pub mod consent;
 mod decide;
 mod denial;
+pub mod document;
 pub mod duo;
 pub mod explain;
 mod permit;

@@ -479,7 +479,8 @@ mod tests {
 
     #[test]
     fn a_failure_lets_running_tasks_end_and_starts_nothing_new() {
-        let mut scheduler = Scheduler::new(plan(&[(2, true)], 1, false), Limits { threads: 2, memory_bytes: 1000 });
+        let mut scheduler =
+            Scheduler::new(plan(&[(2, true)], 1, false), Limits { threads: 2, memory_bytes: 1000 });
         let started = scheduler.handle(0, Event::Begin);
         let lane = |lane| Task::Intake(LaneId { sample: 0, lane });
         assert_eq!(started, [Command::Start(lane(0)), Command::Start(lane(1))]);

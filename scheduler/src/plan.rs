@@ -162,7 +162,13 @@ impl Plan {
             Stage::Region => samples * (self.shards.len() as u64 + 1),
             Stage::Joint => self.shards.len() as u64,
             Stage::Finish => samples + 1,
-            Stage::Seal => if self.seals { samples + 1 } else { 0 },
+            Stage::Seal => {
+                if self.seals {
+                    samples + 1
+                } else {
+                    0
+                }
+            }
         }
     }
 }

@@ -56,7 +56,9 @@ pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: Option<&Trail>) -> Result<
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
         let event = event(EventName::JobSampleExcluded, Outcome::Refused);
-        write(event.map(|event| Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str())))?;
+        write(
+            event.map(|event| Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str())),
+        )?;
         excluded.push(Excluded { sample: sample.clone(), reasons });
     }
     cohort.samples.retain(|sample| !denial.samples.contains_key(&sample.sample));

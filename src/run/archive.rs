@@ -187,9 +187,7 @@ impl Archive {
             files.extend(self.seal_with_index(runner, task, &file, "tbi", DataClass::Joint, None, from)?);
         }
         if self.wants(DataClass::Report) {
-            for (path, file) in
-                [("report.html", runner.dir.report()), ("ledger.json", runner.dir.ledger())]
-            {
+            for (path, file) in [("report.html", runner.dir.report()), ("ledger.json", runner.dir.ledger())] {
                 let item = Item {
                     file,
                     path: path.to_owned(),

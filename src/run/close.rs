@@ -3,8 +3,8 @@
 
 use crate::job_dir::JobDir;
 use crate::run::admission::Excluded;
-use crate::run::books::{self, is_whole};
 use crate::run::archive;
+use crate::run::books::{self, is_whole};
 use crate::run::kinship::Comparison;
 use cluster::Output;
 use jobs::cohort::{Cohort, Role, Sex};

@@ -165,4 +165,3 @@ pub fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -
     }
     Ok(())
 }
-

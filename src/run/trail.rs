@@ -3,8 +3,8 @@
 //! Invariant: a participant stands in it as a keyed hash only; the key is the job's own.
 
 use crate::gate::Gate;
-use jobs::event::{self, Event, EventName, Node, Outcome, Tool};
 use crate::output::note;
+use jobs::event::{self, Event, EventName, Node, Outcome, Tool};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, Reason, Subject};
 use std::collections::BTreeSet;

@@ -3,8 +3,8 @@
 //! Sorted output runs the tasks of a job (intake, model, map, region) in a temporary directory and concatenates what
 //! they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the order of the input.
 
-use crate::bam;
 use crate::access::Access;
+use crate::bam;
 use crate::context::{AlignmentFormat, ContextError};
 use crate::entry::Entry;
 use crate::fastq::{PairReader, Pairs};
@@ -134,7 +134,11 @@ pub fn sorted(context: &Access<'_>, output: &Path, progress: Progress<'_>) -> Re
     Ok(write_sorted(context, &regions, output)?)
 }
 
-fn write_sorted(context: &Access<'_>, regions: &[(Task, Arc<Commit>)], output: &Path) -> Result<(), AlignError> {
+fn write_sorted(
+    context: &Access<'_>,
+    regions: &[(Task, Arc<Commit>)],
+    output: &Path,
+) -> Result<(), AlignError> {
     let format = context.settings.alignments;
     let mut file = AtomicFile::create(output)?;
     let mut records = 0;

@@ -5,8 +5,8 @@
 //! it does not give out, so a shard is just the cells it names, in order. Records stream through; what is held is the
 //! reach of duplicate marking, one CRAM container, and the reads that the caller keeps.
 
-use crate::bam;
 use crate::access::Access;
+use crate::bam;
 use crate::context::AlignmentFormat;
 use crate::entry::{Entry, Place};
 use crate::htslib::{CramEncoder, CramError, SamText};
