@@ -12,6 +12,7 @@ mod job_dir;
 mod joint;
 mod output;
 mod plain;
+mod policy;
 mod progress;
 mod run;
 mod simulate;
@@ -52,6 +53,8 @@ enum Command {
     Cohort(CohortCommand),
     #[command(subcommand)]
     Job(job::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -114,6 +117,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
+        Command::Policy(command) => policy::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }
