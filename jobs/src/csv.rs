@@ -23,7 +23,10 @@ pub fn records(source: &Source<'_>, found: &mut Vec<Diagnostic>) -> Vec<Vec<Fiel
     let mut at = 0;
     while at < text.len() {
         let (value, end) = field(source, at, found);
-        record.push(Field { value: value.trim_matches(|c: char| c.is_ascii_whitespace()).to_owned(), place: source.place(at) });
+        record.push(Field {
+            value: value.trim_matches(|c: char| c.is_ascii_whitespace()).to_owned(),
+            place: source.place(at),
+        });
         let comma = text[end..].starts_with(',');
         at = end + line_break(&text[end..]).unwrap_or(usize::from(comma));
         if comma && at == text.len() {
