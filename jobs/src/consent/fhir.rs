@@ -159,7 +159,7 @@ impl<'t> Reader<'_, 't> {
             }
         }
         match bundle.get("timestamp") {
-            Some(_) => self.time(bundle, "timestamp", |text| date::instant(text)).unwrap_or_default(),
+            Some(_) => self.time(bundle, "timestamp", date::instant).unwrap_or_default(),
             None => {
                 let hint = "the bundle says in it when the register was confirmed".to_owned();
                 self.wrong(bundle.at, "the bundle lacks timestamp", hint);
@@ -236,7 +236,7 @@ impl<'t> Reader<'_, 't> {
                 .find_map(|policy| self.text(policy, "uri"))
                 .map(str::to_owned),
             updated: self.meta(consent, meta, "lastUpdated", |meta, reader| {
-                reader.time(meta, "lastUpdated", |text| date::instant(text))
+                reader.time(meta, "lastUpdated", date::instant)
             }),
         }
     }
