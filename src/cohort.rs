@@ -4,6 +4,7 @@
 //! place where the file is named. Only the beginning of a file is read; digests and whole files are the intake's work.
 
 use crate::output::Format;
+use crate::run::books::read_at_most;
 use jobs::cohort::{Cohort, Fastq, Reading};
 use jobs::diagnostic::{Diagnostic, Place};
 use jobs::failure::{Class, Classified};
@@ -98,15 +99,7 @@ fn lanes(cohort: &Cohort) -> usize {
 }
 
 fn read_text(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(TEXT_BYTES_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > TEXT_BYTES_MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("larger than {TEXT_BYTES_MAX} bytes"),
-        ));
-    }
-    Ok(text)
+    read_at_most(path, TEXT_BYTES_MAX)
 }
 
 fn check_reference(cohort: &Cohort, found: &mut Vec<Diagnostic>) {

@@ -1,17 +1,21 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
 mod align;
+mod audit;
 mod call;
 mod cohort;
 mod config;
 mod demo;
+mod gate;
 mod index;
 mod interrupt;
 mod job;
 mod job_dir;
 mod joint;
 mod output;
+mod passphrase;
 mod plain;
+mod policy;
 mod progress;
 mod run;
 mod simulate;
@@ -52,6 +56,10 @@ enum Command {
     Cohort(CohortCommand),
     #[command(subcommand)]
     Job(job::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -114,6 +122,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
+        Command::Policy(command) => policy::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }

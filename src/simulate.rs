@@ -1,7 +1,7 @@
 //! `wakachi simulate`: a cohort whose truth is known.
 
 use crate::output::{self, Format};
-use crate::plain::keep_out_of_jobs;
+use crate::plain::keep_out;
 use crate::progress::bar;
 use jobs::failure::Failure;
 use jobs::time::Timestamp;
@@ -58,7 +58,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    keep_out_of_jobs([args.out.as_path()])?;
+    keep_out([args.out.as_path()])?;
     let summary = simulate(args)?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({

@@ -1,0 +1,110 @@
+//! The audit log: one signed event a line, each line holding the hash of the line before. Its form stands in `DESIGN.md`
+//! beside this crate.
+//!
+//! Invariant: an event that [`AuditLog::append`] has answered for is on the device, and no byte of it can change, no
+//! line go or move, without [`verify`] naming the line; what was cut off at the end of a line is noticed by whoever
+//! holds a later [`Leaf`]. What the events mean is not known here.
+
+mod chain;
+mod error;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use chain::{Chain, Entry, Leaf, Mismatch, NotAKey, NotALeaf, hex, key_of_hex};
+pub use error::AuditError;
+pub use read::{Summary, read, verify, verify_with};
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use jobs::event::{Event, Node};
+use jobs::time::Timestamp;
+
+use crate::disk::{DiskError, sync_parent};
+
+/// Longest line, in bytes with its line feed; a longer one is neither written nor read.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// A log that is being written: by this process alone, by all of its threads.
+#[derive(Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    name: String,
+    node: Node,
+    key: Ed25519KeyPair,
+    /// `None` once a write has failed: what then stands at the end of the file is not known.
+    end: Mutex<Option<End>>,
+}
+
+/// The end of a log: where the next line goes, and what it continues.
+#[derive(Debug)]
+struct End {
+    file: File,
+    chain: Chain,
+}
+
+impl AuditLog {
+    /// Opens the log, or begins one. `seed` is that of its Ed25519 key and `name` what it calls itself: both must be
+    /// those of the first event. A log below 1 MiB is verified whole, of a longer one the first and the last line. A
+    /// last line that was never finished is cut off; any other damage is refused.
+    pub fn open(path: &Path, seed: &[u8; 32], name: &str, node: Node) -> Result<Self, AuditError> {
+        let key = Ed25519KeyPair::from_seed_unchecked(seed).expect("every 32 bytes are a seed");
+        let mut options = OpenOptions::new();
+        let options = options.read(true).append(true).create(true).mode(0o600);
+        let file = options.open(path).map_err(DiskError::on("open", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(AuditError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(DiskError::on("lock", path)(error).into()),
+        }
+        let public = key.public_key().as_ref().try_into().expect("32 bytes");
+        let (chain, whole_bytes) = read::resume(&file, path, public, name)?;
+        file.set_len(whole_bytes).map_err(DiskError::on("cut", path))?;
+        // Also where nothing was cut: whoever wrote the last line may have died before it was synced.
+        file.sync_all().map_err(DiskError::on("sync", path))?;
+        sync_parent(path)?;
+        let end = Mutex::new(Some(End { file, chain }));
+        Ok(AuditLog { path: path.to_owned(), name: name.to_owned(), node, key, end })
+    }
+
+    /// Writes the event; when this returns, it survives a crash. Its time is `now`, or that of the event before if the
+    /// clock was set back. After a failure to write, the log takes no further event until it is opened again.
+    pub fn append(&self, event: Event, now: Timestamp) -> Result<Leaf, AuditError> {
+        let closed = || AuditError::Closed { path: self.path.clone() };
+        let mut end = self.end.lock().map_err(|_| closed())?;
+        let End { file, chain } = end.as_mut().ok_or_else(closed)?;
+        let (mut line, next) =
+            chain.next_line(&event, now, &self.node, &self.name, &self.key).map_err(|mismatch| {
+                AuditError::Event { path: self.path.clone(), event: event.event, mismatch }
+            })?;
+        line.push(b'\n');
+        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            *end = None;
+            return Err(DiskError::on("write", &self.path)(error).into());
+        }
+        *chain = next;
+        Ok(chain.last().expect("a line was just written"))
+    }
+
+    /// The public key that verifies the log.
+    pub fn key(&self) -> [u8; 32] {
+        self.key.public_key().as_ref().try_into().expect("32 bytes")
+    }
+
+    /// Where the log lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What stands in the log for a participant: HMAC-SHA-256 of the code under a key that is kept apart, in hexadecimal.
+pub fn participant_hash(key: &[u8; 32], code: &str) -> String {
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), code.as_bytes()).as_ref())
+}
