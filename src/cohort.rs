@@ -40,6 +40,18 @@ impl Classified for CohortError {
 
 /// The cohort of a file, all of whose files are there; or everything that is wrong.
 pub fn load(path: &Path) -> Result<Cohort, CohortError> {
+    load_with(path, |cohort, diagnostics| {
+        check_reference(cohort, diagnostics);
+        check_reads(cohort, diagnostics);
+    })
+}
+
+/// The cohort of a file, wherever its reference and reads are; or everything that is wrong with file and sheet.
+pub fn load_sheet(path: &Path) -> Result<Cohort, CohortError> {
+    load_with(path, |_, _| ())
+}
+
+fn load_with(path: &Path, look: impl FnOnce(&Cohort, &mut Vec<Diagnostic>)) -> Result<Cohort, CohortError> {
     let wrong = |diagnostics| Err(CohortError { path: path.to_owned(), diagnostics });
     let text = match read_text(path) {
         Ok(text) => text,
@@ -50,8 +62,7 @@ pub fn load(path: &Path) -> Result<Cohort, CohortError> {
     };
     let read_sheet = |path: &Path| read_text(path).map_err(|error| error.to_string());
     let Reading { mut cohort, mut diagnostics } = jobs::cohort::read(path, &text, read_sheet);
-    check_reference(&cohort, &mut diagnostics);
-    check_reads(&cohort, &mut diagnostics);
+    look(&cohort, &mut diagnostics);
     diagnostics.sort();
     if diagnostics.iter().any(Diagnostic::is_error) {
         return wrong(diagnostics);

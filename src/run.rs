@@ -1,6 +1,6 @@
 //! `wakachi run`: the main job, and its resumption, which is the same command.
 
-mod admission;
+pub mod admission;
 mod archive;
 pub mod books;
 pub mod close;

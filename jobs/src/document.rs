@@ -137,9 +137,7 @@ impl<'d> Section<'d> {
     /// The name under `key`, which must be there: of a site, a cohort; also part of file names.
     pub fn name(&mut self, key: &'static str) -> Option<String> {
         let Some(name) = self.text(key) else {
-            if !self.table.contains_key(key) {
-                self.missing(key, None);
-            }
+            self.missing(key, None);
             return None;
         };
         if let Some((message, hint)) = name_problem(key, name.get_ref()) {
@@ -201,14 +199,15 @@ impl<'d> Section<'d> {
                         self.typed(key, value, "a date and time such as 2026-06-30T17:00:00+09:00", time);
                     }
                 }
-                Kind::Table => drop(self.section(key)),
             }
         }
     }
 
-    /// Reports that `key` must be there.
+    /// Reports that `key` must be there, if it is not; of one that is there, its reader has said what is wrong.
     pub fn missing(&self, key: &str, hint: impl Into<Option<String>>) {
-        self.document.error(self.span.clone(), format!("{} lacks '{key}'", self.title), hint);
+        if !self.table.contains_key(key) {
+            self.document.error(self.span.clone(), format!("{} lacks '{key}'", self.title), hint);
+        }
     }
 
     /// Reports an error at a span.
@@ -290,6 +289,4 @@ pub enum Kind {
     Fraction,
     /// A date, or date and time.
     Time,
-    /// A table, whatever is in it.
-    Table,
 }

@@ -18,7 +18,8 @@ const BUNDLE: &str = r#"{"resourceType":"Bundle","type":"collection","timestamp"
 PROVISIONS
 ]}}}]}"#;
 
-const HEADER: &str = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
+const HEADER: &str =
+    "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
 const ROW: &str = "P-1,C-1,3,active,clinical_return;foreign_use,GB,2026-01-20,,self,,DUO:0000006,icf,2026-05-30T00:00:00Z,2026-05-31T09:00:00Z";
 
 fn code(kind: &str, item: &str) -> String {
@@ -69,11 +70,21 @@ fn refused(bytes: &[u8], expect: &[(u32, u32, &str)]) {
     }
 }
 
-/// The usual bundle with something exchanged must be refused so.
-fn swapped(from: &str, to: &str, expect: &[(u32, u32, &str)]) {
+/// The usual bundle with something exchanged must be refused with exactly these findings: how the text goes on at the
+/// place, part of message or hint.
+fn swapped(from: &str, to: &str, expect: &[(&str, &str)]) {
     let text = usual();
     assert!(text.contains(from), "{from}");
-    refused(text.replacen(from, to, 1).as_bytes(), expect);
+    let text = text.replacen(from, to, 1);
+    let found = read_register("c", text.as_bytes()).expect_err("refused");
+    let context = format!("{text}\n{found:#?}");
+    assert_eq!(found.len(), expect.len(), "{context}");
+    for (found, (goes_on, part)) in found.iter().zip(expect) {
+        let line = text.lines().nth(found.place.line as usize - 1).unwrap();
+        let rest: String = line.chars().skip(found.place.column as usize - 1).collect();
+        assert!(rest.starts_with(goes_on), "{goes_on:?} at {} in {context}", found.place);
+        assert!(found.to_string().contains(part), "{part:?} in {context}");
+    }
 }
 
 fn example() -> Option<Vec<u8>> {
@@ -115,8 +126,16 @@ fn provisions_grant_what_is_permitted_and_nowhere_denied() {
     let check = |provisions: &[String], items: &str, countries: &str| {
         let record = one(&bundle(provisions));
         assert!(record.start.is_some());
-        assert_eq!(record.items.iter().map(String::as_str).collect::<Vec<_>>().join(" "), items, "{provisions:?}");
-        assert_eq!(record.foreign_countries.into_iter().collect::<Vec<_>>().join(" "), countries, "{provisions:?}");
+        assert_eq!(
+            record.items.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
+            items,
+            "{provisions:?}"
+        );
+        assert_eq!(
+            record.foreign_countries.into_iter().collect::<Vec<_>>().join(" "),
+            countries,
+            "{provisions:?}"
+        );
     };
     let (a, b) = (permit("clinical_return"), permit("research_academia"));
     let with = |provision: &str, more: &str| format!("{}{more}}}", &provision[..provision.len() - 1]);
@@ -130,20 +149,28 @@ fn provisions_grant_what_is_permitted_and_nowhere_denied() {
     check(&[nested(&a, &b)], "clinical_return research_academia", "");
     // An exception without items is one to what stands around it.
     check(&[nested(&a, r#"{"type":"deny"}"#), b.clone()], "research_academia", "");
-    check(&[nested(&nested(&a, &b), &deny("clinical_return"))].map(|text| text.replace("]}],", "]}],")), "research_academia", "");
+    check(&[nested(&a, &nested(&b, &deny("clinical_return")))], "research_academia", "");
     // Limits that are not weighed.
     check(&[with(&a, r#","class":[{"code":"x"}]"#), b.clone()], "research_academia", "");
     check(&[with(&a, r#","purpose":[{"system":"urn:other","code":"TREAT"}]"#)], "", "");
     check(&[with(&a, &format!(",{}", country("GB")))], "", "");
     check(&[nested(&with(r#"{"type":"permit"}"#, &format!(",{}", country("GB"))), &a)], "", "");
     check(&[with(&deny("clinical_return"), r#","class":[{"code":"x"}]"#), a.clone()], "", "");
-    check(&[r#"{"type":"permit","code":[{"coding":[{"system":"urn:other","code":"x"}]}]}"#.to_owned()], "", "");
+    check(
+        &[r#"{"type":"permit","code":[{"coding":[{"system":"urn:other","code":"x"}]}]}"#.to_owned()],
+        "",
+        "",
+    );
     // Use abroad.
     check(&[permit("foreign_use")], "foreign_use", "");
     check(&[abroad(country("GB")), abroad(country("US"))], "foreign_use", "GB US");
     let deny_abroad = |more: &str| with(&deny("foreign_use"), more);
     check(&[abroad(country("GB")), deny_abroad("")], "", "");
-    check(&[abroad(country("GB")), abroad(country("US")), deny_abroad(&format!(",{}", country("US")))], "foreign_use", "GB");
+    check(
+        &[abroad(country("GB")), abroad(country("US")), deny_abroad(&format!(",{}", country("US")))],
+        "foreign_use",
+        "GB",
+    );
     check(&[abroad(country("GB").replace("recipient-country", "sponsor"))], "", "");
     // Items of others.
     check(&[permit("biobank_storage")], "biobank_storage", "");
@@ -164,31 +191,47 @@ fn times_are_read_against_the_reader() {
         let text = usual();
         assert!(text.contains(from), "{from}");
         let record = one(&text.replacen(from, to, 1));
-        let show = |time: Option<jobs::time::Timestamp>| time.map_or("-".to_owned(), |time| time.to_string()[..16].to_owned());
+        let show = |time: Option<jobs::time::Timestamp>| {
+            time.map_or("-".to_owned(), |time| time.to_string()[..16].to_owned())
+        };
         assert_eq!([show(record.start), show(record.end)], expect, "{to}");
     };
     let period = r#""period":{"start":"2026-01-20"}"#;
-    check(period, r#""period":{"start":"2026-01","end":"2027-01"}"#, ["2026-01-30T15:00", "2027-01-01T15:00"]);
+    check(
+        period,
+        r#""period":{"start":"2026-01","end":"2027-01"}"#,
+        ["2026-01-30T15:00", "2027-01-01T15:00"],
+    );
     check(period, r#""period":{"end":"2027-01-31"}"#, ["2026-01-20T05:00", "2027-01-31T15:00"]);
     check(r#""period":{"start":"2026-01-20"},"#, "", ["2026-01-20T05:00", "-"]);
     check(r#""verified":true"#, r#""verified":false"#, ["-", "-"]);
     check(r#"[{"verified":true}]"#, "[]", ["2026-01-19T15:00", "-"]);
     // The narrowest of all periods that grant.
-    check(r#""type":"permit","#, r#""type":"permit","period":{"start":"2026-03-01","end":"2026-04-01"},"#, ["2026-02-28T15:00", "2026-04-01T15:00"]);
+    check(
+        r#""type":"permit","#,
+        r#""type":"permit","period":{"start":"2026-03-01","end":"2026-04-01"},"#,
+        ["2026-02-28T15:00", "2026-04-01T15:00"],
+    );
     // A refusal that names nothing known refuses everything.
-    check("[\n{", "[\n{\"type\":\"deny\"},{", ["-", "-"]);
-    let neither = usual().replace("\"dateTime\":\"2026-01-20T14:00:00+09:00\",\n", "").replace(period, r#""period":{}"#);
+    check("\"provision\":[\n{", "\"provision\":[\n{\"type\":\"deny\"},{", ["-", "-"]);
+    let neither = usual()
+        .replace("\"dateTime\":\"2026-01-20T14:00:00+09:00\",\n", "")
+        .replace(period, r#""period":{}"#);
     assert_eq!(one(&neither).start, None);
 }
 
 #[test]
 fn a_proxy_speaks_until_the_period_of_its_identifier_ends() {
     let role = r#"{"identifier":{"system":"urn:gmj:performer-role","value":"self"}}"#;
-    let proxy = |more: &str| format!(r#"{{"identifier":{{"system":"urn:gmj:performer-role","value":"proxy"{more}}}}}"#);
+    let proxy = |more: &str| {
+        format!(r#"{{"identifier":{{"system":"urn:gmj:performer-role","value":"proxy"{more}}}}}"#)
+    };
     let check = |performers: &str, expect: &str| {
         let basis = match one(&usual().replacen(role, performers, 1)).basis {
             Basis::Own => "self".to_owned(),
-            Basis::Proxy { until } => until.map_or("proxy".to_owned(), |until| until.to_string()[..10].to_owned()),
+            Basis::Proxy { until } => {
+                until.map_or("proxy".to_owned(), |until| until.to_string()[..10].to_owned())
+            }
         };
         assert_eq!(basis, expect, "{performers}");
     };
@@ -207,7 +250,8 @@ fn the_newest_version_of_each_record_and_the_newest_word_of_each_participant_cou
         let text = usual();
         let start = text.find("{\"resource\"").unwrap();
         let entry = &text[start..text.len() - 2];
-        let entry = entry.replace("C-1", id).replace("\"3\"", &format!("\"{version}\"")).replace("P-1", participant);
+        let entry =
+            entry.replace("C-1", id).replace("\"3\"", &format!("\"{version}\"")).replace("P-1", participant);
         entry.replace("2026-05-30T09:12:00+09:00", updated).replace("active", status)
     };
     let check = |entries: &[String], expect: &[(&str, &str, u64, Status)]| {
@@ -215,24 +259,43 @@ fn the_newest_version_of_each_record_and_the_newest_word_of_each_participant_cou
         let head = &text[..text.find("{\"resource\"").unwrap()];
         for entries in [entries.to_vec(), entries.iter().rev().cloned().collect()] {
             let register = whole(&format!("{head}{}]}}", entries.join(",")));
-            let found: Vec<_> = register.records.iter().map(|(who, record)| (who.as_str(), record.id.as_str(), record.version, record.status)).collect();
+            let found: Vec<_> = register
+                .records
+                .iter()
+                .map(|(who, record)| (who.as_str(), record.id.as_str(), record.version, record.status))
+                .collect();
             assert_eq!(found, expect);
         }
     };
     let (early, late) = ("2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z");
     use Status::{Active, Inactive};
     check(&[], &[]);
-    check(&[resource("A", "1", "P", early, "active"), resource("A", "10", "P", late, "inactive")], &[("P", "A", 10, Inactive)]);
-    check(&[resource("A", "2", "P", late, "active"), resource("A", "10", "P", early, "inactive")], &[("P", "A", 10, Inactive)]);
-    check(&[resource("A", "1", "P", early, "active"), resource("B", "1", "P", late, "inactive")], &[("P", "B", 1, Inactive)]);
-    check(&[resource("A", "1", "P", late, "active"), resource("B", "9", "P", early, "inactive")], &[("P", "A", 1, Active)]);
-    check(&[resource("A", "1", "P", early, "active"), resource("A", "2", "Q", early, "active")], &[("Q", "A", 2, Active)]);
+    check(
+        &[resource("A", "1", "P", early, "active"), resource("A", "10", "P", late, "inactive")],
+        &[("P", "A", 10, Inactive)],
+    );
+    check(
+        &[resource("A", "2", "P", late, "active"), resource("A", "10", "P", early, "inactive")],
+        &[("P", "A", 10, Inactive)],
+    );
+    check(
+        &[resource("A", "1", "P", early, "active"), resource("B", "1", "P", late, "inactive")],
+        &[("P", "B", 1, Inactive)],
+    );
+    check(
+        &[resource("A", "1", "P", late, "active"), resource("B", "9", "P", early, "inactive")],
+        &[("P", "A", 1, Active)],
+    );
+    check(
+        &[resource("A", "1", "P", early, "active"), resource("A", "2", "Q", early, "active")],
+        &[("Q", "A", 2, Active)],
+    );
     let same = resource("A", "1", "P", early, "active");
     check(&[same.clone(), same.replace(",\n", " , ")], &[("P", "A", 1, Active)]);
     let text = usual();
     let head = &text[..text.find("{\"resource\"").unwrap()];
     let other = same.replace("2026-01-20", "2026-01-21");
-    refused(format!("{head}{same},{other}]}}").as_bytes(), &[(11, 16, "E-FHIR-DUP")]);
+    refused(format!("{head}{same},{other}]}}").as_bytes(), &[(12, 18, "E-FHIR-DUP")]);
 }
 
 #[test]
@@ -269,9 +332,15 @@ fn whatever_tells_who_somebody_is_refuses_the_file_and_is_not_repeated() {
     add(r#"{"resourceType":"Patient","identifier":[{"value":"123456789018"}]}"#);
     add(r#"{"resourceType":"Patient","identifier":[{"value":123456789018}]}"#);
     add(&format!(r#"{{"resourceType":"Observation","subject":{{"display":"{secret}"}}}}"#));
-    add(&format!(r#"{{"resourceType":"Observation","contained":[{{"resourceType":"Patient","name":"{secret}"}}]}}"#));
-    add(&format!(r#"{{"resourceType":"Organization","contained":[{{"resourceType":"Patient","name":"{secret}"}}]}}"#));
-    add(&format!(r#"{{"resourceType":"Observation","extension":[{{"url":"x","valueHumanName":{{"text":"{secret}"}}}}]}}"#));
+    add(&format!(
+        r#"{{"resourceType":"Observation","contained":[{{"resourceType":"Patient","name":"{secret}"}}]}}"#
+    ));
+    add(&format!(
+        r#"{{"resourceType":"Organization","contained":[{{"resourceType":"Patient","name":"{secret}"}}]}}"#
+    ));
+    add(&format!(
+        r#"{{"resourceType":"Observation","extension":[{{"url":"x","valueHumanName":{{"text":"{secret}"}}}}]}}"#
+    ));
     add(&format!(r#"{{"resourceType":"Observation","氏名":"{secret}"}}"#));
     let swap = |from: &str, to: &str| {
         let text = usual();
@@ -280,7 +349,10 @@ fn whatever_tells_who_somebody_is_refuses_the_file_and_is_not_repeated() {
     };
     swap(r#""patient":{"#, &format!(r#""patient":{{"display":"{secret}","#));
     swap(r#""performer":[{"#, &format!(r#""performer":[{{"display":"{secret}","#));
-    swap(r#""status":"#, &format!(r#""text":{{"status":"generated","div":"<div>{secret}</div>"}},"status":"#));
+    swap(
+        r#""status":"#,
+        &format!(r#""text":{{"status":"generated","div":"<div>{secret}</div>"}},"status":"#),
+    );
     swap(r#""status":"#, r#""sourceAttachment":{"data":"aGk="},"status":"#);
     swap("P-1", secret);
     swap("P-1", "1234-5678-9018");
@@ -293,12 +365,30 @@ fn whatever_tells_who_somebody_is_refuses_the_file_and_is_not_repeated() {
     csv(HEADER, &ROW.replace("P-1", "123456789018"));
     csv(HEADER, &ROW.replace(",icf,", ",1234 5678 9018,"));
     // No finding repeats a value in the wrong place either.
-    for text in [ROW.replace("active", secret), ROW.replace("self", secret), ROW.replace("2026-01-20", secret), ROW.replace("clinical_return", secret), ROW.replace("DUO:0000006", secret), ROW.replace("GB", secret), ROW.replace(",3,", &format!(",{secret},"))] {
+    for text in [
+        ROW.replace("active", secret),
+        ROW.replace("self", secret),
+        ROW.replace("2026-01-20", secret),
+        ROW.replace("clinical_return", secret),
+        ROW.replace("DUO:0000006", secret),
+        ROW.replace("GB", secret),
+        ROW.replace(",3,", &format!(",{secret},")),
+    ] {
         let found = read_register("c", format!("{HEADER}\n{text}\n").as_bytes()).expect_err(&text);
         assert!(!Diagnostic::list(&found).contains(secret), "{found:?}");
     }
     let text = usual();
-    for from in ["active", "clinical_return", "3", "self", "permit", "2026-01-20\"", "2026-05-31T18:00:00+09:00", "Consent", "collection"] {
+    for from in [
+        "active",
+        "clinical_return",
+        "3",
+        "self",
+        "permit",
+        "2026-01-20\"",
+        "2026-05-31T18:00:00+09:00",
+        "Consent",
+        "collection",
+    ] {
         if let Err(found) = read_register("c", text.replace(from, secret).as_bytes()) {
             assert!(!Diagnostic::list(&found).contains(secret), "{found:?}");
         }
@@ -307,40 +397,77 @@ fn whatever_tells_who_somebody_is_refuses_the_file_and_is_not_repeated() {
 
 #[test]
 fn bundles_of_the_wrong_shape_are_pointed_at() {
-    swapped(r#""Bundle""#, r#""Patient""#, &[(1, 1, "expected a resource of type Bundle")]);
-    swapped(r#""collection""#, r#""history""#, &[(1, 34, "expected collection or searchset")]);
-    swapped(r#","timestamp":"2026-05-31T18:00:00+09:00""#, "", &[(1, 1, "lacks timestamp")]);
-    swapped("2026-05-31T18:00:00+09:00", "2026-05-31", &[(1, 59, "E-DATE: expected a time with its offset")]);
-    swapped(r#""entry""#, r#""link":[{"relation":"next","url":"x"}],"entry""#, &[(1, 95, "one page of several")]);
-    swapped(r#""entry""#, r#""entyr""#, &[(1, 95, "did you mean 'entry'?")]);
-    swapped(r#""entry":["#, r#""entry":[{},"#, &[(1, 96, "lacks resource")]);
-    swapped(r#""entry":["#, r#""entry":[1,"#, &[(1, 96, "expected an object"), (1, 96, "lacks resource")]);
-    swapped(r#""status":"active","#, "", &[(2, 13, "E-FHIR-STATUS: status is missing")]);
-    swapped(r#""active""#, r#""actve""#, &[(4, 10, "did you mean 'active'?")]);
-    swapped(r#""active""#, "1", &[(4, 10, "status: expected a string")]);
-    swapped(r#""versionId":"3","#, "", &[(3, 8, "lacks meta.versionId")]);
-    swapped(r#""versionId":"3""#, r#""versionId":"3a""#, &[(3, 21, "expected a whole number")]);
-    swapped(r#","lastUpdated":"2026-05-30T09:12:00+09:00""#, "", &[(3, 8, "lacks meta.lastUpdated")]);
-    swapped("2026-05-30T09:12:00+09:00", "45996", &[(3, 39, "E-DATE: expected a time with its offset")]);
-    swapped("\"2026-01-20\"", "\"45996\"", &[(10, 47, "in ISO 8601 it would be 2025-12-05")]);
-    swapped("\"2026-01-20\"", "\"令和8年2月3日\"", &[(10, 47, "E-DATE-ERA")]);
-    swapped("urn:gmj:participant", "urn:other", &[(5, 11, "an identifier of the system urn:gmj:participant")]);
-    swapped("\"P-1\"", "\"Ｐ－１\"", &[(5, 61, "did you mean 'P-1'?")]);
-    swapped("\"P-1\"", "\"Р-1\"", &[(5, 61, "E-ID-WIDTH: the participant contains U+0420")]);
-    swapped("\"P-1\"", "\"P-1\u{3000}\"", &[(5, 61, "did you mean 'P-1'?")]);
-    swapped(r#""policy":[{"uri":"urn:gmj:icf:unified:2.1"}],"#, "", &[(2, 13, "ppc-1")]);
-    swapped(r#""value":"self""#, r#""value":"other""#, &[(2, 13, "lacks a performer"), (7, 28, "expected self or proxy")]);
-    swapped(r#""verified":true"#, r#""verified":"yes""#, &[(9, 18, "verified to be true or false")]);
-    swapped(r#""type":"permit""#, r#""type":"allow""#, &[(11, 1, "expected permit or deny")]);
-    swapped("clinical_return", "clinical_retrun", &[(11, 72, "did you mean 'clinical_return'?")]);
-    swapped(r#""status":"#, r#""modifierExtension":[{"url":"x"}],"status":"#, &[(4, 21, "modifierExtension")]);
-    swapped(r#""type":"permit""#, r#""modifierExtension":[],"type":"permit""#, &[(11, 22, "modifierExtension")]);
-    swapped(r#""status":"#, r#""implicitRules":"x","status":"#, &[(4, 17, "implicitRules")]);
-    swapped(r#""status":"#, r#""controller":[],"status":"#, &[(4, 14, "unknown here")]);
-    swapped(r#""versionId""#, r#""tag":[{"code":"SUBSETTED"}],"versionId""#, &[(3, 16, "a summary")]);
-    swapped(r#""status":"active""#, r#""status":"active","status":"inactive""#, &[(4, 28, "stands twice")]);
-    swapped(r#""type":"permit","#, r#""type":"permit","purpose":[{"system":"http://purl.obolibrary.org/obo/duo.owl","code":"DUO_0000006"}],"#, &[(11, 86, "did you mean 'DUO:0000006'?")]);
-    swapped(r#""type":"permit","#, r#""type":"permit","purpose":[{"system":"http://purl.obolibrary.org/obo/duo.owl","code":"DUO:0000007"}],"#, &[(11, 86, "E-DUO-ARG")]);
+    let resource = "{\"resourceType\":\"Consent\"";
+    swapped(r#""Bundle""#, r#""Patient""#, &[("{", "expected a resource of type Bundle")]);
+    swapped(r#""collection""#, r#""history""#, &[("\"history", "expected collection or searchset")]);
+    swapped(r#""timestamp":"2026-05-31T18:00:00+09:00","#, "", &[("{", "lacks timestamp")]);
+    swapped(
+        "2026-05-31T18:00:00+09:00",
+        "2026-05-31",
+        &[("\"2026-05-31\"", "E-DATE: expected a time with its")],
+    );
+    swapped(
+        r#""entry""#,
+        r#""link":[{"relation":"next","url":"x"}],"entry""#,
+        &[("{\"relation", "one page of several")],
+    );
+    swapped(r#""entry""#, r#""entyr""#, &[("[", "did you mean 'entry'?")]);
+    swapped(r#""entry":["#, r#""entry":[{},"#, &[("{},", "lacks resource")]);
+    swapped(r#""entry":["#, r#""entry":[1,"#, &[("1,", "expected an object"), ("1,", "lacks resource")]);
+    swapped(r#""status":"active","#, "", &[(resource, "E-FHIR-STATUS: status is missing")]);
+    swapped(r#""active""#, r#""actve""#, &[("\"actve", "did you mean 'active'?")]);
+    swapped(r#""active""#, "1", &[("1,", "status: expected a string")]);
+    swapped(r#""versionId":"3","#, "", &[("{\"lastUpdated", "lacks meta.versionId")]);
+    swapped(r#""versionId":"3""#, r#""versionId":"3a""#, &[("\"3a", "expected a whole number")]);
+    swapped(
+        r#","lastUpdated":"2026-05-30T09:12:00+09:00""#,
+        "",
+        &[("{\"versionId", "lacks meta.lastUpdated")],
+    );
+    swapped("2026-05-30T09:12:00+09:00", "45996", &[("\"45996", "E-DATE: expected a time with its offset")]);
+    swapped("\"2026-01-20\"", "\"45996\"", &[("\"45996", "in ISO 8601 it would be 2025-12-05")]);
+    swapped("\"2026-01-20\"", "\"令和8年2月3日\"", &[("\"令和", "E-DATE-ERA")]);
+    swapped("urn:gmj:participant", "urn:other", &[("{\"identifier", "of the system urn:gmj:participant")]);
+    swapped("\"P-1\"", "\"Ｐ－１\"", &[("\"Ｐ", "did you mean 'P-1'?")]);
+    swapped("\"P-1\"", "\"Р-1\"", &[("\"Р", "E-ID-WIDTH: the participant contains U+0420")]);
+    swapped("\"P-1\"", "\"P-1\u{3000}\"", &[("\"P", "did you mean 'P-1'?")]);
+    swapped(r#""policy":[{"uri":"urn:gmj:icf:unified:2.1"}],"#, "", &[(resource, "ppc-1")]);
+    swapped(
+        r#""value":"self""#,
+        r#""value":"other""#,
+        &[(resource, "lacks a performer"), ("{\"system", "expected self or proxy")],
+    );
+    swapped(r#""verified":true"#, r#""verified":"yes""#, &[("{\"verified", "verified to be true or false")]);
+    swapped(r#""type":"permit""#, r#""type":"allow""#, &[("{\"type\":\"allow", "expected permit or deny")]);
+    swapped("clinical_return", "clinical_retrun", &[("\"clinical", "did you mean 'clinical_return'?")]);
+    swapped(
+        r#""status":"#,
+        r#""modifierExtension":[{"url":"x"}],"status":"#,
+        &[("[{\"url", "modifierExtension")],
+    );
+    swapped(
+        r#""type":"permit""#,
+        r#""modifierExtension":[],"type":"permit""#,
+        &[("[],", "modifierExtension")],
+    );
+    swapped(r#""status":"#, r#""implicitRules":"x","status":"#, &[("\"x\"", "implicitRules")]);
+    swapped(r#""status":"#, r#""controller":[],"status":"#, &[("[]", "unknown here")]);
+    swapped(r#""versionId""#, r#""tag":[{"code":"SUBSETTED"}],"versionId""#, &[("{\"code", "a summary")]);
+    swapped(
+        r#""status":"active""#,
+        r#""status":"active","status":"inactive""#,
+        &[("\"inactive", "stands twice")],
+    );
+    let duo = |code: &str, part: &str| {
+        let system = "http://purl.obolibrary.org/obo/duo.owl";
+        let purpose = format!(r#""type":"permit","purpose":[{{"system":"{system}","code":"{code}"}}],"#);
+        swapped(r#""type":"permit","#, &purpose, &[("\"DUO", part)]);
+    };
+    duo("DUO_0000006", "did you mean 'DUO:0000006'?");
+    duo("DUO:0000007", "E-DUO-ARG");
+    duo("DUO:0000007=MONDO:51", "E-DUO-ARG");
+    duo("DUO:0000022=a b", "E-DUO-ARG");
+    duo("DUO:0000001", "E-DUO-UNKNOWN");
     refused(b"{", &[(1, 1, "E-FHIR-PROFILE: not JSON: EOF")]);
     refused(b"{\n\"a\": x}", &[(2, 6, "not JSON: expected value")]);
     refused(b"[]", &[(1, 1, "expected a Bundle")]);
@@ -387,12 +514,15 @@ fn wrong_sheets_are_pointed_at() {
     };
     sheet("", &[(1, 1, "E-COL-MISSING: expected a header line")]);
     sheet(HEADER, &[(1, 1, "E-COL-MISSING")]);
-    sheet(&format!("{}\n{ROW}\n", HEADER.replace("status", "stauts")), &[(1, 1, "E-COL-MISSING: column 'status'"), (1, 24, "did you mean 'status'?")]);
-    sheet(&format!("{HEADER},id\n{ROW},x\n"), &[(1, 101, "stands twice")]);
+    sheet(
+        &format!("{}\n{ROW}\n", HEADER.replace("status", "stauts")),
+        &[(1, 1, "E-COL-MISSING: column 'status'"), (1, 24, "did you mean 'status'?")],
+    );
+    sheet(&format!("{HEADER},id\n{ROW},x\n"), &[(1, 105, "stands twice")]);
     sheet(&format!("{HEADER}\n{ROW},\n"), &[(2, 1, "E-ROW-WIDTH: the row has 15 fields")]);
     sheet(&format!("{HEADER}\n{ROW}\n{ROW}\n").replacen("active", "inactive", 1), &[(3, 1, "E-FHIR-DUP")]);
     let later = ROW.replace(",3,", ",4,").replace("05-31T", "06-01T");
-    sheet(&format!("{HEADER}\n{ROW}\n{later}\n"), &[(3, 121, "E-CONSENT-SEQ")]);
+    sheet(&format!("{HEADER}\n{ROW}\n{later}\n"), &[(3, 104, "E-CONSENT-SEQ")]);
     sheet(&format!("{HEADER}\n{}", "x".repeat(70_000)), &[(2, 1, "longer than 65536 bytes")]);
     row("P-1", "Ｐ-1", &[(2, 1, "E-ID-WIDTH: participant contains U+FF30")]);
     row("P-1", "P-1\u{3000}", &[(2, 1, "did you mean 'P-1'?")]);

@@ -18,6 +18,7 @@ mod init;
 mod line;
 mod list;
 mod object;
+mod permitted;
 mod recover;
 mod release;
 mod restore;
@@ -31,19 +32,18 @@ use std::sync::{Arc, Mutex};
 
 use jobs::failure::{Class, Classified};
 
-use crate::audit::AuditError;
 use crate::disk::DiskError;
 use crate::fence::{Fence, FenceError};
 use crate::signed::{self, SignedError};
 use crate::signing::VerifyingKey;
 use crate::site::{self, Device, FileStore, RealDevice, Store, StoreError};
 
+pub use self::base64::Base64;
 pub use self::core::{
     AuditPosition, Core, Encryption, Erasure, FragmentEntry, Governance, KeyShareEntry, Lineage,
     SampleGovernance, Seal, ShareHolder, Sharing,
 };
 pub use crate::audit::AuditLog;
-pub use self::base64::Base64;
 pub use check::{CheckReport, ObjectHealth};
 pub use custodian::{CustodianError, OpenedShare};
 pub use description::{Custodian, Description, PublicKeys, SiteEntry};
@@ -53,6 +53,7 @@ pub use hex::{Digest, Hex, HexError, ObjectId};
 pub use init::{InitError, InitOptions};
 pub use list::{Listing, ObjectInfo, ObjectSummary};
 pub use object::ObjectError;
+pub use permitted::PermitError;
 pub use recover::{RecoverError, Recovered};
 pub use restore::{RestoreError, RestoreRequest, Restored};
 pub use seal::{SealError, SealRequest, Sealed};
@@ -112,9 +113,10 @@ impl Vault {
         let read = signed::read_self_signed(&document, "/sealer");
         let (value, sealer) = read.map_err(|source| OpenError::Signed { path: path.clone(), source })?;
         let description = Description::of(value).map_err(|what| OpenError::Content { path, what })?;
-        let sites = description.sites.iter().map(|entry| {
-            Ok(SiteStore { name: entry.name.clone(), store: site::open(&entry.url, &device)? })
-        });
+        let sites = description
+            .sites
+            .iter()
+            .map(|entry| Ok(SiteStore { name: entry.name.clone(), store: site::open(&entry.url, &device)? }));
         let sites = sites.collect::<Result<_, StoreError>>()?;
         let ledgers = description.custodians.iter().map(|custodian| site::open(&custodian.ledger, &device));
         let ledgers = ledgers.collect::<Result<_, _>>()?;

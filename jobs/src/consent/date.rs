@@ -111,8 +111,9 @@ mod tests {
         match read {
             Ok(time) => time.to_string(),
             Err(bad) => {
-                let code = bad.message.split(':').next().unwrap_or_default().to_owned();
-                format!("{code} {}", bad.hint.and_then(|hint| hint.split(' ').next_back().map(str::to_owned)).unwrap_or_default())
+                let hint = bad.hint.unwrap_or_default();
+                let (code, date) = (bad.message.split(':').next(), hint.split(' ').next_back());
+                format!("{} {}", code.unwrap_or_default(), date.unwrap_or_default())
             }
         }
     }
@@ -146,7 +147,18 @@ mod tests {
         check("2026/2/3", "E-DATE 2026-02-03");
         check("2026年2月3日", "E-DATE 2026-02-03");
         check("２０２６－０２－０３", "E-DATE 2026-02-03");
-        for bad in ["", "soon", "2026-13", "2026-02-30", "2026-00", "20260203", "2026-01-20T14:00:00", "令和", "R99999.1.1", "山田"] {
+        for bad in [
+            "",
+            "soon",
+            "2026-13",
+            "2026-02-30",
+            "2026-00",
+            "20260203",
+            "2026-01-20T14:00:00",
+            "令和",
+            "R99999.1.1",
+            "山田",
+        ] {
             check(bad, "E-DATE ");
         }
     }

@@ -20,8 +20,18 @@ const COUNTRY: &str = "urn:iso:std:iso:3166";
 const DUO: &str = "http://purl.obolibrary.org/obo/duo.owl";
 
 /// Members of R4's resources and backbone elements, beside `id` and `extension`, which may stand anywhere.
-const BUNDLE: [&str; 10] =
-    ["resourceType", "meta", "language", "identifier", "type", "timestamp", "total", "link", "entry", "signature"];
+const BUNDLE: [&str; 10] = [
+    "resourceType",
+    "meta",
+    "language",
+    "identifier",
+    "type",
+    "timestamp",
+    "total",
+    "link",
+    "entry",
+    "signature",
+];
 const ENTRY: [&str; 6] = ["link", "fullUrl", "resource", "search", "request", "response"];
 const CONSENT: [&str; 19] = [
     "resourceType",
@@ -149,7 +159,7 @@ impl<'t> Reader<'_, 't> {
             }
         }
         match bundle.get("timestamp") {
-            Some(_) => self.time(bundle, "timestamp", |text| date::instant(text)).unwrap_or_default(),
+            Some(_) => self.time(bundle, "timestamp", date::instant).unwrap_or_default(),
             None => {
                 let hint = "the bundle says in it when the register was confirmed".to_owned();
                 self.wrong(bundle.at, "the bundle lacks timestamp", hint);
@@ -168,7 +178,8 @@ impl<'t> Reader<'_, 't> {
                 let record = self.consent(resource);
                 let content = Content(&self.source.text()[resource.at..resource.end]);
                 if !record.id.is_empty() && !versions.insert(record, content) {
-                    let message = "E-FHIR-DUP: this version of the record stands here twice, with other content";
+                    let message =
+                        "E-FHIR-DUP: this version of the record stands here twice, with other content";
                     self.found.error(|| self.source.place(resource.at), message, None);
                 }
             }
@@ -206,7 +217,9 @@ impl<'t> Reader<'_, 't> {
             version: self.meta(consent, meta, "versionId", |meta, reader| {
                 reader.needed(meta, "versionId", |text| {
                     let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-                    number.ok_or_else(|| ("E-FHIR-PROFILE: versionId: expected a whole number".to_owned(), None))
+                    number.ok_or_else(|| {
+                        ("E-FHIR-PROFILE: versionId: expected a whole number".to_owned(), None)
+                    })
                 })
             }),
             participant: self.participant(consent),
@@ -223,7 +236,7 @@ impl<'t> Reader<'_, 't> {
                 .find_map(|policy| self.text(policy, "uri"))
                 .map(str::to_owned),
             updated: self.meta(consent, meta, "lastUpdated", |meta, reader| {
-                reader.time(meta, "lastUpdated", |text| date::instant(text))
+                reader.time(meta, "lastUpdated", date::instant)
             }),
         }
     }

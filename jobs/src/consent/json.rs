@@ -73,7 +73,7 @@ pub(super) fn whole<'t>(source: &Source<'t>, found: &mut Findings) -> Option<&'t
 }
 
 /// The members of an object, values still to be read; none if it is no object.
-pub(super) fn members<'t>(raw: &'t RawValue) -> Option<Vec<(String, &'t RawValue)>> {
+pub(super) fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
         type Value = Vec<(String, &'de RawValue)>;

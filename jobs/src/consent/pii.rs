@@ -25,7 +25,8 @@ const IMPERSONAL: [&str; 10] = [
 const OF_PERSONS: [&str; 5] = ["name", "telecom", "address", "photo", "contact"];
 
 /// Members that hold a name, an address or a text for people to read, wherever they stand.
-const EVERYWHERE: [&str; 6] = ["family", "given", "div", "valueHumanName", "valueAddress", "valueContactPoint"];
+const EVERYWHERE: [&str; 6] =
+    ["family", "given", "div", "valueHumanName", "valueAddress", "valueContactPoint"];
 
 /// References whose `display` is the name of a person.
 const REFERENCES: [&str; 9] = [
@@ -172,9 +173,14 @@ mod tests {
     #[test]
     fn twelve_digits_are_an_individual_number_however_they_are_grouped() {
         let check = |text: &str, expect: bool| assert_eq!(is_individual_number(text), expect, "{text}");
-        for number in
-            ["123456789018", "1234-5678-9018", "1234 5678 9018", "１２３４５６７８９０１８", "No. 123456789018!", "x 1234　5678　9018"]
-        {
+        for number in [
+            "123456789018",
+            "1234-5678-9018",
+            "1234 5678 9018",
+            "１２３４５６７８９０１８",
+            "No. 123456789018!",
+            "x 1234　5678　9018",
+        ] {
             check(number, true);
         }
         for other in [

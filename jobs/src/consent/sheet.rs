@@ -203,7 +203,8 @@ impl Row<'_> {
     }
 
     fn list(&mut self, column: &str, read: impl Fn(&str) -> Result<String, Problem>) -> Vec<String> {
-        let parts = self.value(column).split(';').map(|part| part.trim_matches(' ')).filter(|part| !part.is_empty());
+        let parts =
+            self.value(column).split(';').map(|part| part.trim_matches(' ')).filter(|part| !part.is_empty());
         let read: Vec<_> = parts.map(read).collect();
         let good = |part: Result<String, Problem>| part.map_err(|problem| self.wrong(column, problem)).ok();
         read.into_iter().filter_map(good).collect()

@@ -62,7 +62,8 @@ pub(super) fn item(text: &str) -> Result<String, Problem> {
     match closest(text, ITEMS) {
         None if well_formed => Ok(text.to_owned()),
         _ => {
-            let message = "E-FHIR-PROFILE: the consent item is unknown; expected a word such as clinical_return";
+            let message =
+                "E-FHIR-PROFILE: the consent item is unknown; expected a word such as clinical_return";
             Err((message.to_owned(), did_you_mean(text, ITEMS)))
         }
     }
@@ -79,7 +80,8 @@ pub(super) fn duo(text: &str) -> Result<String, Problem> {
     }
     let disease = |argument: &str| {
         let values = argument.split('+').map(|value| value.strip_prefix("MONDO:"));
-        let mut digits = values.map(|value| value.is_some_and(|id| id.len() == 7 && id.parse::<u32>().is_ok()));
+        let mut digits =
+            values.map(|value| value.is_some_and(|id| id.len() == 7 && id.parse::<u32>().is_ok()));
         digits.all(|good| good)
     };
     // What an argument may hold is the policy's to say; here it only cannot be a sentence.
@@ -88,12 +90,14 @@ pub(super) fn duo(text: &str) -> Result<String, Problem> {
         !argument.is_empty() && argument.len() <= 200 && argument.bytes().all(allowed)
     };
     match (code, argument) {
-        ("DUO:0000007", argument) if !argument.is_some_and(disease) => {
-            Err(("E-DUO-ARG: DUO:0000007 needs its disease, such as DUO:0000007=MONDO:0005192".to_owned(), None))
-        }
-        (_, Some(argument)) if !plain(argument) => {
-            Err(("E-DUO-ARG: the argument of the code has other than letters, digits and :+._-".to_owned(), None))
-        }
+        ("DUO:0000007", argument) if !argument.is_some_and(disease) => Err((
+            "E-DUO-ARG: DUO:0000007 needs its disease, such as DUO:0000007=MONDO:0005192".to_owned(),
+            None,
+        )),
+        (_, Some(argument)) if !plain(argument) => Err((
+            "E-DUO-ARG: the argument of the code has other than letters, digits and :+._-".to_owned(),
+            None,
+        )),
         _ => Ok(text.to_owned()),
     }
 }
@@ -135,8 +139,10 @@ pub(super) fn identifier(what: &str, text: &str) -> Result<String, Problem> {
     if text.chars().any(|c| c.is_alphabetic() && !c.is_ascii() && half_width(c) == c && !looks_latin(c)) {
         return Err((format!("E-PII: {what} holds words where a code is expected"), None));
     }
-    let message =
-        format!("E-ID-WIDTH: {what} contains {}; expected letters, digits, '.', '_' and '-'", code_point(bad));
+    let message = format!(
+        "E-ID-WIDTH: {what} contains {}; expected letters, digits, '.', '_' and '-'",
+        code_point(bad)
+    );
     Err((message, None))
 }
 

@@ -161,8 +161,8 @@ impl Custodian {
         }
         let read = signed::read_self_signed(bytes, "");
         let (document, _) = read.map_err(|error| super::finding::chain(&error))?;
-        let custodian: Custodian =
-            serde_json::from_value(document).map_err(|error| format!("not a custodian's document: {error}"))?;
+        let custodian: Custodian = serde_json::from_value(document)
+            .map_err(|error| format!("not a custodian's document: {error}"))?;
         if custodian.format != CUSTODIAN_FORMAT {
             return Err(format!("format {}, expected {CUSTODIAN_FORMAT}", custodian.format));
         }

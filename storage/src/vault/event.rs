@@ -19,6 +19,18 @@ pub struct Caller {
     pub job: Option<String>,
 }
 
+impl Caller {
+    /// An event of this caller, about nothing yet.
+    pub(super) fn event(&self, name: EventName, outcome: Outcome) -> Event {
+        Event {
+            actor: self.actor.clone(),
+            tool: self.tool.clone(),
+            job: self.job.clone(),
+            ..Event::new(name, outcome)
+        }
+    }
+}
+
 /// An event about an object.
 pub(super) fn about(
     name: EventName,
@@ -30,9 +42,6 @@ pub(super) fn about(
     let people = core.governance.samples.values();
     let people: Vec<String> = people.map(|sample| sample.participant_h.to_string()).collect();
     let event = Event {
-        actor: caller.actor.clone(),
-        tool: caller.tool.clone(),
-        job: caller.job.clone(),
         object: Object {
             id: Some(core.id.to_string()),
             class: Some(core.class),
@@ -41,7 +50,7 @@ pub(super) fn about(
         },
         consent_epoch: Some(core.governance.consent_epoch),
         policy_sha256: Some(core.governance.policy_sha256.clone()),
-        ..Event::new(name, outcome)
+        ..caller.event(name, outcome)
     };
     let event = event.with("core_sha256", core_sha256.to_string());
     match <[String; 1]>::try_from(people) {

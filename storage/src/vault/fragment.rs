@@ -162,7 +162,8 @@ impl StoredFragment {
             return Some(Body { values, ..body });
         }
         if !was_cut {
-            let what = "the body is not the one that was sealed, and without the tree no block of it can be told";
+            let what =
+                "the body is not the one that was sealed, and without the tree no block of it can be told";
             findings.push(self.report.finding(Part::File, Damage::Altered(what.to_owned())));
         }
         None

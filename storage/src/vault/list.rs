@@ -5,11 +5,11 @@
 use jobs::policy::DataClass;
 use jobs::time::Timestamp;
 
+use super::Vault;
 use super::core::{Core, Lineage, Seal};
 use super::finding::{Finding, tidied};
 use super::hex::ObjectId;
 use super::object::{Object, ObjectError};
-use super::Vault;
 
 /// One object in a line.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -186,7 +186,6 @@ impl Vault {
         cores().insert(id, Arc::clone(&core));
         Some(core)
     }
-
 }
 
 /// The first of the documents that `counts`, and the sites of those that are other bytes.

@@ -3,7 +3,7 @@
 //! Invariant: nothing is removed but what stands in `pending/`; an object leaves it only when it is whole everywhere, or
 //! gone everywhere. Where a site or ledger does not answer, it stays.
 
-use jobs::event::{EventName, Outcome};
+use jobs::event::{Event, EventName, Object, Outcome};
 use jobs::failure::{Class, Classified};
 use jobs::time::Timestamp;
 
@@ -49,7 +49,7 @@ impl Vault {
                     recovered.acknowledged.push(id);
                 }
                 false => {
-                    self.remove(id)?;
+                    self.remove(id, log, caller, now)?;
                     recovered.removed.push(id);
                 }
             }
@@ -73,17 +73,29 @@ impl Vault {
     ) -> Result<(), RecoverError> {
         if let Ok(object) = self.object(id, &mut Vec::new()) {
             let holders = object.seal.fragments.iter().map(|entry| entry.site.clone());
-            let event = about(EventName::ArchiveSealed, Outcome::Ok, caller, &object.core, &object.core_sha256)
-                .with("k", object.code.k())
-                .with("n", object.code.k() + object.code.m())
-                .with("holders", holders.collect::<Vec<_>>());
+            let event =
+                about(EventName::ArchiveSealed, Outcome::Ok, caller, &object.core, &object.core_sha256)
+                    .with("k", object.code.k())
+                    .with("n", object.code.k() + object.code.m())
+                    .with("holders", holders.collect::<Vec<_>>());
             log.append(event, now)?;
         }
         Ok(self.home.remove(&format!("{PENDING}/{id}"))?)
     }
 
     /// Removes a pending object from every site and ledger, seals first: without one it does not exist.
-    pub(super) fn remove(&self, id: ObjectId) -> Result<(), RecoverError> {
+    pub(super) fn remove(
+        &self,
+        id: ObjectId,
+        log: &AuditLog,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<(), RecoverError> {
+        let event = Event {
+            object: Object { id: Some(id.to_string()), ..Object::default() },
+            ..caller.event(EventName::ObjectDelete, Outcome::Ok)
+        };
+        log.append(event.with("why", "never acknowledged"), now)?;
         for site in &self.sites {
             site.store.remove(&super::seal_name(id))?;
         }
