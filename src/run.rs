@@ -10,7 +10,7 @@ mod plan;
 mod progress;
 mod runner;
 pub mod status;
-mod trail;
+pub mod trail;
 
 use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
