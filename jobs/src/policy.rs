@@ -4,74 +4,27 @@
 //! [`Permit`] comes out of it and from nowhere else: it can be neither stored nor sent nor copied, so whoever holds one
 //! has asked, here and lately.
 
+pub mod consent;
+mod decide;
+mod denial;
+pub mod document;
+pub mod duo;
+pub mod explain;
+mod permit;
+pub mod placement;
 pub mod reason;
+mod word;
 
+pub use decide::decide;
+pub use denial::Denial;
+pub use permit::{Grounds, NotPermitted, Permit};
 pub use reason::Reason;
+pub use word::{Action, DataClass, Purpose, WordError};
 
 use crate::consent::Register;
 use crate::site::Sites;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is to be done with data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// A cohort is handed in.
-    Submit,
-    /// A task is given to a worker.
-    Dispatch,
-    /// A sample's data is read.
-    Read,
-    /// A sample's result is kept.
-    Commit,
-    /// A file is sealed into a vault.
-    Archive,
-    /// A sealed file is brought back.
-    Restore,
-    /// Data leaves the programme.
-    Export,
-    /// A report is issued.
-    Report,
-}
-
-/// Classes of data; each needs a security level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum DataClass {
-    /// Raw reads.
-    Fastq,
-    /// Alignments.
-    Cram,
-    /// Calls of one sample at every base.
-    Gvcf,
-    /// Variants of one sample.
-    Vcf,
-    /// Variants of a cohort.
-    Joint,
-    /// What identifies a person among others.
-    Fingerprint,
-    /// A report on a person.
-    Report,
-    /// Quality control.
-    Qc,
-    /// Counts over many people.
-    Aggregate,
-}
-
-/// What data is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Purpose {
-    /// Findings go back to the patient.
-    ClinicalReturn,
-    /// Academic research.
-    Research,
-    /// Research with or by industry.
-    ResearchIndustry,
-    /// Quality assurance of the programme's own analysis.
-    Qa,
-}
 
 /// What to do with a sample that is denied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -153,67 +106,4 @@ pub struct Knowledge<'a> {
     pub policy: &'a Policy,
     /// Places.
     pub sites: &'a Sites,
-}
-
-/// Why not: every reason, those of the site and the question first, then by sample.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Denial {
-    /// Reasons that hold for all samples.
-    pub general: BTreeSet<Reason>,
-    /// Reasons of single samples.
-    pub samples: BTreeMap<String, BTreeSet<Reason>>,
-}
-
-/// On what a permit rests for one sample: what an archive keeps of the consent as it was.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Grounds {
-    /// Id of the consent record.
-    pub consent: String,
-    /// Its version.
-    pub version: u64,
-    /// The form that was signed.
-    pub icf: Option<String>,
-    /// The item that was needed.
-    pub item: String,
-    /// Countries where the data may be.
-    pub jurisdictions: BTreeSet<String>,
-}
-
-/// A checked consent as a value.
-#[derive(Debug)]
-pub struct Permit {
-    action: Action,
-    class: DataClass,
-    purpose: Purpose,
-    site: String,
-    samples: BTreeMap<String, Grounds>,
-    epoch: u64,
-    policy_sha256: String,
-    obligations: BTreeSet<String>,
-    expires: Timestamp,
-}
-
-/// A permit does not cover what was asked of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotPermitted {
-    /// It is for another act.
-    #[error("the permit is for {permitted:?}, not for {asked:?}")]
-    Action {
-        /// What it is for.
-        permitted: Action,
-        /// What was asked.
-        asked: Action,
-    },
-    /// It is for other samples.
-    #[error("the permit does not cover sample {sample}")]
-    Sample {
-        /// The sample.
-        sample: String,
-    },
-    /// It is too old.
-    #[error("the permit ended at {expired}")]
-    Expired {
-        /// When.
-        expired: Timestamp,
-    },
 }

@@ -1,10 +1,13 @@
 //! What the filesystem refuses, said so that the user knows what was being done, to which file, and what helps.
 
-use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
+
+use crate::key::random;
 
 /// The filesystem refused; nothing that was being written counts as stored.
 #[derive(Debug, thiserror::Error)]
@@ -70,4 +73,20 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), DiskError> {
         _ => Path::new("."),
     };
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(DiskError::on("sync", parent))
+}
+
+/// Writes a file that only its owner may read under a name of its own and links it in: the link is made only if no file is
+/// there yet, and never shows half of one. Another file there is an error of kind `AlreadyExists`.
+pub(crate) fn create_private(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let temporary = path.with_file_name(format!(".{:016x}.new", u64::from_le_bytes(*random())));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let linked = written.and_then(|()| fs::hard_link(&temporary, path));
+    let removed = fs::remove_file(&temporary);
+    linked.and(removed).map_err(DiskError::on("create key", path))?;
+    sync_parent(path)
 }

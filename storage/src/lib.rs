@@ -9,14 +9,26 @@
 pub mod atomic;
 pub mod audit;
 pub mod disk;
+pub mod erasure;
 pub mod fence;
+pub mod floe;
+pub mod fragment;
 pub mod journal;
 pub mod key;
+pub mod keyfile;
+pub mod lease;
 pub mod pack;
+pub mod shamir;
+pub mod signed;
+pub mod signing;
+pub mod site;
+pub mod tree;
+pub mod vault;
+pub mod wrap;
 
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
 pub use fence::{Fence, FenceError};
 pub use journal::{Commit, JobIdentity, Journal, JournalError};
-pub use key::{KeyError, SampleKey};
+pub use key::{KeyError, KeyFolder, KeyService, SampleKey};
 pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader};
