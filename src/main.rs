@@ -5,6 +5,7 @@ mod audit;
 mod call;
 mod cohort;
 mod config;
+mod custodian;
 mod demo;
 mod gate;
 mod index;
@@ -19,6 +20,7 @@ mod policy;
 mod progress;
 mod run;
 mod simulate;
+mod vault;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
   wakachi run cohort.toml --out job           the main job; the same command again resumes it
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
   wakachi call REF.fa OUT.cram -o OUT.vcf.gz
+  wakachi vault seal OUT.cram --vault DIR --sample S --participant P
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 input, 4 policy, 5 on hold, 6 integrity, 7 quorum, 8 remote (try again),
 9 internal, 10 partial (something is missing and named), 130 interrupted.")]
@@ -56,6 +59,10 @@ enum Command {
     Cohort(CohortCommand),
     #[command(subcommand)]
     Job(job::Command),
+    #[command(subcommand)]
+    Vault(vault::Command),
+    #[command(subcommand)]
+    Custodian(custodian::Command),
     #[command(subcommand)]
     Policy(policy::Command),
     #[command(subcommand)]
@@ -122,6 +129,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
+        Command::Vault(command) => vault::run(command),
+        Command::Custodian(command) => custodian::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {

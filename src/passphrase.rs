@@ -61,7 +61,9 @@ impl Classified for PassphraseError {
         match self {
             PassphraseError::Differ => Some("give the command again".to_owned()),
             PassphraseError::Ambiguous { .. } => Some("give --passphrase-file once".to_owned()),
-            _ => Some("put the passphrase into a file of mode 0600 and give --passphrase-file FILE".to_owned()),
+            _ => {
+                Some("put the passphrase into a file of mode 0600 and give --passphrase-file FILE".to_owned())
+            }
         }
     }
 }

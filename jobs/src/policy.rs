@@ -9,6 +9,7 @@ mod decide;
 mod denial;
 pub mod document;
 pub mod duo;
+pub mod explain;
 mod permit;
 pub mod placement;
 pub mod reason;

@@ -6,13 +6,14 @@
 mod evaluator;
 
 use evaluator::{Cells, IS_A, RECORDS, SITES, Said, record_cells, rows};
-use jobs::consent::{Basis, ConsentRecord, Status};
+use jobs::consent::{Basis, ConsentRecord, Register, Status};
 use jobs::policy::consent::{self, Need};
 use jobs::policy::duo::{self, Diseases, Intent, Request, Term};
-use jobs::policy::placement;
+use jobs::policy::{Action, Actor, DataClass, Knowledge, OnDenied, Policy, Question, Reason, Subject};
+use jobs::policy::{decide, placement};
 use jobs::site::Site;
 use jobs::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 // The policy check, asked with the same cells.
 
@@ -22,6 +23,11 @@ fn hour(text: &str) -> Option<Timestamp> {
 
 fn split(text: &str, by: char) -> BTreeSet<String> {
     text.split(by).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Codes in their order, as often as they stand.
+fn split_in_order(codes: &str) -> Vec<String> {
+    codes.split(';').filter(|code| !code.is_empty()).map(str::to_owned).collect()
 }
 
 fn first_data_use(cells: &Cells) -> Said {
@@ -52,9 +58,7 @@ fn first_data_use(cells: &Cells) -> Said {
         accepts: &accepts,
         genetic: cells["genetic"] == "1",
     };
-    let codes = cells["dataset_codes"].split(';').filter(|code| !code.is_empty());
-    let codes: Vec<String> = codes.map(str::to_owned).collect();
-    let answer = duo::evaluate(&codes, &request, &Diseases::new(IS_A));
+    let answer = duo::evaluate(&split_in_order(&cells["dataset_codes"]), &request, &Diseases::new(IS_A));
     let reasons = answer.reasons.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert!(reasons.is_sorted(), "{reasons:?}");
     Said { reasons, obligations: answer.obligations.into_iter().collect() }
@@ -102,22 +106,26 @@ fn first_consent(cells: &Cells) -> Said {
     Said { reasons: reasons.iter().map(ToString::to_string).collect(), obligations: vec![] }
 }
 
-fn first_placement(cells: &Cells, site: &str) -> Vec<String> {
+fn site_of(site: &str, now: Timestamp) -> Site {
     let row = rows(SITES).find(|row| row[0] == site).unwrap();
-    let site = Site {
+    Site {
         id: site.to_owned(),
         jurisdiction: row[1].to_owned(),
         levels_max: row[2].parse().unwrap(),
-        roles: BTreeSet::new(),
-        attested_until: hour(match row[3] {
-            "attested" => "101",
-            "expired" => "100",
-            _ => "never",
-        }),
+        roles: BTreeSet::from(["compute".to_owned()]),
+        attested_until: match row[3] {
+            "attested" => Some(now.plus_seconds(1)),
+            "expired" => Some(now),
+            _ => None,
+        },
         operator: String::new(),
-    };
+    }
+}
+
+fn first_placement(cells: &Cells, site: &str) -> Vec<String> {
+    let site = site_of(site, Timestamp::default());
     let samples: Vec<_> = cells["sample_jurisdictions"].split('|').map(|sample| split(sample, '+')).collect();
-    let reasons = placement::evaluate(&site, cells["level"].parse().ok(), &samples, hour("100").unwrap());
+    let reasons = placement::evaluate(&site, cells["level"].parse().ok(), &samples, Timestamp::default());
     reasons.iter().map(ToString::to_string).collect()
 }
 
@@ -292,6 +300,123 @@ fn both_evaluators_agree_on_placement() {
         move |cells: &Cells| sites.iter().map(|site| one(cells, site)).collect::<Vec<_>>()
     };
     agree(20_000, placement_case, all(first_placement), all(evaluator::placement));
+}
+
+/// Purpose, the item it needs, how far it is commercial; `-` where DUO has no say.
+const PURPOSES: &str = "
+clinical_return clinical_return -
+qa clinical_return -
+research research_academia 0
+research_industry research_joint_industry 1";
+
+/// Whole questions: site and class, and of each sample its record and the codes in it.
+#[test]
+fn both_evaluators_agree_on_whole_questions() {
+    for seed in 0..15_000 {
+        let dice = &mut Dice::new(seed);
+        let sites: Vec<_> = rows(SITES).collect();
+        let site = &sites[dice.below(sites.len())];
+        let row = rows(PURPOSES).nth(dice.below(4)).unwrap();
+        let disease = dice.of(&["", "MONDO:0005192", "MONDO:0004992"]);
+        let moment = consent_case(dice);
+        let samples: Vec<(Cells, Cells)> = (0..=dice.below(2))
+            .map(|_| {
+                let mut consent = moment.clone();
+                consent.insert("record", consent_case(dice)["record"].clone());
+                consent.extend([("need", row[1].to_owned()), ("country", site[1].to_owned())]);
+                let mut data_use = data_use_case(dice);
+                for column in ["ethics", "project", "months", "accepts"] {
+                    data_use.insert(column, String::new());
+                }
+                let non_profit = if row[2] == "1" { "0" } else { "1" };
+                data_use.extend(
+                    [
+                        ("purpose", if disease.is_empty() { "HMB" } else { "DS" }),
+                        ("disease", disease),
+                        ("commercial", row[2]),
+                        ("non_profit", non_profit),
+                        ("country", site[1]),
+                        ("institution", "ncc"),
+                        ("user", "u1"),
+                        ("genetic", "1"),
+                    ]
+                    .map(|(column, value)| (column, value.to_owned())),
+                );
+                (consent, data_use)
+            })
+            .collect();
+        let now = &moment["now"];
+        let expected = samples.iter().enumerate().map(|(at, (consent, data_use))| {
+            let mut reasons = evaluator::consent(consent).reasons;
+            let asks_duo = row[2] != "-" && record_cells(&consent["record"]).is_some();
+            if asks_duo && !data_use["dataset_codes"].is_empty() {
+                reasons.extend(evaluator::data_use(data_use).reasons);
+            }
+            (format!("S{at}"), reasons.into_iter().collect::<BTreeSet<_>>())
+        });
+        let expected: BTreeMap<_, _> = expected.filter(|(_, reasons)| !reasons.is_empty()).collect();
+        let anywhere = Cells::from([("sample_jurisdictions", site[1].to_owned()), ("level", "3".to_owned())]);
+        let general: BTreeSet<_> = evaluator::placement(&anywhere, site[0]).into_iter().collect();
+        let said = first_question(row[0], disease, site[0], now, &moment["as_of"], &samples);
+        assert_eq!(said, (general, expected), "seed {seed}: {samples:#?}");
+    }
+}
+
+type Denied = (BTreeSet<String>, BTreeMap<String, BTreeSet<String>>);
+
+fn first_question(
+    purpose: &str,
+    disease: &str,
+    site: &str,
+    now: &str,
+    as_of: &str,
+    samples: &[(Cells, Cells)],
+) -> Denied {
+    let mut register = Register { as_of: hour(as_of).unwrap(), ..Register::default() };
+    for (at, (consent, data_use)) in samples.iter().enumerate() {
+        if let Some(mut record) = consent_record(&consent["record"]) {
+            record.participant = format!("P{at}");
+            record.duo = split_in_order(&data_use["dataset_codes"]);
+            register.insert(record);
+        }
+    }
+    let policy = Policy {
+        version: "1".to_owned(),
+        sha256: String::new(),
+        default_jurisdictions: BTreeSet::from(["JP".to_owned()]),
+        consent_max_age_hours: 24,
+        lease_ttl_seconds: 900,
+        on_denied_sample: OnDenied::Refuse,
+        levels: BTreeMap::from([(DataClass::Vcf, 3)]),
+    };
+    let now = hour(now).unwrap();
+    let sites = rows(SITES).map(|row| (row[0].to_owned(), site_of(row[0], now))).collect();
+    let actor = Actor { sub: "u1".to_owned(), org: "ncc".to_owned(), role: "analyst".to_owned() };
+    let subjects: Vec<_> = (0..samples.len())
+        .map(|at| Subject { sample: format!("S{at}"), participant: format!("P{at}") })
+        .collect();
+    let question = Question {
+        action: Action::Read,
+        actor: &actor,
+        subjects: &subjects,
+        purpose: Some(purpose.parse().unwrap()),
+        disease: Some(disease).filter(|disease| !disease.is_empty()),
+        class: DataClass::Vcf,
+        site,
+        now,
+    };
+    let spelled = |reasons: BTreeSet<Reason>| reasons.iter().map(ToString::to_string).collect();
+    match decide(&question, Knowledge { register: &register, policy: &policy, sites: &sites }) {
+        Ok(permit) => {
+            let checks = subjects.iter().map(|subject| permit.check(Action::Read, &subject.sample, now));
+            assert!(checks.into_iter().all(|check| check.is_ok()), "{permit:?}");
+            Denied::default()
+        }
+        Err(denial) => (
+            spelled(denial.general),
+            denial.samples.into_iter().map(|(sample, reasons)| (sample, spelled(reasons))).collect(),
+        ),
+    }
 }
 
 /// The second evaluator too is held against the tables that were handed over.

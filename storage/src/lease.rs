@@ -132,7 +132,3 @@ mod tests {
         assert!(matches!(key.verifier().verify(&signed, late), Err(LeaseRefused::Claims { .. })));
     }
 }
-
-// TEMPORARY-STUB
-macro_rules! stub { ($($t:ty),*) => { $(impl Classified for $t { fn class(&self) -> Class { Class::Internal } })* } }
-stub!(crate::vault::OpenError, crate::vault::UnlockError, crate::vault::SealError);

@@ -15,6 +15,9 @@ use crate::disk::DiskError;
 pub use device::{Device, RealDevice};
 pub use file::FileStore;
 
+/// What the name of a file ends in until it is finished.
+pub(crate) const PARTIAL: &str = ".partial";
+
 /// A store of named files at one place. Names are relative paths with `/`, made by this crate, never by people.
 pub trait Store: std::fmt::Debug + Send + Sync {
     /// Begins a file; nothing is seen under its name until [`Incoming::finish`].

@@ -128,7 +128,7 @@ fn covers(
 
 /// What one modifier adds to the answer.
 fn restrict(term: Term, values: &[&str], request: &Request<'_>, answer: &mut Answer) {
-    let among = |asked: Option<&str>| asked.is_some_and(|asked| values.contains(&asked));
+    let among = |asked: Option<&str>| asked.is_some_and(|asked| !asked.is_empty() && values.contains(&asked));
     match term {
         Term::Nres | Term::Gru | Term::Hmb | Term::Ds | Term::Poa | Term::Cc => {}
         Term::Rs => answer.deny_if(true, Reason::about(Code::Human, "RS")),

@@ -200,7 +200,7 @@ impl Chain {
         }
         let mut next = self.clone();
         if self.last.is_some() {
-            for field in ["key", "log"].into_iter().filter(|field| record.contains_key(*field)) {
+            if let Some(field) = ["key", "log"].into_iter().find(|field| record.contains_key(*field)) {
                 return Err(Mismatch::new(format!("no '{field}' after the first event"), found(field)));
             }
         } else {

@@ -9,10 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Blob, Device, Incoming, Store, StoreError};
+use super::{Blob, Device, Incoming, PARTIAL, Store, StoreError};
 use crate::disk::DiskError;
 
-const PARTIAL: &str = ".partial";
 const READ_BACK_BYTES: usize = 1 << 18;
 
 /// Files below one folder.

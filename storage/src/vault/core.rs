@@ -10,8 +10,17 @@ use std::collections::BTreeMap;
 use jobs::policy::{DataClass, Grounds, Purpose};
 use jobs::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::hex::{Digest, ObjectId};
+use super::description::Description;
+use super::hex::{Digest, Hex, ObjectId};
+use crate::erasure::Code;
+use crate::floe::{self, SEGMENT_BYTES};
+use crate::fragment::Geometry;
+use crate::tree::BLOCK_BYTES;
+
+pub(super) const CORE_FORMAT: &str = "wakachi.core/1";
+pub(super) const SEAL_FORMAT: &str = "wakachi.seal/1";
 
 /// What an object is: `core.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,7 +167,7 @@ pub struct Seal {
     /// Length of all segments.
     pub ciphertext_bytes: u64,
     /// The 74 bytes of FLOE's header.
-    pub floe_header: Hex74,
+    pub floe_header: Hex<{ floe::HEADER_BYTES }>,
     /// Counts up when fragments are written anew.
     pub layout_epoch: u32,
     /// All fragments, by index from 0.
@@ -168,9 +177,6 @@ pub struct Seal {
     /// The event that was written before the encryption began.
     pub audit: AuditPosition,
 }
-
-/// FLOE's header.
-pub type Hex74 = super::hex::Hex<74>;
 
 /// One fragment as the seal knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,4 +212,84 @@ pub struct AuditPosition {
     pub seq: u64,
     /// Its leaf hash.
     pub sha256: Digest,
+}
+
+/// Parameters of this version, as cores state them.
+impl Erasure {
+    pub(super) fn new(data: u8, parity: u8) -> Self {
+        let (field, matrix) = ("0x11d".to_owned(), "cauchy".to_owned());
+        Erasure { data, parity, field, matrix, block_bytes: BLOCK_BYTES as u32 }
+    }
+}
+
+impl Encryption {
+    pub(super) fn new() -> Self {
+        Encryption {
+            scheme: "FLOE".to_owned(),
+            aead: "AES-256-GCM".to_owned(),
+            kdf: "HKDF-EXPAND-SHA-384".to_owned(),
+            segment_bytes: SEGMENT_BYTES as u32,
+        }
+    }
+}
+
+impl Sharing {
+    pub(super) fn new(description: &Description) -> Self {
+        let custodians = (1..).zip(&description.custodians).map(|(index, custodian)| ShareHolder {
+            index,
+            name: custodian.name.clone(),
+            epoch_key: custodian.epoch_key_sha256(),
+        });
+        Sharing {
+            field: "0x11b".to_owned(),
+            quorum: description.quorum,
+            key_epoch: description.key_epoch(),
+            custodians: custodians.collect(),
+        }
+    }
+}
+
+impl Core {
+    /// The core of a document whose signatures hold, if it makes sense and this version can restore it.
+    pub(super) fn of(document: Value) -> Result<Self, String> {
+        let core: Core = serde_json::from_value(document).map_err(|error| format!("not a core: {error}"))?;
+        let Sharing { field, quorum, custodians, .. } = &core.sharing;
+        let Erasure { data, parity, .. } = core.erasure;
+        let makes_sense = core.format == CORE_FORMAT
+            && core.erasure == Erasure::new(data, parity)
+            && core.encryption == Encryption::new()
+            && Code::fits(data, parity)
+            && field == "0x11b"
+            && (1..=custodians.len()).contains(&usize::from(*quorum))
+            && (1..).zip(custodians).all(|(index, holder)| holder.index == index);
+        match makes_sense {
+            true => Ok(core),
+            false => Err("a core of another version".to_owned()),
+        }
+    }
+}
+
+impl Seal {
+    /// The seal of a document whose signatures hold, if it is one; [`Seal::fits`] says of which core.
+    pub(super) fn of(document: Value) -> Result<Self, String> {
+        let seal: Seal = serde_json::from_value(document).map_err(|error| format!("not a seal: {error}"))?;
+        match seal.format == SEAL_FORMAT {
+            true => Ok(seal),
+            false => Err("a seal of another version".to_owned()),
+        }
+    }
+
+    /// Whether its numbers are those of an object with this core.
+    pub(super) fn fits(&self, core: &Core, geometry: &Geometry) -> bool {
+        let Erasure { data, parity, .. } = core.erasure;
+        let fragments = usize::from(data) + usize::from(parity);
+        self.id == core.id
+            && floe::plaintext_bytes(self.ciphertext_bytes) == Some(self.plaintext_bytes)
+            && self.fragments.len() == fragments
+            && (0..).zip(&self.fragments).all(|(index, fragment)| {
+                fragment.index == index && fragment.body_bytes == geometry.body_bytes(index)
+            })
+            && self.key_shares.len() == core.sharing.custodians.len()
+            && (1..).zip(&self.key_shares).all(|(index, share)| share.index == index)
+    }
 }

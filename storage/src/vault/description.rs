@@ -3,12 +3,19 @@
 //! Invariant: a [`Description`] was read from a document that the key it names has signed, and its numbers fit each
 //! other: the stated loss of sites is survivable, the quorum is one of its custodians.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use jobs::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::base64::Base64;
-use super::hex::ObjectId;
+use super::hex::{Digest, Hex, ObjectId};
+use crate::signed;
 use crate::signing::VerifyingKey;
+use crate::wrap::{EpochPublic, WrapError};
+
+pub(super) const FORMAT: &str = "wakachi.vault/1";
+pub(super) const CUSTODIAN_FORMAT: &str = "wakachi.custodian/1";
 
 /// Most fragments of an object: their files are numbered with two digits.
 pub const FRAGMENTS_MAX: usize = 100;
@@ -89,4 +96,115 @@ pub struct PublicKeys {
     pub ed25519: Base64,
     /// ML-DSA-65.
     pub mldsa65: Base64,
+}
+
+impl Description {
+    /// The description of a document whose signatures hold, if it makes sense.
+    pub(super) fn of(document: Value) -> Result<Self, String> {
+        let description: Description =
+            serde_json::from_value(document).map_err(|error| format!("not a description: {error}"))?;
+        let survivable = survivable_losses(description.data, description.parity, description.sites.len());
+        let expectations = [
+            (description.format == FORMAT, "another format than wakachi.vault/1"),
+            (description.data >= DATA_MIN && description.parity >= 1, "too few fragments"),
+            (description.fragments() <= FRAGMENTS_MAX, "too many fragments"),
+            (usize::from(description.site_losses) <= survivable, "sites may be lost that are needed"),
+            ((1..=CUSTODIANS_MAX).contains(&description.custodians.len()), "no custodians or too many"),
+            (
+                (1..=description.custodians.len()).contains(&description.quorum.into()),
+                "a quorum that is not one of the custodians",
+            ),
+        ];
+        match expectations.iter().find(|(holds, _)| !holds) {
+            None => Ok(description),
+            Some((_, what)) => Err((*what).to_owned()),
+        }
+    }
+
+    /// Fragments of an object, k+m.
+    pub fn fragments(&self) -> usize {
+        usize::from(self.data) + usize::from(self.parity)
+    }
+
+    /// The site of a fragment: they go round.
+    pub(super) fn site_of(&self, index: u8) -> &SiteEntry {
+        &self.sites[usize::from(index) % self.sites.len()]
+    }
+
+    /// Counts up when all custodians get new keys.
+    pub(super) fn key_epoch(&self) -> u64 {
+        self.custodians.first().map_or(0, |custodian| custodian.key_epoch)
+    }
+}
+
+/// How many sites, whichever, may be lost of `sites` over which k+m fragments go round: a site has at most one fragment
+/// more than another, so the fullest come first.
+pub(super) fn survivable_losses(data: u8, parity: u8, sites: usize) -> usize {
+    if sites == 0 {
+        return 0;
+    }
+    let fragments = usize::from(data) + usize::from(parity);
+    let loads = (0..sites).map(|site| fragments / sites + usize::from(site < fragments % sites));
+    let lost = loads.scan(0, |lost, load| {
+        *lost += load;
+        Some(*lost)
+    });
+    // Sites without fragments still hold the documents, of which one replica is enough.
+    lost.take_while(|lost| *lost <= parity.into()).count().min(sites - 1)
+}
+
+impl Custodian {
+    /// The custodian's document, if the keys it names signed it and it makes sense.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() as u64 > super::DOCUMENT_BYTES_MAX {
+            return Err(format!("{} bytes are too many for a custodian's document", bytes.len()));
+        }
+        let read = signed::read_self_signed(bytes, "");
+        let (document, _) = read.map_err(|error| super::finding::chain(&error))?;
+        let custodian: Custodian = serde_json::from_value(document)
+            .map_err(|error| format!("not a custodian's document: {error}"))?;
+        if custodian.format != CUSTODIAN_FORMAT {
+            return Err(format!("format {}, expected {CUSTODIAN_FORMAT}", custodian.format));
+        }
+        custodian.public().map_err(|error| error.to_string())?;
+        Ok(custodian)
+    }
+
+    /// The key to which shares are wrapped.
+    pub(super) fn public(&self) -> Result<EpochPublic, WrapError> {
+        EpochPublic::from_bytes(&self.epoch_key.0)
+    }
+
+    /// By which cores and shares name the key.
+    pub(super) fn epoch_key_sha256(&self) -> Digest {
+        Hex(digest(&SHA256, &self.epoch_key.0).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+impl PublicKeys {
+    /// The public keys of a signer.
+    pub(super) fn of(key: &VerifyingKey) -> Self {
+        PublicKeys { ed25519: Base64(key.ed25519.to_vec()), mldsa65: Base64(key.mldsa65.to_vec()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_sites_may_be_lost_as_parity_covers() {
+        let check = |data, parity, sites, expect| {
+            assert_eq!(survivable_losses(data, parity, sites), expect, "{data}+{parity} over {sites}");
+        };
+        check(3, 2, 5, 2);
+        check(3, 2, 4, 1);
+        check(3, 2, 3, 1);
+        check(3, 2, 2, 0);
+        check(3, 2, 1, 0);
+        check(3, 2, 0, 0);
+        check(10, 4, 7, 2);
+        check(10, 4, 14, 4);
+        check(2, 2, 9, 2);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a finding names the place as an operator would look for it: site, object, fragment, block.
 
+use std::error::Error;
 use std::fmt;
 
 use super::hex::ObjectId;
@@ -94,6 +95,36 @@ pub enum Damage {
     },
     /// It was sealed half and never acknowledged.
     Unfinished,
+}
+
+/// Findings in order, each once; where a whole site does not answer, nothing more is said of it.
+pub(super) fn tidied(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let whole = |finding: &&Finding| finding.part == Part::Whole;
+    let gone: Vec<Place> = findings.iter().filter(whole).map(|finding| finding.place.clone()).collect();
+    findings.retain(|finding| finding.part == Part::Whole || !gone.contains(&finding.place));
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+impl Damage {
+    /// A store that does not answer.
+    pub(super) fn unreadable(error: &dyn Error) -> Self {
+        Damage::Unreadable(chain(error))
+    }
+
+    /// Bytes that are refused.
+    pub(super) fn altered(error: &dyn Error) -> Self {
+        Damage::Altered(chain(error))
+    }
+}
+
+/// An error and its causes.
+pub(super) fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
 }
 
 impl fmt::Display for Place {

@@ -1,10 +1,15 @@
 //! What is in a vault, as its signed documents say.
+//!
+//! Invariant: nothing is told of an object but what its sealer signed.
 
-use super::core::{Core, Lineage, Seal};
-use super::hex::ObjectId;
-use super::{Finding, Vault};
 use jobs::policy::DataClass;
 use jobs::time::Timestamp;
+
+use super::Vault;
+use super::core::{Core, Lineage, Seal};
+use super::finding::{Finding, tidied};
+use super::hex::ObjectId;
+use super::object::{Object, ObjectError};
 
 /// One object in a line.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -28,7 +33,7 @@ pub struct ObjectSummary {
 /// The objects of a vault, and what stood in the way of seeing them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Listing {
-    /// By id.
+    /// By the time of sealing, then by id.
     pub objects: Vec<ObjectSummary>,
     /// Sites that do not answer, documents that do not verify.
     pub findings: Vec<Finding>,
@@ -45,18 +50,41 @@ pub struct ObjectInfo {
     pub findings: Vec<Finding>,
 }
 
-/// Why an object cannot be described.
-#[derive(Debug, thiserror::Error)]
-pub enum ObjectError {}
-
 impl Vault {
-    /// All objects that have a seal at any site.
+    /// All objects that have a seal at any site, but those that are being sealed.
     pub fn list(&self) -> Listing {
-        todo!()
+        let mut findings = Vec::new();
+        self.check_sites(&mut findings);
+        let pending = self.pending().unwrap_or_default();
+        let ids = self.object_ids().into_iter().filter(|id| !pending.contains(id));
+        let mut objects: Vec<_> = ids
+            .filter_map(|id| self.object(id, &mut findings).ok())
+            .map(|object| ObjectSummary::of(&object))
+            .collect();
+        objects.sort_by_key(|object| (object.sealed_at, object.id));
+        Listing { objects, findings: tidied(findings) }
     }
 
     /// One object.
     pub fn info(&self, id: ObjectId) -> Result<ObjectInfo, ObjectError> {
-        todo!()
+        let mut findings = Vec::new();
+        self.check_sites(&mut findings);
+        let Object { core, seal, .. } = self.object(id, &mut findings)?;
+        Ok(ObjectInfo { core: (*core).clone(), seal, findings: tidied(findings) })
+    }
+}
+
+impl ObjectSummary {
+    fn of(object: &Object) -> Self {
+        let core = &object.core;
+        ObjectSummary {
+            id: object.id,
+            name: core.name.clone(),
+            class: core.class,
+            samples: core.governance.samples.keys().cloned().collect(),
+            plaintext_bytes: object.seal.plaintext_bytes,
+            sealed_at: core.sealed_at,
+            lineage: core.lineage.clone(),
+        }
     }
 }
