@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use jobs::failure::{Class, Classified};
 use storage::vault::{Damage, Finding, ObjectId, Part, Place, Vault, custodian};
 
 use crate::small::{PLAIN, Random, Shape, SmallVault, content, files};
@@ -258,13 +259,15 @@ fn two_files_that_change_places_are_both_named() {
                 for (id, plain) in &target.plains {
                     match target.small.restore(*id, &[1, 2, 3]) {
                         Ok((bytes, _)) => assert!(bytes == *plain, "{context}"),
-                        // Two fragments of one object are one more than its parity.
+                        // Two fragments or two shares of one object are one more than may be lost.
                         Err(error) => {
-                            let of_it = |path: &Path| {
-                                path.extension().is_some_and(|end| end == "fragment")
-                                    && path.to_str().unwrap().contains(&id.to_string())
+                            assert_eq!(error.class(), Class::Quorum, "{context}: {error}");
+                            let of_it = |path: &Path, kind: &str| {
+                                let path = path.to_str().unwrap();
+                                path.ends_with(kind) && path.contains(&id.to_string())
                             };
-                            assert!(of_it(a) && of_it(b), "{context}: {error}");
+                            let both = |kind| of_it(a, kind) && of_it(b, kind);
+                            assert!(both(".fragment") || both(".share.json"), "{context}: {error}");
                         }
                     }
                 }
