@@ -1,7 +1,7 @@
 //! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments in one go; or to a stream.
 
 use crate::output::{duration, note};
-use crate::plain::{keep_off_inputs, keep_out_of_jobs, on_threads, scratch_beside};
+use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
@@ -11,6 +11,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use storage::AtomicFile;
+use workers::access::Access;
 use workers::align;
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
 use workers::index_file::{ReferenceIndex, path_of};
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let reads = [Some(&args.reads_1), args.reads_2.as_ref()].into_iter().flatten();
     let files = reads.clone().filter(|path| !stdin(path));
     let outputs = (!stdout).then_some(&args.output).into_iter();
-    keep_out_of_jobs(files.chain(outputs).map(PathBuf::as_path))?;
+    keep_out(files.chain(outputs).map(PathBuf::as_path))?;
     if !stdout {
         keep_off_inputs(&args.output, reads.clone().chain([&args.reference]).map(PathBuf::as_path))?;
     }
@@ -125,6 +126,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let sample = sample(args)?;
     let ends = BTreeMap::new();
     let context = Context::open("align".to_owned(), index, vec![sample], settings, scratch.path(), ends)?;
+    let access = Access::of_caller(&context);
     let begun = Instant::now();
     let bar = bar(0, "align");
     let progress = |what: &str, done: u64, total: u64| {
@@ -134,20 +136,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let done = on_threads(args.threads, || {
         if !streaming {
-            return align::sorted(&context, &args.output, &progress);
+            return align::sorted(&access, &args.output, &progress);
         }
         if stdout {
             let mut output = BufWriter::new(std::io::stdout().lock());
-            return Ok(align::streamed(&context, format, &mut output, &progress)?);
+            return Ok(align::streamed(&access, format, &mut output, &progress)?);
         }
         let failed = |source| Wrong::Output { path: args.output.clone(), source };
         // Into a device or a pipe it flows; a file is whole or absent.
         if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
             let mut output = BufWriter::new(std::fs::File::create(&args.output).map_err(failed)?);
-            return Ok(align::streamed(&context, format, &mut output, &progress)?);
+            return Ok(align::streamed(&access, format, &mut output, &progress)?);
         }
         let mut output = AtomicFile::create(&args.output)?;
-        align::streamed(&context, format, &mut output, &progress)?;
+        align::streamed(&access, format, &mut output, &progress)?;
         Ok(output.commit()?)
     })?;
     bar.finish_and_clear();

@@ -1,7 +1,7 @@
 //! `wakachi call`: alignments to VCF or gVCF.
 
 use crate::output::{self, Format};
-use crate::plain::{expect_a_file, keep_off_inputs, keep_out_of_jobs, on_threads, scratch_beside};
+use crate::plain::{expect_a_file, keep_off_inputs, keep_out, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::Failure;
@@ -41,7 +41,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     expect_a_file(&args.out)?;
-    keep_out_of_jobs([args.alignments.as_path(), args.out.as_path()])?;
+    keep_out([args.alignments.as_path(), args.out.as_path()])?;
     let bed = args.regions.as_deref().map(Path::new);
     keep_off_inputs(&args.out, [args.reference.as_path(), &args.alignments].into_iter().chain(bed))?;
     let parameters = Parameters::default();
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         output: args.out.clone(),
         gvcf: args.gvcf,
         regions: args.regions.clone(),
-        options: crate::run::call_options(&parameters),
+        options: crate::run::inputs::call_options(&parameters),
         parameters: blake3_text(&parameters.canonical()),
     };
     let scratch = scratch_beside(&args.out)?;

@@ -1,7 +1,7 @@
 //! `wakachi index`: the alignment index beside the reference.
 
 use crate::output::{self, Format, bytes, duration};
-use crate::plain::{keep_out_of_jobs, on_threads};
+use crate::plain::{keep_out, on_threads};
 use crate::progress::spinner;
 use jobs::failure::Failure;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let begun = Instant::now();
     let path = index_file::path_of(&args.reference);
-    keep_out_of_jobs([path.as_path()])?;
+    keep_out([path.as_path()])?;
     build(&args.reference, &path, args.threads.unwrap_or(0))?;
     let index = ReferenceIndex::open(&args.reference, &path)?;
     let elapsed_ms = begun.elapsed().as_millis() as u64;

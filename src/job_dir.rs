@@ -66,7 +66,7 @@ impl JobDir {
         if !dir.scratch().exists() && entries.next().is_some() {
             return Err(JobDirError::Occupied { path: root.to_owned() });
         }
-        for path in [dir.scratch(), dir.results(), dir.qc()] {
+        for path in [dir.scratch(), dir.keys(), dir.results(), dir.qc()] {
             fs::create_dir_all(&path).map_err(failed(&path))?;
         }
         Ok(dir)
@@ -90,6 +90,11 @@ impl JobDir {
     /// Journal, packs and keys.
     pub fn scratch(&self) -> PathBuf {
         self.root.join(".wakachi")
+    }
+
+    /// Keys of the scratch.
+    pub fn keys(&self) -> PathBuf {
+        self.scratch().join("keys")
     }
 
     /// CRAM, gVCF, VCF and their indexes.

@@ -1,10 +1,10 @@
 //! `wakachi joint`: gVCFs of many samples to one VCF.
 
 use crate::output::{self, Format};
-use crate::plain::{expect_a_file, keep_off_inputs, keep_out_of_jobs, on_threads};
+use crate::plain::{expect_a_file, keep_off_inputs, keep_out, on_threads};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
-use crate::run::joint_options;
+use crate::run::inputs::joint_options;
 use jobs::failure::Failure;
 use jobs::parameters::Parameters;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     expect_a_file(&args.out)?;
-    keep_out_of_jobs(args.inputs.iter().chain([&args.out]).map(PathBuf::as_path))?;
+    keep_out(args.inputs.iter().chain([&args.out]).map(PathBuf::as_path))?;
     keep_off_inputs(&args.out, args.inputs.iter().chain([&args.reference]).map(PathBuf::as_path))?;
     let bases = Bases::open(&args.reference)?;
     let parameters = Parameters::default();

@@ -1,21 +1,26 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
 mod align;
+mod audit;
 mod call;
 mod cohort;
 mod config;
+mod custodian;
 mod demo;
+mod gate;
 mod index;
 mod interrupt;
 mod job;
 mod job_dir;
 mod joint;
 mod output;
+mod passphrase;
 mod plain;
 mod policy;
 mod progress;
 mod run;
 mod simulate;
+mod vault;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -31,6 +36,7 @@ use std::process::ExitCode;
   wakachi run cohort.toml --out job           the main job; the same command again resumes it
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
   wakachi call REF.fa OUT.cram -o OUT.vcf.gz
+  wakachi vault seal OUT.cram --vault DIR --sample S --participant P
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 input, 4 policy, 5 on hold, 6 integrity, 7 quorum, 8 remote (try again),
 9 internal, 10 partial (something is missing and named), 130 interrupted.")]
@@ -54,7 +60,13 @@ enum Command {
     #[command(subcommand)]
     Job(job::Command),
     #[command(subcommand)]
+    Vault(vault::Command),
+    #[command(subcommand)]
+    Custodian(custodian::Command),
+    #[command(subcommand)]
     Policy(policy::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -117,7 +129,10 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
+        Command::Vault(command) => vault::run(command),
+        Command::Custodian(command) => custodian::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }

@@ -4,36 +4,51 @@
 use jobs::failure::{Class, Classified, Failure};
 use std::path::{Path, PathBuf};
 
-/// A path lies inside a job.
+/// A path lies where every read needs a permit.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: lies inside the job {}", path.display(), job.display())]
-struct InsideJob {
+#[error("{}: lies inside {what} {}", path.display(), folder.display())]
+struct Inside {
     path: PathBuf,
-    job: PathBuf,
+    what: &'static str,
+    folder: PathBuf,
 }
 
-impl Classified for InsideJob {
+impl Classified for Inside {
     fn class(&self) -> Class {
         Class::Policy
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "plain filters read and write outside of jobs; copy what you are allowed to use elsewhere"
-                .to_owned(),
-        )
+        Some(match self.what {
+            JOB => "name a path outside of jobs; copy what you are allowed to use elsewhere".to_owned(),
+            _ => {
+                "name a path outside of vaults and sites; what is sealed comes back by wakachi vault restore"
+                    .to_owned()
+            }
+        })
     }
 }
 
-/// Refuses paths that lie inside a job directory.
-pub fn keep_out_of_jobs<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+const JOB: &str = "the job";
+
+/// What a folder is if it holds all of these: a job, a vault, a site of a vault.
+const KEPT: [(&str, &[&str]); 3] = [
+    (JOB, &[".wakachi/journal.redb"]),
+    ("the vault", &["vault.key"]),
+    ("the vault's site", &["vault.json", "objects"]),
+];
+
+/// Refuses paths that lie inside a job, a vault or a site of one. A custodian's ledger holds nobody's data.
+pub fn keep_out<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
     for path in paths {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // What is not there yet will lie in the nearest folder that is, wherever links lead to it.
         let real = absolute.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or(absolute);
-        let job = real.ancestors().find(|folder| folder.join(".wakachi/journal.redb").exists());
-        if let Some(job) = job {
-            return Err(InsideJob { path: path.to_owned(), job: job.to_owned() }.into());
+        for folder in real.ancestors() {
+            let is = |files: &[&str]| files.iter().all(|file| folder.join(file).exists());
+            if let Some((what, _)) = KEPT.iter().find(|(_, files)| is(files)) {
+                return Err(Inside { path: path.to_owned(), what, folder: folder.to_owned() }.into());
+            }
         }
     }
     Ok(())
@@ -139,17 +154,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_link_leads_into_a_job() {
+    fn no_link_leads_into_a_job_a_vault_or_a_site() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        std::fs::create_dir_all(at("job/.wakachi")).unwrap();
-        std::fs::create_dir_all(at("job/results")).unwrap();
-        std::fs::write(at("job/.wakachi/journal.redb"), "").unwrap();
-        std::os::unix::fs::symlink(at("job/results"), at("link")).unwrap();
-        for inside in ["job", "job/new/deep", "link/new.bam"] {
-            assert!(keep_out_of_jobs([at(inside).as_path()]).is_err(), "{inside}");
+        for made in ["job/.wakachi", "job/results", "vault", "site/objects", "half/objects"] {
+            std::fs::create_dir_all(at(made)).unwrap();
         }
-        assert!(keep_out_of_jobs([at("new.bam").as_path()]).is_ok());
+        for made in ["job/.wakachi/journal.redb", "vault/vault.key", "site/vault.json"] {
+            std::fs::write(at(made), "").unwrap();
+        }
+        std::os::unix::fs::symlink(at("job/results"), at("link")).unwrap();
+        let check = |path: &str, expect: Option<&str>| {
+            let found = keep_out([at(path).as_path()]).err().map(|failure| failure.to_string());
+            let named = found.as_ref().zip(expect).is_some_and(|(found, what)| found.contains(what));
+            assert_eq!(found.is_some(), expect.is_some(), "{path}: {found:?}");
+            assert_eq!(named, expect.is_some(), "{path}: {found:?}");
+        };
+        for inside in ["job", "job/new/deep", "link/new.bam"] {
+            check(inside, Some("inside the job "));
+        }
+        check("vault/new.bam", Some("inside the vault "));
+        check("site/objects/new/00.fragment", Some("inside the vault's site "));
+        check("half/objects/new.bam", None);
+        check("new.bam", None);
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 mod vectors;
 
-use crate::output;
+use crate::cohort;
+use crate::gate::{Gate, GateFiles};
+use crate::output::{self, Format};
+use crate::run::{admission, books};
 use jobs::diagnostic::{Diagnostic, Place};
 use jobs::failure::{Class, Classified, Failure};
-use std::fs::File;
-use std::io::{self, Read};
+use jobs::policy::explain::explain;
+use jobs::policy::{Action, DataClass, Question};
 use std::path::{Path, PathBuf};
+use workers::access::now;
 
 /// Asks the policy check
 #[derive(Debug, clap::Subcommand)]
@@ -22,12 +26,39 @@ pub enum Command {
         /// The table (CSV)
         file: PathBuf,
     },
+    /// By sample of a cohort: a permit and on what it rests, or every reason against and what would help
+    ///
+    /// The question is asked as a run would ask it, with consents, policy and sites as they are in files now; reads
+    /// and reference need not be there. Denials are answers: the exit code is 0.
+    #[command(after_help = "Examples:
+  wakachi policy explain cohort.toml
+  wakachi policy explain cohort.toml --site gcp-osaka --action archive --class VCF --output json")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// The cohort file (TOML)
+    cohort: PathBuf,
+    /// The site; as for a run if not given
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+    /// What is to be done: submit, dispatch, read, commit, archive, restore, export, report
+    #[arg(long, default_value_t = Action::Submit)]
+    action: Action,
+    /// With which data: FASTQ, CRAM, GVCF, VCF, JOINT, FINGERPRINT, REPORT, QC, AGGREGATE
+    #[arg(long, default_value_t = DataClass::Fastq)]
+    class: DataClass,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
 }
 
 /// Runs the command.
 pub fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Vectors { file } => Ok(decide_vectors(file)?),
+        Command::Explain(args) => explain_cohort(args),
     }
 }
 
@@ -57,7 +88,7 @@ impl Classified for VectorsError {
 fn decide_vectors(path: &Path) -> Result<(), VectorsError> {
     let file = path.display().to_string();
     let wrong = |diagnostics| VectorsError::Table { path: path.to_owned(), diagnostics };
-    let bytes = read(path).map_err(|error| {
+    let bytes = books::read_at_most(path, TABLE_BYTES_MAX).map_err(|error| {
         let place = Place { file: file.clone(), line: 1, column: 1 };
         wrong(vec![Diagnostic::error(place, format!("the table cannot be read: {error}"))])
     })?;
@@ -71,14 +102,27 @@ fn decide_vectors(path: &Path) -> Result<(), VectorsError> {
     Err(VectorsError::Differ { path: path.to_owned(), rows: rows.len(), differing })
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(TABLE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > TABLE_BYTES_MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("larger than {TABLE_BYTES_MAX} bytes"),
-        ));
+fn explain_cohort(args: &ExplainArgs) -> Result<(), Failure> {
+    let cohort = cohort::load_sheet(&args.cohort)?;
+    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
+    let register = gate.register()?;
+    let question = Question {
+        action: args.action,
+        actor: gate.actor(),
+        subjects: &admission::subjects(&cohort),
+        purpose: gate.purpose(),
+        disease: cohort.governance.disease.as_ref().map(|disease| disease.text.as_str()),
+        class: args.class,
+        site: gate.site(),
+        now: now(),
+    };
+    let explanation = explain(&question, gate.knowledge(&register));
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "schema": "wakachi.policy-explain/1", "explanation": explanation,
+        })),
+        Format::Table => output::say(&explanation.to_string()),
+        Format::Quiet => {}
     }
-    Ok(bytes)
+    Ok(())
 }

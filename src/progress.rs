@@ -21,3 +21,12 @@ pub fn spinner(what: &str) -> ProgressBar {
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
 }
+
+/// A bar over a known amount of bytes.
+pub fn bytes(total: u64, what: &str) -> ProgressBar {
+    let bar = bar(total, what);
+    let template = "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {msg} {elapsed}";
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.expect("the template is well-formed").progress_chars("=> "));
+    bar
+}

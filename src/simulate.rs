@@ -1,19 +1,23 @@
 //! `wakachi simulate`: a cohort whose truth is known.
 
 use crate::output::{self, Format};
-use crate::plain::keep_out_of_jobs;
+use crate::plain::keep_out;
 use crate::progress::bar;
 use jobs::failure::Failure;
+use jobs::time::Timestamp;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 use workers::simulate::{self, Options, Step, Summary};
 
 /// Simulates a cohort with its truth: reference, reads, variants, and a cohort file ready to run
 ///
-/// The same options give the same bytes. Given again after an interruption, it keeps what is complete.
+/// The same options give the same bytes, with --as-of those of the consents too. Given again after an interruption, it
+/// keeps what is complete, and confirms the consents again as a register does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   wakachi simulate --out sim                            8 samples, 2 Mb, 20x
   wakachi simulate --out sim --samples 3 --tumor        a trio, the last one with a tumour
+  wakachi simulate --out sim --withdrawn 1              one participant has withdrawn
   wakachi simulate --out sim --ref GRCh38.fa --samples 1 --depth 30
   wakachi run sim/cohort.toml --out job                 then the main job")]
 pub struct Args {
@@ -35,6 +39,12 @@ pub struct Args {
     /// The last participant also has a tumour sample
     #[arg(long)]
     pub tumor: bool,
+    /// Participants, the last ones, who have withdrawn their consent
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub withdrawn: u32,
+    /// When the consents were last confirmed, such as 2026-05-31T18:00:00+09:00 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<Timestamp>,
     /// A real reference (FASTA) instead of a synthetic genome
     #[arg(long = "ref", value_name = "REF.fa", conflicts_with = "genome_mb")]
     pub reference: Option<PathBuf>,
@@ -48,7 +58,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    keep_out_of_jobs([args.out.as_path()])?;
+    keep_out([args.out.as_path()])?;
     let summary = simulate(args)?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({
@@ -82,6 +92,8 @@ fn simulate(args: &Args) -> Result<Summary, Failure> {
         depth: args.depth,
         tumor: args.tumor,
         reference: args.reference.clone(),
+        as_of: args.as_of.unwrap_or_else(now),
+        withdrawn: args.withdrawn,
         threads: args.threads.unwrap_or(cores),
     };
     let bar = bar(0, "simulate");
@@ -95,4 +107,10 @@ fn simulate(args: &Args) -> Result<Summary, Failure> {
     });
     bar.finish_and_clear();
     Ok(summary?)
+}
+
+/// What the clock says, in whole seconds.
+fn now() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+    Timestamp::default().plus_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
 }

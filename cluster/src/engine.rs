@@ -4,6 +4,7 @@ use jobs::failure::Failure;
 use jobs::task::Task;
 use scheduler::{Event, Scheduler};
 use std::sync::Arc;
+use storage::lease::SignedLease;
 use storage::{Commit, PieceRef};
 
 /// One attempt at one task, with the commits of everything it reads.
@@ -13,6 +14,8 @@ pub struct Request {
     pub task: Task,
     /// Counts from 1.
     pub attempt: u32,
+    /// Under what it may read its samples' data: proof that it was decided, to be checked and decided again.
+    pub lease: SignedLease,
     /// The inputs, in the order of [`Scheduler::inputs`].
     pub inputs: Arc<Vec<(Task, Arc<Commit>)>>,
 }
@@ -30,7 +33,10 @@ pub struct Output {
 
 /// Runs tasks. Called from several threads at once.
 pub trait TaskRunner: Sync {
-    /// Runs one attempt on the calling thread.
+    /// On the scheduler's side: decides whether the task may run, and leases it.
+    fn lease(&self, task: Task, attempt: u32) -> Result<SignedLease, Failure>;
+
+    /// On the worker's side: runs one attempt on the calling thread.
     fn run(&self, request: &Request) -> Result<Output, Failure>;
 
     /// Reads the number of chunks back from a committed intake's summary.

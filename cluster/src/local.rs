@@ -98,6 +98,7 @@ pub fn run(
         let mut driver = Driver {
             scheduler,
             journal,
+            runner,
             samples: &samples,
             commits,
             requests,
@@ -128,6 +129,7 @@ pub fn run(
 struct Driver<'a> {
     scheduler: &'a mut Scheduler,
     journal: &'a Journal,
+    runner: &'a dyn TaskRunner,
     samples: &'a [String],
     commits: HashMap<Task, Arc<Commit>>,
     requests: Sender<Request>,
@@ -147,17 +149,33 @@ impl Driver<'_> {
         for command in commands {
             match command {
                 Command::Start(task) => {
-                    let attempt = self.journal.note_attempts(&[&task.key(self.samples)])?[0];
-                    let inputs = self.scheduler.inputs(task).into_iter();
-                    let inputs = inputs.map(|input| (input, Arc::clone(&self.commits[&input]))).collect();
-                    let request = Request { task, attempt, inputs: Arc::new(inputs) };
-                    // The workers outlive the driver: the scope ends only when the channel is dropped.
-                    let _ = self.requests.send(request);
+                    if let Err(failure) = self.start(task)? {
+                        let class = failure.class();
+                        self.outcome.failure.get_or_insert((task, failure));
+                        let ending = self.tell(now_ms, Event::Failed { task, class }, observer)?;
+                        if ending.is_some() {
+                            return Ok(ending);
+                        }
+                    }
                 }
                 Command::End(ending) => return Ok(Some(ending)),
             }
         }
         Ok(None)
+    }
+
+    /// Leases a task and hands it to the workers; the inner error is a lease refused.
+    fn start(&mut self, task: Task) -> Result<Result<(), Failure>, Failure> {
+        let attempt = self.journal.note_attempts(&[&task.key(self.samples)])?[0];
+        let lease = match self.runner.lease(task, attempt) {
+            Ok(lease) => lease,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let inputs = self.scheduler.inputs(task).into_iter();
+        let inputs = inputs.map(|input| (input, Arc::clone(&self.commits[&input]))).collect();
+        // The workers outlive the driver: the scope ends only when the channel is dropped.
+        let _ = self.requests.send(Request { task, attempt, lease, inputs: Arc::new(inputs) });
+        Ok(Ok(()))
     }
 
     /// Commits an output, or remembers a failure, and says what the scheduler should hear.

@@ -9,11 +9,7 @@ use storage::{BlockEntry, Packs, PieceRef, RecordBuilder, SampleKey};
 
 fn key() -> &'static SampleKey {
     static KEY: OnceLock<SampleKey> = OnceLock::new();
-    KEY.get_or_init(|| {
-        let folder = wakachi_fuzz::path("keys");
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        SampleKey::load_or_create(&folder, "s").expect("a new key")
-    })
+    KEY.get_or_init(SampleKey::fleeting)
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -5,12 +5,15 @@
 //! order of a sheet's rows cannot be seen in any result. This module opens no file: the caller hands it the texts and
 //! looks whether the files exist.
 
+mod governance;
 mod samples;
 mod sheet;
 
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::document::{Document, Kind, Section};
 use crate::parameters::Parameters;
+pub use governance::{Archive, Governance, Written};
+pub(crate) use samples::{name_problem, sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -29,10 +32,10 @@ pub struct Cohort {
     pub parameters: Parameters,
     /// The other keys of `[cohort]`, by name: title, purpose, sites and what else the governance of the job needs.
     pub carried: toml::Table,
-    /// The table `[governance]`, untouched.
-    pub governance: toml::Table,
-    /// The table `[archive]`, untouched.
-    pub archive: toml::Table,
+    /// The rules its data is used under.
+    pub governance: Governance,
+    /// Where results are sealed; absent: nowhere.
+    pub archive: Option<Archive>,
     /// What a person should look at, though nothing stands in the way.
     pub warnings: Vec<Diagnostic>,
     /// Folder of the cohort file, to which the reference is relative.
@@ -168,6 +171,25 @@ impl Cohort {
         self.reads_folder.join(&fastq.path)
     }
 
+    /// Where the consent register lies, if the cohort names one.
+    pub fn consent_path(&self) -> Option<PathBuf> {
+        self.governance.consent.as_ref().map(|consent| self.folder.join(&consent.text))
+    }
+
+    /// Where the policy lies: beside the cohort file, unless it says otherwise.
+    pub fn policy_path(&self) -> PathBuf {
+        self.beside(self.governance.policy_file.as_ref(), "policy.toml")
+    }
+
+    /// Where the registry of sites lies: beside the cohort file, unless it says otherwise.
+    pub fn sites_path(&self) -> PathBuf {
+        self.beside(self.governance.sites_file.as_ref(), "sites.toml")
+    }
+
+    fn beside(&self, named: Option<&Written>, default: &str) -> PathBuf {
+        self.folder.join(named.map_or(default, |named| &named.text))
+    }
+
     /// The samples of the joint call.
     pub fn joined(&self) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(|sample| sample.role.joins())
@@ -254,16 +276,12 @@ pub fn read(file: &Path, text: &[u8], read_sheet: impl FnOnce(&Path) -> Result<V
 }
 
 /// The keys of `[cohort]` that are only carried.
-const CARRIED: [(&str, Kind); 9] = [
+const CARRIED: [(&str, Kind); 5] = [
     ("title", Kind::Text),
     ("owner_group", Kind::Text),
-    ("purpose", Kind::Word(&["clinical_return", "research", "research_industry", "qa"])),
-    ("disease", Kind::Text),
     ("grant", Kind::Text),
-    ("consent", Kind::Text),
     ("pipeline", Kind::Text),
-    ("sites", Kind::Texts),
-    ("on_denied_sample", Kind::Word(&["refuse", "exclude"])),
+    ("deadline", Kind::Time),
 ];
 
 fn fill(
@@ -278,7 +296,7 @@ fn fill(
     if let Some(mut section) = root.section("cohort") {
         match section.text("id") {
             Some(id) => {
-                if let Some((message, hint)) = samples::name_problem("id", id.get_ref()) {
+                if let Some((message, hint)) = name_problem("id", id.get_ref()) {
                     section.error(id.span(), message, hint);
                 }
                 cohort.id = id.into_inner().to_owned();
@@ -289,21 +307,21 @@ fn fill(
         let rows = rows(cohort, &mut section, inline, found, read_sheet);
         let place = document.place(section.span().start);
         cohort.samples = samples::samples(&rows, place, &cohort.id, found);
+        cohort.governance.read_cohort(&mut section);
         section.carry(&CARRIED);
-        section.carry(&[("deadline", Kind::Time)]);
         section.finish();
     } else {
         root.missing("cohort", "start the file with [cohort], id, samples and reference".to_owned());
     }
     cohort.parameters = Parameters::read(root.section("parameters"));
-    root.carry(&[("governance", Kind::Table), ("archive", Kind::Table)]);
+    cohort.governance.read_table(root.section("governance"));
+    cohort.archive = Archive::read(root.section("archive"));
     root.finish();
     let mut table = |key: &str| match values.remove(key) {
         Some(toml::Value::Table(table)) => table,
         _ => toml::Table::new(),
     };
-    cohort.governance = table("governance");
-    cohort.archive = table("archive");
+    cohort.governance.written = table("governance");
     cohort.carried = table("cohort");
     cohort.carried.retain(|key, _| !["id", "reference", "samples"].contains(&key));
 }
@@ -336,7 +354,7 @@ fn reference(section: &mut Section<'_>) -> Reference {
         section.error(path.span(), "reference: the path is empty", None);
     }
     if let Some(digest) = &digest {
-        let hexadecimal = digest.get_ref().strip_prefix("sha256:").and_then(samples::sha256);
+        let hexadecimal = digest.get_ref().strip_prefix("sha256:").and_then(sha256);
         if hexadecimal.is_none() {
             let message = "reference: expected a digest of the form sha256: and 64 hexadecimal digits";
             section.error(digest.span(), message, "sha256sum prints it".to_owned());

@@ -3,8 +3,17 @@
 //! Invariant: a record says only what was written; whether it is enough for an act is [`crate::policy`]'s to decide. The
 //! register is as good as the moment it was last confirmed, which it carries.
 
+mod date;
+mod fhir;
+mod json;
+mod pii;
+mod sheet;
+mod words;
+
+use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) use date::PROGRAMME_OFFSET_MINUTES;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One participant's consent as the register holds it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -73,6 +82,61 @@ pub struct Register {
     pub records: BTreeMap<String, ConsentRecord>,
     /// When the register was last confirmed.
     pub as_of: Timestamp,
+}
+
+/// The register that a file holds, or everything that is wrong with it: at most
+/// [`LISTED_MAX`](crate::diagnostic::LISTED_MAX) diagnostics, then how many more.
+///
+/// A file whose first character is `{` is a FHIR R4 Bundle; any other is CSV. `file` is the name for diagnostics, which
+/// show no value of the file that could be a person's.
+pub fn read_register(file: &str, bytes: &[u8]) -> Result<Register, Vec<Diagnostic>> {
+    let mut found = Findings::default();
+    // UTF-16 of ASCII without its mark is sound UTF-8 with a NUL in every other place.
+    if bytes.iter().take(4).any(|&byte| byte == 0) {
+        let place = Source::new(file, "").place(0);
+        let hint = format!("convert it: iconv -f UTF-16 -t UTF-8 {file}");
+        found.error(|| place, "E-ENC-UTF16: the file is UTF-16; expected UTF-8", hint);
+        return found.or_all(Register::default());
+    }
+    let source = Source::from_bytes(file, bytes).map_err(|error| vec![error])?;
+    let register = match source.text().trim_start().starts_with(['{', '[']) {
+        true => fhir::read(&source, &mut found),
+        false => sheet::read(&source, &mut found),
+    };
+    found.or_all(register)
+}
+
+/// The records of a register while its versions are sorted out. `C` is what two copies of one version agree in.
+struct Versions<C> {
+    seen: HashMap<(String, u64), C>,
+    newest: BTreeMap<String, ConsentRecord>,
+}
+
+impl<C: PartialEq> Versions<C> {
+    fn new() -> Self {
+        Versions { seen: HashMap::new(), newest: BTreeMap::new() }
+    }
+
+    /// Takes a record in. False if this version of it was there before with other content.
+    fn insert(&mut self, record: ConsentRecord, content: C) -> bool {
+        let version = (record.id.clone(), record.version);
+        if let Some(held) = self.seen.get(&version) {
+            return *held == content;
+        }
+        self.seen.insert(version, content);
+        match self.newest.get(&record.id) {
+            Some(held) if held.version > record.version => {}
+            _ => drop(self.newest.insert(record.id.clone(), record)),
+        }
+        true
+    }
+
+    /// The newest version of each record, and of these the newest word of each participant.
+    fn register(self, as_of: Timestamp) -> Register {
+        let mut register = Register { as_of, ..Register::default() };
+        self.newest.into_values().for_each(|record| register.insert(record));
+        register
+    }
 }
 
 impl Register {

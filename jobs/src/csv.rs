@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Place, Source};
 /// One field of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The value without quotes and without white space around it.
+    /// The value without quotes and without ASCII white space around it; an ideographic space is part of it.
     pub value: String,
     /// Where the field starts.
     pub place: Place,
@@ -23,7 +23,10 @@ pub fn records(source: &Source<'_>, found: &mut Vec<Diagnostic>) -> Vec<Vec<Fiel
     let mut at = 0;
     while at < text.len() {
         let (value, end) = field(source, at, found);
-        record.push(Field { value: value.trim().to_owned(), place: source.place(at) });
+        record.push(Field {
+            value: value.trim_matches(|c: char| c.is_ascii_whitespace()).to_owned(),
+            place: source.place(at),
+        });
         let comma = text[end..].starts_with(',');
         at = end + line_break(&text[end..]).unwrap_or(usize::from(comma));
         if comma && at == text.len() {
@@ -31,7 +34,7 @@ pub fn records(source: &Source<'_>, found: &mut Vec<Diagnostic>) -> Vec<Vec<Fiel
         }
         if !comma || at == text.len() {
             let record = std::mem::take(&mut record);
-            if record.iter().any(|field: &Field| !field.value.is_empty()) {
+            if record.iter().any(|field: &Field| !field.value.trim().is_empty()) {
                 records.push(record);
             }
         }

@@ -97,6 +97,51 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// Most diagnostics that are listed for one file; the rest are counted.
+pub const LISTED_MAX: usize = 100;
+
+/// What is wrong with one file: at most [`LISTED_MAX`] diagnostics and how many there were beyond.
+#[derive(Debug, Default)]
+pub struct Findings {
+    listed: Vec<Diagnostic>,
+    beyond: usize,
+}
+
+impl Findings {
+    /// Adds an error; its place is sought only if it is listed, as that takes time in long lines.
+    pub fn error(
+        &mut self,
+        place: impl FnOnce() -> Place,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        match self.listed.len() < LISTED_MAX {
+            true => self.listed.push(Diagnostic::error(place(), message).hint(hint)),
+            false => self.beyond += 1,
+        }
+    }
+
+    /// Adds diagnostics.
+    pub fn extend(&mut self, found: impl IntoIterator<Item = Diagnostic>) {
+        for diagnostic in found {
+            match self.listed.len() < LISTED_MAX {
+                true => self.listed.push(diagnostic),
+                false => self.beyond += 1,
+            }
+        }
+    }
+
+    /// The value if nothing was found, else everything listed, in reading order, then the count of the rest.
+    pub fn or_all<T>(mut self, value: T) -> Result<T, Vec<Diagnostic>> {
+        self.listed.sort();
+        if let Some(last) = self.listed.last().filter(|_| self.beyond > 0) {
+            let message = format!("{} more errors are not listed", self.beyond);
+            self.listed.push(Diagnostic::error(last.place.clone(), message));
+        }
+        if self.listed.is_empty() { Ok(value) } else { Err(self.listed) }
+    }
+}
+
 /// A text with its name, so that byte offsets become places. A byte-order mark at its start is not part of it.
 pub struct Source<'t> {
     file: String,
@@ -127,10 +172,12 @@ impl<'t> Source<'t> {
             line: 1 + good.iter().filter(|&&byte| byte == b'\n').count() as u32,
             column: 1 + String::from_utf8_lossy(&good[line_start..]).chars().count() as u32,
         };
-        let encoding = if utf16 { "UTF-16" } else { "CP932" };
-        let message =
-            format!("byte 0x{:02x} is not UTF-8; expected a UTF-8 text", bytes[error.valid_up_to()]);
-        let hint = format!("save it as UTF-8, or convert it: iconv -f {encoding} -t UTF-8 {file}");
+        let (code, encoding) = if utf16 { ("E-ENC-UTF16", "UTF-16") } else { ("E-ENC-CP932", "CP932") };
+        let byte = bytes[error.valid_up_to()];
+        let message = format!("{code}: byte 0x{byte:02x} is not UTF-8; expected a UTF-8 text");
+        let hint = format!(
+            "save it as UTF-8 (UTF-8 で保存し直してください: CSV UTF-8), or convert it: iconv -f {encoding} -t UTF-8 {file}"
+        );
         Err(Diagnostic::error(place, message).hint(hint))
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: the keys a reader asks for are the keys that exist; whatever else stands in a section is an error when
 //! the section is finished. So no list of keys is kept twice. Knows no meaning of any key.
 
+use crate::cohort::name_problem;
 use crate::diagnostic::{Diagnostic, Place, Source, did_you_mean};
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
@@ -121,6 +122,51 @@ impl<'d> Section<'d> {
         self.typed(key, value, &expected, number)
     }
 
+    /// The fraction under `key`: a number from 0 to 1.
+    pub fn fraction(&mut self, key: &'static str) -> Option<Spanned<f64>> {
+        let value = self.value(key)?;
+        let number = match value.get_ref() {
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            DeValue::Integer(integer) => integer.as_str().parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| (0.0..=1.0).contains(number));
+        self.typed(key, value, "a number from 0 to 1", number)
+    }
+
+    /// The name under `key`, which must be there: of a site, a cohort; also part of file names.
+    pub fn name(&mut self, key: &'static str) -> Option<String> {
+        let Some(name) = self.text(key) else {
+            self.missing(key, None);
+            return None;
+        };
+        if let Some((message, hint)) = name_problem(key, name.get_ref()) {
+            self.error(name.span(), message, hint);
+        }
+        Some(name.into_inner().to_owned())
+    }
+
+    /// The country that a text under `key` names, in two letters of ISO 3166.
+    pub fn country(&self, key: &str, text: &Spanned<&str>) -> Option<String> {
+        let country = *text.get_ref();
+        let good = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+        if !good {
+            let message = format!("{key}: '{country}' is no country; expected two letters of ISO 3166");
+            self.error(text.span(), message, "such as JP".to_owned());
+        }
+        good.then(|| country.to_owned())
+    }
+
+    /// The texts in the list under `key`, which must each be one of `words`.
+    pub fn words(&mut self, key: &'static str, words: &[&'static str]) -> Option<Vec<Spanned<&'d str>>> {
+        let texts = self.texts(key)?;
+        for text in texts.iter().filter(|text| !words.contains(text.get_ref())) {
+            let message = format!("{key}: '{}' is unknown; expected {}", text.get_ref(), words.join(", "));
+            self.error(text.span(), message, did_you_mean(text.get_ref(), words.iter().copied()));
+        }
+        Some(texts)
+    }
+
     /// The texts in the list under `key`.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<Spanned<&'d str>>> {
         let value = self.value(key)?;
@@ -144,25 +190,35 @@ impl<'d> Section<'d> {
                 Kind::Text => drop(self.text(key)),
                 Kind::Word(words) => drop(self.word(key, words)),
                 Kind::Texts => drop(self.texts(key)),
+                Kind::Words(words) => drop(self.words(key, words)),
+                Kind::Whole(least, most) => drop(self.integer(key, least..=most)),
+                Kind::Fraction => drop(self.fraction(key)),
                 Kind::Time => {
                     if let Some(value) = self.value(key) {
                         let time = value.get_ref().as_datetime();
                         self.typed(key, value, "a date and time such as 2026-06-30T17:00:00+09:00", time);
                     }
                 }
-                Kind::Table => drop(self.section(key)),
             }
         }
     }
 
-    /// Reports that `key` must be there.
+    /// Reports that `key` must be there, if it is not; of one that is there, its reader has said what is wrong.
     pub fn missing(&self, key: &str, hint: impl Into<Option<String>>) {
-        self.document.error(self.span.clone(), format!("{} lacks '{key}'", self.title), hint);
+        if !self.table.contains_key(key) {
+            self.document.error(self.span.clone(), format!("{} lacks '{key}'", self.title), hint);
+        }
     }
 
     /// Reports an error at a span.
     pub fn error(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<Option<String>>) {
         self.document.error(span, message, hint);
+    }
+
+    /// Reports at a span what a person should look at.
+    pub fn warning(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        let place = self.document.place(span.start);
+        self.document.found.borrow_mut().push(Diagnostic::warning(place, message).hint(hint));
     }
 
     /// Where the table stands.
@@ -185,6 +241,17 @@ impl<'d> Section<'d> {
         for (key, _) in self.entries().filter(|(key, _)| !self.asked.contains(key.get_ref())) {
             let message = format!("{} has no key '{}'", self.title, key.get_ref());
             self.error(key.span(), message, did_you_mean(key.get_ref(), self.asked.iter().copied()));
+        }
+    }
+
+    /// Like [`Section::finish`], for a table to which others may add keys: only a key that looks like one that was asked
+    /// for, and is none of `others`, is wrong.
+    pub fn finish_open(self, others: &[&str]) {
+        let unasked = |key: &str| !self.asked.contains(&key) && !others.contains(&key);
+        for (key, _) in self.entries().filter(|(key, _)| unasked(key.get_ref())) {
+            if let hint @ Some(_) = did_you_mean(key.get_ref(), self.asked.iter().copied()) {
+                self.error(key.span(), format!("{} has no key '{}'", self.title, key.get_ref()), hint);
+            }
         }
     }
 
@@ -214,8 +281,12 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
+    /// A list of some of these strings.
+    Words(&'static [&'static str]),
+    /// A whole number, from the first to the second.
+    Whole(u64, u64),
+    /// A number from 0 to 1.
+    Fraction,
     /// A date, or date and time.
     Time,
-    /// A table, whatever is in it.
-    Table,
 }

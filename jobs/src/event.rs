@@ -215,3 +215,54 @@ impl Event {
         record
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical::canonical;
+
+    #[test]
+    fn a_record_of_little_has_every_field() {
+        let event = Event::new(EventName::PolicyDeny, Outcome::Refused);
+        let record = event.record(3, Timestamp::default(), &Node::default(), None);
+        assert_eq!(check(&record), Ok(EventName::PolicyDeny));
+        let expect = "{\"action_id\":2,\
+            \"actor\":{\"auth\":null,\"ip\":null,\"org\":null,\"role\":null,\"session\":null,\"sub\":null},\
+            \"attempt\":null,\"bytes\":null,\"consent_epoch\":null,\"cost_microyen\":null,\
+            \"event\":\"policy.deny\",\"grant\":null,\"job\":null,\
+            \"node\":{\"site\":null,\"spki\":null,\"worker\":null},\
+            \"object\":{\"class\":null,\"id\":null,\"level\":null,\"sha256\":null},\
+            \"outcome\":\"refused\",\"participant_h\":null,\"policy_sha256\":null,\"reasons\":[],\
+            \"records\":null,\"seq\":3,\"shard\":null,\"time\":\"1970-01-01T00:00:00.000000Z\",\
+            \"tool\":{\"args\":null,\"args_sha256\":null,\"name\":null,\"version\":null},\
+            \"trace_id\":null,\"type_uid\":600302}";
+        assert_eq!(canonical(&Value::Object(record)).unwrap(), expect);
+    }
+
+    #[test]
+    fn a_record_of_much_keeps_it_and_what_is_extra_takes_no_place() {
+        let actor = policy::Actor { sub: "u1".into(), org: "o1".into(), role: "operator".into() };
+        let event = Event {
+            actor: Actor { ip: Some("192.0.2.1".to_owned()), ..(&actor).into() },
+            object: Object { class: Some(DataClass::Cram), level: Some(4), ..Object::default() },
+            tool: Tool::new("wakachi", "0.1.0", ["vault", "seal", "--token=x"]),
+            reasons: vec!["CONSENT_ITEM:genome".to_owned()],
+            attempt: Some(1),
+            ..Event::new(EventName::ArchiveSealed, Outcome::Ok)
+        };
+        let event =
+            event.with("manifest_root", "ab").with("seq", 9).with("node", 9).with("outcome", "failed");
+        let record = event.record(0, Timestamp::default(), &Node::default(), Some("cd".to_owned()));
+        assert_eq!(check(&record), Ok(EventName::ArchiveSealed));
+        let expect = serde_json::json!({
+            "actor": {"sub": "u1", "org": "o1", "role": "operator", "auth": null, "session": null, "ip": "192.0.2.1"},
+            "object": {"id": null, "class": "CRAM", "level": 4, "sha256": null},
+            "tool": {"name": "wakachi", "version": "0.1.0", "args": ["vault", "seal", "--token=***"], "args_sha256": "cd"},
+            "node": {"site": null, "worker": null, "spki": null},
+            "reasons": ["CONSENT_ITEM:genome"], "attempt": 1, "manifest_root": "ab", "seq": 0, "outcome": "ok",
+        });
+        for (field, value) in expect.as_object().unwrap() {
+            assert_eq!(&record[field], value, "{field}");
+        }
+    }
+}

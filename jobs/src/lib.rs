@@ -17,6 +17,7 @@ pub mod document;
 pub mod event;
 pub mod failure;
 pub mod genome;
+pub mod lease;
 pub mod ledger;
 pub mod parameters;
 pub mod policy;

@@ -7,7 +7,9 @@
 pub mod consent;
 mod decide;
 mod denial;
+pub mod document;
 pub mod duo;
+pub mod explain;
 mod permit;
 pub mod placement;
 pub mod reason;

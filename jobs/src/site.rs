@@ -1,6 +1,9 @@
 //! Sites: where data is processed and stored, and what each may hold.
 
+mod document;
+
 use crate::time::Timestamp;
+pub use document::read_sites;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One place that computes or stores.

@@ -22,12 +22,14 @@ pub enum Stage {
     Joint,
     /// Pieces to files.
     Finish,
+    /// Files to vault objects.
+    Seal,
 }
 
 impl Stage {
     /// Every stage in order.
-    pub const ALL: [Stage; 6] =
-        [Stage::Intake, Stage::Model, Stage::Map, Stage::Region, Stage::Joint, Stage::Finish];
+    pub const ALL: [Stage; 7] =
+        [Stage::Intake, Stage::Model, Stage::Map, Stage::Region, Stage::Joint, Stage::Finish, Stage::Seal];
 
     /// The word used in task names and tables.
     pub const fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Stage {
             Stage::Region => "region",
             Stage::Joint => "joint",
             Stage::Finish => "finish",
+            Stage::Seal => "seal",
         }
     }
 }
@@ -108,6 +111,10 @@ pub enum Task {
     FinishSample(u32),
     /// The cohort's files, ledger and report.
     FinishCohort,
+    /// A sample's files into the vault.
+    SealSample(u32),
+    /// The cohort's files into the vault, and the list of everything sealed.
+    SealCohort,
 }
 
 impl Task {
@@ -120,6 +127,7 @@ impl Task {
             Task::Region(..) => Stage::Region,
             Task::Joint(_) => Stage::Joint,
             Task::FinishSample(_) | Task::FinishCohort => Stage::Finish,
+            Task::SealSample(_) | Task::SealCohort => Stage::Seal,
         }
     }
 
@@ -127,8 +135,8 @@ impl Task {
     pub const fn sample(self) -> Option<u32> {
         match self {
             Task::Intake(lane) | Task::Model(lane) | Task::Map(lane, _) => Some(lane.sample),
-            Task::Region(sample, _) | Task::FinishSample(sample) => Some(sample),
-            Task::Joint(_) | Task::FinishCohort => None,
+            Task::Region(sample, _) | Task::FinishSample(sample) | Task::SealSample(sample) => Some(sample),
+            Task::Joint(_) | Task::FinishCohort | Task::SealCohort => None,
         }
     }
 
@@ -143,6 +151,8 @@ impl Task {
             Task::Joint(shard) => format!("joint/{shard}"),
             Task::FinishSample(sample) => format!("finish/{}", name(sample)),
             Task::FinishCohort => "finish".to_owned(),
+            Task::SealSample(sample) => format!("seal/{}", name(sample)),
+            Task::SealCohort => "seal".to_owned(),
         }
     }
 
@@ -165,6 +175,8 @@ impl Task {
             ["joint", cells] => Some(Task::Joint(shard(cells)?)),
             ["finish", s] => Some(Task::FinishSample(sample(s)?)),
             ["finish"] => Some(Task::FinishCohort),
+            ["seal", s] => Some(Task::SealSample(sample(s)?)),
+            ["seal"] => Some(Task::SealCohort),
             _ => None,
         }
     }
@@ -188,6 +200,8 @@ mod tests {
             Task::Joint(shard),
             Task::FinishSample(1),
             Task::FinishCohort,
+            Task::SealSample(0),
+            Task::SealCohort,
         ];
         for task in tasks {
             assert_eq!(Task::from_key(&task.key(&samples), &samples), Some(task));

@@ -2,6 +2,7 @@
 
 use jobs::cohort::{self, Cohort, Relation, Role, Sex};
 use jobs::diagnostic::Diagnostic;
+use jobs::policy::{DataClass, OnDenied, Purpose};
 use std::path::{Path, PathBuf};
 
 const HEADER: &str =
@@ -104,15 +105,46 @@ fn inline_samples_mean_the_same_as_a_sheet() {
 }
 
 #[test]
-fn governance_and_archive_are_carried_untouched() {
-    let tables =
-        "[governance]\nany = { thing = [1, 2.5, 2026-01-01] }\n[archive]\nk = 3\n[[governance.x]]\ny = 1\n";
-    let cohort =
-        whole(&format!("{TOML}title = \"題\"\n{tables}"), &format!("{HEADER}\nP,,S,germline,,,,1,a,,,\n"));
-    let tables: toml::Table = toml::from_str(tables).unwrap();
-    assert_eq!(Some(&cohort.governance), tables["governance"].as_table());
-    assert_eq!(Some(&cohort.archive), tables["archive"].as_table());
+fn governance_is_carried_untouched_and_read() {
+    let table = "[governance]\nany = { thing = [1, 2.5, 2026-01-01] }\nsite = \"here\"\nsites = \"s/sites.toml\"\n\
+                 [[governance.x]]\ny = 1\n";
+    let keys = "title = \"題\"\npurpose = \"qa\"\nconsent = \"c.json\"\nsites = [\"here\", \"there\"]\n\
+                disease = \"MONDO:0005192\"\non_denied_sample = \"exclude\"\n";
+    let sheet = format!("{HEADER}\nP,,S,germline,,,,1,a,,,\n");
+    let cohort = whole(&format!("{TOML}{keys}{table}"), &sheet);
+    let table: toml::Table = toml::from_str(table).unwrap();
+    let governance = &cohort.governance;
+    assert_eq!(Some(&governance.written), table["governance"].as_table());
+    let json = |value: &toml::Value| serde_json::to_value(value).unwrap();
+    assert_eq!(serde_json::to_value(governance).unwrap(), json(&table["governance"]));
     assert_eq!(cohort.carried["title"].as_str(), Some("題"));
+    assert_eq!(governance.purpose, Some(Purpose::Qa));
+    assert_eq!(governance.on_denied_sample, Some(OnDenied::Exclude));
+    assert_eq!(governance.disease.as_ref().unwrap().text, "MONDO:0005192");
+    let site = governance.site.as_ref().unwrap();
+    assert_eq!((site.text.as_str(), site.place.line, site.place.column), ("here", 13, 8));
+    let sites: Vec<_> = governance.sites.iter().map(|site| site.text.as_str()).collect();
+    assert_eq!(sites, ["here", "there"]);
+    assert_eq!(cohort.consent_path(), Some(PathBuf::from("in/c.json")));
+    assert_eq!(cohort.policy_path(), PathBuf::from("in/policy.toml"));
+    assert_eq!(cohort.sites_path(), PathBuf::from("in/s/sites.toml"));
+    assert_eq!(cohort.archive, None);
+}
+
+#[test]
+fn an_archive_says_where_and_what() {
+    use DataClass::{Cram, Fastq, Gvcf, Joint, Report, Vcf};
+    let sheet = format!("{HEADER}\nP,,S,germline,,,,1,a,,,\n");
+    let check = |keys: &str, classes: &[DataClass], fastq: Option<&str>| {
+        let cohort = whole(&format!("{TOML}[archive]\nvault = \"v\"\n{keys}"), &sheet);
+        let archive = cohort.archive.unwrap();
+        assert_eq!(archive.vault.text, "v");
+        assert_eq!(archive.fastq_vault.as_ref().map(|vault| vault.text.as_str()), fastq);
+        assert_eq!(archive.classes.into_iter().collect::<Vec<_>>(), classes, "{keys}");
+    };
+    check("", &[Cram, Gvcf, Vcf, Joint], None);
+    check("classes = [\"FASTQ\", \"REPORT\"]\nfastq_vault = \"cold\"\n", &[Fastq, Report], Some("cold"));
+    check("classes = [\"JOINT\"]\npassphrase_file = \"p\"\n", &[Joint], None);
 }
 
 #[test]
@@ -133,7 +165,8 @@ fn the_programmes_own_examples_are_read() {
         [("S-000001-N", Role::Normal), ("S-000001-T", Role::Tumor), ("S-000002-G", Role::Germline)]
     );
     assert_eq!(cohort.samples[0].lanes[0].carried["collected_on"], "2026-02-03");
-    assert_eq!(cohort.carried["sites"].as_array().map(Vec::len), Some(2));
+    let governance = &cohort.governance;
+    assert_eq!((governance.purpose, governance.sites.len()), (Some(Purpose::ClinicalReturn), 2));
 }
 
 #[test]
@@ -256,6 +289,18 @@ fn wrong_cohort_files_are_pointed_at() {
     with("[parameters]\nmax_dept = 3", &[(6, 1, "did you mean 'max_depth'?")]);
     with("[parameters]\nmin_mapq = 61", &[(6, 12, "expected a whole number from 0 to 60, found 61")]);
     with("[parameters]\nmin_mapq = -1\nmax_depth = 1e3", &[(6, 12, "found -1"), (7, 13, "found 1e3")]);
+    with("consent = \"\"", &[(5, 11, "consent is empty")]);
+    with("sites = []", &[(5, 9, "the list is empty")]);
+    with("sites = [\"a\", \"a\"]", &[(5, 15, "'a' stands here twice")]);
+    with("sites = [\"a b\"]", &[(5, 10, "contains ' '")]);
+    with("[governance]\npolcy = \"x\"", &[(6, 1, "did you mean 'policy'?")]);
+    with("[governance]\nsite = 3", &[(6, 8, "site: expected a string")]);
+    with("[governance]\npurpose = \"qa\"", &[(6, 1, "warning: purpose decides nothing here")]);
+    with("archive = \"v\"", &[(5, 1, "[cohort] has no key 'archive'")]);
+    with("[archive]", &[(5, 1, "[archive] lacks 'vault'")]);
+    with("[archive]\nvault = \"v\"\nclass = []", &[(7, 1, "did you mean 'classes'?")]);
+    with("[archive]\nvault = \"v\"\nclasses = []", &[(7, 11, "the list is empty")]);
+    with("[archive]\nvault = \"v\"\nclasses = [\"BAM\"]", &[(7, 12, "'BAM' is unknown; expected CRAM")]);
     with("governance = 1", &[(5, 1, "[cohort] has no key 'governance'")]);
     with("[governance]\nx = 1\n[governance]", &[(7, 2, "duplicate key")]);
     with("[[sample]]\nsample = \"S\"", &[(5, 1, "expected one of the two")]);

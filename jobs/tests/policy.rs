@@ -3,6 +3,7 @@
 use jobs::consent::{Basis, ConsentRecord, Register, Status};
 use jobs::failure::{Class, Classified};
 use jobs::policy::duo::{self, Diseases, Intent, Request};
+use jobs::policy::explain::explain;
 use jobs::policy::{
     Action, Actor, DataClass, Denial, Knowledge, NotPermitted, OnDenied, Permit, Policy, Purpose, Question,
     Subject, decide,
@@ -95,6 +96,10 @@ fn world() -> World {
 
 impl World {
     fn decide(&self) -> Result<Permit, Denial> {
+        self.ask(decide)
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&Question<'_>, Knowledge<'_>) -> T) -> T {
         let actor = Actor { sub: "u1".to_owned(), org: "ncc".to_owned(), role: "analyst".to_owned() };
         let question = Question {
             action: self.action,
@@ -107,7 +112,7 @@ impl World {
             now: self.now,
         };
         let World { register, policy, sites, .. } = self;
-        decide(&question, Knowledge { register, policy, sites })
+        ask(&question, Knowledge { register, policy, sites })
     }
 
     fn first(&mut self) -> &mut ConsentRecord {
@@ -352,4 +357,36 @@ fn a_denial_reads_as_a_table() {
     assert!(denial.is_denied_for("S3"), "what is general holds for everybody");
     let json = serde_json::to_value(&denial).unwrap();
     assert_eq!(json["samples"]["S2"], serde_json::json!(["CONSENT_MISSING"]));
+}
+
+#[test]
+fn an_explanation_tells_grounds_reasons_and_other_sites() {
+    let mut world = world();
+    world.site = "us";
+    world.register.records.remove("P2");
+    let expect = "submit of FASTQ at us for clinical_return: 0 of 2 samples permitted
+register confirmed 1970-02-11T16:00:00.000000Z, policy 1
+
+sample  verdict  reason              error              what would help
+S1      deny     CONSENT_COUNTRY:US  E-CONSENT-COUNTRY  consent to the item foreign_use for US, or a site at home
+S2      deny     CONSENT_MISSING     E-CONSENT-MISSING  a consent record of the participant
+
+samples permitted at other sites: home 1, uk 1";
+    assert_eq!(world.ask(explain).to_string(), expect);
+    world.site = "home";
+    world.subjects.truncate(1);
+    let expect = "submit of FASTQ at home for clinical_return: 1 of 1 samples permitted
+register confirmed 1970-02-11T16:00:00.000000Z, policy 1
+
+sample  verdict  reason  error  what would help
+S1      permit                  clinical_return in GB, JP by consent C-P1 version 3, form unified:2.1
+
+samples permitted at other sites: uk 1";
+    assert_eq!(world.ask(explain).to_string(), expect);
+    let json = serde_json::to_value(world.ask(explain)).unwrap();
+    assert_eq!(json["samples"][0]["grounds"]["version"], 3);
+    world.site = "nowhere";
+    world.subjects.clear();
+    let general: Vec<_> = world.ask(explain).general.into_iter().map(|obstacle| obstacle.reason).collect();
+    assert_eq!(general, ["NO_SUBJECT", "SITE_UNKNOWN"]);
 }

@@ -101,6 +101,7 @@ pub struct Scheduler {
     regions_left: Vec<u64>,
     shards_left: BTreeMap<Shard, u64>,
     finals_left: u64,
+    seals_left: u64,
     running: u32,
     memory_used: u64,
     begun: bool,
@@ -131,16 +132,23 @@ impl Scheduler {
                 states.insert(Task::Region(sample, shard), State::Waiting);
             }
             states.insert(Task::FinishSample(sample), State::Waiting);
+            if plan.seals {
+                states.insert(Task::SealSample(sample), State::Waiting);
+            }
         }
         for &shard in &plan.shards {
             states.insert(Task::Joint(shard), State::Waiting);
         }
         states.insert(Task::FinishCohort, State::Waiting);
+        if plan.seals {
+            states.insert(Task::SealCohort, State::Waiting);
+        }
         Scheduler {
             maps_left: vec![0; samples],
             regions_left: vec![plan.shards.len() as u64 + 1; samples],
             shards_left: plan.shards.iter().map(|&shard| (shard, joint)).collect(),
             finals_left: samples as u64 + plan.shards.len() as u64,
+            seals_left: samples as u64 + 1,
             states,
             ready: BTreeSet::new(),
             chunks: BTreeMap::new(),
@@ -230,11 +238,20 @@ impl Scheduler {
                 }
                 self.wake(Task::FinishSample(sample));
             }
-            Task::Joint(_) | Task::FinishSample(_) => {
+            Task::Joint(_) => {
                 self.finals_left -= 1;
                 self.wake(Task::FinishCohort);
             }
-            Task::FinishCohort => {}
+            Task::FinishSample(sample) => {
+                self.finals_left -= 1;
+                self.wake(Task::FinishCohort);
+                self.wake(Task::SealSample(sample));
+            }
+            Task::FinishCohort | Task::SealSample(_) => {
+                self.seals_left = self.seals_left.saturating_sub(1);
+                self.wake(Task::SealCohort);
+            }
+            Task::SealCohort => {}
         }
     }
 
@@ -301,6 +318,9 @@ impl Scheduler {
             }
             Task::FinishSample(sample) => unless(self.regions_left[sample as usize] == 0, Stage::Region),
             Task::FinishCohort => unless(self.finals_left == 0, Stage::Finish),
+            Task::SealSample(sample) => unless(is_done(Task::FinishSample(sample)), Stage::Finish),
+            Task::SealCohort if !is_done(Task::FinishCohort) => Some(Stage::Finish),
+            Task::SealCohort => unless(self.seals_left == 0, Stage::Seal),
         }
     }
 
@@ -363,7 +383,8 @@ impl Scheduler {
 
     /// Whether everything is done.
     pub fn is_complete(&self) -> bool {
-        self.states.get(&Task::FinishCohort) == Some(&State::Done)
+        let last = if self.plan.seals { Task::SealCohort } else { Task::FinishCohort };
+        self.states.get(&last) == Some(&State::Done)
     }
 
     fn count(&self, mine: impl Fn(Task) -> bool) -> StageProgress {
@@ -387,13 +408,14 @@ mod tests {
     use crate::plan::{MemoryModel, SamplePlan};
     use jobs::genome::Cell;
 
-    fn plan(samples: &[(u32, bool)], shards: u32) -> Plan {
+    fn plan(samples: &[(u32, bool)], shards: u32, seals: bool) -> Plan {
         let sample =
             |(i, &(lanes, joint)): (usize, &(u32, bool))| SamplePlan { name: format!("S{i}"), lanes, joint };
         Plan {
             samples: samples.iter().enumerate().map(sample).collect(),
             shards: (0..shards).map(|i| Shard::Cells { first: Cell(i), end: Cell(i + 1) }).collect(),
-            memory: MemoryModel { fixed_bytes: 10, task_bytes: [1, 1, 30, 40, 20, 5] },
+            seals,
+            memory: MemoryModel { fixed_bytes: 10, task_bytes: [1, 1, 30, 40, 20, 5, 3] },
         }
     }
 
@@ -439,12 +461,14 @@ mod tests {
     #[test]
     fn every_task_runs_once_after_its_inputs_in_any_order_of_events() {
         for seed in 0..200 {
-            let plan = plan(&[(1, true), (2, true), (1, false)], 3);
+            let seals = seed % 2 == 1;
+            let plan = plan(&[(1, true), (2, true), (1, false)], 3, seals);
             let limits = Limits { threads: 1 + seed as u32 % 4, memory_bytes: 60 + seed % 90 };
             let (started, ending) = drive(plan.clone(), limits, &[], 1 + seed as u32 % 3, seed);
             assert_eq!(ending, Ending::Complete);
             let chunks = 1 + seed % 3;
-            assert_eq!(started.len() as u64, 4 + 4 + 4 * chunks + 3 * 4 + 3 + 4);
+            let sealed = if seals { 4 } else { 0 };
+            assert_eq!(started.len() as u64, 4 + 4 + 4 * chunks + 3 * 4 + 3 + 4 + sealed);
             let cut = seed as usize % started.len();
             let mut committed = started[..cut].to_vec();
             committed.sort_by_key(|task| task.key(&["c".into(), "a".into(), "b".into()]));
@@ -455,7 +479,8 @@ mod tests {
 
     #[test]
     fn a_failure_lets_running_tasks_end_and_starts_nothing_new() {
-        let mut scheduler = Scheduler::new(plan(&[(2, true)], 1), Limits { threads: 2, memory_bytes: 1000 });
+        let mut scheduler =
+            Scheduler::new(plan(&[(2, true)], 1, false), Limits { threads: 2, memory_bytes: 1000 });
         let started = scheduler.handle(0, Event::Begin);
         let lane = |lane| Task::Intake(LaneId { sample: 0, lane });
         assert_eq!(started, [Command::Start(lane(0)), Command::Start(lane(1))]);

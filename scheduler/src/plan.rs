@@ -21,6 +21,8 @@ pub struct Plan {
     pub samples: Vec<SamplePlan>,
     /// Shards of whole cells, in genome order; the unplaced reads are not among them.
     pub shards: Vec<Shard>,
+    /// Whether finished files are sealed into a vault.
+    pub seals: bool,
     /// Predicted memory.
     pub memory: MemoryModel,
 }
@@ -31,7 +33,7 @@ pub struct MemoryModel {
     /// What the process takes before any task runs.
     pub fixed_bytes: u64,
     /// By stage, in the order of [`Stage::ALL`].
-    pub task_bytes: [u64; 6],
+    pub task_bytes: [u64; 7],
 }
 
 impl MemoryModel {
@@ -137,6 +139,11 @@ impl Plan {
                 let samples = (0..self.samples.len() as u32).map(Task::FinishSample);
                 samples.chain(self.shards.iter().map(|&shard| Task::Joint(shard))).collect()
             }
+            Task::SealSample(sample) => vec![Task::FinishSample(sample)],
+            Task::SealCohort => {
+                let samples = (0..self.samples.len() as u32).map(Task::SealSample);
+                samples.chain([Task::FinishCohort]).collect()
+            }
         }
     }
 
@@ -155,6 +162,13 @@ impl Plan {
             Stage::Region => samples * (self.shards.len() as u64 + 1),
             Stage::Joint => self.shards.len() as u64,
             Stage::Finish => samples + 1,
+            Stage::Seal => {
+                if self.seals {
+                    samples + 1
+                } else {
+                    0
+                }
+            }
         }
     }
 }

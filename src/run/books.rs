@@ -6,10 +6,11 @@ use cluster::meter::now_ms;
 use jobs::failure::{Class, Classified, Failure};
 use scheduler::Ending;
 use sha2::{Digest, Sha256};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use storage::Journal;
+use workers::finish::ResultFile;
 
 /// Name of the journal's value that lists all runs.
 const RUNS: &str = "runs";
@@ -120,6 +121,28 @@ impl Classified for Unreadable {
     fn class(&self) -> Class {
         Class::Input
     }
+}
+
+/// Whether a file of the job is as it was written.
+pub fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
+    let found = workers::finish::digest(&dir.root().join(&file.path)).ok();
+    found.is_some_and(|(bytes, blake3)| bytes == file.bytes && blake3 == file.blake3)
+}
+
+/// The bytes of a file, unless it is longer than `bytes_max`.
+pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let why = format!("larger than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
+/// SHA-256 of bytes in hexadecimal.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// SHA-256 of a file in hexadecimal.

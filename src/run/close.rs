@@ -2,7 +2,9 @@
 //! is not, what has to be done again.
 
 use crate::job_dir::JobDir;
-use crate::run::books;
+use crate::run::admission::Excluded;
+use crate::run::archive;
+use crate::run::books::{self, is_whole};
 use crate::run::kinship::Comparison;
 use cluster::Output;
 use jobs::cohort::{Cohort, Role, Sex};
@@ -14,9 +16,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use storage::{
-    AtomicFile, AtomicFileError, Commit, DiskError, Journal, KeyError, PackError, PieceRef, SampleKey,
-};
+use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
+use workers::access::Access;
 use workers::context::Context;
 use workers::finish::{self, FinishError, ResultFile, SampleLedger};
 use workers::joint::JointSummary;
@@ -40,6 +41,8 @@ pub struct Ledger {
     pub parameters: String,
     /// Every sample.
     pub samples: Vec<SampleLedger>,
+    /// Samples of the cohort file that were left out of the job, with every reason.
+    pub excluded: Vec<Excluded>,
     /// The joint calls.
     pub joint: JointLedger,
     /// The cohort's `[governance]`, carried through.
@@ -99,10 +102,11 @@ impl Classified for ResultError {
 
 /// Runs the last task: joint VCF, quality control, ledger, report.
 pub fn finish_cohort(
-    context: &Context,
+    context: &Access<'_>,
     journal: &Journal,
     dir: &JobDir,
     cohort: &Cohort,
+    excluded: &[Excluded],
     inputs: &[(Task, Arc<Commit>)],
     command: &str,
 ) -> Result<Output, Failure> {
@@ -140,6 +144,7 @@ pub fn finish_cohort(
         cohort: cohort.id.clone(),
         parameters: context.settings.parameters.clone(),
         samples: ledgers,
+        excluded: excluded.to_vec(),
         joint,
         governance: serde_json::to_value(&cohort.governance).unwrap_or_default(),
     };
@@ -150,13 +155,15 @@ pub fn finish_cohort(
     }
     let mut data = report_data(context, journal, cohort, &ledger, command)?;
     data.pairs = comparison.finish();
-    let apart = context.samples.iter().filter(|sample| !sample.joint);
-    data.exclusions = apart
-        .map(|sample| Exclusion {
-            what: format!("{} from the joint calls", sample.name),
-            reason: "a tumour: its genotypes are not germline".to_owned(),
-        })
-        .collect();
+    let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
+        what: format!("{} from the joint calls", sample.name),
+        reason: "a tumour: its genotypes are not germline".to_owned(),
+    });
+    let denied = excluded.iter().map(|sample| Exclusion {
+        what: format!("{} from the job", sample.sample),
+        reason: format!("the policy: {}", sample.reasons.join(", ")),
+    });
+    data.exclusions = denied.chain(apart).collect();
     data.samples = samples_of(cohort, &ledger, counters);
     write(&dir.report(), render(&data).as_bytes())?;
     // Kept for who adds to the report later, such as the demo with its truth.
@@ -165,7 +172,7 @@ pub fn finish_cohort(
 }
 
 /// Writes a file that no ledger lists, the ledger itself among them; its digest goes into the journal.
-fn write_book(dir: &JobDir, path: String, text: &[u8]) -> Result<ResultFile, AtomicFileError> {
+pub fn write_book(dir: &JobDir, path: String, text: &[u8]) -> Result<ResultFile, AtomicFileError> {
     write(&dir.root().join(&path), text)?;
     Ok(ResultFile { path, bytes: text.len() as u64, blake3: blake3::hash(text).to_hex().to_string() })
 }
@@ -277,7 +284,8 @@ fn word<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+/// A document as it is written, with a line break at its end.
+pub fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain data always prints");
     text.push(b'\n');
     text
@@ -301,6 +309,12 @@ pub fn verify_results(dir: &JobDir, journal: &Journal) -> Result<(), Failure> {
     let missing_ledger = || ResultError::Missing { paths: vec!["ledger.json".to_owned()] };
     let books = books.ok_or_else(missing_ledger)?;
     let (mut missing, mut damaged) = compare(dir, &books)?;
+    let sealed = journal.get(&Task::SealCohort.key(&[]))?;
+    if let Some(book) = sealed.and_then(|commit| archive::book(&commit)) {
+        let (gone, changed) = compare(dir, [&book])?;
+        missing.extend(gone);
+        damaged.extend(changed);
+    }
     // A ledger that is not whole is no witness for the others.
     if let Some(ledger) = read_ledger(dir).filter(|_| is_whole(dir, &books[0])) {
         let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
@@ -348,7 +362,7 @@ pub fn clear_scratch(dir: &JobDir) {
 /// Removes from the journal every task whose output is needed and not whole, so that the next run does it again: first
 /// results that are gone or changed, then, from there backwards, pieces.
 pub fn forget_damaged(
-    context: &Context,
+    context: &Access<'_>,
     journal: &Journal,
     scheduler: &Scheduler,
     dir: &JobDir,
@@ -366,7 +380,7 @@ pub fn forget_damaged(
     let chunks =
         |lane| done.get(&Task::Intake(lane)).and_then(|commit| workers::task::chunks_of(commit)).unwrap_or(0);
     let mut forgotten = BTreeSet::new();
-    let mut needed = vec![Task::FinishCohort];
+    let mut needed = vec![if scheduler.plan().seals { Task::SealCohort } else { Task::FinishCohort }];
     let mut seen = BTreeSet::new();
     while let Some(task) = needed.pop() {
         if !seen.insert(task) {
@@ -375,6 +389,8 @@ pub fn forget_damaged(
         let whole = match (done.get(&task), task) {
             (None, _) => false,
             (Some(_), Task::FinishCohort) => verify_results(dir, journal).is_ok(),
+            // What was sealed is the vault's to check; here only the list of it can be damaged.
+            (Some(commit), Task::SealCohort) => archive::is_listed(dir, commit),
             (Some(commit), Task::FinishSample(sample)) => {
                 let files = whole_sample(&context.sample(sample).name).unwrap_or(true);
                 files && pieces_are_whole(context, task, commit)?
@@ -383,6 +399,9 @@ pub fn forget_damaged(
         };
         if !whole {
             forgotten.insert(task);
+        }
+        // A list of sealed files says nothing of the results themselves.
+        if !whole || task == Task::SealCohort {
             needed.extend(scheduler.plan().inputs(task, chunks));
         }
     }
@@ -393,25 +412,8 @@ pub fn forget_damaged(
     Ok(())
 }
 
-/// Removes keys that are damaged: a new one is made, and what the old one sealed is done again.
-pub fn forget_damaged_keys(dir: &JobDir, cohort: &Cohort) -> Result<(), Failure> {
-    let keys = dir.scratch().join("keys");
-    let names = cohort.samples.iter().map(|sample| sample.sample.as_str()).chain([".cohort"]);
-    for name in names.filter(|_| keys.is_dir()) {
-        if let Err(KeyError::Damaged { path }) = SampleKey::load_or_create(&keys, name) {
-            fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
-    let found = finish::digest(&dir.root().join(&file.path)).ok();
-    found.is_some_and(|(bytes, blake3)| bytes == file.bytes && blake3 == file.blake3)
-}
-
 /// Whether all pieces are there unchanged; an error only where that cannot be found out.
-fn pieces_are_whole(context: &Context, task: Task, commit: &Commit) -> Result<bool, Failure> {
+fn pieces_are_whole(context: &Access<'_>, task: Task, commit: &Commit) -> Result<bool, Failure> {
     for piece in &commit.pieces {
         // Bytes may be whole and yet sealed under a key that is gone.
         match context.verify(task, piece).and_then(|()| context.read(task, piece).map(drop)) {

@@ -16,6 +16,7 @@ const PLAN: &str = "plan";
 struct StoredPlan {
     samples: Vec<(String, u32, bool)>,
     shards: Vec<Shard>,
+    seals: bool,
 }
 
 /// One stage of a sample or of everything.
@@ -137,7 +138,7 @@ fn path(dir: &JobDir) -> std::path::PathBuf {
 pub fn store_plan(journal: &Journal, plan: &Plan) -> Result<(), Failure> {
     let samples =
         plan.samples.iter().map(|sample| (sample.name.clone(), sample.lanes, sample.joint)).collect();
-    let stored = StoredPlan { samples, shards: plan.shards.clone() };
+    let stored = StoredPlan { samples, shards: plan.shards.clone(), seals: plan.seals };
     Ok(journal.put_value(PLAN, &serde_json::to_vec(&stored).expect("plain data always prints"))?)
 }
 
@@ -151,7 +152,8 @@ pub fn stored_plan(journal: &Journal) -> Result<Option<Plan>, Failure> {
             .map(|(name, lanes, joint)| SamplePlan { name, lanes, joint })
             .collect(),
         shards: stored.shards,
-        memory: MemoryModel { fixed_bytes: 0, task_bytes: [0; 6] },
+        seals: stored.seals,
+        memory: MemoryModel { fixed_bytes: 0, task_bytes: [0; 7] },
     }))
 }
 

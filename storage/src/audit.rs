@@ -11,7 +11,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Chain, Entry, Leaf, Mismatch, NotALeaf};
+pub use chain::{Chain, Entry, Leaf, Mismatch, NotAKey, NotALeaf, hex, key_of_hex};
 pub use error::AuditError;
 pub use read::{Summary, read, verify, verify_with};
 
@@ -63,12 +63,9 @@ impl AuditLog {
             Err(TryLockError::WouldBlock) => return Err(AuditError::Busy { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(DiskError::on("lock", path)(error).into()),
         }
-        let length = file.metadata().map_err(DiskError::on("read", path))?.len();
         let public = key.public_key().as_ref().try_into().expect("32 bytes");
-        let (chain, whole_bytes) = read::resume(path, length, public, name)?;
-        if whole_bytes < length {
-            file.set_len(whole_bytes).map_err(DiskError::on("cut", path))?;
-        }
+        let (chain, whole_bytes) = read::resume(&file, path, public, name)?;
+        file.set_len(whole_bytes).map_err(DiskError::on("cut", path))?;
         // Also where nothing was cut: whoever wrote the last line may have died before it was synced.
         file.sync_all().map_err(DiskError::on("sync", path))?;
         sync_parent(path)?;
@@ -109,5 +106,5 @@ impl AuditLog {
 
 /// What stands in the log for a participant: HMAC-SHA-256 of the code under a key that is kept apart, in hexadecimal.
 pub fn participant_hash(key: &[u8; 32], code: &str) -> String {
-    chain::hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), code.as_bytes()).as_ref())
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), code.as_bytes()).as_ref())
 }

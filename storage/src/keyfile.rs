@@ -67,8 +67,8 @@ impl Kind {
     }
 }
 
-/// Writes a new key file; `secrets` has [`Kind::secret_bytes`]. `name` says whose it is, for people. When it returns, the
-/// file survives a crash; where one is already, nothing is written.
+/// Writes a new key file. `name` says whose it is, for people. When it returns, the file survives a crash; where one is
+/// already, nothing is written. Panics unless `secrets` has [`Kind::secret_bytes`].
 pub fn write(
     path: &Path,
     kind: Kind,
@@ -184,8 +184,8 @@ fn write_at_cost(
         "memory_kib": cost.memory_kib,
         "passes": cost.passes,
         "lanes": cost.lanes,
-        "salt": STANDARD.encode(&*salt),
-        "nonce": STANDARD.encode(&*nonce),
+        "salt": STANDARD.encode(*salt),
+        "nonce": STANDARD.encode(*nonce),
     });
     let aad = canonical(&file).expect("small whole numbers");
     let key = derive(passphrase, &salt, cost)

@@ -152,7 +152,9 @@ fn interpolate(shares: &[Share], x: u8) -> Zeroizing<[u8; SECRET_BYTES]> {
     bytes
 }
 
-/// The product in GF(2^8), polynomial x^8 + x^4 + x^3 + x + 1: one step per bit of `b`, masks instead of branches.
+/// The product in GF(2^8), polynomial x^8 + x^4 + x^3 + x + 1: one step per bit of `b`, masks instead of branches. `b` must
+/// be public all the same, an index or what was made of indexes: over 32 bytes the compiler hoists the masks on its bits out
+/// of the loop, as branches.
 fn multiply(a: u8, b: u8) -> u8 {
     (0..8).rev().fold(0, |product: u8, bit| {
         let reduced = (product << 1) ^ (0x1b & (product >> 7).wrapping_neg());

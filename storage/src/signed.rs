@@ -49,7 +49,7 @@ pub fn sha256(bytes: &[u8]) -> Result<[u8; 32], SignedError> {
 
 /// The members by which documents give public keys: `{"ed25519":BASE64,"mldsa65":BASE64}`.
 pub fn keys_to_json(key: &VerifyingKey) -> Value {
-    json!({ "ed25519": STANDARD.encode(key.ed25519), "mldsa65": STANDARD.encode(&*key.mldsa65) })
+    json!({ "ed25519": STANDARD.encode(key.ed25519), "mldsa65": STANDARD.encode(*key.mldsa65) })
 }
 
 /// The public keys of an object's members `ed25519` and `mldsa65`.
@@ -96,6 +96,11 @@ fn base64_member(object: &Value, name: &str) -> Option<Vec<u8>> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 /// Why a document is not believed.

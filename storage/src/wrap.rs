@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::{Kem, XWing};
-use hpke::rand_core::{TryCryptoRng, TryRng};
+use hpke::rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use hpke::{Deserializable, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal_with_rng};
 use jobs::failure::{Class, Classified};
 use zeroize::Zeroizing;
@@ -94,16 +94,7 @@ impl EpochPublic {
 /// Wraps `plain` to `key`: the encapsulation (1,120 bytes) and the ciphertext (16 bytes longer than `plain`). `info` says
 /// what for and is shorter than 60 kB; `aad` stands beside the ciphertext.
 pub fn seal(key: &EpochPublic, info: &[u8], aad: &[u8], plain: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let (enc, ct) = single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
-        &OpModeS::Base,
-        &key.key,
-        info,
-        plain,
-        aad,
-        &mut SystemRandom,
-    )
-    .expect("a well-formed key takes one message");
-    (enc.to_bytes().to_vec(), ct)
+    seal_with(&mut SystemRandom, key, info, aad, plain)
 }
 
 /// Opens what [`seal`] gave.
@@ -125,6 +116,25 @@ pub fn open(
     )
     .map(Zeroizing::new)
     .map_err(|_| WrapError::Refused)
+}
+
+fn seal_with(
+    random: &mut impl CryptoRng,
+    key: &EpochPublic,
+    info: &[u8],
+    aad: &[u8],
+    plain: &[u8],
+) -> (Vec<u8>, Vec<u8>) {
+    let (enc, ct) = single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
+        &OpModeS::Base,
+        &key.key,
+        info,
+        plain,
+        aad,
+        random,
+    )
+    .expect("a well-formed key takes one message");
+    (enc.to_bytes().to_vec(), ct)
 }
 
 /// The one random generator of this crate, as `hpke` wants to see it.

@@ -3,8 +3,9 @@
 //! Sorted output runs the tasks of a job (intake, model, map, region) in a temporary directory and concatenates what
 //! they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the order of the input.
 
+use crate::access::Access;
 use crate::bam;
-use crate::context::{AlignmentFormat, Context, ContextError};
+use crate::context::{AlignmentFormat, ContextError};
 use crate::entry::Entry;
 use crate::fastq::{PairReader, Pairs};
 use crate::header::sam_header;
@@ -102,7 +103,7 @@ pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// Writes sorted, duplicate-marked alignments of the context's one lane to `output`, with an index for BAM and CRAM.
 /// Runs on the calling rayon pool.
-pub fn sorted(context: &Context, output: &Path, progress: Progress<'_>) -> Result<(), Failure> {
+pub fn sorted(context: &Access<'_>, output: &Path, progress: Progress<'_>) -> Result<(), Failure> {
     let results = output.parent().unwrap_or(Path::new(""));
     let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>, u32), Failure> {
         let done = task::run(context, task, inputs, results)?;
@@ -133,7 +134,11 @@ pub fn sorted(context: &Context, output: &Path, progress: Progress<'_>) -> Resul
     Ok(write_sorted(context, &regions, output)?)
 }
 
-fn write_sorted(context: &Context, regions: &[(Task, Arc<Commit>)], output: &Path) -> Result<(), AlignError> {
+fn write_sorted(
+    context: &Access<'_>,
+    regions: &[(Task, Arc<Commit>)],
+    output: &Path,
+) -> Result<(), AlignError> {
     let format = context.settings.alignments;
     let mut file = AtomicFile::create(output)?;
     let mut records = 0;
@@ -170,7 +175,7 @@ fn write_sorted(context: &Context, regions: &[(Task, Arc<Commit>)], output: &Pat
     Ok(())
 }
 
-fn file_header(context: &Context, format: AlignmentFormat) -> Result<Vec<u8>, AlignError> {
+fn file_header(context: &Access<'_>, format: AlignmentFormat) -> Result<Vec<u8>, AlignError> {
     let text = context.sam_header(0);
     Ok(match format {
         AlignmentFormat::Cram => cram_file_header(&text),
@@ -183,7 +188,7 @@ fn file_header(context: &Context, format: AlignmentFormat) -> Result<Vec<u8>, Al
 
 /// Writes alignments in input order to `output`, as SAM text or BAM, while reading. The files may be pipes.
 pub fn streamed(
-    context: &Context,
+    context: &Access<'_>,
     format: AlignmentFormat,
     output: &mut dyn Write,
     progress: Progress<'_>,

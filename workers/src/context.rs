@@ -1,8 +1,8 @@
 //! What all tasks of a job share: the reference, the samples, the settings and the scratch directory.
 //!
 //! Scratch is a directory of its own: `packs/` (one pack per sample for what map writes, one for what region writes, one
-//! for the cohort), `keys/` (one per sample) and, if htslib needs one, `reference.fa`. The filters use the same code in
-//! a temporary directory.
+//! for the cohort) and, if htslib needs one, `reference.fa`. The filters use the same code in a temporary directory. A
+//! context holds no key: data is opened through [`Access`](crate::access::Access) alone.
 
 use crate::entry::LANES_MAX;
 use crate::fasta;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
 use storage::atomic::AtomicFileError;
-use storage::{KeyError, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, SampleKey};
+use storage::{Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, SampleKey};
 
 /// One lane of a sample: one read group.
 #[derive(Clone, Debug)]
@@ -97,9 +97,6 @@ pub enum ContextError {
         /// How many.
         lanes: usize,
     },
-    /// A key could not be made or read.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// The copy of the reference could not be written.
     #[error(transparent)]
     Reference(#[from] AtomicFileError),
@@ -110,7 +107,6 @@ impl Classified for ContextError {
         match self {
             ContextError::Directory { .. } => Class::Failed,
             ContextError::Lanes { .. } => Class::Input,
-            ContextError::Key(error) => error.class(),
             ContextError::Reference(error) => error.class(),
         }
     }
@@ -119,7 +115,6 @@ impl Classified for ContextError {
         match self {
             ContextError::Directory { .. } => Some("choose a place you may write to with --out".to_owned()),
             ContextError::Lanes { .. } => Some("join the files of lanes that share a read group".to_owned()),
-            ContextError::Key(error) => error.hint(),
             ContextError::Reference(error) => error.hint(),
         }
     }
@@ -138,8 +133,6 @@ pub struct Context {
     /// Settings.
     pub settings: Settings,
     names: Vec<String>,
-    keys: Vec<SampleKey>,
-    cohort_key: SampleKey,
     fasta: PathBuf,
     encoders: Mutex<HashMap<u32, Arc<CramEncoder>>>,
     packs: Packs,
@@ -169,9 +162,7 @@ impl Context {
                 Err(source) => Err(ContextError::Directory { path, source }),
             }
         };
-        let (packs_dir, keys_dir) = (make("packs")?, make("keys")?);
-        let key = |name: &str| SampleKey::load_or_create(&keys_dir, name);
-        let keys = samples.iter().map(|sample| key(&sample.name)).collect::<Result<_, _>>()?;
+        let packs_dir = make("packs")?;
         let fasta = fasta::for_htslib(index.fasta(), index.contigs(), &index.reference(), scratch)?;
         Ok(Context {
             job,
@@ -180,9 +171,6 @@ impl Context {
             names: samples.iter().map(|sample| sample.name.clone()).collect(),
             samples,
             settings,
-            keys,
-            // A sample's name cannot begin with a dot, so this is nobody's key.
-            cohort_key: key(".cohort")?,
             fasta,
             encoders: Mutex::default(),
             packs: Packs::new(&packs_dir),
@@ -223,12 +211,8 @@ impl Context {
         Ok(encoder)
     }
 
-    fn key(&self, task: Task) -> &SampleKey {
-        task.sample().map_or(&self.cohort_key, |sample| &self.keys[sample as usize])
-    }
-
     /// What a task's records are sealed to.
-    fn seal_context(&self, task: Task) -> String {
+    pub(crate) fn seal_context(&self, task: Task) -> String {
         format!("{}/{}", self.job, task.key(&self.names))
     }
 
@@ -241,11 +225,6 @@ impl Context {
             (_, Some(sample)) => format!("{}.map.pack", self.names[sample as usize]),
             (_, None) => "cohort.pack".to_owned(),
         }
-    }
-
-    /// Begins a record of `task`.
-    pub fn record(&self, task: Task) -> RecordBuilder {
-        RecordBuilder::new(self.key(task), &self.seal_context(task))
     }
 
     /// Writes a finished record of `task`; when this returns, it is stored.
@@ -266,9 +245,14 @@ impl Context {
         pack.append(&record.finish())
     }
 
-    /// Opens a committed record of `task`.
-    pub fn read(&self, task: Task, piece: &PieceRef) -> Result<RecordReader, PackError> {
-        self.packs.record(piece, self.key(task), &self.seal_context(task))
+    /// Opens a committed record of `task`, for who has its key.
+    pub(crate) fn open_record(
+        &self,
+        task: Task,
+        piece: &PieceRef,
+        key: &SampleKey,
+    ) -> Result<RecordReader, PackError> {
+        self.packs.record(piece, key, &self.seal_context(task))
     }
 
     /// Compares a committed piece of `task` with its digest.

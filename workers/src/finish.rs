@@ -1,7 +1,7 @@
 //! Finish tasks: pieces to files. A file is its header, the cells in order and an end marker, concatenated; nothing is
 //! encoded again. Reads and bases are counted up, and a sample whose books do not balance does not finish.
 
-use crate::context::Context;
+use crate::access::Access;
 use crate::htslib::{self, CRAM_EOF, ContainerError, cram_file_header, index_alignments, renumber};
 use crate::qc::SampleCounters;
 use crate::region::{RegionSummary, block};
@@ -152,7 +152,7 @@ pub struct RegionInput {
 /// Writes a sample's CRAM and gVCF with their indexes into `results`, checks the books, and stores its counters as a
 /// piece. `reads_in` is what the intakes counted.
 pub fn finish_sample(
-    context: &Context,
+    context: &Access<'_>,
     sample: u32,
     reads_in: u64,
     regions: &[RegionInput],
@@ -201,7 +201,7 @@ pub fn finish_sample(
     ledger.files.push(calls.commit()?);
     ledger.files.push(index_of_calls(context, &gvcf)?);
     let task = Task::FinishSample(sample);
-    let mut record = context.record(task);
+    let mut record = context.record(task)?;
     let json = serde_json::to_vec(&counters).expect("counters always print");
     record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
     Ok((context.append(task, record)?, ledger))
@@ -210,7 +210,7 @@ pub fn finish_sample(
 /// Writes the cohort's joint calls. `shards` are the committed joint tasks in genome order; `each_cell` is given every
 /// cell's block as it is written.
 pub fn finish_joint(
-    context: &Context,
+    context: &Access<'_>,
     cohort: &str,
     shards: &[(Shard, PieceRef)],
     results: &Path,
@@ -237,7 +237,7 @@ pub fn finish_joint(
 
 /// The merged counters that a sample's finish task stored.
 pub fn read_counters(
-    context: &Context,
+    context: &Access<'_>,
     sample: u32,
     piece: &PieceRef,
 ) -> Result<SampleCounters, FinishError> {
@@ -249,7 +249,7 @@ pub fn read_counters(
 
 /// The ledger of a sample, without its files, if everything adds up.
 fn balance(
-    context: &Context,
+    context: &Access<'_>,
     sample: u32,
     reads_in: u64,
     regions: &[RegionInput],
@@ -291,7 +291,7 @@ fn balance(
     Ok(ledger)
 }
 
-fn region_text(context: &Context, shard: Shard) -> String {
+fn region_text(context: &Access<'_>, shard: Shard) -> String {
     let contigs = context.index.contigs();
     let mut cells = shard.cells();
     let Some(first) = cells.next() else { return shard.to_string() };
@@ -338,7 +338,7 @@ fn index_of_alignments(path: &Path) -> Result<ResultFile, FinishError> {
     Ok(ResultFile { path: result_path(&index), bytes, blake3 })
 }
 
-fn index_of_calls(context: &Context, path: &Path) -> Result<ResultFile, FinishError> {
+fn index_of_calls(context: &Access<'_>, path: &Path) -> Result<ResultFile, FinishError> {
     let contigs = context.index.contigs();
     let mut output = Output::create(&IndexKind::of(contigs).path(path))?;
     output.write(&build_index(path, contigs)?)?;

@@ -2,7 +2,7 @@
 //!
 //! A cell is joined from the samples' cells and the sites of the cells before it that reach over the line.
 
-use crate::context::Context;
+use crate::access::Access;
 use crate::region::block;
 use crate::vcf::{self, PieceError};
 use jobs::failure::{Class, Classified};
@@ -75,7 +75,7 @@ pub struct JointSummary {
 /// Joins one shard. `inputs` are the committed region tasks of this shard and the one before it; each has one piece per
 /// cell. The piece written holds one block of BGZF per cell.
 pub fn run(
-    context: &Context,
+    context: &Access<'_>,
     shard: Shard,
     inputs: &[(Task, Vec<PieceRef>)],
 ) -> Result<(PieceRef, JointSummary), JointTaskError> {
@@ -91,7 +91,7 @@ pub fn run(
         (0..context.samples.len() as u32).filter(|&sample| context.sample(sample).joint).collect();
     let contigs = context.index.contigs();
     let mut summary = JointSummary::default();
-    let mut record = context.record(task);
+    let mut record = context.record(task)?;
     let mut before: Vec<Before> = vec![Before::default(); samples.len()];
     let first = shard.cells().next().map_or(0, |cell| cell.0);
     // The cell before the shard is read for what reaches into it only.
@@ -150,7 +150,7 @@ impl Before {
 }
 
 fn read_cell(
-    context: &Context,
+    context: &Access<'_>,
     sample: u32,
     cell: Cell,
     pieces: &HashMap<(u32, Cell), (Task, &PieceRef)>,

@@ -3,6 +3,7 @@
 //! Invariant: a task reads what its plan names and writes pieces into a pack; it decides nothing about other tasks.
 //! Workers know neither the scheduler nor who started them.
 
+pub mod access;
 pub mod align;
 pub mod assess;
 pub mod bam;

@@ -1,6 +1,6 @@
 //! Map tasks: one chunk of a lane's read pairs, aligned and bucketed in the order of the genome.
 
-use crate::context::Context;
+use crate::access::Access;
 use crate::entry::Entry;
 use crate::fastq::{PairReader, Pairs};
 use crate::intake::{ChunkReader, ChunkStart, IntakeError};
@@ -74,8 +74,8 @@ impl Classified for MapError {
 
 /// Learns a lane's insert-size model from a prefix of its pairs: 2^13, doubling until enough of them are confident or
 /// the lane ends. Single reads have the default model.
-pub fn learn_model(context: &Context, lane: LaneId) -> Result<InsertModel, MapError> {
-    let input = &context.lane(lane).input;
+pub fn learn_model(context: &Access<'_>, lane: LaneId) -> Result<InsertModel, MapError> {
+    let input = context.reads(lane)?;
     if input.fastq_2.is_none() {
         return Ok(insert::estimate(&[]));
     }
@@ -111,7 +111,7 @@ pub fn learn_from(
     }
 }
 
-fn aligner(context: &Context) -> Result<Aligner<'_>, MapError> {
+fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
     let (reference, index) = (context.index.reference(), context.index.index());
     Ok(Aligner::new(reference, index, context.settings.scoring)?)
 }
@@ -119,7 +119,7 @@ fn aligner(context: &Context) -> Result<Aligner<'_>, MapError> {
 /// Aligns one chunk and writes its run; returns the piece and the number of templates. `start` is where the chunk's
 /// intake said that it begins.
 pub fn map_chunk(
-    context: &Context,
+    context: &Access<'_>,
     lane: LaneId,
     chunk: u32,
     start: &StoredChunk,
@@ -127,7 +127,7 @@ pub fn map_chunk(
 ) -> Result<(PieceRef, u64), MapError> {
     let task = Task::Map(lane, chunk);
     let spec = context.lane(lane);
-    let mut reader = ChunkReader::open(&spec.input, &start.start, start.first_pair, start.pairs)?;
+    let mut reader = ChunkReader::open(context.reads(lane)?, &start.start, start.first_pair, start.pairs)?;
     let reference = context.index.reference();
     let lane_context = LaneContext {
         contigs: context.index.contigs(),
@@ -158,7 +158,7 @@ pub fn map_chunk(
             ordinal += 1;
         }
     }
-    let mut record = context.record(task);
+    let mut record = context.record(task)?;
     run.finish(&mut record)?;
     Ok((context.append(task, record)?, ordinal - start.first_pair))
 }

@@ -5,8 +5,9 @@
 //! it does not give out, so a shard is just the cells it names, in order. Records stream through; what is held is the
 //! reach of duplicate marking, one CRAM container, and the reads that the caller keeps.
 
+use crate::access::Access;
 use crate::bam;
-use crate::context::{AlignmentFormat, Context};
+use crate::context::AlignmentFormat;
 use crate::entry::{Entry, Place};
 use crate::htslib::{CramEncoder, CramError, SamText};
 use crate::qc::SampleCounters;
@@ -106,7 +107,7 @@ pub struct RegionSummary {
 
 /// Runs a region task over the committed runs of all its sample's chunks.
 pub fn run(
-    context: &Context,
+    context: &Access<'_>,
     sample: u32,
     shard: Shard,
     inputs: &[(Task, PieceRef)],
@@ -128,7 +129,7 @@ pub fn run(
 }
 
 struct CellWorker<'a> {
-    context: &'a Context,
+    context: &'a Access<'a>,
     sample: u32,
     task: Task,
     reference: Reference<'a>,
@@ -138,7 +139,7 @@ struct CellWorker<'a> {
 }
 
 impl<'a> CellWorker<'a> {
-    fn new(context: &'a Context, sample: u32, task: Task) -> Result<Self, RegionError> {
+    fn new(context: &'a Access<'a>, sample: u32, task: Task) -> Result<Self, RegionError> {
         Ok(CellWorker {
             context,
             sample,
@@ -219,7 +220,7 @@ impl<'a> CellWorker<'a> {
         sites: u32,
         counters: &SampleCounters,
     ) -> Result<PieceRef, RegionError> {
-        let mut record = self.context.record(self.task);
+        let mut record = self.context.record(self.task)?;
         for (first, count, bytes) in &alignments {
             let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
             record.block(entry, bytes)?;
@@ -357,7 +358,7 @@ enum Encoder {
 }
 
 impl Encoder {
-    fn new(context: &Context, sample: u32) -> Result<Self, RegionError> {
+    fn new(context: &Access<'_>, sample: u32) -> Result<Self, RegionError> {
         Ok(match context.settings.alignments {
             AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?),
             AlignmentFormat::Bam => Encoder::Bam,

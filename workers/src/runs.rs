@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn chunks_cannot_be_seen_in_what_a_shard_reads() {
         let dir = tempfile::tempdir().unwrap();
-        let key = SampleKey::load_or_create(dir.path(), "s").unwrap();
+        let key = SampleKey::fleeting();
         let packs = Packs::new(dir.path());
         let mut seed = 3u64;
         let mut entries: Vec<(Place, Order)> = (0..8000u64)

@@ -1,11 +1,13 @@
 //! `wakachi simulate`: a small cohort with everything known about it. A reference as genomes have them or a real one,
 //! people who share ancestry, their reads, the truth, and a cohort file ready to run.
 //!
-//! Invariant: every file is a pure function of the options without `out` and `threads`. An interrupted simulation that
+//! Invariant: every file is a pure function of the options without `out` and `threads`, and only the consents depend on
+//! `as_of` and `withdrawn`. An interrupted simulation that
 //! is started again keeps the files it finished and makes the others as if it had never stopped.
 
 pub mod cohort;
 pub mod genome;
+pub mod governance;
 mod haplotypes;
 mod outputs;
 pub mod population;
@@ -20,6 +22,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use jobs::failure::{Class, Classified};
+use jobs::time::Timestamp;
 use noodles_bgzf as bgzf;
 use rayon::prelude::*;
 
@@ -33,6 +36,9 @@ use population::{CellKind, Population, cells};
 use reads::{Cells, Library, READ_BASES};
 
 const REFERENCE: &str = "reference.fa";
+const CONSENT: &str = "consent.json";
+const POLICY: &str = "policy.toml";
+const SITES: &str = "sites.toml";
 /// These two come last: where they are, everything is.
 const SHEET: &str = "samples.csv";
 const COHORT: &str = "cohort.toml";
@@ -41,7 +47,7 @@ const CHUNK_PAIRS: u64 = 4096;
 /// Deflate level of the reads.
 const READS_LEVEL: u8 = 4;
 /// Version of the simulated model: a change of what is simulated changes it, so that nothing older is resumed.
-const MODEL_VERSION: u32 = 1;
+const MODEL_VERSION: u32 = 2;
 const SAMPLES_MAX: u32 = 100_000;
 const GENOME_MB_MAX: f64 = 4_000.0;
 const DEPTH_MAX: f64 = 10_000.0;
@@ -65,12 +71,17 @@ pub struct Options {
     pub tumor: bool,
     /// A FASTA file to use instead of a synthetic genome.
     pub reference: Option<PathBuf>,
+    /// When the simulated register confirms the consents. They are written anew whenever the simulation is run, as a
+    /// register confirms them again.
+    pub as_of: Timestamp,
+    /// So many participants, the last ones, have withdrawn their consent.
+    pub withdrawn: u32,
     /// Threads, at least 1; never visible in the files.
     pub threads: usize,
 }
 
 impl Default for Options {
-    /// The cohort of `wakachi demo`: 8 participants, 2 Mb, 20x, with a tumour.
+    /// The cohort of `wakachi demo`: 8 participants, 2 Mb, 20x, with a tumour. Its consents were confirmed in 1970.
     fn default() -> Self {
         Options {
             out: PathBuf::from("simulated"),
@@ -80,6 +91,8 @@ impl Default for Options {
             depth: 20.0,
             tumor: true,
             reference: None,
+            as_of: Timestamp::default(),
+            withdrawn: 0,
             threads: 1,
         }
     }
@@ -230,6 +243,9 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Step<'_>)) -> Result<Summ
         summaries.push(simulation.truth(sample)?);
         digests.push(simulation.reads(index as u64, sample)?);
     }
+    simulation.consents()?;
+    simulation.file(POLICY, 0, |out| out.write_all(governance::POLICY.as_bytes()))?;
+    simulation.file(SITES, 0, |out| out.write_all(governance::SITES.as_bytes()))?;
     let sheet = cohort::sheet(&samples, &simulation.population.people, &digests);
     simulation.file(SHEET, samples.len() as u64, |out| out.write_all(sheet.as_bytes()))?;
     let cohort = cohort::cohort_file(options.seed);
@@ -248,6 +264,10 @@ fn check(options: &Options) -> Result<(), SimulateError> {
         |option, value: String, expected: String| Err(SimulateError::Option { option, value, expected });
     if !(1..=SAMPLES_MAX).contains(&options.samples) {
         return wrong("samples", options.samples.to_string(), format!("a number from 1 to {SAMPLES_MAX}"));
+    }
+    if options.withdrawn > options.samples {
+        let expected = format!("at most the {} participants", options.samples);
+        return wrong("withdrawn", options.withdrawn.to_string(), expected);
     }
     if options.reference.is_none() && !(genome_mb_min..=GENOME_MB_MAX).contains(&options.genome_mb) {
         let expected = format!("megabases from {genome_mb_min} to {GENOME_MB_MAX}");
@@ -273,7 +293,8 @@ fn check_genome(genome: &[Sequence]) -> Result<(), SimulateError> {
 
 /// What the files depend on.
 fn digest(options: &Options, genome: &[Sequence]) -> String {
-    let Options { out: _, seed, samples, genome_mb: _, depth, tumor, reference: _, threads: _ } = options;
+    let Options { seed, samples, depth, tumor, .. } = options;
+    let Options { out: _, genome_mb: _, reference: _, as_of: _, withdrawn: _, threads: _, .. } = options;
     let text = format!("{MODEL_VERSION} {} {seed} {samples} {depth} {tumor}", env!("CARGO_PKG_VERSION"));
     blake3::hash(format!("{text} {}", genome::digest(genome)).as_bytes()).to_string()
 }
@@ -297,6 +318,17 @@ impl Simulation<'_> {
         let kept = self.outputs.finished(path).is_some();
         self.outputs.write(path, count, content)?;
         (self.progress)(Step::File { path, kept });
+        Ok(())
+    }
+
+    /// Writes the consents, also where they are: a register is as good as the moment it was last confirmed.
+    fn consents(&mut self) -> Result<(), SimulateError> {
+        let Options { samples, withdrawn, as_of, .. } = *self.options;
+        let mut file = self.outputs.create(CONSENT)?;
+        governance::write_consents(samples as usize, withdrawn as usize, as_of, &mut file)
+            .map_err(|source| WriteError { path: self.options.out.join(CONSENT), source })?;
+        self.outputs.commit(file, u64::from(samples))?;
+        (self.progress)(Step::File { path: CONSENT, kept: false });
         Ok(())
     }
 
@@ -463,9 +495,9 @@ mod tests {
         assert!(first == threaded);
         let made = |path: &&PathBuf| path.starts_with("reads") || path.ends_with("reference.fa");
         assert!(first.keys().filter(made).all(|path| first[path] != other[path]));
-        // Reference, index, sheet, cohort file and manifest; per sample reads and two truths with their indexes; one
+        // Reference, index, consents, policy, sites, sheet, cohort file and manifest; per sample reads and two truths with their indexes; one
         // somatic truth.
-        assert_eq!(first.len(), 5 + 4 * (2 + 4) + 2);
+        assert_eq!(first.len(), 8 + 4 * (2 + 4) + 2);
         assert!(first.keys().all(|path| path.extension().is_none_or(|extension| extension != "partial")));
         assert_eq!(summary.samples.len(), 4);
     }
@@ -487,9 +519,29 @@ mod tests {
         let summary = run(&tiny(cut.path()), &mut note).unwrap();
         made.sort();
         let reads = ["reads/S-000002_R1.fastq.gz", "reads/S-000002_R2.fastq.gz"];
-        assert_eq!(made, [reads[0], reads[1], "truth/S-000001.vcf.gz"]);
+        assert_eq!(made, ["consent.json", reads[0], reads[1], "truth/S-000001.vcf.gz"]);
         assert!(files(whole.path()) == files(cut.path()));
         assert_eq!(summary.samples[0].truth_variants, expect.samples[0].truth_variants);
+    }
+
+    #[test]
+    fn consents_alone_are_confirmed_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = tiny(directory.path());
+        simulate(&first);
+        let before = files(directory.path());
+        let mut made = Vec::new();
+        let again = Options { as_of: first.as_of.plus_hours(48), withdrawn: 1, ..first };
+        run(&again, &mut |step| match step {
+            Step::File { path, kept: false } => made.push(path.to_owned()),
+            _ => {}
+        })
+        .unwrap();
+        assert_eq!(made, ["consent.json"]);
+        let after = files(directory.path());
+        let changed: Vec<_> = after.iter().filter(|(path, bytes)| before[*path] != **bytes).collect();
+        let names: Vec<_> = changed.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+        assert_eq!(names, [".simulate.json", "consent.json"]);
     }
 
     #[test]
@@ -530,6 +582,7 @@ mod tests {
         let missing = Some(directory.path().join("missing.fa"));
         for (bad, class) in [
             (Options { samples: 0, ..good.clone() }, Class::Usage),
+            (Options { withdrawn: 4, ..good.clone() }, Class::Usage),
             (Options { genome_mb: 0.001, ..good.clone() }, Class::Usage),
             (Options { genome_mb: f64::NAN, ..good.clone() }, Class::Usage),
             (Options { depth: -1.0, ..good.clone() }, Class::Usage),

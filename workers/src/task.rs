@@ -1,6 +1,6 @@
 //! Runs any task of a job: opens what its inputs committed, calls the room that does the work, and says what to commit.
 
-use crate::context::Context;
+use crate::access::Access;
 use crate::finish::{self, RegionInput, SampleLedger};
 use crate::intake::{ChunkStart, IntakeReport, intake};
 use crate::joint;
@@ -65,8 +65,8 @@ struct ModelSummary {
 /// Committed inputs of a task.
 pub type Inputs = [(Task, Arc<Commit>)];
 
-/// Runs every task but the cohort's finish, which is the command line's.
-pub fn run(context: &Context, task: Task, inputs: &Inputs, results: &Path) -> Result<TaskOutput, Failure> {
+/// Runs every task but the cohort's finish and the sealing, which are the command line's.
+pub fn run(context: &Access<'_>, task: Task, inputs: &Inputs, results: &Path) -> Result<TaskOutput, Failure> {
     match task {
         Task::Intake(lane) => run_intake(context, lane),
         Task::Model(lane) => {
@@ -89,15 +89,17 @@ pub fn run(context: &Context, task: Task, inputs: &Inputs, results: &Path) -> Re
             Ok(TaskOutput { pieces: vec![piece], summary: to_json(&summary), chunks: None })
         }
         Task::FinishSample(sample) => run_finish(context, sample, inputs, results),
-        Task::FinishCohort => unreachable!("the cohort's files are finished by the command line"),
+        Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
+            unreachable!("the cohort's files are finished, and files sealed, by the command line")
+        }
     }
 }
 
-fn run_intake(context: &Context, lane: LaneId) -> Result<TaskOutput, Failure> {
+fn run_intake(context: &Access<'_>, lane: LaneId) -> Result<TaskOutput, Failure> {
     let task = Task::Intake(lane);
     let chunk_pairs = context.settings.chunk_pairs;
-    let report = intake(&context.lane(lane).input, chunk_pairs, |_| true)?;
-    let mut record = context.record(task);
+    let report = intake(context.reads(lane)?, chunk_pairs, |_| true)?;
+    let mut record = context.record(task)?;
     for (chunk, start) in report.chunks.iter().enumerate() {
         let first = chunk as u64 * chunk_pairs;
         let pairs = chunk_pairs.min(report.pairs - first);
@@ -140,7 +142,7 @@ fn decode_start(bytes: &[u8]) -> Option<ChunkStart> {
     Some(ChunkStart { point_1: point_1.to_vec(), point_2, digest: *digest })
 }
 
-fn run_map(context: &Context, lane: LaneId, chunk: u32, inputs: &Inputs) -> Result<TaskOutput, Failure> {
+fn run_map(context: &Access<'_>, lane: LaneId, chunk: u32, inputs: &Inputs) -> Result<TaskOutput, Failure> {
     let intake = input(context, inputs, Task::Intake(lane))?;
     let model: ModelSummary =
         summary(context, Task::Model(lane), input(context, inputs, Task::Model(lane))?)?;
@@ -151,7 +153,7 @@ fn run_map(context: &Context, lane: LaneId, chunk: u32, inputs: &Inputs) -> Resu
 }
 
 fn stored_chunk(
-    context: &Context,
+    context: &Access<'_>,
     lane: LaneId,
     chunk: u32,
     intake: &Commit,
@@ -167,7 +169,7 @@ fn stored_chunk(
 }
 
 fn run_finish(
-    context: &Context,
+    context: &Access<'_>,
     sample: u32,
     inputs: &Inputs,
     results: &Path,
@@ -187,7 +189,7 @@ fn run_finish(
 }
 
 fn region_input(
-    context: &Context,
+    context: &Access<'_>,
     task: Task,
     shard: Shard,
     commit: &Commit,
@@ -202,13 +204,13 @@ pub fn chunks_of(commit: &Commit) -> Option<u32> {
 }
 
 /// The ledger that a sample's finish task committed.
-pub fn sample_ledger(context: &Context, sample: u32, commit: &Commit) -> Result<SampleLedger, Failure> {
+pub fn sample_ledger(context: &Access<'_>, sample: u32, commit: &Commit) -> Result<SampleLedger, Failure> {
     summary(context, Task::FinishSample(sample), commit)
 }
 
 /// A committed summary.
 pub fn summary<T: serde::de::DeserializeOwned>(
-    context: &Context,
+    context: &Access<'_>,
     task: Task,
     commit: &Commit,
 ) -> Result<T, Failure> {
@@ -219,11 +221,11 @@ fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain data always prints")
 }
 
-fn form(context: &Context, task: Task) -> Failure {
+fn form(context: &Access<'_>, task: Task) -> Failure {
     FormError { task: task.key(context.names()) }.into()
 }
 
-fn input<'a>(context: &Context, inputs: &'a Inputs, wanted: Task) -> Result<&'a Commit, Failure> {
+fn input<'a>(context: &Access<'_>, inputs: &'a Inputs, wanted: Task) -> Result<&'a Commit, Failure> {
     let found = inputs.iter().find(|(task, _)| *task == wanted);
     found.map(|(_, commit)| &**commit).ok_or_else(|| form(context, wanted))
 }

@@ -74,7 +74,7 @@ pub(super) fn samples(
 }
 
 /// Why a text cannot be a name of a file, of SAM's `SM` or of a read group, and what was perhaps meant.
-pub(super) fn name_problem(what: &str, name: &str) -> Option<(String, Option<String>)> {
+pub(crate) fn name_problem(what: &str, name: &str) -> Option<(String, Option<String>)> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() {
         return Some((format!("{what} is empty"), None));
@@ -94,7 +94,7 @@ pub(super) fn name_problem(what: &str, name: &str) -> Option<(String, Option<Str
 }
 
 /// The 32 bytes that 64 hexadecimal digits mean.
-pub(super) fn sha256(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn sha256(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 {
         return None;

@@ -148,3 +148,66 @@ impl Shape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Node, Outcome};
+
+    /// A record of an intake with this value in this field, or without the field.
+    fn altered(field: &str, value: Option<Value>) -> Map<String, Value> {
+        let event = Event::new(EventName::IntakeAccepted, Outcome::Ok);
+        let mut record = event.record(0, Timestamp::default(), &Node::default(), None);
+        let (inner, name) = match field.split_once('.') {
+            Some((outer, name)) => (record[outer].as_object_mut().unwrap(), name),
+            None => (&mut record, field),
+        };
+        match value {
+            Some(value) => inner.insert(name.to_owned(), value),
+            None => inner.remove(name),
+        };
+        record
+    }
+
+    #[test]
+    fn a_record_without_one_of_the_common_fields_is_refused() {
+        let mut fields: Vec<String> = vec!["disposition_id".to_owned()];
+        for (name, shape) in COMMON {
+            fields.push((*name).to_owned());
+            if let Members(inner) = shape {
+                fields.extend(inner.iter().map(|(below, _)| format!("{name}.{below}")));
+            }
+        }
+        assert_eq!(fields.len(), 22 + 6 + 3 + 4 + 4);
+        for field in fields {
+            let error = check(&altered(&field, None)).unwrap_err();
+            assert_eq!((&error.field, error.found.as_str()), (&field, "nothing"));
+        }
+    }
+
+    #[test]
+    fn a_field_that_holds_something_else_is_refused() {
+        let refused = |field: &str, value: Value| {
+            let error = check(&altered(field, Some(value))).unwrap_err();
+            assert_eq!(error.field, field);
+            error.to_string()
+        };
+        let text = Value::from("x");
+        for field in
+            ["seq", "bytes", "attempt", "object.level", "reasons", "tool.args", "node", "outcome", "event"]
+        {
+            refused(field, text.clone());
+        }
+        for field in ["seq", "time", "event", "outcome", "actor", "reasons", "type_uid"] {
+            refused(field, Value::Null);
+        }
+        refused("actor.sub", 1.into());
+        refused("participant_h", Value::from(vec!["x"]));
+        refused("reasons", Value::from(vec![1]));
+        refused("time", "1970-01-01T00:00:00Z".into());
+        refused("bytes", Value::from(-1));
+        let error = refused("type_uid", 600_602.into());
+        assert_eq!(error, "expected [600601] in 'type_uid', found 600602");
+        refused("disposition_id", 2.into());
+    }
+}

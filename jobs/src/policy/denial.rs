@@ -31,15 +31,6 @@ impl Denial {
     pub fn reasons(&self) -> BTreeSet<&Reason> {
         self.general.iter().chain(self.samples.values().flatten()).collect()
     }
-
-    fn rows(&self) -> impl Iterator<Item = (&str, &Reason)> {
-        let general = self.general.iter().map(|reason| ("(all)", reason));
-        general.chain(
-            self.samples
-                .iter()
-                .flat_map(|(sample, reasons)| reasons.iter().map(move |reason| (sample.as_str(), reason))),
-        )
-    }
 }
 
 impl std::error::Error for Denial {}
@@ -57,15 +48,23 @@ impl Classified for Denial {
 /// A table: sample, reason, error, what would help; `(all)` is every sample.
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |of: fn((&str, &Reason)) -> usize| self.rows().map(of).max().unwrap_or(0);
-        let sample_width = width(|(sample, _)| sample.chars().count());
-        let reason_width = width(|(_, reason)| reason.code().chars().count());
-        let error_width = width(|(_, reason)| reason.error_code().len());
-        f.write_str("denied by the policy")?;
-        for (sample, reason) in self.rows() {
-            let (error, helps) = (reason.error_code(), reason.helps());
-            write!(f, "\n  {sample:sample_width$}  {reason:reason_width$}  {error:error_width$}  {helps}")?;
-        }
-        Ok(())
+        let row = |sample: &str, reason: &Reason| {
+            [format!("  {sample}"), reason.to_string(), reason.error_code().to_owned(), reason.helps()]
+        };
+        let general = self.general.iter().map(|reason| row("(all)", reason));
+        let samples = self.samples.iter();
+        let own = samples.flat_map(|(sample, reasons)| reasons.iter().map(move |reason| row(sample, reason)));
+        write!(f, "denied by the policy\n{}", aligned(&general.chain(own).collect::<Vec<_>>()))
     }
+}
+
+/// Rows with their columns under each other.
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jobs::canonical;
+use jobs::canonical::{self, CanonicalError};
 use jobs::event::{self, Event, EventName, Node, Outcome};
 use jobs::time::Timestamp;
 use serde_json::{Map, Value};
@@ -46,8 +46,8 @@ impl FromStr for Leaf {
 
     fn from_str(text: &str) -> Result<Self, NotALeaf> {
         let (seq, sha256) = text.split_once(':').ok_or(NotALeaf)?;
-        let sha256 = blake3::Hash::from_hex(sha256).map_err(|_| NotALeaf)?;
-        Ok(Leaf { seq: seq.parse().map_err(|_| NotALeaf)?, sha256: *sha256.as_bytes() })
+        let sha256 = key_of_hex(sha256).map_err(|_| NotALeaf)?;
+        Ok(Leaf { seq: seq.parse().map_err(|_| NotALeaf)?, sha256 })
     }
 }
 
@@ -200,11 +200,11 @@ impl Chain {
         }
         let mut next = self.clone();
         if self.last.is_some() {
-            for field in ["key", "log"].into_iter().filter(|field| record.contains_key(*field)) {
+            if let Some(field) = ["key", "log"].into_iter().find(|field| record.contains_key(*field)) {
                 return Err(Mismatch::new(format!("no '{field}' after the first event"), found(field)));
             }
         } else {
-            let key = record.get("key").and_then(Value::as_str).and_then(key_of_hex);
+            let key = record.get("key").and_then(Value::as_str).and_then(|text| key_of_hex(text).ok());
             let key = key.ok_or_else(|| Mismatch::new("a public key in 'key'", found("key")))?;
             expect("key", hex(&self.key.unwrap_or(key)).into())?;
             let name = record.get("log").and_then(Value::as_str);
@@ -230,6 +230,10 @@ fn record(line: &[u8]) -> Result<Map<String, Value>, Mismatch> {
     match canonical::parse(line) {
         Ok(Value::Object(record)) => Ok(record),
         Ok(other) => Err(Mismatch::new("an object", other)),
+        // Each line is a document, so the error's line is always its first.
+        Err(CanonicalError::Syntax { column, .. }) => {
+            Err(Mismatch::new("an event in canonical JSON", format!("other bytes at column {column}")))
+        }
         Err(error) => Err(Mismatch::new("an event in canonical JSON", error)),
     }
 }
@@ -258,11 +262,17 @@ fn leaf_hash(line: &[u8]) -> [u8; 32] {
     context.finish().as_ref().try_into().expect("32 bytes")
 }
 
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal, as keys and hashes stand in a log.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn key_of_hex(text: &str) -> Option<[u8; 32]> {
-    Some(*blake3::Hash::from_hex(text).ok()?.as_bytes())
+/// A text is not a log's key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a public key, 64 hexadecimal digits")]
+pub struct NotAKey;
+
+/// Reads a log's public key from hexadecimal.
+pub fn key_of_hex(text: &str) -> Result<[u8; 32], NotAKey> {
+    blake3::Hash::from_hex(text).map(|bytes| *bytes.as_bytes()).map_err(|_| NotAKey)
 }

@@ -12,13 +12,15 @@ use super::{AuditError, Chain, Entry, LINE_BYTES_MAX, Leaf, Mismatch};
 
 /// A log below so many bytes is verified whole before it goes on.
 const WHOLE_BYTES: u64 = 1 << 20;
+/// Read at a time.
+const READ_BYTES: usize = 1 << 16;
 /// Where the last two lines of a longer one are looked for: room for them and for an unfinished one.
 const TAIL_BYTES: u64 = 3 * LINE_BYTES_MAX as u64;
 
 /// A log that was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many it holds.
+    /// How many events it holds.
     pub events: u64,
     /// Time of the first event.
     pub first: Option<Timestamp>,
@@ -60,7 +62,8 @@ pub fn read(
     let mut expected = expected.to_vec();
     expected.sort_unstable();
     let mut awaited = expected.iter().peekable();
-    let (_, unfinished_bytes) = walk(path, &mut chain, |line, entry| {
+    let file = File::open(path).map_err(unreadable(path))?;
+    let (_, unfinished_bytes) = walk(&file, path, &mut chain, |line, entry| {
         while let Some(leaf) = awaited.next_if(|leaf| leaf.seq == entry.leaf.seq) {
             if *leaf != entry.leaf {
                 return Err(damaged(path, line, Mismatch::new(format!("the event {leaf}"), entry.leaf)));
@@ -82,80 +85,73 @@ pub fn read(
     Ok(Summary { events, leaf, key: chain.key(), log, unfinished_bytes, ..summary })
 }
 
-/// The chain of a log of so many bytes that goes on, and where its whole lines end.
+/// The chain of a log that goes on, and how many bytes its whole lines have.
 pub(super) fn resume(
+    file: &File,
     path: &Path,
-    length: u64,
     key: [u8; 32],
     name: &str,
 ) -> Result<(Chain, u64), AuditError> {
-    let mut chain = Chain::new(Some(key), Some(name));
-    let ended = match length < WHOLE_BYTES {
-        true => None,
-        false => ends(path, length, &mut chain).map_err(unreadable(path))?,
-    };
-    if let Some(whole_bytes) = ended {
-        return Ok((chain, whole_bytes));
+    let length = file.metadata().map_err(unreadable(path))?.len();
+    if length >= WHOLE_BYTES {
+        let mut chain = Chain::new(Some(key), Some(name));
+        if let Some(whole_bytes) = ends(file, length, &mut chain).map_err(unreadable(path))? {
+            return Ok((chain, whole_bytes));
+        }
     }
     // Also of a long log whose ends are not right: that names the line.
     let mut chain = Chain::new(Some(key), Some(name));
-    let (whole_bytes, _) = walk(path, &mut chain, |_, _| Ok(()))?;
+    let (whole_bytes, _) = walk(file, path, &mut chain, |_, _| Ok(()))?;
     Ok((chain, whole_bytes))
 }
 
-/// Verifies the first and the last line of a long log; `None` if something is not right.
-fn ends(path: &Path, length: u64, chain: &mut Chain) -> io::Result<Option<u64>> {
-    let mut file = BufReader::new(File::open(path)?);
-    let mut first = Vec::new();
-    if read_line(&mut file, &mut first)? != LineEnd::LineFeed || chain.admit(&first).is_err() {
+/// Verifies the first and the last line of a long log, and returns the bytes of its whole lines; `None` if something is
+/// not right.
+fn ends(mut file: &File, length: u64, chain: &mut Chain) -> io::Result<Option<u64>> {
+    let mut line = Vec::new();
+    file.rewind()?;
+    if read_line(&mut BufReader::new(file), &mut line)? != LineEnd::LineFeed || chain.admit(&line).is_err() {
         return Ok(None);
     }
     let start = length.saturating_sub(TAIL_BYTES);
     let mut tail = Vec::new();
     file.seek(SeekFrom::Start(start))?;
     file.take(length - start).read_to_end(&mut tail)?;
-    let mut pieces = tail.rsplitn(4, |&byte| byte == b'\n');
-    let (Some(rest), Some(last), Some(before), Some(_)) =
-        (pieces.next(), pieces.next(), pieces.next(), pieces.next())
-    else {
-        return Ok(None);
-    };
-    let follows = chain.jump(before).and_then(|()| chain.admit(last)).is_ok();
-    let whole = follows && !holds_whole_line(chain, rest);
+    let pieces: Vec<&[u8]> = tail.rsplitn(4, |&byte| byte == b'\n').collect();
+    let [rest, last, before, _] = pieces[..] else { return Ok(None) };
+    let follows = chain.jump(before).and_then(|()| chain.admit(last));
+    let whole = follows.and_then(|_| unfinished(chain, rest)).is_ok();
     Ok(whole.then_some(length - rest.len() as u64))
 }
 
 /// Shows every whole line to `each`, with its number, once the chain has taken it. Returns the bytes of whole lines and
 /// those of an unfinished one after them.
 fn walk(
+    mut file: &File,
     path: &Path,
     chain: &mut Chain,
     mut each: impl FnMut(u64, &Entry) -> Result<(), AuditError>,
 ) -> Result<(u64, u64), AuditError> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable(path))?);
+    file.rewind().map_err(unreadable(path))?;
+    let mut lines = BufReader::with_capacity(READ_BYTES, file);
     let mut line = Vec::new();
     let mut whole_bytes = 0;
     for number in 1.. {
-        match read_line(&mut file, &mut line).map_err(unreadable(path))? {
-            LineEnd::LineFeed => match chain.admit(&line) {
-                Ok(entry) => each(number, &entry)?,
-                Err(_) if number == 1 && !has_something_of_an_event(&line) => {
-                    return Err(AuditError::NotALog { path: path.to_owned() });
-                }
-                Err(mismatch) => return Err(damaged(path, number, mismatch)),
-            },
-            LineEnd::File if holds_whole_line(chain, &line) => {
-                let mismatch = Mismatch::new("a line feed after the event", "other bytes");
-                return Err(damaged(path, number, mismatch));
+        let end = read_line(&mut lines, &mut line).map_err(unreadable(path))?;
+        let taken = match end {
+            LineEnd::LineFeed => chain.admit(&line).map(Some),
+            LineEnd::File => unfinished(chain, &line).map(|()| None),
+            LineEnd::Limit => {
+                Err(Mismatch::new(format!("a line feed within {LINE_BYTES_MAX} bytes"), "none"))
             }
-            LineEnd::File if number == 1 && !line.is_empty() && !line.starts_with(b"{\"") => {
+        };
+        match taken {
+            Ok(Some(entry)) => each(number, &entry)?,
+            Ok(None) => return Ok((whole_bytes, line.len() as u64)),
+            Err(_) if number == 1 && !has_something_of_an_event(&line) => {
                 return Err(AuditError::NotALog { path: path.to_owned() });
             }
-            LineEnd::File => return Ok((whole_bytes, line.len() as u64)),
-            LineEnd::Limit => {
-                let expected = format!("a line feed within {LINE_BYTES_MAX} bytes");
-                return Err(damaged(path, number, Mismatch::new(expected, "none")));
-            }
+            Err(mismatch) => return Err(damaged(path, number, mismatch)),
         }
         whole_bytes += line.len() as u64 + 1;
     }
@@ -184,13 +180,26 @@ fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd>
     })
 }
 
-/// Whether the bytes after the last line feed begin with a whole event. No crash leaves that with more bytes behind it, so
-/// its line feed was there once, and cutting it off would lose an event that was acknowledged.
-fn holds_whole_line(chain: &Chain, rest: &[u8]) -> bool {
+/// Takes the bytes after the last line feed for an event that was never finished. A whole event with other bytes behind it
+/// is not one: no crash leaves that, so its line feed was there once, and cutting it off would lose an event that was
+/// acknowledged.
+fn unfinished(chain: &Chain, rest: &[u8]) -> Result<(), Mismatch> {
     let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<serde::de::IgnoredAny>();
-    let whole = matches!(values.next(), Some(Ok(_)));
-    let end = values.byte_offset();
-    whole && end < rest.len() && chain.clone().admit(&rest[..end]).is_ok()
+    match values.next() {
+        Some(Ok(_)) => {
+            let (event, behind) = rest.split_at(values.byte_offset());
+            chain.clone().admit(event)?;
+            match behind {
+                [] => Ok(()),
+                _ => Err(Mismatch::new("a line feed after the event", "other bytes")),
+            }
+        }
+        // What was written of a first line at least began one.
+        Some(Err(error)) if chain.last().is_none() && !error.is_eof() => {
+            Err(Mismatch::new("an event in canonical JSON", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether this was the first line of a log before one bit of it, or a few, changed.

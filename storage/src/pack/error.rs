@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jobs::failure::{Class, Classified};
+use jobs::policy::NotPermitted;
 
 use crate::disk::DiskError;
 
@@ -51,6 +52,15 @@ pub enum PackError {
         context: String,
         /// What showed it.
         damage: Damage,
+    },
+    /// The permit does not cover reading it.
+    #[error("no read without a permit")]
+    Permit(#[from] NotPermitted),
+    /// The key was not asked for.
+    #[error("{context}: its data is not open to the task that asks for it")]
+    Closed {
+        /// The task it belongs to.
+        context: String,
     },
     /// Another process appends to the pack.
     #[error("pack {} is in use by another worker", path.display())]
@@ -126,7 +136,8 @@ impl Classified for PackError {
             PackError::Missing { .. } | PackError::Short { .. } => Class::Partial,
             PackError::Damaged { .. } => Class::Integrity,
             PackError::Busy { .. } | PackError::Lost { .. } | PackError::TooLarge { .. } => Class::Failed,
-            PackError::Name { .. } => Class::Internal,
+            PackError::Permit(_) => Class::Policy,
+            PackError::Name { .. } | PackError::Closed { .. } => Class::Internal,
         }
     }
 
@@ -138,7 +149,10 @@ impl Classified for PackError {
             PackError::Missing { .. } | PackError::Short { .. } | PackError::Damaged { .. } => {
                 Some("give the same command with --repair to do it again".to_owned())
             }
-            PackError::Name { .. } | PackError::TooLarge { .. } => None,
+            PackError::Name { .. }
+            | PackError::TooLarge { .. }
+            | PackError::Permit(_)
+            | PackError::Closed { .. } => None,
         }
     }
 }

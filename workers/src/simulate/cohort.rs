@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::governance;
 use super::population::{Person, Relation, Sex};
 
 /// A sequenced sample.
@@ -70,10 +71,10 @@ pub fn sheet(samples: &[Sample], people: &[Person], digests: &[[String; 2]]) -> 
             Sex::Male => "M",
         };
         let [fastq_1, fastq_2] = sample.fastqs();
-        let (participant, specimen, name) = (sample.person + 1, index + 1, &sample.name);
+        let (participant, specimen, name) = (governance::participant(sample.person), index + 1, &sample.name);
         let _ = writeln!(
             text,
-            "P-{participant:06},SP-{specimen:06},{name},{role},{family},{relation},{sex},{name}.L1,\
+            "{participant},SP-{specimen:06},{name},{role},{family},{relation},{sex},{name}.L1,\
              {fastq_1},{fastq_2},{sha256_1},{sha256_2}"
         );
     }
@@ -86,13 +87,19 @@ pub fn cohort_file(seed: u64) -> String {
         "# A simulated cohort: nobody's data. The truth is under truth/ and in the read names.\n\
          [cohort]\n\
          id = \"simulated-{seed}\"\n\
-         samples = \"samples.csv\"\n\
-         reference = {{ path = \"reference.fa\" }}\n\
-         \n\
-         [governance]\n\
+         title = \"simulated genomes, no participant behind them\"\n\
          owner_group = \"simulation\"\n\
          purpose = \"qa\"\n\
-         note = \"simulated genomes, no participant behind them\"\n"
+         samples = \"samples.csv\"\n\
+         consent = \"consent.json\"\n\
+         reference = {{ path = \"reference.fa\" }}\n\
+         sites = [\"here\"]\n\
+         on_denied_sample = \"exclude\"\n\
+         \n\
+         [governance]\n\
+         site = \"here\"\n\
+         policy = \"policy.toml\"\n\
+         sites = \"sites.toml\"\n"
     )
 }
 

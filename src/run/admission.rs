@@ -1,0 +1,81 @@
+//! Who may be in a job: the gate is asked once for all samples, before anything is read.
+//!
+//! Invariant: a sample that is denied is either the end of the whole cohort or left out of it, with every reason in the
+//! audit log, the ledger and the report; never silently in, never silently out.
+
+use super::trail::Trail;
+use crate::gate::Gate;
+use crate::output::note;
+use jobs::cohort::Cohort;
+use jobs::consent::Register;
+use jobs::event::{Event, EventName, Outcome};
+use jobs::failure::Failure;
+use jobs::policy::{Action, DataClass, Denial, OnDenied, Subject};
+
+/// A sample that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Excluded {
+    /// The sample.
+    pub sample: String,
+    /// Every reason, as the audit log spells it.
+    pub reasons: Vec<String>,
+}
+
+/// Who would be left out of the cohort; or why it is refused as a whole.
+pub fn exclusions(gate: &Gate, cohort: &Cohort) -> Result<Vec<Excluded>, Failure> {
+    let register = gate.register()?;
+    exclude(gate, cohort, ask(gate, &register, cohort))
+}
+
+/// Leaves in the cohort who may be in it, and says who was left out; or refuses. All of it stands in the audit log first.
+pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: &Trail) -> Result<Vec<Excluded>, Failure> {
+    let register = gate.register()?;
+    let denial = ask(gate, &register, cohort);
+    for subject in subjects(cohort) {
+        let reasons = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
+        trail.decided(Action::Submit, Some(&subject), register.epoch(), &reasons)?;
+    }
+    let excluded = match exclude(gate, cohort, denial) {
+        Ok(excluded) => excluded,
+        Err(refused) => {
+            trail.write(trail.event(EventName::JobRefused, Outcome::Refused))?;
+            return Err(refused);
+        }
+    };
+    for Excluded { sample, reasons } in &excluded {
+        note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
+        let event = trail.event(EventName::JobSampleExcluded, Outcome::Refused);
+        trail.write(Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str()))?;
+    }
+    cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
+    trail.write(trail.event(EventName::JobSubmitted, Outcome::Ok))?;
+    Ok(excluded)
+}
+
+/// What stands against the cohort's samples; empty if nothing does.
+fn ask(gate: &Gate, register: &Register, cohort: &Cohort) -> Denial {
+    let asked = gate.ask(register, Action::Submit, DataClass::Fastq, &subjects(cohort));
+    asked.err().unwrap_or_default()
+}
+
+/// The denied samples, where the cohort can do without them; the denial where it cannot.
+fn exclude(gate: &Gate, cohort: &Cohort, denial: Denial) -> Result<Vec<Excluded>, Failure> {
+    let on_denied = cohort.governance.on_denied_sample.unwrap_or(gate.policy().on_denied_sample);
+    let may_exclude = on_denied == OnDenied::Exclude && denial.samples.len() < cohort.samples.len();
+    if !denial.general.is_empty() || !(denial.samples.is_empty() || may_exclude) {
+        return Err(denial.into());
+    }
+    let excluded = denial.samples.into_iter().map(|(sample, reasons)| Excluded {
+        sample,
+        reasons: reasons.iter().map(ToString::to_string).collect(),
+    });
+    Ok(excluded.collect())
+}
+
+/// Everybody in a cohort.
+pub fn subjects(cohort: &Cohort) -> Vec<Subject> {
+    let samples = cohort.samples.iter();
+    samples
+        .map(|sample| Subject { sample: sample.sample.clone(), participant: sample.participant.clone() })
+        .collect()
+}

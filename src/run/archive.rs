@@ -1,0 +1,316 @@
+//! Sealing: what the cohort's `[archive]` names goes into its vaults as soon as a sample is finished.
+//!
+//! Invariant: a seal task is done only when the vault has acknowledged every file of it; `sealed.json` lists them all. An
+//! object's lineage leads from calls over alignments to the reads they came from, also where those lie in another pool.
+
+use super::books;
+use super::close::{json, write_book};
+use super::runner::Runner;
+use crate::job_dir::JobDir;
+use crate::output::note;
+use crate::passphrase::PassphraseArgs;
+use cluster::Output;
+use jobs::cohort::{Cohort, Written};
+use jobs::event::Node;
+use jobs::failure::{Class, Classified, Failure};
+use jobs::policy::{Action, DataClass};
+use jobs::task::Task;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+use storage::Commit;
+use storage::audit::{AuditError, AuditLog};
+use storage::vault::{Caller, Lineage, SealRequest, Sealer, UnlockError, Vault};
+use workers::access::now;
+use workers::finish::ResultFile;
+
+/// Version of `sealed.json`.
+const SEALED_SCHEMA: &str = "wakachi.sealed/1";
+
+/// Name of the list of sealed files in the job directory.
+pub const SEALED: &str = "sealed.json";
+
+/// How long, and how often, a vault that another process uses is waited for.
+const BUSY_TRIES_MAX: u32 = 6_000;
+const BUSY_WAIT: Duration = Duration::from_millis(100);
+
+/// The vaults of a job, unlocked.
+pub struct Archive {
+    results: Pool,
+    /// Where raw reads go, if elsewhere.
+    reads: Option<Pool>,
+    classes: BTreeSet<DataClass>,
+}
+
+struct Pool {
+    vault: Vault,
+    sealer: Sealer,
+    /// One object at a time: the vault has one writer.
+    turn: Mutex<()>,
+}
+
+/// One file in a vault.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SealedFile {
+    /// The file: below the job directory, or the reads as the sheet names them.
+    pub path: String,
+    /// The sample; none for the cohort's own.
+    pub sample: Option<String>,
+    /// Class of the data.
+    pub class: DataClass,
+    /// The object.
+    pub object: String,
+    /// The vault's folder.
+    pub vault: PathBuf,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
+/// `sealed.json`.
+#[derive(serde::Serialize)]
+struct SealedList<'a> {
+    schema: &'static str,
+    cohort: &'a str,
+    files: Vec<SealedFile>,
+}
+
+/// A file to be sealed.
+struct Item {
+    file: PathBuf,
+    /// As [`SealedFile::path`].
+    path: String,
+    class: DataClass,
+    sample: Option<String>,
+    lineage: Vec<Lineage>,
+}
+
+/// A job with an archive cannot end without it.
+#[derive(Debug, thiserror::Error)]
+#[error("the committed output of {task} is not in the form this version writes")]
+struct FormError {
+    task: String,
+}
+
+impl Classified for FormError {
+    fn class(&self) -> Class {
+        Class::Integrity
+    }
+}
+
+impl Archive {
+    /// Opens and unlocks what the cohort's `[archive]` names; `None`: it has none.
+    pub fn open(cohort: &Cohort, passphrases: &PassphraseArgs) -> Result<Option<Self>, Failure> {
+        let Some(asked) = &cohort.archive else { return Ok(None) };
+        let passphrases =
+            passphrases.with(asked.passphrase_file.iter().map(|path| cohort.folder.join(&path.text)));
+        let pool = |path: &Written| -> Result<Pool, Failure> {
+            let vault = Vault::open(&cohort.folder.join(&path.text))?;
+            let what = format!("the vault {}", vault.folder().display());
+            let is_wrong = |error: &UnlockError| error.class() == Class::Usage;
+            let sealer = passphrases.unlock(&what, |passphrase| vault.unlock(passphrase), is_wrong)?;
+            Ok(Pool { vault, sealer, turn: Mutex::default() })
+        };
+        let reads = asked.fastq_vault.as_ref().map(pool).transpose()?;
+        Ok(Some(Archive { results: pool(&asked.vault)?, reads, classes: asked.classes.clone() }))
+    }
+
+    /// Runs one seal task.
+    pub fn run(
+        &self,
+        runner: &Runner<'_>,
+        task: Task,
+        inputs: &[(Task, Arc<Commit>)],
+    ) -> Result<Output, Failure> {
+        match task.sample() {
+            Some(sample) => {
+                let sealed = self.seal_sample(runner, task, sample)?;
+                Ok(Output { summary: json(&sealed), ..Output::default() })
+            }
+            None => self.seal_cohort(runner, task, inputs),
+        }
+    }
+
+    fn seal_sample(&self, runner: &Runner<'_>, task: Task, sample: u32) -> Result<Vec<SealedFile>, Failure> {
+        let name = &runner.context.sample(sample).name;
+        let mut sealed = Vec::new();
+        let mut reads = Vec::new();
+        if self.wants(DataClass::Fastq) {
+            for (path, file) in lane_files(runner.cohort, sample) {
+                let item = Item {
+                    file,
+                    path,
+                    class: DataClass::Fastq,
+                    sample: Some(name.clone()),
+                    lineage: Vec::new(),
+                };
+                let one = self.seal(runner, task, &item)?;
+                reads.push(lineage("derived_from", &one));
+                sealed.push(one);
+            }
+        }
+        let mut from = reads;
+        for (class, ending, index) in
+            [(DataClass::Cram, "cram", "crai"), (DataClass::Gvcf, "g.vcf.gz", "tbi")]
+        {
+            if self.wants(class) {
+                let file = format!("{name}.{ending}");
+                let main =
+                    self.seal_with_index(runner, task, &file, index, class, Some(name.clone()), from)?;
+                from = vec![lineage("derived_from", &main[0])];
+                sealed.extend(main);
+            }
+        }
+        Ok(sealed)
+    }
+
+    fn seal_cohort(
+        &self,
+        runner: &Runner<'_>,
+        task: Task,
+        inputs: &[(Task, Arc<Commit>)],
+    ) -> Result<Output, Failure> {
+        let mut files: Vec<SealedFile> = Vec::new();
+        for (input, commit) in inputs.iter().filter(|(input, _)| matches!(input, Task::SealSample(_))) {
+            let form = || FormError { task: input.key(runner.context.names()) };
+            let sealed: Vec<SealedFile> = serde_json::from_slice(&commit.summary).map_err(|_| form())?;
+            files.extend(sealed);
+        }
+        if self.wants(DataClass::Joint) {
+            let joined = |file: &&SealedFile| {
+                let sample = runner.cohort.joined().any(|one| Some(&one.sample) == file.sample.as_ref());
+                sample && file.class == DataClass::Gvcf && file.path.ends_with(".gz")
+            };
+            let from = files.iter().filter(joined).map(|file| lineage("derived_from", file)).collect();
+            let file = format!("{}.vcf.gz", runner.cohort.id);
+            files.extend(self.seal_with_index(runner, task, &file, "tbi", DataClass::Joint, None, from)?);
+        }
+        if self.wants(DataClass::Report) {
+            for (path, file) in [("report.html", runner.dir.report()), ("ledger.json", runner.dir.ledger())] {
+                let item = Item {
+                    file,
+                    path: path.to_owned(),
+                    class: DataClass::Report,
+                    sample: None,
+                    lineage: Vec::new(),
+                };
+                files.push(self.seal(runner, task, &item)?);
+            }
+        }
+        let list = SealedList { schema: SEALED_SCHEMA, cohort: &runner.cohort.id, files };
+        let book = write_book(runner.dir, SEALED.to_owned(), &json(&list))?;
+        Ok(Output { summary: json(&book), ..Output::default() })
+    }
+
+    /// Seals a result and its index, which points to it.
+    #[allow(clippy::too_many_arguments)]
+    fn seal_with_index(
+        &self,
+        runner: &Runner<'_>,
+        task: Task,
+        name: &str,
+        index: &str,
+        class: DataClass,
+        sample: Option<String>,
+        from: Vec<Lineage>,
+    ) -> Result<Vec<SealedFile>, Failure> {
+        let item = |name: String, lineage| Item {
+            file: runner.dir.results().join(&name),
+            path: format!("results/{name}"),
+            class,
+            sample: sample.clone(),
+            lineage,
+        };
+        let main = self.seal(runner, task, &item(name.to_owned(), from))?;
+        let to_main = vec![lineage("index_of", &main)];
+        let index = self.seal(runner, task, &item(format!("{name}.{index}"), to_main))?;
+        Ok(vec![main, index])
+    }
+
+    fn seal(&self, runner: &Runner<'_>, task: Task, item: &Item) -> Result<SealedFile, Failure> {
+        let pool = match item.class {
+            DataClass::Fastq => self.reads.as_ref().unwrap_or(&self.results),
+            _ => &self.results,
+        };
+        let subjects = runner.subjects(task);
+        let permit = runner.gate.permit(Action::Archive, item.class, &subjects)?;
+        let (actor, tool) = runner.trail.caller();
+        let caller = Caller { actor, tool, job: Some(runner.context.job.clone()) };
+        let mut manifest = BTreeMap::from([
+            ("cohort".to_owned(), runner.cohort.id.clone()),
+            ("job".to_owned(), runner.context.job.clone()),
+            ("path".to_owned(), item.path.clone()),
+            ("parameters".to_owned(), runner.context.settings.parameters.clone()),
+        ]);
+        manifest.extend(item.sample.iter().map(|sample| ("sample".to_owned(), sample.clone())));
+        let name = item.file.file_name().unwrap_or_default().to_string_lossy();
+        let request = SealRequest {
+            file: &item.file,
+            name: &name,
+            class: item.class,
+            level: runner.gate.policy().levels.get(&item.class).copied().unwrap_or(u8::MAX),
+            subjects: &subjects,
+            manifest: &manifest,
+            lineage: &item.lineage,
+            caller: &caller,
+            now: now(),
+        };
+        let _turn = pool.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = pool.log(runner.gate.site())?;
+        let sealed = pool.vault.seal(&pool.sealer, &permit, &log, &request, &mut |_| ())?;
+        Ok(SealedFile {
+            path: item.path.clone(),
+            sample: item.sample.clone(),
+            class: item.class,
+            object: sealed.id.to_string(),
+            vault: pool.vault.folder().to_owned(),
+            bytes: sealed.plaintext_bytes,
+        })
+    }
+
+    fn wants(&self, class: DataClass) -> bool {
+        self.classes.contains(&class) || (class == DataClass::Fastq && self.reads.is_some())
+    }
+}
+
+impl Pool {
+    /// The vault's audit log; waits while another process writes it.
+    fn log(&self, site: &str) -> Result<AuditLog, Failure> {
+        let node = || Node { site: Some(site.to_owned()), ..Node::default() };
+        for tried in 0..BUSY_TRIES_MAX {
+            match self.sealer.open_log(&self.vault, node()) {
+                Err(AuditError::Busy { path }) => {
+                    if tried == 0 {
+                        note(&format!("waiting for who writes {}", path.display()));
+                    }
+                    thread::sleep(BUSY_WAIT);
+                }
+                opened => return Ok(opened?),
+            }
+        }
+        Ok(self.sealer.open_log(&self.vault, node())?)
+    }
+}
+
+/// Every file of a sample's lanes: as the sheet names it, and where it lies.
+fn lane_files(cohort: &Cohort, sample: u32) -> impl Iterator<Item = (String, PathBuf)> {
+    let lanes = cohort.samples[sample as usize].lanes.iter();
+    let files = lanes.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
+    files.map(|fastq| (fastq.path.clone(), cohort.reads_path(fastq)))
+}
+
+fn lineage(relation: &str, file: &SealedFile) -> Lineage {
+    let object = file.object.parse().expect("the vault's own id");
+    Lineage { relation: relation.to_owned(), object }
+}
+
+/// What the last seal task wrote of `sealed.json`.
+pub fn book(commit: &Commit) -> Option<ResultFile> {
+    serde_json::from_slice(&commit.summary).ok()
+}
+
+/// Whether `sealed.json` is as its task wrote it.
+pub fn is_listed(dir: &JobDir, commit: &Commit) -> bool {
+    book(commit).is_some_and(|book| books::is_whole(dir, &book))
+}

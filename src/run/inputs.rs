@@ -1,0 +1,135 @@
+//! From a cohort to what its tasks are given: reference, samples, settings, and the digests that tell one job from another.
+
+use super::books;
+use crate::output::note;
+use jobs::cohort::{Cohort, Lane as SheetLane};
+use jobs::config::Limits;
+use jobs::failure::{Class, Classified, Failure};
+use jobs::parameters::Parameters;
+use kernels::call::CallOptions;
+use std::path::{Path, PathBuf};
+use workers::context::{Lane, Sample, Settings};
+use workers::index_file::{self, IndexError, ReferenceIndex};
+use workers::intake::LaneInput;
+
+/// The reference is not the one that the cohort names.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: has the digest {found}, the cohort file states {stated}", path.display())]
+struct ReferenceDigest {
+    path: PathBuf,
+    stated: String,
+    found: String,
+}
+
+impl Classified for ReferenceDigest {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give the stated reference, or correct [cohort] reference.digest".to_owned())
+    }
+}
+
+/// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
+pub fn open_or_build(reference: &Path, fallback: &Path, threads: u32) -> Result<ReferenceIndex, Failure> {
+    let beside = index_file::path_of(reference);
+    let inside = fallback.join("reference.wki");
+    let path = if !beside.exists() && inside.exists() { &inside } else { &beside };
+    match ReferenceIndex::open(reference, path) {
+        Err(IndexError::Missing { .. }) => {}
+        opened => return Ok(opened?),
+    }
+    note(&format!("building the index of {}", reference.display()));
+    crate::index::build(reference, &beside, threads)
+        .or_else(|_| crate::index::build(reference, &inside, threads).map(drop))?;
+    let path = if beside.exists() { beside } else { inside };
+    Ok(ReferenceIndex::open(reference, &path)?)
+}
+
+/// Refuses a reference that is not the one the cohort states.
+pub fn check_reference_digest(cohort: &Cohort, path: &Path) -> Result<(), Failure> {
+    let Some(stated) = &cohort.reference.digest else { return Ok(()) };
+    let found = format!("sha256:{}", books::sha256(path)?);
+    if stated.eq_ignore_ascii_case(&found) {
+        return Ok(());
+    }
+    Err(ReferenceDigest { path: path.to_owned(), stated: stated.clone(), found }.into())
+}
+
+/// Digest of what the results are made from, beside the parameters: samples, reads and reference. Reads count by the
+/// digest they were sent with; without one, by length and time of change.
+pub fn cohort_digest(cohort: &Cohort, index: &ReferenceIndex) -> String {
+    let mut text = cohort.canonical();
+    for contig in index.contigs().iter() {
+        text += &format!("contig={}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5));
+    }
+    for lane in cohort.samples.iter().flat_map(|sample| &sample.lanes) {
+        for fastq in std::iter::once(&lane.fastq_1).chain(&lane.fastq_2) {
+            text += &match &fastq.sha256 {
+                Some(sha256) => format!("reads={}\n", books::hex(sha256)),
+                None => format!("reads={}\n", books::stamp(&cohort.reads_path(fastq))),
+            };
+        }
+    }
+    books::blake3_text(&text)
+}
+
+/// A sample as tasks see it.
+pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample) -> Sample {
+    let mut libraries: Vec<&str> = Vec::new();
+    let lanes = sample.lanes.iter().map(|lane| {
+        let library = libraries.iter().position(|&name| name == lane.library).unwrap_or_else(|| {
+            libraries.push(&lane.library);
+            libraries.len() - 1
+        });
+        Lane {
+            input: lane_input(cohort, lane),
+            read_group: sample.read_group_id(lane),
+            header_line: sample.read_group(lane),
+            library: library as u16,
+        }
+    });
+    let lanes = lanes.collect();
+    Sample { name: sample.sample.clone(), joint: sample.role.joins(), lanes }
+}
+
+fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {
+    LaneInput {
+        fastq_1: cohort.reads_path(&lane.fastq_1),
+        fastq_2: lane.fastq_2.as_ref().map(|fastq| cohort.reads_path(fastq)),
+        sha256_1: lane.fastq_1.sha256,
+        sha256_2: lane.fastq_2.as_ref().and_then(|fastq| fastq.sha256),
+    }
+}
+
+/// The settings of tasks.
+pub fn settings(cohort: &Cohort, limits: Limits, parameters: String) -> Settings {
+    Settings {
+        parameters,
+        chunk_pairs: u64::from(limits.chunk_pairs),
+        calling: true,
+        call: call_options(&cohort.parameters),
+        joint: joint_options(&cohort.parameters),
+        ..Settings::default()
+    }
+}
+
+/// The caller's options under these parameters.
+pub fn call_options(parameters: &Parameters) -> CallOptions {
+    CallOptions {
+        depth_max: parameters.max_depth,
+        mapq_min: parameters.min_mapq,
+        quality_min: parameters.min_base_quality,
+        quality_tenths_min: u32::from(parameters.min_qual) * 10,
+        ..CallOptions::default()
+    }
+}
+
+/// The joint caller's options under these parameters.
+pub fn joint_options(parameters: &Parameters) -> kernels::joint::Options {
+    kernels::joint::Options {
+        low_quality_tenths: u32::from(parameters.min_qual_joint) * 10,
+        ..kernels::joint::Options::default()
+    }
+}

@@ -1,0 +1,129 @@
+//! The job's audit log: what the gate decided and what was done under it, written before it is done.
+//!
+//! Invariant: a participant stands in it as a keyed hash only; the key is the job's own.
+
+use crate::gate::Gate;
+use crate::output::note;
+use jobs::event::{self, Event, EventName, Node, Outcome, Tool};
+use jobs::failure::{Class, Classified, Failure};
+use jobs::policy::{Action, Reason, Subject};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use storage::audit::{AuditLog, participant_hash};
+use storage::key::JOB_KEY;
+use storage::{DiskError, KeyFolder};
+use workers::access::now;
+use zeroize::Zeroizing;
+
+/// An open log, and what all events of this process have in common.
+pub struct Trail {
+    log: AuditLog,
+    participant_key: Zeroizing<[u8; 32]>,
+    job: String,
+    caller: event::Actor,
+    tool: Tool,
+    policy_sha256: String,
+}
+
+impl Trail {
+    /// Opens the log of the job called `job` in its scratch, with keys of the job. To `repair` a damaged one it is put
+    /// aside, and a new one begun.
+    pub fn open(
+        scratch: &Path,
+        keys: &KeyFolder,
+        job: &str,
+        gate: &Gate,
+        repair: bool,
+    ) -> Result<Self, Failure> {
+        if repair {
+            keys.forget_damaged([JOB_KEY].into_iter())?;
+        }
+        let seed = keys.job_secret("audit log")?;
+        let path = scratch.join("audit.jsonl");
+        let open = || {
+            let node = Node { site: Some(gate.site().to_owned()), ..Node::default() };
+            AuditLog::open(&path, &seed, job, node)
+        };
+        let log = match open() {
+            Err(error) if repair && error.class() == Class::Integrity => {
+                let aside = put_aside(&path)?;
+                note(&format!("{error}; it is kept as {}, and a new log begun", aside.display()));
+                open()?
+            }
+            opened => opened?,
+        };
+        Ok(Trail {
+            log,
+            participant_key: keys.job_secret("participants")?,
+            job: job.to_owned(),
+            caller: event::Actor {
+                auth: Some("os".to_owned()),
+                session: Some(std::process::id().to_string()),
+                ..gate.actor().into()
+            },
+            tool: tool(),
+            policy_sha256: gate.policy().sha256.clone(),
+        })
+    }
+
+    /// An event of this job, to be filled in.
+    pub fn event(&self, name: EventName, outcome: Outcome) -> Event {
+        Event {
+            actor: self.caller.clone(),
+            tool: self.tool.clone(),
+            job: Some(self.job.clone()),
+            policy_sha256: Some(self.policy_sha256.clone()),
+            ..Event::new(name, outcome)
+        }
+    }
+
+    /// Writes an event; when this returns, it survives a crash.
+    pub fn write(&self, event: Event) -> Result<(), Failure> {
+        self.log.append(event, now())?;
+        Ok(())
+    }
+
+    /// Writes what the gate said of one sample, or of a question as a whole.
+    pub fn decided(
+        &self,
+        action: Action,
+        subject: Option<&Subject>,
+        epoch: u64,
+        reasons: &BTreeSet<Reason>,
+    ) -> Result<(), Failure> {
+        let (name, outcome) = match reasons.is_empty() {
+            true => (EventName::PolicyPermit, Outcome::Ok),
+            false => (EventName::PolicyDeny, Outcome::Refused),
+        };
+        self.write(
+            Event {
+                participant_h: subject
+                    .map(|subject| participant_hash(&self.participant_key, &subject.participant)),
+                consent_epoch: Some(epoch),
+                reasons: reasons.iter().map(ToString::to_string).collect(),
+                ..self.event(name, outcome)
+            }
+            .with("action", action.name())
+            .with("sample", subject.map(|subject| subject.sample.clone())),
+        )
+    }
+
+    /// Who acts, for logs of others.
+    pub fn caller(&self) -> (event::Actor, Tool) {
+        (self.caller.clone(), self.tool.clone())
+    }
+}
+
+/// Gives a damaged log a name of its own beside the place where the next one goes.
+fn put_aside(path: &Path) -> Result<PathBuf, DiskError> {
+    let aside = (1u32..).map(|number| path.with_file_name(format!("audit.damaged-{number}.jsonl")));
+    let aside = aside.into_iter().find(|aside| !aside.exists()).expect("numbers do not end");
+    std::fs::rename(path, &aside).map_err(DiskError::on("rename", path))?;
+    Ok(aside)
+}
+
+/// This program with its arguments.
+pub fn tool() -> Tool {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    Tool::new("wakachi", env!("CARGO_PKG_VERSION"), args.iter().map(String::as_str))
+}

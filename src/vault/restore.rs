@@ -1,0 +1,255 @@
+//! `wakachi vault restore`: a sealed file back, through custodians at hand or through their releases.
+
+use super::gate_file::GateArgs;
+use super::session::Session;
+use super::{VaultArgs, object};
+use crate::output::{self, Format, bytes, note, say};
+use crate::passphrase::PassphraseArgs;
+use crate::plain::keep_out;
+use crate::progress;
+use jobs::failure::{Class, Classified, Failure};
+use jobs::policy::{Action, Permit, Subject};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use storage::vault::custodian::{self, ReleaseRequest};
+use storage::vault::{Finding, ObjectId, ObjectInfo, OpenedShare, RestoreRequest, Restored};
+use workers::access::now;
+
+/// Restores a file, if its consents are valid now and a quorum of custodians helps
+///
+/// Either the custodians' keys are at hand (--custodian-key), or it takes three steps: --request FILE writes a request and
+/// its one-time key; each custodian answers with wakachi custodian release; --released FILE.. opens the answers.
+/// Damage is decoded around, and named at the end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wakachi vault restore S1.cram --vault vault -o S1.cram --custodian-key a.epoch-1.key --custodian-key b.epoch-1.key
+  wakachi vault restore S1.cram --vault vault --request restore.json
+  wakachi vault restore S1.cram --vault vault --request restore.json --released a.json b.json -o S1.cram
+
+Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, with every
+reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
+pub struct Args {
+    #[command(flatten)]
+    vault: VaultArgs,
+    /// The object: id, the beginning of one (4 digits or more), or name
+    #[arg(value_name = "OBJ")]
+    object: String,
+    /// File to write
+    #[arg(short, long = "out", value_name = "FILE", required_unless_present = "request")]
+    out: Option<PathBuf>,
+    /// A custodian's epoch key; as many as the quorum
+    #[arg(long = "custodian-key", value_name = "FILE", num_args = 1.., conflicts_with_all = ["request", "released"], required_unless_present = "request")]
+    keys: Vec<PathBuf>,
+    /// Request to write; with --released, the one that was answered
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+    /// What custodians released, as many as the quorum
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "request", requires = "out")]
+    released: Vec<PathBuf>,
+    /// How long custodians may answer a request, in hours
+    #[arg(long, value_name = "N", default_value_t = 72, value_parser = clap::value_parser!(u32).range(1..=8760))]
+    valid_hours: u32,
+    /// Overwrite what is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    gate: GateArgs,
+    #[command(flatten)]
+    passphrases: PassphraseArgs,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The output is there.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: is there already", path.display())]
+struct Present {
+    path: PathBuf,
+}
+
+impl Classified for Present {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give another name, or --force to overwrite it".to_owned())
+    }
+}
+
+/// A request has no output yet.
+#[derive(Debug, thiserror::Error)]
+#[error("--out with --request, and no --released: nothing is restored before custodians answer")]
+struct TooEarly;
+
+impl Classified for TooEarly {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("leave out --out to write the request; give --released FILE.. when they answered".to_owned())
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    match (&args.out, &args.request) {
+        (None, Some(request)) => ask(args, request),
+        (Some(_), Some(_)) if args.released.is_empty() => Err(TooEarly.into()),
+        (Some(out), _) => restore(args, out),
+        (None, None) => unreachable!("the command line asks for one of them"),
+    }
+}
+
+/// What is to be restored, and the permit for it.
+struct Wanted {
+    session: Session,
+    id: ObjectId,
+    info: ObjectInfo,
+    permit: Permit,
+}
+
+impl Wanted {
+    fn open(args: &Args) -> Result<Self, Failure> {
+        let session = Session::open(&args.vault, &args.gate, &args.passphrases)?;
+        let id = object::find(&session.vault, &args.object)?;
+        let info = session.vault.info(id)?;
+        let permit = session.gate.permit(Action::Restore, info.core.class, &subjects(&session, &info)?)?;
+        Ok(Wanted { session, id, info, permit })
+    }
+}
+
+/// Whose data the object holds. It keeps participants as keyed hashes; the register says whose they are, and where it does
+/// not, no consent is known.
+fn subjects(session: &Session, info: &ObjectInfo) -> Result<Vec<Subject>, Failure> {
+    let register = session.gate.register()?;
+    let codes = register.records.keys().map(|code| (session.sealer.participant_h(code), code));
+    let codes: BTreeMap<_, _> = codes.collect();
+    let samples = info.core.governance.samples.iter();
+    let subjects = samples.map(|(sample, governance)| {
+        let code = codes.get(&governance.participant_h);
+        let participant = code.map_or_else(|| governance.participant_h.to_string(), |code| code.to_string());
+        Subject { sample: sample.clone(), participant }
+    });
+    Ok(subjects.collect())
+}
+
+fn refuse_present(path: &Path, force: bool) -> Result<(), Failure> {
+    keep_out([path])?;
+    match path.symlink_metadata().is_ok() && !force {
+        true => Err(Present { path: path.to_owned() }.into()),
+        false => Ok(()),
+    }
+}
+
+fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
+    refuse_present(file, false)?;
+    let Wanted { session, id, permit, .. } = Wanted::open(args)?;
+    let now = now();
+    let expires_at = now.plus_hours(args.valid_hours.into());
+    let request = ReleaseRequest { object: id, file, expires_at, caller: &session.caller, now };
+    let Session { vault, sealer, log, passphrase, .. } = &session;
+    let requested = custodian::request(vault, sealer, &permit, log, &request, passphrase)?;
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "schema": "wakachi.vault-request/1",
+            "object": id,
+            "request": file.to_string_lossy(),
+            "id": requested.id,
+            "key": requested.key.to_string_lossy(),
+            "expires_at": expires_at,
+        })),
+        Format::Table => {
+            let quorum = vault.description().quorum;
+            say(&format!("{}: request {}, until {expires_at}", file.display(), requested.id));
+            say(&format!("{}: its one-time key; keep it here, it opens the answers", requested.key.display()));
+            say(&format!("\nnext: send {} to {quorum} custodians; each answers with", file.display()));
+            say(&format!("  wakachi custodian release {} --key NAME.epoch-N.key -o ANSWER.json", file.display()));
+        }
+        Format::Quiet => {}
+    }
+    Ok(())
+}
+
+fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
+    refuse_present(out, args.force)?;
+    let Wanted { session, id, info, permit } = Wanted::open(args)?;
+    let (shares, findings) = shares(args, &session, id)?;
+    let request = RestoreRequest {
+        object: id,
+        shares: &shares,
+        findings: &findings,
+        out,
+        sealer: Some(&session.sealer),
+        caller: &session.caller,
+        now: now(),
+    };
+    let bar = progress::bytes(info.seal.plaintext_bytes, "restore");
+    let restored = session.vault.restore(&permit, &session.log, &request, &mut |done| bar.set_position(done));
+    bar.finish_and_clear();
+    let restored = restored.inspect_err(|error| tell(error.findings(), note))?;
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "schema": "wakachi.vault-restore/1",
+            "object": id,
+            "out": out.to_string_lossy(),
+            "bytes": restored.bytes,
+            "blake3": restored.blake3,
+            "content_compared": restored.content_compared,
+            "findings": restored.findings,
+        })),
+        Format::Table => print(out, &restored),
+        Format::Quiet => {}
+    }
+    Ok(())
+}
+
+/// The custodians' shares, from their own keys or from what they released. A custodian who cannot help is named; whether the
+/// others are enough is seen when the object is restored.
+fn shares(args: &Args, session: &Session, id: ObjectId) -> Result<(Vec<OpenedShare>, Vec<Finding>), Failure> {
+    if let Some(request) = &args.request {
+        let opened =
+            custodian::open_released(&session.vault, request, &args.released, &session.passphrase, now())?;
+        return Ok(opened);
+    }
+    let mut shares = Vec::new();
+    for path in &args.keys {
+        let key = crate::custodian::unlock(path, &args.passphrases)?;
+        match custodian::open_share(&session.vault, id, &key) {
+            Ok(share) => shares.push(share),
+            Err(error) => note(&format!("{}: gives no share: {}", path.display(), Failure::from(error))),
+        }
+    }
+    Ok((shares, Vec::new()))
+}
+
+fn print(out: &Path, restored: &Restored) {
+    let compared = match restored.content_compared {
+        true => "the content is what was sealed",
+        false => "every segment is as it was encrypted",
+    };
+    say(&format!("{}: {}, BLAKE3 {}; {compared}", out.display(), bytes(restored.bytes), restored.blake3));
+    if !restored.findings.is_empty() {
+        say("\ndecoded around, or not used:");
+    }
+    tell(&restored.findings, say);
+}
+
+/// Lines of findings that are told of one place; JSON has all.
+const LINES_MAX: usize = 10;
+
+/// Findings by site and ledger.
+fn tell(findings: &[Finding], say: impl Fn(&str)) {
+    let mut places: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        places.entry(&finding.place).or_default().push(finding);
+    }
+    for (place, findings) in places {
+        findings.iter().take(LINES_MAX).for_each(|finding| say(&finding.to_string()));
+        if findings.len() > LINES_MAX {
+            say(&format!("{place}: and {} more", findings.len() - LINES_MAX));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The vault from the command line: sealed, damaged, asked for, restored, refused.
+//!
+//! Knows no room of the program but its command line and the names of files that storage/DESIGN.md states.
+
+#[path = "program/wakachi.rs"]
+mod wakachi;
+
+use jobs::time::Timestamp;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+use tempfile::TempDir;
+use wakachi::{Said, folder};
+
+const SITES: &str = r#"
+[[site]]
+id = "here"
+operator = "test"
+jurisdiction = "JP"
+levels_max = 4
+roles = ["compute"]
+attestation = { scheme = "test", id = "1", expires = 2099-12-31 }
+
+[[site]]
+id = "cloud"
+operator = "test"
+jurisdiction = "JP"
+levels_max = 3
+roles = ["compute"]
+attestation = { scheme = "test", id = "1", expires = 2099-12-31 }
+"#;
+
+/// A vault of 3+2 fragments over five sites, 2 of 3 custodians, and two files of one sample.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Bench { folder: folder() };
+        bench.write("sites.toml", SITES);
+        bench.write("passphrase", "correct horse\n");
+        bench.write("wrong", "battery staple\n");
+        bench.consent("active");
+        for (seed, name) in ["S1.cram", "S1.g.vcf.gz"].iter().enumerate() {
+            let bytes: Vec<u8> = (0..400_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> (seed + 13)) as u8).collect();
+            fs::write(bench.path(name), bytes).unwrap();
+        }
+        for name in ["a", "b", "c"] {
+            let keygen = format!("custodian keygen {name} --ledger file://@/ledger-{name} -o @/keys-{name}");
+            bench.run(&format!("{keygen} --passphrase-file @/passphrase")).ok();
+        }
+        bench
+    }
+
+    /// With the vault made and both files sealed; their objects.
+    fn sealed() -> (Self, Vec<String>) {
+        let bench = Bench::new();
+        bench.init("3", "2").ok();
+        let said = bench.seal("@/S1.cram @/S1.g.vcf.gz --sample S1 --participant P1").ok().json();
+        let objects = said["files"].as_array().unwrap().iter();
+        let objects = objects.map(|file| file["object"].as_str().unwrap().to_owned()).collect();
+        (bench, objects)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// The register, confirmed a minute ago, with one person's consent of this status.
+    fn consent(&self, status: &str) {
+        let micros = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as i64;
+        let as_of = Timestamp::from_micros(micros).plus_seconds(-60);
+        let header = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
+        let items = "clinical_return;research_academia";
+        let row = format!("P1,C1,1,{status},{items},,2026-01-01,,self,,DUO:0000042,,2026-01-01T00:00:00Z,{as_of}");
+        self.write("consent.csv", &format!("{header}\n{row}\n"));
+    }
+
+    /// Runs the program; `@` stands for the folder.
+    fn run(&self, line: &str) -> Said {
+        let line = line.replace('@', wakachi::text(self.folder.path()));
+        wakachi::wakachi(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn init(&self, data: &str, parity: &str) -> Said {
+        let sites: String = (1..=5).map(|site| format!(" --site file://@/site-{site}")).collect();
+        let custodians: String =
+            ["a", "b", "c"].iter().map(|name| format!(" --custodian @/keys-{name}/{name}.pub.json")).collect();
+        self.run(&format!(
+            "vault init --vault @/vault --data {data} --parity {parity} --quorum 2 --survive-sites 2{sites}{custodians} \
+             --consent @/consent.csv --sites @/sites.toml --at here --purpose research \
+             --passphrase-file @/passphrase --output json"
+        ))
+    }
+
+    fn vault(&self, words: &str) -> Said {
+        self.run(&format!("vault {words} --vault @/vault --output json"))
+    }
+
+    fn seal(&self, words: &str) -> Said {
+        self.vault(&format!("seal {words} --passphrase-file @/passphrase"))
+    }
+
+    /// Restores to `@/out` with the keys of these custodians.
+    fn restore(&self, object: &str, custodians: &[&str]) -> Said {
+        let keys: String =
+            custodians.iter().map(|name| format!(" --custodian-key @/keys-{name}/{name}.epoch-1.key")).collect();
+        self.vault(&format!("restore {object} -o @/out --force{keys} --passphrase-file @/passphrase"))
+    }
+
+    fn assert_restored(&self, name: &str) {
+        assert!(fs::read(self.path("out")).unwrap() == fs::read(self.path(name)).unwrap(), "{name} differs");
+    }
+
+    fn destroy(&self, name: &str) {
+        fs::remove_dir_all(self.path(name)).unwrap();
+    }
+}
+
+/// Findings of a document, as text.
+fn findings(said: &Said) -> String {
+    said.json()["findings"].to_string()
+}
+
+#[test]
+fn the_stated_losses_are_survived_and_one_more_is_refused_by_name() {
+    let (bench, objects) = Bench::sealed();
+    let listed = bench.vault("list").ok().json();
+    let names: Vec<_> = listed["objects"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names.len(), 2);
+    assert!(names.contains(&"S1.cram".into()) && names.contains(&"S1.g.vcf.gz".into()));
+    let info = bench.vault("info S1.cram").ok().json();
+    assert_eq!(info["core"]["id"], objects[0].as_str());
+    assert_eq!(info["core"]["governance"]["samples"]["S1"]["grounds"]["consent"], "C1");
+    assert!(!info.to_string().contains("P1"), "a participant's code is in the vault: {info}");
+    assert_eq!(bench.vault(&format!("info {}", &objects[0][..8])).ok().json(), info);
+    let check = bench.vault("check").ok().json();
+    assert_eq!((&check["restorable"], &check["findings"]), (&true.into(), &serde_json::json!([])));
+    let again = bench.seal("@/S1.cram --manifest-field sample=S1 --manifest-field participant=P1").ok().json();
+    assert_eq!((&again["files"][0]["already"], &again["files"][0]["object"]), (&true.into(), &objects[0].as_str().into()));
+
+    // One byte of the second block of a fragment.
+    let fragment = bench.path(&format!("site-2/objects/{}/01.fragment", objects[0]));
+    let mut bytes = fs::read(&fragment).unwrap();
+    bytes[128 + 65_536 + 17] ^= 0x20;
+    fs::write(&fragment, bytes).unwrap();
+    let check = bench.run("vault check --vault @/vault");
+    check.refused(6, &["can still be restored"]);
+    let named = format!("site site-2, object {}, fragment 01, block 1", objects[0]);
+    assert!(check.stdout.contains(&named), "{}", check.stdout);
+    assert!(findings(&bench.restore("S1.cram", &["a", "b", "c"]).ok()).contains("site-2"));
+    bench.assert_restored("S1.cram");
+
+    // Two sites and a ledger: of the first object a third fragment has its damaged block still.
+    for lost in ["site-2", "site-4", "ledger-c"] {
+        bench.destroy(lost);
+    }
+    let check = bench.vault("check");
+    check.refused(6, &["can still be restored"]);
+    for lost in ["site-2", "site-4", "\"c\""] {
+        assert!(findings(&check).contains(lost), "{lost} is not named: {}", check.stdout);
+    }
+    for (name, custodians) in [("S1.cram", ["a", "b"]), ("S1.g.vcf.gz", ["b", "a"])] {
+        let restored = bench.restore(name, &custodians).ok();
+        assert!(findings(&restored).contains("site-4"), "{}", restored.stdout);
+        bench.assert_restored(name);
+    }
+    fs::remove_file(bench.path("out")).unwrap();
+    bench.restore("S1.cram", &["a", "c"]).refused(7, &["c"]);
+    bench.restore("S1.cram", &["a"]).refused(7, &[]);
+    bench.restore("S1.cram", &["a", "a"]).refused(7, &[]);
+
+    bench.destroy("site-5");
+    bench.vault("check").refused(7, &[&objects[0], &objects[1]]);
+    bench.restore("S1.cram", &["a", "b"]).refused(7, &["site-2", "site-4", "site-5"]);
+    assert!(!bench.path("out").exists(), "something was written");
+}
+
+#[test]
+fn custodians_answer_a_request_on_their_own_machines() {
+    let (bench, objects) = Bench::sealed();
+    let passphrase = "--passphrase-file @/passphrase";
+    bench.vault(&format!("restore S1.cram --request @/r.json -o @/out {passphrase}")).refused(2, &["before custodians"]);
+    let asked = bench.vault(&format!("restore S1.cram --request @/r.json {passphrase}")).ok().json();
+    assert_eq!(asked["object"], objects[0].as_str());
+
+    // The custodian has a copy of the vault's description and a ledger that moved.
+    fs::create_dir(bench.path("copy")).unwrap();
+    fs::copy(bench.path("site-3/vault.json"), bench.path("copy/vault.json")).unwrap();
+    fs::rename(bench.path("ledger-b"), bench.path("moved")).unwrap();
+    let release = |name: &str, more: &str| {
+        let key = format!("--key @/keys-{name}/{name}.epoch-1.key -o @/{name}.json");
+        bench.run(&format!("custodian release @/r.json --vault @/copy {key} {passphrase} {more}"))
+    };
+    release("a", "").refused(2, &["not released", "asked by", "research", &objects[0]]);
+    assert!(!bench.path("a.json").exists());
+    release("a", "--yes").ok();
+    release("b", "--yes").refused(1, &["ledger-b"]);
+    release("b", "--yes --ledger file://@/moved").ok();
+
+    let restore = |released: &str| {
+        bench.vault(&format!("restore S1.cram --request @/r.json --released {released} -o @/out {passphrase}"))
+    };
+    restore("@/a.json").refused(7, &[]);
+    restore("@/a.json @/b.json").ok();
+    bench.assert_restored("S1.cram");
+    restore("@/a.json @/b.json").refused(2, &["is there already"]);
+
+    let mut request = fs::read(bench.path("r.json")).unwrap();
+    request[200] ^= 1;
+    fs::write(bench.path("r.json"), request).unwrap();
+    release("a", "--yes").refused(6, &[]);
+}
+
+#[test]
+fn nothing_moves_without_a_consent() {
+    let (bench, _) = Bench::sealed();
+    bench.consent("inactive");
+    let withdrawn = "CONSENT_WITHDRAWN";
+    bench.seal("@/S1.cram --sample S2 --participant P1").refused(4, &["S2", withdrawn]);
+    bench.seal("@/S1.cram --sample S2 --participant P1 --dry-run").refused(4, &["S2", withdrawn]);
+    bench.restore("S1.cram", &["a", "b"]).refused(4, &["S1", withdrawn]);
+    bench.vault("restore S1.cram --request @/r.json --passphrase-file @/passphrase").refused(4, &[withdrawn]);
+    assert!(!bench.path("out").exists() && !bench.path("r.json").exists());
+    fs::remove_file(bench.path("consent.csv")).unwrap();
+    bench.restore("S1.cram", &["a", "b"]).refused(4, &["consent.csv"]);
+    bench.seal("@/S1.cram").refused(4, &["whose data"]);
+}
+
+#[test]
+fn one_file_that_fails_does_not_stop_the_others() {
+    let bench = Bench::new();
+    bench.init("3", "2").ok();
+    bench.write("notes", "a");
+    let said = bench.seal("@/absent.cram @/S1.cram @/notes @/S1.g.vcf.gz --at cloud --sample S1 --participant P1");
+    said.refused(4, &["LEVEL", "notes", "absent.cram", "3 of 4 files were not sealed"]);
+    let sealed = said.json()["files"].as_array().unwrap().iter().map(|file| file["object"].is_string()).collect::<Vec<_>>();
+    assert_eq!(sealed, [false, false, false, true]);
+    let dry = bench.seal("@/S1.cram --sample S1 --participant P1 --dry-run").ok().json();
+    assert!(dry["files"][0]["object"].is_null());
+    assert_eq!(bench.vault("list").ok().json()["objects"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_cannot_keep_its_promise_is_not_made() {
+    let bench = Bench::new();
+    bench.init("4", "1").refused(2, &["2"]);
+    assert!(!bench.path("vault/vault.json").exists());
+    let init = |more: &str| {
+        let custodians = "--custodian @/keys-a/a.pub.json --custodian @/keys-b/b.pub.json --quorum 2";
+        bench.run(&format!("vault init --vault @/vault {custodians} --passphrase-file @/passphrase {more}"))
+    };
+    init("--data 2 --parity 1 --site s3://bucket --site file://@/s --site file://@/t").refused(2, &["s3://bucket", "file://"]);
+    init("--data 2 --parity 1 --site file:///").refused(2, &["no name"]);
+    bench.write("empty", "");
+    bench.run("vault init --vault @/vault --custodian @/keys-a/a.pub.json --quorum 2 --site file://@/s --passphrase-file @/empty").refused(2, &["empty"]);
+    let made = bench.init("3", "2").ok().json();
+    assert_eq!(made["sites"][4]["fragments"], serde_json::json!([4]));
+    assert!(made["warnings"].to_string().contains("one machine holding all custodians is no quorum"));
+    bench.init("3", "2").refused(2, &["vault"]);
+    bench.run("vault list --vault @/nowhere").refused(2, &["holds no vault"]);
+}
+
+#[test]
+fn keys_open_with_their_passphrase_alone_and_filters_stay_out() {
+    let (bench, objects) = Bench::sealed();
+    bench.vault("seal @/S1.cram --sample S1 --participant P1 --passphrase-file @/wrong").refused(2, &["passphrase"]);
+    bench.vault("seal @/S1.cram --sample S1 --participant P1").refused(2, &["--passphrase-file"]);
+    let restore = "restore S1.cram -o @/out --custodian-key @/keys-a/a.epoch-1.key @/keys-b/b.epoch-1.key";
+    bench.vault(&format!("{restore} --passphrase-file @/wrong --passphrase-file @/passphrase")).ok();
+    bench.assert_restored("S1.cram");
+    bench.restore("S9.cram", &["a", "b"]).refused(2, &["S9.cram"]);
+    bench.vault("restore S1.cram -o @/site-1/objects/x --custodian-key @/keys-a/a.epoch-1.key").refused(4, &["inside the vault's site"]);
+    bench.run("simulate --out @/vault/new").refused(4, &["inside the vault"]);
+    bench.run(&format!("index @/site-1/objects/{}/00.fragment", objects[0])).refused(4, &["inside the vault's site"]);
+
+    let open = format!("custodian open @/ledger-a/1/{}.share.json -o @/share", objects[0]);
+    bench.run(&format!("{open} --key @/keys-b/b.epoch-1.key --passphrase-file @/passphrase")).refused(6, &[]);
+    let opened = bench.run(&format!("{open} --key @/keys-a/a.epoch-1.key --passphrase-file @/passphrase")).ok();
+    assert!(opened.stderr.contains("is a secret"), "{}", opened.stderr);
+    assert_eq!(fs::metadata(bench.path("share")).unwrap().permissions().mode() & 0o777, 0o600);
+    let share: serde_json::Value = serde_json::from_slice(&fs::read(bench.path("share")).unwrap()).unwrap();
+    assert_eq!((&share["format"], &share["index"]), (&"wakachi.opened-share/1".into(), &1.into()));
+    for name in ["a.identity.key", "a.epoch-1.key"] {
+        let mode = fs::metadata(bench.path("keys-a").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

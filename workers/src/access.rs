@@ -1,0 +1,119 @@
+//! The right to work on samples' data: a task's view of the [`Context`], with the keys that a permit unlocked.
+//!
+//! Invariant: inside a job no sample's reads, and no record of its scratch, are opened but through an [`Access`] whose
+//! permit covers that sample at that moment. The plain filters have their caller's own files, and keys that die with the
+//! process.
+
+use crate::context::Context;
+use crate::intake::LaneInput;
+use jobs::policy::{Action, Permit};
+use jobs::task::{LaneId, Task};
+use jobs::time::Timestamp;
+use std::ops::Deref;
+use std::sync::{PoisonError, RwLock};
+use std::time::SystemTime;
+use storage::{KeyError, KeyService, PackError, PieceRef, RecordBuilder, RecordReader, SampleKey};
+
+/// Name of the key of what belongs to the cohort as a whole; no sample's name begins with a dot.
+pub const COHORT_KEY: &str = ".cohort";
+
+/// A context, and for whom its data is open.
+pub struct Access<'a> {
+    context: &'a Context,
+    /// By sample; the cohort's own under `None`.
+    keys: Vec<(Option<u32>, SampleKey)>,
+    /// `None`: the data is the caller's own.
+    permit: Option<RwLock<Permit>>,
+}
+
+impl<'a> Access<'a> {
+    /// For plain filters: the data is the caller's own.
+    pub fn of_caller(context: &'a Context) -> Self {
+        let samples = (0..context.samples.len() as u32).map(Some);
+        let keys = samples.chain([None]).map(|sample| (sample, SampleKey::fleeting())).collect();
+        Access { context, keys, permit: None }
+    }
+
+    /// For a task on data of `samples`: asks `keys` for theirs, and for the cohort's own if the task is the cohort's.
+    pub fn under(
+        context: &'a Context,
+        permit: Permit,
+        keys: &dyn KeyService,
+        task: Task,
+        samples: &[u32],
+    ) -> Result<Self, KeyError> {
+        let now = now();
+        let names: Vec<&str> = samples.iter().map(|&sample| context.sample(sample).name.as_str()).collect();
+        let mut opened = Vec::new();
+        for (&sample, name) in samples.iter().zip(&names) {
+            opened.push((Some(sample), keys.key(name, &[name], &permit, now)?));
+        }
+        if task.sample().is_none() {
+            opened.push((None, keys.key(COHORT_KEY, &names, &permit, now)?));
+        }
+        Ok(Access { context, keys: opened, permit: Some(RwLock::new(permit)) })
+    }
+
+    /// Goes on under a newer permit.
+    pub fn renew(&self, permit: Permit) {
+        if let Some(held) = &self.permit {
+            *held.write().unwrap_or_else(PoisonError::into_inner) = permit;
+        }
+    }
+
+    /// The files of a lane, if they may be read now.
+    pub fn reads(&self, lane: LaneId) -> Result<&LaneInput, PackError> {
+        self.check(Some(lane.sample))?;
+        Ok(&self.context.lane(lane).input)
+    }
+
+    /// Begins a record of `task`.
+    pub fn record(&self, task: Task) -> Result<RecordBuilder, PackError> {
+        Ok(RecordBuilder::new(self.key(task)?, &self.context.seal_context(task)))
+    }
+
+    /// Opens a committed record of `task`.
+    pub fn read(&self, task: Task, piece: &PieceRef) -> Result<RecordReader, PackError> {
+        let key = self.key(task)?;
+        self.context.open_record(task, piece, key)
+    }
+
+    fn key(&self, task: Task) -> Result<&SampleKey, PackError> {
+        let sample = task.sample();
+        self.check(sample)?;
+        let found = self.keys.iter().find(|(whose, _)| *whose == sample);
+        let closed = || PackError::Closed { context: task.key(self.context.names()) };
+        found.map(|(_, key)| key).ok_or_else(closed)
+    }
+
+    /// Whether the permit covers the sample now; the cohort's data is covered by whoever got its key.
+    fn check(&self, sample: Option<u32>) -> Result<(), PackError> {
+        let (Some(permit), Some(sample)) = (&self.permit, sample) else { return Ok(()) };
+        let permit = permit.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(permit.check(Action::Read, &self.context.sample(sample).name, now())?)
+    }
+}
+
+impl Deref for Access<'_> {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        self.context
+    }
+}
+
+/// The samples whose data a task reads.
+pub fn samples_of(context: &Context, task: Task) -> Vec<u32> {
+    let all = 0..context.samples.len() as u32;
+    match (task, task.sample()) {
+        (_, Some(sample)) => vec![sample],
+        (Task::Joint(_), None) => all.filter(|&sample| context.sample(sample).joint).collect(),
+        (_, None) => all.collect(),
+    }
+}
+
+/// The time now.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
