@@ -19,6 +19,9 @@ pub struct Excluded {
     pub sample: String,
     /// Every reason, as the audit log spells it.
     pub reasons: Vec<String>,
+    /// What would help, for people; the reasons say as much.
+    #[serde(skip)]
+    pub helps: Vec<String>,
 }
 
 /// Leaves in the cohort who may be in it, and says who was left out; or refuses. `trail` is missing in a dry run.
@@ -53,13 +56,14 @@ pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: Option<&Trail>) -> Result<
     }
     let mut excluded = Vec::new();
     for (sample, reasons) in &denial.samples {
+        let helps = reasons.iter().map(|reason| reason.helps()).collect();
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
         let event = event(EventName::JobSampleExcluded, Outcome::Refused);
         write(
             event.map(|event| Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str())),
         )?;
-        excluded.push(Excluded { sample: sample.clone(), reasons });
+        excluded.push(Excluded { sample: sample.clone(), reasons, helps });
     }
     cohort.samples.retain(|sample| !denial.samples.contains_key(&sample.sample));
     write(event(EventName::JobSubmitted, Outcome::Ok))?;
