@@ -29,8 +29,18 @@ impl Cohort {
     pub fn simulate(samples: u32, genome_mb: f64, depth: f64) -> Cohort {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let out = folder.path().join("sim");
-        let options =
-            Options { out, seed: 1, samples, genome_mb, depth, tumor: false, reference: None, threads: 1 };
+        let options = Options {
+            out,
+            seed: 1,
+            samples,
+            genome_mb,
+            depth,
+            tumor: false,
+            reference: None,
+            withdrawn: 0,
+            as_of: Default::default(),
+            threads: 1,
+        };
         let summary = simulate::run(&options, &mut |_| ()).expect("a simulation");
         Cohort { folder, summary, options }
     }

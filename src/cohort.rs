@@ -3,12 +3,15 @@
 //! Invariant: the errors of the cohort file, its sheet, the reference and the read files come together, each with the
 //! place where the file is named. Only the beginning of a file is read; digests and whole files are the intake's work.
 
-use crate::output::Format;
+use crate::gate::{Gate, GateError, GateFiles};
+use crate::output::{Format, note};
+use crate::run::admission::{self, Excluded};
 use crate::run::books::read_at_most;
 use jobs::cohort::{Cohort, Fastq, Reading};
 use jobs::diagnostic::{Diagnostic, Place};
-use jobs::failure::{Class, Classified};
+use jobs::failure::{Class, Classified, Failure};
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -46,6 +49,21 @@ pub fn load(path: &Path) -> Result<Cohort, CohortError> {
     })
 }
 
+/// Everything wrong with the reference and the reads of a cohort's samples: of those only who are in it, so that
+/// nobody's reads are opened who was not admitted.
+pub fn check_files(path: &Path, cohort: &Cohort) -> Result<(), CohortError> {
+    let mut diagnostics = Vec::new();
+    check_reference(cohort, &mut diagnostics);
+    check_reads(cohort, &mut diagnostics);
+    diagnostics.sort();
+    let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(Diagnostic::is_error);
+    warnings.iter().for_each(|warning| note(&warning.to_string()));
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(CohortError { path: path.to_owned(), diagnostics: errors }),
+    }
+}
+
 /// The cohort of a file, wherever its reference and reads are; or everything that is wrong with file and sheet.
 pub fn load_sheet(path: &Path) -> Result<Cohort, CohortError> {
     load_with(path, |_, _| ())
@@ -74,11 +92,11 @@ fn load_with(path: &Path, look: impl FnOnce(&Cohort, &mut Vec<Diagnostic>)) -> R
 /// `wakachi cohort check COHORT.toml`: says what the cohort is, or fails with every error. As JSON the answer has the
 /// schema `wakachi.cohort-check/1` and is said in both cases.
 pub fn check(path: &Path, format: Format, mut say: impl FnMut(&str)) -> Result<(), CohortError> {
-    let loaded = load(path);
-    match (format, &loaded) {
-        (Format::Json, Ok(cohort)) => say(&json(Some(cohort), &cohort.warnings)),
+    let checked = load(path).and_then(|cohort| Ok((Verdict::of(path, &cohort)?, cohort)));
+    match (format, &checked) {
+        (Format::Json, Ok((verdict, cohort))) => say(&json(Some((cohort, verdict)), &cohort.warnings)),
         (Format::Json, Err(error)) => say(&json(None, &error.diagnostics)),
-        (Format::Table, Ok(cohort)) => {
+        (Format::Table, Ok((verdict, cohort))) => {
             cohort.warnings.iter().for_each(|warning| say(&warning.to_string()));
             let (samples, joint) = (cohort.samples.len(), cohort.joined().count());
             say(&format!(
@@ -86,13 +104,58 @@ pub fn check(path: &Path, format: Format, mut say: impl FnMut(&str)) -> Result<(
                 cohort.id,
                 lanes(cohort)
             ));
+            say(&verdict.to_string());
         }
         (Format::Table, Err(_)) | (Format::Quiet, _) => {}
     }
-    loaded.map(drop)
+    checked.map(drop)
 }
 
-fn json(cohort: Option<&Cohort>, diagnostics: &[Diagnostic]) -> String {
+/// What the gate would say of a run now.
+enum Verdict {
+    /// Everybody is in, but for these.
+    Runs(Vec<Excluded>),
+    /// It would not begin.
+    Refused(Failure),
+}
+
+impl Verdict {
+    /// Asks as a run would; consents, policy or sites that are wrong are errors as those of the cohort are.
+    fn of(path: &Path, cohort: &Cohort) -> Result<Self, CohortError> {
+        let gate = match GateFiles::of_cohort(cohort, None).and_then(Gate::open) {
+            Ok(gate) => gate,
+            Err(GateError::Wrong { diagnostics, .. }) => {
+                return Err(CohortError { path: path.to_owned(), diagnostics });
+            }
+            Err(error) => return Ok(Verdict::Refused(error.into())),
+        };
+        Ok(match admission::exclusions(&gate, cohort) {
+            Ok(excluded) => Verdict::Runs(excluded),
+            Err(refused) => Verdict::Refused(refused),
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Runs(excluded) if excluded.is_empty() => {
+                f.write_str("policy: every sample is permitted")
+            }
+            Verdict::Runs(excluded) => {
+                f.write_str("policy: every sample is permitted, but left out are")?;
+                excluded
+                    .iter()
+                    .try_for_each(|one| write!(f, "\n  {}  {}", one.sample, one.reasons.join(", ")))
+            }
+            Verdict::Refused(failure) => write!(f, "policy: a run would be refused: {failure}"),
+        }
+    }
+}
+
+fn json(checked: Option<(&Cohort, &Verdict)>, diagnostics: &[Diagnostic]) -> String {
+    let cohort = checked.map(|(cohort, _)| cohort);
+    let verdict = checked.map(|(_, verdict)| verdict);
     let answer = serde_json::json!({
         "schema": "wakachi.cohort-check/1",
         "ok": cohort.is_some(),
@@ -100,6 +163,15 @@ fn json(cohort: Option<&Cohort>, diagnostics: &[Diagnostic]) -> String {
         "samples": cohort.map(|cohort| cohort.samples.len()),
         "samples_joint": cohort.map(|cohort| cohort.joined().count()),
         "lanes": cohort.map(lanes),
+        "permitted": verdict.map(|verdict| matches!(verdict, Verdict::Runs(_))),
+        "excluded": verdict.map(|verdict| match verdict {
+            Verdict::Runs(excluded) => &excluded[..],
+            Verdict::Refused(_) => &[],
+        }),
+        "refused": verdict.and_then(|verdict| match verdict {
+            Verdict::Runs(_) => None,
+            Verdict::Refused(failure) => Some(failure.to_string()),
+        }),
         "diagnostics": diagnostics,
     });
     format!("{answer:#}")

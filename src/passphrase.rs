@@ -20,7 +20,7 @@ const TRIES_MAX: u32 = 3;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PassphraseArgs {
     /// File whose first line is the passphrase; given several times, each is tried [default: asked for on the terminal]
-    #[arg(long = "passphrase-file", value_name = "FILE")]
+    #[arg(id = "passphrase-file", long, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
@@ -61,7 +61,9 @@ impl Classified for PassphraseError {
         match self {
             PassphraseError::Differ => Some("give the command again".to_owned()),
             PassphraseError::Ambiguous { .. } => Some("give --passphrase-file once".to_owned()),
-            _ => Some("put the passphrase into a file of mode 0600 and give --passphrase-file FILE".to_owned()),
+            _ => {
+                Some("put the passphrase into a file of mode 0600 and give --passphrase-file FILE".to_owned())
+            }
         }
     }
 }

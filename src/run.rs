@@ -156,22 +156,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Opens the job and repairs it, or runs it.
 fn open(args: &Args) -> Result<(), Failure> {
-    let mut cohort = cohort::load(&args.cohort)?;
+    let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let limits = plan::cut_to_size(&config, &cohort);
     let reference = cohort.reference_path();
     if args.dry_run {
         let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
-        admission::admit(&gate, &mut cohort, None)?;
-        return plan::dry_run(args, &cohort, &reference, limits);
+        let excluded = admission::exclusions(&gate, &cohort)?;
+        cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
+        cohort::check_files(&args.cohort, &cohort)?;
+        return plan::dry_run(args, &cohort, &excluded, &reference, plan::cut_to_size(&config, &cohort));
     }
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
-    let excluded = admission::admit(&gate, &mut cohort, Some(&trail))?;
+    let excluded = admission::admit(&gate, &mut cohort, &trail)?;
+    cohort::check_files(&args.cohort, &cohort)?;
+    let limits = plan::cut_to_size(&config, &cohort);
     let archive = Archive::open(&cohort, &args.passphrases)?;
     inputs::check_reference_digest(&cohort, &reference)?;
     let index = inputs::open_or_build(&reference, &dir.scratch(), limits.threads)?;

@@ -50,7 +50,7 @@ class Object:
         self.k, self.quorum, self.id = core["erasure"]["data"], core["sharing"]["quorum"], bytes.fromhex(core["id"])
         self.bytes, self.floe_header = seal["ciphertext_bytes"], bytes.fromhex(seal["floe_header"])
         self.segments = -(-self.bytes // BLOCK)
-        fit &= self.bytes == seal["plaintext_bytes"] + 32 * self.segments >= 32 and min(self.k, self.quorum) > 0
+        fit &= self.bytes == seal["plaintext_bytes"] + 32 * self.segments >= 32 and self.k and self.quorum in range(256)
         demand(fit, INTEGRITY, "damaged core or seal: their formats, ids or numbers do not fit each other")
         self.hashes = {("fragment", each["index"] + 1): each["share_sha256"] for each in seal["fragments"]}
         self.hashes |= {("share", each["index"]): each["share_sha256"] for each in seal["key_shares"]}

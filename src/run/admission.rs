@@ -7,10 +7,10 @@ use super::trail::Trail;
 use crate::gate::Gate;
 use crate::output::note;
 use jobs::cohort::Cohort;
+use jobs::consent::Register;
 use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::Failure;
-use jobs::policy::{Action, DataClass, Denial, OnDenied, Subject};
-use std::collections::BTreeSet;
+use jobs::policy::{Action, DataClass, Denial, OnDenied, Reason, Subject};
 
 /// A sample that was left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -24,50 +24,56 @@ pub struct Excluded {
     pub helps: Vec<String>,
 }
 
-/// Leaves in the cohort who may be in it, and says who was left out; or refuses. `trail` is missing in a dry run.
-pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: Option<&Trail>) -> Result<Vec<Excluded>, Failure> {
+/// Who would be left out of the cohort; or why it is refused as a whole.
+pub fn exclusions(gate: &Gate, cohort: &Cohort) -> Result<Vec<Excluded>, Failure> {
     let register = gate.register()?;
-    let (action, class) = (Action::Submit, DataClass::Fastq);
-    let everybody = subjects(cohort);
-    let denial = match gate.ask(&register, action, class, &everybody) {
-        Ok(_) => Denial::default(),
-        Err(denial) => denial,
-    };
-    if let Some(trail) = trail {
-        for subject in &everybody {
-            let own = denial.samples.get(&subject.sample).into_iter().flatten();
-            let reasons: BTreeSet<_> = denial.general.iter().chain(own).cloned().collect();
-            trail.decided(action, Some(subject), register.epoch(), &reasons)?;
-        }
+    exclude(gate, cohort, ask(gate, &register, cohort))
+}
+
+/// Leaves in the cohort who may be in it, and says who was left out; or refuses. All of it stands in the audit log first.
+pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: &Trail) -> Result<Vec<Excluded>, Failure> {
+    let register = gate.register()?;
+    let denial = ask(gate, &register, cohort);
+    for subject in subjects(cohort) {
+        let reasons = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
+        trail.decided(Action::Submit, Some(&subject), register.epoch(), &reasons)?;
     }
-    let event = |name, outcome| trail.map(|trail| trail.event(name, outcome));
-    let write = |event: Option<Event>| match trail.zip(event) {
-        Some((trail, event)) => trail.write(event),
-        None => Ok(()),
+    let excluded = match exclude(gate, cohort, denial) {
+        Ok(excluded) => excluded,
+        Err(refused) => {
+            trail.write(trail.event(EventName::JobRefused, Outcome::Refused))?;
+            return Err(refused);
+        }
     };
+    for Excluded { sample, reasons, .. } in &excluded {
+        note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
+        let event = trail.event(EventName::JobSampleExcluded, Outcome::Refused);
+        trail.write(Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str()))?;
+    }
+    cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
+    trail.write(trail.event(EventName::JobSubmitted, Outcome::Ok))?;
+    Ok(excluded)
+}
+
+/// What stands against the cohort's samples; empty if nothing does.
+fn ask(gate: &Gate, register: &Register, cohort: &Cohort) -> Denial {
+    let asked = gate.ask(register, Action::Submit, DataClass::Fastq, &subjects(cohort));
+    asked.err().unwrap_or_default()
+}
+
+/// The denied samples, where the cohort can do without them; the denial where it cannot.
+fn exclude(gate: &Gate, cohort: &Cohort, denial: Denial) -> Result<Vec<Excluded>, Failure> {
     let on_denied = cohort.governance.on_denied_sample.unwrap_or(gate.policy().on_denied_sample);
-    let nobody_left = denial.samples.len() == everybody.len();
-    let refused = !denial.general.is_empty()
-        || nobody_left
-        || (on_denied == OnDenied::Refuse && !denial.samples.is_empty());
-    if refused {
-        write(event(EventName::JobRefused, Outcome::Refused))?;
+    let may_exclude = on_denied == OnDenied::Exclude && denial.samples.len() < cohort.samples.len();
+    if !denial.general.is_empty() || !(denial.samples.is_empty() || may_exclude) {
         return Err(denial.into());
     }
-    let mut excluded = Vec::new();
-    for (sample, reasons) in &denial.samples {
-        let helps = reasons.iter().map(|reason| reason.helps()).collect();
-        let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
-        let event = event(EventName::JobSampleExcluded, Outcome::Refused);
-        write(
-            event.map(|event| Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str())),
-        )?;
-        excluded.push(Excluded { sample: sample.clone(), reasons, helps });
-    }
-    cohort.samples.retain(|sample| !denial.samples.contains_key(&sample.sample));
-    write(event(EventName::JobSubmitted, Outcome::Ok))?;
-    Ok(excluded)
+    let excluded = denial.samples.into_iter().map(|(sample, reasons)| Excluded {
+        sample,
+        reasons: reasons.iter().map(ToString::to_string).collect(),
+        helps: reasons.iter().map(Reason::helps).collect(),
+    });
+    Ok(excluded.collect())
 }
 
 /// Everybody in a cohort.

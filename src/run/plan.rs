@@ -1,6 +1,7 @@
 //! What a job consists of on this machine: how finely it is cut, and how much memory each task may take.
 
 use super::Args;
+use super::admission::Excluded;
 use crate::output::{self, Format, bytes, table};
 use jobs::cohort::Cohort;
 use jobs::config::{Config, Limits, Origin, Resolved};
@@ -106,7 +107,13 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, limits: Limits) -> MemoryMod
 }
 
 /// `--dry-run`: what would be done, and nothing done.
-pub fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -> Result<(), Failure> {
+pub fn dry_run(
+    args: &Args,
+    cohort: &Cohort,
+    excluded: &[Excluded],
+    reference: &Path,
+    limits: Limits,
+) -> Result<(), Failure> {
     let bases = Bases::open(reference)?;
     let contigs = bases.contigs();
     let plan = plan(cohort, contigs, limits, &args.shard_lines);
@@ -118,6 +125,7 @@ pub fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -
         "schema": "wakachi.plan/1",
         "cohort": cohort.id,
         "samples": plan.samples.len(),
+        "excluded": excluded,
         "lanes": plan.lanes().count(),
         "shards": plan.shards.len(),
         "cells": Grid::new(contigs).cells(),
@@ -135,6 +143,7 @@ pub fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -
         Format::Table => {
             let rows: Vec<Vec<String>> = Stage::ALL
                 .iter()
+                .filter(|&&stage| stage != Stage::Seal || plan.seals)
                 .map(|&stage| {
                     let count = match stage {
                         Stage::Map => format!("one per {} pairs", limits.chunk_pairs),
@@ -153,6 +162,9 @@ pub fn dry_run(args: &Args, cohort: &Cohort, reference: &Path, limits: Limits) -
                 plan.shards.len(),
                 limits.shard_bases
             ));
+            for one in excluded {
+                output::say(&format!("left out: {}: {}", one.sample, one.reasons.join(", ")));
+            }
             output::say(&table(&["stage", "tasks", "memory each"], &rows));
             output::say(&format!(
                 "{} threads, {} of memory (at least {} needed), scratch about {}",
