@@ -20,7 +20,7 @@ const TRIES_MAX: u32 = 3;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PassphraseArgs {
     /// File whose first line is the passphrase; given several times, each is tried [default: asked for on the terminal]
-    #[arg(long = "passphrase-file", value_name = "FILE")]
+    #[arg(id = "passphrase-file", long, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 

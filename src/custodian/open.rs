@@ -4,7 +4,7 @@ use super::unlock;
 use crate::output::{self, Format, note, paint, say};
 use crate::passphrase::PassphraseArgs;
 use jobs::failure::Failure;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -20,7 +20,8 @@ use storage::vault::custodian;
   wakachi custodian open /mnt/alice/ledger/1/3f9a0c1b5d7e8f90a1b2c3d4e5f60718.share.json --key alice.epoch-1.key -o alice.share
   python3 restore.py ...                      then; see its own help
 
-Exit codes: 0 opened; 1 the output is there already; 2 wrong passphrase; 6 the share is damaged, or wrapped to another key.")]
+Exit codes: 0 opened; 1 the output is there already; 2 wrong passphrase; 3 it is not a share; 6 it is damaged,
+or wrapped to another key.")]
 pub struct Args {
     /// The wrapped share: OBJECT.share.json in the custodian's ledger
     share: PathBuf,
@@ -39,16 +40,14 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let bytes = fs::read(&args.share).map_err(DiskError::on("read", &args.share))?;
     let key = unlock(&args.key, &args.passphrases)?;
-    let opened = custodian::open_share_file(&args.share.display().to_string(), &bytes, &key)?;
-    let line = opened.to_line();
+    let opened = custodian::open_share_file(&args.share, &key)?;
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&args.out)
-        .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(&opened.document()).and_then(|()| file.sync_all()))
         .map_err(DiskError::on("create", &args.out))?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({

@@ -7,7 +7,8 @@ use jobs::failure::{Class, Classified, Failure};
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use storage::vault::{Description, Vault, custodian};
+use storage::vault::custodian::{self, RequestDocument};
+use storage::vault::{Description, Vault};
 use storage::{AtomicFile, DiskError};
 use workers::access::now;
 
@@ -19,8 +20,8 @@ use workers::access::now;
   wakachi custodian release restore.json --vault vault.d --key alice.epoch-1.key -o alice.json
   wakachi custodian release restore.json --vault vault.d --key alice.epoch-1.key -o alice.json --yes
 
-Exit codes: 0 released; 2 wrong passphrase, or nobody said yes; 6 the request is not what the vault signed, or too old; 7 the
-share is not in the ledger.")]
+Exit codes: 0 released; 1 the ledger is not there; 2 wrong passphrase, or nobody said yes; 3 no such share in the ledger;
+4 the request is too old; 6 it is not what the vault signed.")]
 pub struct Args {
     /// The request
     request: PathBuf,
@@ -68,7 +69,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let request = fs::read(&args.request).map_err(DiskError::on("read", &args.request))?;
     let vault = Vault::open(&args.vault)?;
     let mut description = vault.description().clone();
-    let asked = custodian::read_request(&request, &description, now())?;
+    let asked = RequestDocument::read(&request, &description, now())?;
     let talk = |name: &str, value: &str| note(&format!("{name:<12} {value}"));
     talk("vault", &format!("{} ({}), sealer {}", description.name, description.id, vault.sealer_id()));
     talk("request", &asked.id.to_string());

@@ -176,10 +176,11 @@ fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
 fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
     refuse_present(out, args.force)?;
     let Wanted { session, id, info, permit } = Wanted::open(args)?;
-    let (shares, mut findings) = shares(args, &session, id)?;
+    let (shares, findings) = shares(args, &session, id)?;
     let request = RestoreRequest {
         object: id,
         shares: &shares,
+        findings: &findings,
         out,
         sealer: Some(&session.sealer),
         caller: &session.caller,
@@ -188,8 +189,7 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
     let bar = progress::bytes(info.seal.plaintext_bytes, "restore");
     let restored = session.vault.restore(&permit, &session.log, &request, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
-    let restored = restored?;
-    findings.extend(restored.findings.iter().cloned());
+    let restored = restored.inspect_err(|error| tell(error.findings(), note))?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({
             "schema": "wakachi.vault-restore/1",
@@ -198,9 +198,9 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
             "bytes": restored.bytes,
             "blake3": restored.blake3,
             "content_compared": restored.content_compared,
-            "findings": findings,
+            "findings": restored.findings,
         })),
-        Format::Table => print(out, &restored, &findings),
+        Format::Table => print(out, &restored),
         Format::Quiet => {}
     }
     Ok(())
@@ -225,26 +225,31 @@ fn shares(args: &Args, session: &Session, id: ObjectId) -> Result<(Vec<OpenedSha
     Ok((shares, Vec::new()))
 }
 
-/// Lines of findings that are shown of one place; JSON has all.
-const LINES_MAX: usize = 10;
-
-fn print(out: &Path, restored: &Restored, findings: &[Finding]) {
+fn print(out: &Path, restored: &Restored) {
     let compared = match restored.content_compared {
         true => "the content is what was sealed",
         false => "every segment is as it was encrypted",
     };
     say(&format!("{}: {}, BLAKE3 {}; {compared}", out.display(), bytes(restored.bytes), restored.blake3));
+    if !restored.findings.is_empty() {
+        say("\ndecoded around, or not used:");
+    }
+    tell(&restored.findings, say);
+}
+
+/// Lines of findings that are told of one place; JSON has all.
+const LINES_MAX: usize = 10;
+
+/// Findings by site and ledger.
+fn tell(findings: &[Finding], say: impl Fn(&str)) {
     let mut places: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         places.entry(&finding.place).or_default().push(finding);
     }
-    if !places.is_empty() {
-        say("\ndecoded around, or not used:");
-    }
     for (place, findings) in places {
-        findings.iter().take(LINES_MAX).for_each(|finding| say(&format!("  {finding}")));
-        if let Some(more) = findings.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
-            say(&format!("  {place}: and {more} more"));
+        findings.iter().take(LINES_MAX).for_each(|finding| say(&finding.to_string()));
+        if findings.len() > LINES_MAX {
+            say(&format!("{place}: and {} more", findings.len() - LINES_MAX));
         }
     }
 }

@@ -258,7 +258,6 @@ fn json(args: &Args, entries: &[Entry<'_>]) -> serde_json::Value {
             "bytes": entry.bytes,
             "object": entry.id(),
             "already": sealed.map(|sealed| sealed.already),
-            "core_sha256": sealed.map(|sealed| sealed.core_sha256),
             "error": failure.map(Failure::to_string),
             "exit_code": failure.map(|failure| failure.class().exit_code()),
         })

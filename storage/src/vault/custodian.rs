@@ -16,6 +16,7 @@ use super::finding::{Finding, chain};
 use super::hex::{Digest, Hex, ObjectId};
 use super::init::{create_folder, is_name};
 use super::object::ObjectError;
+use super::share::WrappedShare;
 use super::{PermitError, Vault, line};
 use crate::atomic::{AtomicFile, AtomicFileError};
 use crate::audit::AuditError;
@@ -27,7 +28,9 @@ use crate::signing::SigningKey;
 use crate::site::{self, StoreError};
 use crate::wrap::{EpochKey, SEED_BYTES, WrapError};
 
-pub use super::release::{ReleaseRequest, Released, Requested, open_released, release, request};
+pub use super::release::{
+    ReleaseRequest, Released, RequestDocument, Requested, open_released, release, request,
+};
 
 const OPENED_FORMAT: &str = "wakachi.opened-share/1";
 const FIRST_EPOCH: u64 = 1;
@@ -165,6 +168,18 @@ pub fn open_share(vault: &Vault, id: ObjectId, key: &EpochKey) -> Result<OpenedS
         source,
     })?;
     Ok(OpenedShare { object: id, share, origin: format!("share of {}", holder.name) })
+}
+
+/// Opens a wrapped share as it lies in a ledger, where there is no vault any more to say whether it is the one its seal
+/// lists; whoever restores finds that out.
+pub fn open_share_file(path: &Path, key: &EpochKey) -> Result<OpenedShare, CustodianError> {
+    let origin = path.display().to_string();
+    let refuse = |what| CustodianError::Document { origin: origin.clone(), what };
+    let bytes = super::release::read_file(path)?;
+    let wrapped: WrappedShare = line::read(&bytes).map_err(|error| refuse(chain(&error)))?;
+    let (object, custodian) = (wrapped.object, wrapped.custodian.clone());
+    let share = wrapped.open(key).map_err(|source| CustodianError::Unwrap { object, custodian, source })?;
+    Ok(OpenedShare { object, share, origin })
 }
 
 /// Why a custodian's act failed.

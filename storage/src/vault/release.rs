@@ -64,18 +64,25 @@ pub struct Requested {
 /// The request: the first line of a signed document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RequestDocument {
+pub struct RequestDocument {
     format: String,
-    id: ObjectId,
-    object: ObjectId,
+    /// The request.
+    pub id: ObjectId,
+    /// The object whose share is asked for.
+    pub object: ObjectId,
     vault: ObjectId,
     core_sha256: Digest,
     one_time_key: Base64,
-    purpose: String,
-    requested_by: String,
-    requested_at: Timestamp,
-    expires_at: Timestamp,
-    audit: AuditPosition,
+    /// What for.
+    pub purpose: String,
+    /// Who asks.
+    pub requested_by: String,
+    /// Since when.
+    pub requested_at: Timestamp,
+    /// Until before when it may be answered.
+    pub expires_at: Timestamp,
+    /// The event by which the vault's audit log tells of it.
+    pub audit: AuditPosition,
 }
 
 /// A custodian's answer: one line.
@@ -233,7 +240,7 @@ pub fn open_released(
 }
 
 /// A small file that people hand over.
-fn read_file(path: &Path) -> Result<Vec<u8>, DiskError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DiskError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(DOCUMENT_BYTES_MAX).read_to_end(&mut bytes))
@@ -243,7 +250,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, DiskError> {
 
 impl RequestDocument {
     /// The request of a document that the vault's sealer signed, while it is in force.
-    fn read(bytes: &[u8], description: &Description, now: Timestamp) -> Result<Self, CustodianError> {
+    pub fn read(bytes: &[u8], description: &Description, now: Timestamp) -> Result<Self, CustodianError> {
         let refuse = |what| CustodianError::Document { origin: "request".to_owned(), what };
         if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
             return Err(refuse(format!("{} bytes are too many", bytes.len())));

@@ -1,0 +1,9 @@
+//! The vault as a whole: what may be lost, what may be damaged, and where a crash may come.
+
+mod crash;
+mod custodians;
+mod loss;
+mod making;
+mod mutation;
+mod sealing;
+mod small;
