@@ -194,6 +194,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         }
         opened => opened?,
     };
+    trail.check(&journal, args.repair)?;
     // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
     if let Some(begun) = status::stored_plan(&journal)? {
         plan.shards = begun.shards;
@@ -225,9 +226,14 @@ fn open(args: &Args) -> Result<(), Failure> {
     if args.repair {
         return runner.repair(&scheduler);
     }
-    let record = drive(args, &runner, &mut scheduler, limits)?;
-    close::verify_results(&dir, &journal)?;
-    trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
+    let driven = drive(args, &runner, &mut scheduler, limits).and_then(|record| {
+        close::verify_results(&dir, &journal)?;
+        trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
+        Ok(record)
+    });
+    // However it ended, its events are to be found by the next run.
+    trail.remember(&journal)?;
+    let record = driven?;
     close::clear_scratch(&dir);
     summarise(args, &dir, &record)
 }

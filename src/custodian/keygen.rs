@@ -55,7 +55,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 row(&files.epoch, "opens shares; never copy it, for destroying it destroys them"),
             ];
             say(&table(&["file", "what for"], &rows));
-            say(&format!("\nthe two .key files stay with {}, under the passphrase; no other custodian's may lie on the same machine", args.name));
+            say(&format!(
+                "\nthe two .key files stay with {}, under the passphrase; no other custodian's may lie on the same machine",
+                args.name
+            ));
         }
         Format::Quiet => {}
     }

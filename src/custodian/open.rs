@@ -65,6 +65,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Format::Quiet => {}
     }
     let warning = paint("warning:", "33;1");
-    note(&format!("{warning} this file is a secret: hand it over in person, and destroy it when the object is restored"));
+    note(&format!(
+        "{warning} this file is a secret: hand it over in person, and destroy it when the object is restored"
+    ));
     Ok(())
 }

@@ -158,10 +158,12 @@ pub fn finish_cohort(
     let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
         what: format!("{} from the joint calls", sample.name),
         reason: "a tumour: its genotypes are not germline".to_owned(),
+        helps: String::new(),
     });
     let denied = excluded.iter().map(|sample| Exclusion {
         what: format!("{} from the job", sample.sample),
         reason: format!("the policy: {}", sample.reasons.join(", ")),
+        helps: sample.helps.join("; "),
     });
     data.exclusions = denied.chain(apart).collect();
     data.samples = samples_of(cohort, &ledger, counters);

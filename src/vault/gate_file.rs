@@ -88,9 +88,9 @@ impl Classified for GateFileError {
     fn hint(&self) -> Option<String> {
         match self {
             GateFileError::Missing { flag, .. } => Some(format!("give {flag}")),
-            GateFileError::Unreadable { .. } | GateFileError::Wrong { .. } => {
-                Some("correct the file; [gate] knows consent, policy, sites, at, purpose and disease".to_owned())
-            }
+            GateFileError::Unreadable { .. } | GateFileError::Wrong { .. } => Some(
+                "correct the file; [gate] knows consent, policy, sites, at, purpose and disease".to_owned(),
+            ),
             GateFileError::NotText { .. } => Some("give the file another name".to_owned()),
         }
     }
@@ -129,7 +129,9 @@ impl GateArgs {
 
     /// Writes the vault's `gate.toml`; paths are kept absolute.
     pub fn write(&self, vault: &Path) -> Result<(), Failure> {
-        let mut text = "# From where wakachi vault knows consents, policy and sites; flags go before it.\n[gate]\n".to_owned();
+        let mut text =
+            "# From where wakachi vault knows consents, policy and sites; flags go before it.\n[gate]\n"
+                .to_owned();
         for (key, path) in [("consent", &self.consent), ("policy", &self.policy), ("sites", &self.sites)] {
             if let Some(path) = path {
                 let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -203,7 +205,10 @@ mod tests {
         written.write(folder.path()).unwrap();
         let read = GateArgs::default().files(folder.path()).unwrap();
         assert_eq!((read.consent, read.policy), (written.consent, None));
-        assert_eq!((read.sites, read.site, read.purpose), ("/sites.toml".into(), written.site, written.purpose));
+        assert_eq!(
+            (read.sites, read.site, read.purpose),
+            ("/sites.toml".into(), written.site, written.purpose)
+        );
         let flags = GateArgs { site: Some("there".to_owned()), ..GateArgs::default() };
         assert_eq!(flags.files(folder.path()).unwrap().site.as_deref(), Some("there"));
     }

@@ -158,7 +158,9 @@ fn warnings(description: &Description) -> Vec<String> {
     let ledgers = together(ledgers).into_iter().filter(|names| names.len() >= description.quorum.into());
     let ledgers = ledgers.map(|names| {
         let names = names.join(", ");
-        format!("the ledgers of {names} lie on one filesystem: one machine holding all custodians is no quorum")
+        format!(
+            "the ledgers of {names} lie on one filesystem: one machine holding all custodians is no quorum"
+        )
     });
     let losses = usize::from(description.site_losses);
     let sites = together(sites).into_iter().filter(|names| names.len() > losses);
@@ -183,9 +185,9 @@ fn together<'a>(stores: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Vec<&'a
 
 fn json(vault: &Vault, warnings: &[String]) -> serde_json::Value {
     let description = vault.description();
-    let sites = description.sites.iter().zip(placement(description)).map(|(site, fragments)| {
-        serde_json::json!({ "name": site.name, "url": site.url, "fragments": fragments })
-    });
+    let sites = description.sites.iter().zip(placement(description)).map(
+        |(site, fragments)| serde_json::json!({ "name": site.name, "url": site.url, "fragments": fragments }),
+    );
     let custodians = description.custodians.iter().map(|custodian| {
         serde_json::json!({ "name": custodian.name, "ledger": custodian.ledger, "key_epoch": custodian.key_epoch })
     });
@@ -218,9 +220,10 @@ fn print(vault: &Vault) {
         vec![site.name.clone(), fragments.join(" "), site.url.clone()]
     });
     say(&table(&["site", "fragments", "store"], &rows.collect::<Vec<_>>()));
-    let rows = description.custodians.iter().enumerate().map(|(at, custodian)| {
-        vec![custodian.name.clone(), (at + 1).to_string(), custodian.ledger.clone()]
-    });
+    let rows =
+        description.custodians.iter().enumerate().map(|(at, custodian)| {
+            vec![custodian.name.clone(), (at + 1).to_string(), custodian.ledger.clone()]
+        });
     say(&format!("\n{}", table(&["custodian", "share", "ledger"], &rows.collect::<Vec<_>>())));
     say(&format!("\n{}", table(&["if these are lost", "left", "needed", "objects"], &losses(description))));
     say(&format!("\nsealer {}: custodians compare it by telephone, not by file", vault.sealer_id()));
@@ -237,7 +240,8 @@ fn losses(description: &Description) -> Vec<Vec<String>> {
     let left = fragments_left(description);
     let enough = left.iter().filter(|left| **left >= data.into()).count();
     let by_site = left.into_iter().enumerate().skip(1).take(enough);
-    let by_site = by_site.map(|(lost, left)| row(format!("any {lost} of {sites} sites"), left, data, "fragments"));
+    let by_site =
+        by_site.map(|(lost, left)| row(format!("any {lost} of {sites} sites"), left, data, "fragments"));
     let by_custodian = (1..=custodians).take(custodians + 1 - usize::from(quorum)).map(|lost| {
         row(format!("any {lost} of {custodians} custodians"), custodians - lost, quorum, "shares")
     });
