@@ -2,8 +2,6 @@
 //!
 //! Invariant: one bad site does not keep others from being read; nothing is changed.
 
-use std::collections::BTreeMap;
-
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
@@ -59,19 +57,8 @@ impl Vault {
     pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
-        let pending = self.pending().unwrap_or_default();
-        let shared = self.check_ledgers(&mut report.findings);
-        let ids = match only {
-            Some(ids) => ids.to_vec(),
-            None => {
-                let mut ids = self.object_ids();
-                ids.extend(shared.keys());
-                ids.sort();
-                ids.dedup();
-                ids.retain(|id| !pending.contains(id));
-                ids
-            }
-        };
+        let all = self.settled(|| [self.check_ledgers(&mut report.findings), self.object_ids()].concat());
+        let ids = only.map_or(all, <[_]>::to_vec);
         for id in ids {
             let mut progressed = |bytes| {
                 report.bytes += bytes;
@@ -167,14 +154,15 @@ impl Vault {
     }
 
     /// Objects of which a share lies in a ledger. Ledgers that do not answer are named.
-    fn check_ledgers(&self, findings: &mut Vec<Finding>) -> BTreeMap<ObjectId, usize> {
-        let mut shared = BTreeMap::new();
+    fn check_ledgers(&self, findings: &mut Vec<Finding>) -> Vec<ObjectId> {
+        let mut shared = Vec::new();
         for (custodian, ledger) in self.description.custodians.iter().zip(&self.ledgers) {
             match ledger.list(&self.description.key_epoch().to_string()) {
-                Ok(names) => {
-                    let ids = names.iter().filter_map(|name| name.strip_suffix(".share.json")?.parse().ok());
-                    ids.for_each(|id: ObjectId| *shared.entry(id).or_default() += 1);
-                }
+                Ok(names) => shared.extend(
+                    names
+                        .iter()
+                        .filter_map(|name| name.strip_suffix(".share.json")?.parse::<ObjectId>().ok()),
+                ),
                 Err(error) => findings.push(Finding {
                     place: Place::Ledger(custodian.name.clone()),
                     object: None,
