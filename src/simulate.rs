@@ -17,7 +17,7 @@ use workers::simulate::{self, Options, Step, Summary};
 #[command(after_help = "Examples:
   wakachi simulate --out sim                            8 samples, 2 Mb, 20x
   wakachi simulate --out sim --samples 3 --tumor        a trio, the last one with a tumour
-  wakachi simulate --out sim --withdrawn 1              one participant has withdrawn
+  wakachi simulate --out sim --withdrawn 1              the last participant has withdrawn
   wakachi simulate --out sim --ref GRCh38.fa --samples 1 --depth 30
   wakachi run sim/cohort.toml --out job                 then the main job")]
 pub struct Args {
@@ -36,7 +36,7 @@ pub struct Args {
     /// Mean depth of each sample
     #[arg(long, value_name = "X", default_value_t = 20.0)]
     pub depth: f64,
-    /// The last participant also has a tumour sample
+    /// The last participant who has not withdrawn also has a tumour sample
     #[arg(long)]
     pub tumor: bool,
     /// Participants, the last ones, who have withdrawn their consent

@@ -1,11 +1,11 @@
-//! What a demo shows in the end: how right, how fast, and where everything is.
+//! What a demo shows in the end: how right, what came back, how fast, and where everything is.
 
 use super::Step;
 use super::accuracy::SampleAccuracy;
 use super::folder::Folder;
 use crate::output::{duration, say, table};
 use std::path::{Path, PathBuf};
-use workers::report::ReportData;
+use workers::report::{Exclusion, ReportData, RestoreOutcome, VaultPlace, VaultRestore, VaultSection};
 
 /// Version of the document.
 const SCHEMA: &str = "wakachi.demo/1";
@@ -15,7 +15,7 @@ fn files(folder: &Folder, data: &ReportData) -> Vec<(&'static str, PathBuf, &'st
     let (job, simulation) = (folder.job(), folder.simulation());
     let results = job.join("results");
     vec![
-        ("report", folder.report(), "quality, relatedness, accuracy, time: open it in a browser"),
+        ("report", folder.report(), "quality, relatedness, accuracy, time, the vault: open it in a browser"),
         ("joint", results.join(format!("{}.vcf.gz", data.cohort)), "joint calls of the cohort"),
         ("gvcf", results.join("*.g.vcf.gz"), "calls of each sample"),
         ("cram", results.join("*.cram"), "alignments of each sample"),
@@ -23,6 +23,12 @@ fn files(folder: &Folder, data: &ReportData) -> Vec<(&'static str, PathBuf, &'st
         ("ledger", job.join("ledger.json"), "every read by fate, every base by shard"),
         ("cohort", folder.cohort(), "the cohort file that went in"),
         ("truth", simulation.join("truth"), "what the simulation put in"),
+        (
+            "vault",
+            folder.vault(),
+            "the vault's keys and audit log; its fragments are under sites, its shares with custodians",
+        ),
+        ("restored", folder.restored(), "what came back after the loss"),
     ]
 }
 
@@ -39,6 +45,8 @@ pub fn json(
         "schema": SCHEMA,
         "seed": seed,
         "accuracy": accuracy,
+        "excluded": data.exclusions,
+        "vault": data.vault,
         "commands": steps,
         "stages": data.stages,
         "files": files.collect::<std::collections::BTreeMap<_, _>>(),
@@ -48,6 +56,11 @@ pub fn json(
 /// The summary for people.
 pub fn say_all(folder: &Folder, steps: &[Step], accuracy: &[SampleAccuracy], data: &ReportData) {
     say(&accuracy_table(accuracy));
+    say("");
+    data.exclusions
+        .iter()
+        .for_each(|Exclusion { what, reason, .. }| say(&format!("left out: {what}: {reason}")));
+    data.vault.iter().for_each(say_vault);
     say(&format!("\n{}", time_table(steps, data)));
     say("commands: of this start; stages: of the whole job, from a first task's begin to the last one's end");
     let files: Vec<_> =
@@ -75,18 +88,47 @@ fn accuracy_table(accuracy: &[SampleAccuracy]) -> String {
     table(&header, &accuracy.iter().map(row).collect::<Vec<_>>())
 }
 
+/// What was lost of the vault, and what came back.
+fn say_vault(vault: &VaultSection) {
+    let lost = vault.sites.iter().chain(&vault.custodians).filter(|place| place.lost);
+    let lost: Vec<&str> = lost.map(|VaultPlace { name, .. }| name.as_str()).collect();
+    say(&format!("lost: {}", lost.join(", ")));
+    for VaultRestore { object, custodians, outcome } in &vault.restores {
+        let came = match outcome {
+            RestoreOutcome::Identical => "restored, identical byte for byte".to_owned(),
+            RestoreOutcome::Refused { exit_code, .. } => format!("refused, exit code {exit_code}"),
+        };
+        say(&format!("{object} with {}: {came}", custodians.join(" and ")));
+    }
+    say(&vault.note);
+}
+
+/// A line's time under the name of its command; those of one name that follow each other are one row.
+fn times(steps: &[Step]) -> Vec<(String, u64, u64)> {
+    let mut times: Vec<(String, u64, u64)> = Vec::new();
+    for step in steps {
+        let name = match step.command.split(' ').collect::<Vec<_>>()[..] {
+            ["wakachi", noun @ ("cohort" | "job" | "vault" | "custodian" | "policy" | "audit"), verb, ..] => {
+                format!("{noun} {verb}")
+            }
+            ["wakachi", verb, ..] => verb.to_owned(),
+            // The shell's lines take no time worth a row.
+            _ => continue,
+        };
+        match times.last_mut().filter(|last| last.0 == name) {
+            Some(last) => *last = (name, last.1 + step.elapsed_ms, last.2 + step.cpu_ms),
+            None => times.push((name, step.elapsed_ms, step.cpu_ms)),
+        }
+    }
+    times
+}
+
 /// The commands; below the main job its stages, whose tasks ran side by side.
 fn time_table(steps: &[Step], data: &ReportData) -> String {
     let mut rows = Vec::new();
-    for step in steps {
-        let words: Vec<&str> = step.command.split(' ').skip(1).collect();
-        let name = match words.as_slice() {
-            [noun @ ("cohort" | "job"), verb, ..] => format!("{noun} {verb}"),
-            [verb, ..] => (*verb).to_owned(),
-            [] => String::new(),
-        };
+    for (name, elapsed_ms, cpu_ms) in times(steps) {
         let is_job = name == "run";
-        rows.push(vec![name, String::new(), duration(step.elapsed_ms), duration(step.cpu_ms)]);
+        rows.push(vec![name, String::new(), duration(elapsed_ms), duration(cpu_ms)]);
         if is_job {
             rows.extend(data.stages.iter().map(|stage| {
                 let name = format!("  {}", stage.stage);

@@ -10,7 +10,7 @@ use jobs::cohort::Cohort;
 use jobs::consent::Register;
 use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::Failure;
-use jobs::policy::{Action, DataClass, Denial, OnDenied, Subject};
+use jobs::policy::{Action, DataClass, Denial, OnDenied, Reason, Subject};
 
 /// A sample that was left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -19,6 +19,9 @@ pub struct Excluded {
     pub sample: String,
     /// Every reason, as the audit log spells it.
     pub reasons: Vec<String>,
+    /// What would help, for people; the reasons say as much.
+    #[serde(skip)]
+    pub helps: Vec<String>,
 }
 
 /// Who would be left out of the cohort; or why it is refused as a whole.
@@ -42,7 +45,7 @@ pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: &Trail) -> Result<Vec<Excl
             return Err(refused);
         }
     };
-    for Excluded { sample, reasons } in &excluded {
+    for Excluded { sample, reasons, .. } in &excluded {
         note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
         let event = trail.event(EventName::JobSampleExcluded, Outcome::Refused);
         trail.write(Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str()))?;
@@ -68,6 +71,7 @@ fn exclude(gate: &Gate, cohort: &Cohort, denial: Denial) -> Result<Vec<Excluded>
     let excluded = denial.samples.into_iter().map(|(sample, reasons)| Excluded {
         sample,
         reasons: reasons.iter().map(ToString::to_string).collect(),
+        helps: reasons.iter().map(Reason::helps).collect(),
     });
     Ok(excluded.collect())
 }

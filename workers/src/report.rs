@@ -26,6 +26,7 @@ mod series;
 mod summary;
 mod svg;
 mod variants;
+mod vault;
 
 pub use summary::{Aspect, Flag, Level, Thresholds, judge};
 
@@ -59,6 +60,9 @@ pub struct ReportData {
     pub files: Vec<FileEntry>,
     /// What was left out on purpose, and why.
     pub exclusions: Vec<Exclusion>,
+    /// A vault that results were sealed into, as whoever watches over it found it; a job does not know.
+    #[serde(default)]
+    pub vault: Option<VaultSection>,
     /// What is missing though it should be there; the job is complete only if this is empty.
     pub missing: Vec<String>,
     /// When a number is worth a look.
@@ -224,6 +228,95 @@ pub struct Exclusion {
     pub what: String,
     /// Why.
     pub reason: String,
+    /// What would have to be otherwise; empty where it is as it should be.
+    #[serde(default)]
+    pub helps: String,
+}
+
+/// A vault: what lies where, what of it is lost, and what came back all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultSection {
+    /// Data fragments of each object: so many restore it.
+    pub data: u8,
+    /// Its other fragments.
+    pub parity: u8,
+    /// Custodians that restore.
+    pub quorum: u8,
+    /// Where fragments lie, in order.
+    pub sites: Vec<VaultPlace>,
+    /// Who holds key shares, in order; their ledgers.
+    pub custodians: Vec<VaultPlace>,
+    /// Everything in it.
+    pub objects: Vec<VaultObject>,
+    /// What was tried.
+    pub restores: Vec<VaultRestore>,
+    /// What must be known to read this right; empty for nothing.
+    pub note: String,
+}
+
+/// A site, or a custodian's ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultPlace {
+    /// Its name.
+    pub name: String,
+    /// Whether all of it is lost.
+    pub lost: bool,
+}
+
+/// A sealed file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultObject {
+    /// The object.
+    pub id: String,
+    /// Name of the file.
+    pub name: String,
+    /// Class of the data.
+    pub class: String,
+    /// Whose data it is; none for a file of several samples.
+    pub sample: Option<String>,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Its fragments.
+    pub fragments: Vec<VaultFragment>,
+    /// Whether its share is there, by custodian.
+    pub shares: Vec<bool>,
+}
+
+/// One fragment of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultFragment {
+    /// From 0; data fragments come first.
+    pub index: u8,
+    /// Name of the site.
+    pub site: String,
+    /// Whether it is there as it was written.
+    pub whole: bool,
+}
+
+/// An attempt to restore an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultRestore {
+    /// Name of the object.
+    pub object: String,
+    /// The custodians whose keys were used.
+    pub custodians: Vec<String>,
+    /// What came of it.
+    pub outcome: RestoreOutcome,
+}
+
+/// What came of an attempt to restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoreOutcome {
+    /// The same bytes as the file that was sealed.
+    Identical,
+    /// Nothing.
+    Refused {
+        /// Of the command.
+        exit_code: u8,
+        /// In its words.
+        reason: String,
+    },
 }
 
 /// The document `qc/cohort.json`: what the report says of the cohort, for machines.
@@ -328,7 +421,7 @@ impl<'a> View<'a> {
 /// The page.
 pub fn render(data: &ReportData) -> String {
     let view = View::new(data);
-    let sections = [
+    let mut sections = vec![
         ("samples", "Samples", samples::section(&view)),
         ("coverage", "Coverage", coverage::section(&view)),
         ("reads", "Reads", reads::section(&view)),
@@ -336,6 +429,7 @@ pub fn render(data: &ReportData) -> String {
         ("relatedness", "Relatedness and sex", kin::section(&view)),
         ("run", "The run", run::section(&view)),
     ];
+    sections.extend(data.vault.as_ref().map(|vault| ("vault", "The vault", vault::section(&view, vault))));
     let title = html::escape(&data.cohort);
     let links: String =
         sections.iter().map(|(id, name, _)| format!("<a href=\"#{id}\">{name}</a>")).collect();

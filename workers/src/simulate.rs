@@ -1,9 +1,9 @@
 //! `wakachi simulate`: a small cohort with everything known about it. A reference as genomes have them or a real one,
 //! people who share ancestry, their reads, the truth, and a cohort file ready to run.
 //!
-//! Invariant: every file is a pure function of the options without `out` and `threads`, and only the consents depend on
-//! `as_of` and `withdrawn`. An interrupted simulation that
-//! is started again keeps the files it finished and makes the others as if it had never stopped.
+//! Invariant: every file is a pure function of the options without `out` and `threads`. Only the consents depend on `as_of`,
+//! and only they, and whose the tumour is, on `withdrawn`. An interrupted simulation that is started again keeps the files
+//! it finished and makes the others as if it had never stopped.
 
 pub mod cohort;
 pub mod genome;
@@ -67,7 +67,7 @@ pub struct Options {
     pub genome_mb: f64,
     /// Mean depth of each sample.
     pub depth: f64,
-    /// Whether the last participant also has a tumour sample.
+    /// Whether the last participant who has not withdrawn also has a tumour sample.
     pub tumor: bool,
     /// A FASTA file to use instead of a synthetic genome.
     pub reference: Option<PathBuf>,
@@ -80,8 +80,17 @@ pub struct Options {
     pub threads: usize,
 }
 
+impl Options {
+    /// The participant with a tumour: the last who has not withdrawn, so that it is in the job; or the last of all.
+    fn bearer(&self) -> Option<usize> {
+        let consenting = self.samples.saturating_sub(self.withdrawn);
+        let last = if consenting > 0 { consenting } else { self.samples };
+        self.tumor.then(|| last.saturating_sub(1) as usize)
+    }
+}
+
 impl Default for Options {
-    /// The cohort of `wakachi demo`: 8 participants, 2 Mb, 20x, with a tumour. Its consents were confirmed in 1970.
+    /// A small cohort: 8 participants, 2 Mb, 20x, with a tumour. Its consents were confirmed in 1970.
     fn default() -> Self {
         Options {
             out: PathBuf::from("simulated"),
@@ -230,13 +239,13 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Step<'_>)) -> Result<Summ
     [SHEET, COHORT].iter().try_for_each(|path| outputs.retract(path))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
     let pool = pool.map_err(|source| SimulateError::Threads { threads: options.threads, source })?;
-    let population = Population::draw(options.seed, &genome, options.samples, options.tumor);
+    let population = Population::draw(options.seed, &genome, options.samples, options.bearer());
     let mut simulation =
         Simulation { options, genome: &genome, population, pool, outputs: &mut outputs, progress };
 
     simulation.file(REFERENCE, 0, |out| genome::write_fasta(&genome, out))?;
     simulation.file("reference.fa.fai", 0, |out| genome::write_fai(&genome, out))?;
-    let samples = cohort::samples(options.samples as usize, options.tumor);
+    let samples = cohort::samples(options.samples as usize, options.bearer());
     let mut summaries = Vec::new();
     let mut digests = Vec::new();
     for (index, sample) in samples.iter().enumerate() {
@@ -293,9 +302,10 @@ fn check_genome(genome: &[Sequence]) -> Result<(), SimulateError> {
 
 /// What the files depend on.
 fn digest(options: &Options, genome: &[Sequence]) -> String {
-    let Options { seed, samples, depth, tumor, .. } = options;
-    let Options { out: _, genome_mb: _, reference: _, as_of: _, withdrawn: _, threads: _, .. } = options;
-    let text = format!("{MODEL_VERSION} {} {seed} {samples} {depth} {tumor}", env!("CARGO_PKG_VERSION"));
+    let Options { seed, samples, depth, tumor: _, withdrawn: _, .. } = options;
+    let Options { out: _, genome_mb: _, reference: _, as_of: _, threads: _, .. } = options;
+    let (version, bearer) = (env!("CARGO_PKG_VERSION"), options.bearer());
+    let text = format!("{MODEL_VERSION} {version} {seed} {samples} {depth} {bearer:?}");
     blake3::hash(format!("{text} {}", genome::digest(genome)).as_bytes()).to_string()
 }
 
@@ -527,21 +537,33 @@ mod tests {
     #[test]
     fn consents_alone_are_confirmed_again() {
         let directory = tempfile::tempdir().unwrap();
-        let first = tiny(directory.path());
+        let first = Options { tumor: false, ..tiny(directory.path()) };
         simulate(&first);
         let before = files(directory.path());
         let mut made = Vec::new();
         let again = Options { as_of: first.as_of.plus_hours(48), withdrawn: 1, ..first };
-        run(&again, &mut |step| match step {
-            Step::File { path, kept: false } => made.push(path.to_owned()),
-            _ => {}
-        })
-        .unwrap();
+        let mut note = |step: Step<'_>| {
+            if let Step::File { path, kept: false } = step {
+                made.push(path.to_owned());
+            }
+        };
+        run(&again, &mut note).unwrap();
         assert_eq!(made, ["consent.json"]);
         let after = files(directory.path());
         let changed: Vec<_> = after.iter().filter(|(path, bytes)| before[*path] != **bytes).collect();
         let names: Vec<_> = changed.iter().map(|(path, _)| path.to_str().unwrap()).collect();
         assert_eq!(names, [".simulate.json", "consent.json"]);
+    }
+
+    #[test]
+    fn the_tumour_is_of_the_last_who_has_not_withdrawn() {
+        let check = |samples, withdrawn, tumor, expect| {
+            assert_eq!(Options { samples, withdrawn, tumor, ..Options::default() }.bearer(), expect);
+        };
+        check(9, 0, true, Some(8));
+        check(9, 1, true, Some(7));
+        check(2, 2, true, Some(1));
+        check(9, 1, false, None);
     }
 
     #[test]

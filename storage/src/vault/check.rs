@@ -2,13 +2,14 @@
 //!
 //! Invariant: one bad site does not keep others from being read; nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
 use super::object::Object;
-use super::{OBJECTS, Vault, fragment_name, share_name};
+use super::share::WrappedShare;
+use super::{LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
 use crate::tree::BLOCK_BYTES;
 
 /// How an object stands.
@@ -60,12 +61,12 @@ impl Vault {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
         let pending = self.pending().unwrap_or_default();
-        let shared = self.check_ledgers(&mut report.findings);
+        let known = self.object_ids();
+        let shared = self.check_ledgers(&known, &mut report.findings);
         let ids = match only {
             Some(ids) => ids.to_vec(),
             None => {
-                let mut ids = self.object_ids();
-                ids.extend(shared.keys());
+                let mut ids: Vec<ObjectId> = known.into_iter().chain(shared).collect();
                 ids.sort();
                 ids.dedup();
                 ids.retain(|id| !pending.contains(id));
@@ -166,14 +167,21 @@ impl Vault {
         }
     }
 
-    /// Objects of which a share lies in a ledger. Ledgers that do not answer are named.
-    fn check_ledgers(&self, findings: &mut Vec<Finding>) -> BTreeMap<ObjectId, usize> {
-        let mut shared = BTreeMap::new();
+    /// Objects of this vault beside the `known` ones, of which a share lies in a ledger. Ledgers that do not answer are
+    /// named; shares of other vaults, for which a custodian may hold shares too, are theirs to check.
+    fn check_ledgers(&self, known: &[ObjectId], findings: &mut Vec<Finding>) -> BTreeSet<ObjectId> {
+        let mut shared = BTreeSet::new();
+        let key_epoch = self.description.key_epoch();
         for (custodian, ledger) in self.description.custodians.iter().zip(&self.ledgers) {
-            match ledger.list(&self.description.key_epoch().to_string()) {
+            match ledger.list(&key_epoch.to_string()) {
                 Ok(names) => {
                     let ids = names.iter().filter_map(|name| name.strip_suffix(".share.json")?.parse().ok());
-                    ids.for_each(|id: ObjectId| *shared.entry(id).or_default() += 1);
+                    let is_foreign = |id: &ObjectId| {
+                        let bytes = ledger.get(&share_name(key_epoch, *id), LINE_BYTES_MAX);
+                        let share = bytes.ok().flatten().and_then(|bytes| line::read(&bytes).ok());
+                        share.is_some_and(|share: WrappedShare| share.vault != self.description.id)
+                    };
+                    shared.extend(ids.filter(|id| known.binary_search(id).is_err() && !is_foreign(id)));
                 }
                 Err(error) => findings.push(Finding {
                     place: Place::Ledger(custodian.name.clone()),

@@ -206,10 +206,12 @@ fn files(view: &View<'_>) -> Figure<'static> {
     }
 }
 
-fn exclusions(view: &View<'_>) -> Figure<'static> {
-    let mut table = Table::new("Left out", 2, &["What", "Why"]);
+/// What was left out, why, and what would help.
+pub(super) fn exclusions(view: &View<'_>) -> Figure<'static> {
+    let mut table = Table::new("Left out", 3, &["What", "Why", "What would help"]);
     for exclusion in &view.data.exclusions {
-        table.row(&[escape(&exclusion.what), escape(&exclusion.reason)]);
+        let helps = if exclusion.helps.is_empty() { "–" } else { &exclusion.helps };
+        table.row(&[&exclusion.what, &exclusion.reason, helps].map(escape));
     }
     let below = if view.data.exclusions.is_empty() {
         "<p>Nothing was left out.</p>".to_owned()

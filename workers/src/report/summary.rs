@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::html::{decimal, duration, escape, integer, short};
-use super::{ReportData, View};
+use super::{Exclusion, ReportData, View};
 use crate::qc::metrics::Metrics;
 use crate::qc::pedigree::{contradicts, expected};
 use crate::qc::sex::SexEvidence;
@@ -16,8 +16,8 @@ use crate::qc::sex::SexEvidence;
 /// Samples needed before one can stand out from the others.
 const OUTLIER_SAMPLES_MIN: usize = 5;
 
-/// Flagged samples listed at once; the others are a click away.
-const FLAGS_SHOWN_MAX: usize = 12;
+/// Rows of a list that are seen at once; the others are a click away.
+const ROWS_SHOWN_MAX: usize = 12;
 
 /// Borders beyond which a number is worth a look. Shares in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -269,12 +269,32 @@ pub(super) fn section(view: &View<'_>) -> String {
         ),
     };
     format!(
-        "<div class=\"verdict {}\" role=\"status\"><h2>{}</h2><p>{detail}</p>{}</div>{}",
+        "<div class=\"verdict {}\" role=\"status\"><h2>{}</h2><p>{detail}</p>{}</div>{}{}",
         level.name(),
         escape(&verdict),
         flag_list(view),
+        left_out(view),
         tiles(view)
     )
+}
+
+/// What was left out on purpose, where nobody misses it.
+fn left_out(view: &View<'_>) -> String {
+    if view.data.exclusions.is_empty() {
+        return String::new();
+    }
+    let row = |exclusion: &Exclusion| {
+        let Exclusion { what, reason, helps } = exclusion;
+        let helps = if helps.is_empty() { String::new() } else { format!("; what would help: {helps}") };
+        format!(
+            "<li><span class=\"state out\">left out</span><b>{}</b><span>{}{}</span></li>",
+            escape(what),
+            escape(reason),
+            escape(&helps)
+        )
+    };
+    let rows: Vec<String> = view.data.exclusions.iter().map(row).collect();
+    format!("<div class=\"card left-out\"><h3>Left out on purpose</h3>{}</div>", first_of(&rows))
 }
 
 /// One line per sample or pair of samples, with all that was found of it.
@@ -289,9 +309,6 @@ fn flag_list(view: &View<'_>) -> String {
             None => lines.push((flag, vec![escape(&flag.reason)])),
         }
     }
-    if lines.is_empty() {
-        return String::new();
-    }
     let rows: Vec<String> = lines
         .iter()
         .map(|(flag, reasons)| {
@@ -304,7 +321,12 @@ fn flag_list(view: &View<'_>) -> String {
             )
         })
         .collect();
-    let (shown, rest) = rows.split_at(rows.len().min(FLAGS_SHOWN_MAX));
+    if rows.is_empty() { String::new() } else { first_of(&rows) }
+}
+
+/// A list of which the first rows are seen at once.
+fn first_of(rows: &[String]) -> String {
+    let (shown, rest) = rows.split_at(rows.len().min(ROWS_SHOWN_MAX));
     let mut html = format!("<ul class=\"flags\">{}</ul>", shown.concat());
     if !rest.is_empty() {
         let summary = format!("and {} more", rest.len());

@@ -34,18 +34,16 @@ impl Sample {
     }
 }
 
-/// The samples of a cohort in sheet order; the last participant's normal and tumour come last where `tumor`.
-pub fn samples(people: usize, tumor: bool) -> Vec<Sample> {
-    let mut samples: Vec<Sample> = (0..people)
-        .map(|person| Sample { person, name: format!("S-{:06}", person + 1), role: Role::Germline })
-        .collect();
-    if let Some(normal) = samples.last_mut().filter(|_| tumor) {
-        let tumor = Sample { name: format!("{}-T", normal.name), role: Role::Tumor, ..normal.clone() };
-        normal.name.push_str("-N");
-        normal.role = Role::Normal;
-        samples.push(tumor);
-    }
-    samples
+/// The samples of a cohort in sheet order; the participant at `tumor` has two, a normal and then the tumour.
+pub fn samples(people: usize, tumor: Option<usize>) -> Vec<Sample> {
+    let samples = (0..people).flat_map(|person| {
+        let sample = |end, role| Sample { person, name: format!("S-{:06}{end}", person + 1), role };
+        match tumor == Some(person) {
+            true => vec![sample("-N", Role::Normal), sample("-T", Role::Tumor)],
+            false => vec![sample("", Role::Germline)],
+        }
+    });
+    samples.collect()
 }
 
 /// The sheet; `digests` are the SHA-256 of each sample's two files.
@@ -109,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_tumour_shares_its_participant_with_its_normal() {
-        let samples = samples(4, true);
+        let samples = samples(4, Some(2));
         let names: Vec<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
-        assert_eq!(names, ["S-000001", "S-000002", "S-000003", "S-000004-N", "S-000004-T"]);
-        assert_eq!((samples[3].person, samples[4].person), (3, 3));
-        assert_eq!((samples[3].role, samples[4].role), (Role::Normal, Role::Tumor));
+        assert_eq!(names, ["S-000001", "S-000002", "S-000003-N", "S-000003-T", "S-000004"]);
+        assert_eq!((samples[2].person, samples[3].person), (2, 2));
+        assert_eq!((samples[2].role, samples[3].role), (Role::Normal, Role::Tumor));
     }
 }

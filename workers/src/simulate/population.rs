@@ -74,8 +74,8 @@ pub struct Population {
 }
 
 impl Population {
-    /// Draws `samples` people; the last one has a tumour where `tumor`.
-    pub fn draw(seed: u64, genome: &[Sequence], samples: u32, tumor: bool) -> Self {
+    /// Draws `samples` people; the one at `tumor` has a tumour.
+    pub fn draw(seed: u64, genome: &[Sequence], samples: u32, tumor: Option<usize>) -> Self {
         let contig_sites =
             |(index, contig)| draw_sites(&mut Rng::new(seed, "sites", &[index as u64]), contig);
         let sites: Vec<Vec<Site>> = genome.iter().enumerate().map(contig_sites).collect();
@@ -88,7 +88,7 @@ impl Population {
             };
             people.push(person);
         }
-        if let Some(person) = people.last_mut().filter(|_| tumor) {
+        if let Some(person) = tumor.and_then(|bearer| people.get_mut(bearer)) {
             let mut rng = Rng::new(seed, "tumour", &[]);
             person.clones = somatic(&mut rng, genome, &sites);
         }
@@ -275,7 +275,7 @@ mod tests {
 
     fn population() -> (Vec<Sequence>, Population) {
         let genome = super::super::synthesis::synthesise(2, 600_000);
-        let population = Population::draw(2, &genome, 5, true);
+        let population = Population::draw(2, &genome, 5, Some(4));
         (genome, population)
     }
 

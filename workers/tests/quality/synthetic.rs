@@ -344,6 +344,7 @@ pub fn cohort(seed: u64, samples: usize, contigs: &[(&str, u32)], hostile: bool)
         exclusions: vec![Exclusion {
             what: "tumour samples".to_owned(),
             reason: "left out of the joint call".to_owned(),
+            helps: String::new(),
         }],
         samples: reports,
         ..ReportData::default()
