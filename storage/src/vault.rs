@@ -161,6 +161,18 @@ impl Vault {
         Ok(ids)
     }
 
+    /// Ids of all objects that lie at any site or, by a share, in any ledger, but for those being sealed. One whose sealing
+    /// begins or ends meanwhile stands in `pending/` before or after.
+    fn settled(&self, ids: impl FnOnce() -> Vec<ObjectId>) -> Vec<ObjectId> {
+        let before = self.pending().unwrap_or_default();
+        let mut ids = ids();
+        let after = self.pending().unwrap_or_default();
+        ids.retain(|id| !before.contains(id) && !after.contains(id));
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
     fn site(&self, name: &str) -> Option<&SiteStore> {
         self.sites.iter().find(|site| site.name == name)
     }

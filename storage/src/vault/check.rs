@@ -2,8 +2,6 @@
 //!
 //! Invariant: one bad site does not keep others from being read; nothing is changed.
 
-use std::collections::BTreeSet;
-
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
@@ -60,19 +58,11 @@ impl Vault {
     pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
-        let pending = self.pending().unwrap_or_default();
-        let known = self.object_ids();
-        let shared = self.check_ledgers(&known, &mut report.findings);
-        let ids = match only {
-            Some(ids) => ids.to_vec(),
-            None => {
-                let mut ids: Vec<ObjectId> = known.into_iter().chain(shared).collect();
-                ids.sort();
-                ids.dedup();
-                ids.retain(|id| !pending.contains(id));
-                ids
-            }
-        };
+        let all = self.settled(|| {
+            let ids = self.object_ids();
+            [self.check_ledgers(&ids, &mut report.findings), ids].concat()
+        });
+        let ids = only.map_or(all, <[_]>::to_vec);
         for id in ids {
             let mut progressed = |bytes| {
                 report.bytes += bytes;
@@ -167,20 +157,20 @@ impl Vault {
         }
     }
 
-    /// Objects of this vault beside the `known` ones, of which a share lies in a ledger. Ledgers that do not answer are
-    /// named; shares of other vaults, for which a custodian may hold shares too, are theirs to check.
-    fn check_ledgers(&self, known: &[ObjectId], findings: &mut Vec<Finding>) -> BTreeSet<ObjectId> {
-        let mut shared = BTreeSet::new();
+    /// Objects of this vault beside the `known` ones of which a share lies in a ledger; a custodian may hold shares for
+    /// other vaults too. Ledgers that do not answer are named.
+    fn check_ledgers(&self, known: &[ObjectId], findings: &mut Vec<Finding>) -> Vec<ObjectId> {
+        let mut shared = Vec::new();
         let key_epoch = self.description.key_epoch();
         for (custodian, ledger) in self.description.custodians.iter().zip(&self.ledgers) {
+            let is_foreign = |id: &ObjectId| {
+                let bytes = ledger.get(&share_name(key_epoch, *id), LINE_BYTES_MAX);
+                let share = bytes.ok().flatten().and_then(|bytes| line::read(&bytes).ok());
+                share.is_some_and(|share: WrappedShare| share.vault != self.description.id)
+            };
             match ledger.list(&key_epoch.to_string()) {
                 Ok(names) => {
                     let ids = names.iter().filter_map(|name| name.strip_suffix(".share.json")?.parse().ok());
-                    let is_foreign = |id: &ObjectId| {
-                        let bytes = ledger.get(&share_name(key_epoch, *id), LINE_BYTES_MAX);
-                        let share = bytes.ok().flatten().and_then(|bytes| line::read(&bytes).ok());
-                        share.is_some_and(|share: WrappedShare| share.vault != self.description.id)
-                    };
                     shared.extend(ids.filter(|id| known.binary_search(id).is_err() && !is_foreign(id)));
                 }
                 Err(error) => findings.push(Finding {

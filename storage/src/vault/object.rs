@@ -149,7 +149,7 @@ impl Vault {
         Finding { place, object: Some(id), fragment: None, part, what }
     }
 
-    /// Ids of everything that lies at any site under the name of an object.
+    /// Ids of everything that lies at a site under the name of an object, as often as it does.
     pub(super) fn object_ids(&self) -> Vec<ObjectId> {
         let mut ids = Vec::new();
         for site in &self.sites {
@@ -157,8 +157,6 @@ impl Vault {
             let names = site.store.list(OBJECTS).unwrap_or_default();
             ids.extend(names.iter().filter_map(|name| name.parse::<ObjectId>().ok()));
         }
-        ids.sort();
-        ids.dedup();
         ids
     }
 

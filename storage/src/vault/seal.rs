@@ -148,7 +148,7 @@ impl Vault {
                     && people(&core.governance) == people(governance)
             })
         };
-        self.object_ids().into_iter().filter(same).find(|id| self.is_there(*id))
+        self.settled(|| self.object_ids()).into_iter().filter(same).find(|id| self.is_there(*id))
     }
 
     /// Whether nothing of an object is missing, as far as presence, lengths, headers, trees and shares tell.
