@@ -292,6 +292,47 @@ fn what_cannot_keep_its_promise_is_not_made() {
 }
 
 #[test]
+fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
+    let bench = Bench::new();
+    bench.write("s.csv", "participant,sample,role,rgid,fastq_1,fastq_2\nP1,S1,germline,1,a.fq,b.fq\n");
+    let cohort =
+        "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\npurpose = \"research\"\n";
+    bench.write("cohort.toml", &format!("{cohort}consent = \"consent.csv\"\nsites = [\"here\"]\n"));
+    let sites = "--data 2 --parity 1 --site x=file://@/x --site y=file://@/y --site z=file://@/z";
+    let custodians = "--quorum 2 --custodian @/keys-a/a.pub.json --custodian @/keys-b/b.pub.json";
+    let passphrase = "--passphrase-file @/passphrase";
+    let both = bench.run(&format!(
+        "vault init --vault @/v --cohort @/cohort.toml --at here {sites} {custodians} {passphrase}"
+    ));
+    assert_eq!(both.code, Some(2), "{}", both.stderr);
+    let made = bench
+        .run(&format!("vault init --vault @/v --cohort @/cohort.toml {sites} {custodians} {passphrase}"))
+        .ok();
+    for said in ["2+1 fragments over 3 sites", "any 1 of 3 sites", "do not come back", "file://"] {
+        assert!(made.stdout.contains(said), "'{said}' is not said: {}", made.stdout);
+    }
+    let seal = format!(
+        "vault seal @/S1.cram --vault @/v --sample S1 --participant P1 --manifest-field batch=7 {passphrase}"
+    );
+    assert!(bench.run(&seal).ok().stdout.contains("  sealed  "));
+    assert!(bench.run(&seal).ok().stdout.contains("was sealed before"));
+    let info = bench.run("vault info S1.cram --vault @/v").ok();
+    assert!(
+        info.stdout.contains("S1: consent C1 version 1") && info.stdout.contains("batch=7"),
+        "{}",
+        info.stdout
+    );
+    // The custodians hold shares for another vault as well.
+    bench.init("3", "2").ok();
+    bench.seal("@/S1.g.vcf.gz --sample S1 --participant P1").ok();
+    bench.vault("check").ok();
+    assert!(bench.run("vault list --vault @/v").ok().stdout.contains("S1.cram"));
+    assert!(
+        bench.run("vault check --vault @/v").ok().stdout.contains("restorable, 1 more fragments may be lost")
+    );
+}
+
+#[test]
 fn keys_open_with_their_passphrase_alone_and_filters_stay_out() {
     let (bench, objects) = Bench::sealed();
     bench

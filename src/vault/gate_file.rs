@@ -15,27 +15,29 @@ use storage::{AtomicFile, DiskError};
 /// Largest `gate.toml` that is read, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
 
+/// Under which the help lists these.
+const HEADING: &str = "Consent and policy";
+
 /// From what the gate knows; what is not given here stands in the vault's `gate.toml`.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Consent and policy")]
 pub struct GateArgs {
     /// Register of consents (FHIR R4 bundle or CSV)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub consent: Option<PathBuf>,
     /// Policy (TOML) [default: the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub policy: Option<PathBuf>,
     /// Registry of sites (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub sites: Option<PathBuf>,
     /// Where this machine stands: an id of the registry of sites
-    #[arg(long = "at", value_name = "SITE")]
+    #[arg(long = "at", value_name = "SITE", help_heading = HEADING)]
     pub site: Option<String>,
     /// What the data is used for: clinical_return, research, research_industry or qa
-    #[arg(long, value_name = "PURPOSE")]
+    #[arg(long, value_name = "PURPOSE", help_heading = HEADING)]
     pub purpose: Option<Purpose>,
     /// Disease studied, as a MONDO id
-    #[arg(long, value_name = "MONDO:N")]
+    #[arg(long, value_name = "MONDO:N", help_heading = HEADING)]
     pub disease: Option<String>,
 }
 

@@ -25,12 +25,13 @@ use workers::access::now;
   wakachi vault init --vault vault --site tokyo=file:///mnt/tokyo --site file:///mnt/osaka ... \\
     --custodian a.pub.json --custodian b.pub.json ... --cohort cohort.toml
   wakachi vault init --vault small --data 3 --parity 2 --quorum 2 --survive-sites 2 \\
-    --site file:///mnt/a --site file:///mnt/b --site file:///mnt/c --site file:///mnt/d --site file:///mnt/e \\
+    --site file:///mnt/a --site file:///mnt/b --site file:///mnt/c \\
+    --site file:///mnt/d --site file:///mnt/e \\
     --custodian a.pub.json --custodian b.pub.json --custodian c.pub.json \\
     --consent consent.json --sites sites.toml --at here --purpose research
 
-Exit codes: 0 made; 2 it would not survive what is stated, or a URL or number is wrong; 3 a custodian's document is not one;
-6 its signatures do not hold.")]
+Exit codes: 0 made; 2 it would not survive what is stated, or a URL or number is wrong; 3 a custodian's document is \
+  not one; 6 its signatures do not hold.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -88,7 +89,7 @@ impl Classified for NamelessSite {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let folder = &args.vault.folder;
     let gate = match &args.cohort {
-        Some(path) => GateFiles::of_cohort(&cohort::load(path)?, None)?.into(),
+        Some(path) => GateFiles::of_cohort(&cohort::load_sheet(path)?, None)?.into(),
         None => args.gate.clone(),
     };
     let own_name = || std::path::absolute(folder).ok()?.file_name()?.to_str().map(str::to_owned);

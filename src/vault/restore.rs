@@ -23,12 +23,12 @@ use workers::access::now;
 /// Damage is decoded around, and named at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  wakachi vault restore S1.cram --vault vault -o S1.cram --custodian-key a.epoch-1.key --custodian-key b.epoch-1.key
-  wakachi vault restore S1.cram --vault vault --request restore.json
-  wakachi vault restore S1.cram --vault vault --request restore.json --released a.json b.json -o S1.cram
+  wakachi vault restore S1.cram --vault vault -o S1.cram --custodian-key a.epoch-1.key b.epoch-1.key
+  wakachi vault restore S1.cram --vault vault --request ask.json
+  wakachi vault restore S1.cram --vault vault --request ask.json --released a.json b.json -o S1.cram
 
-Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, with every
-reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
+Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, \
+  with every reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,

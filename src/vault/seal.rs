@@ -22,14 +22,15 @@ use workers::access::now;
 /// The code of a participant is kept as a keyed hash only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  wakachi vault seal job/results/S1.cram job/results/S1.g.vcf.gz --vault vault --sample S1 --participant P-4K7Q
-  wakachi vault seal cohort.vcf.gz --vault vault --sample S1 --participant P1 --sample S2 --participant P2
-  wakachi vault seal S1_R1.fastq.gz --vault cold --manifest-field sample=S1 --manifest-field participant=P1 \\
-    --manifest-field batch=2026-06 --lineage source_of=3f9a0c1b5d7e8f90a1b2c3d4e5f60718
+  wakachi vault seal S1.cram S1.g.vcf.gz --vault vault --sample S1 --participant P-4K7Q
+  wakachi vault seal cohort.vcf.gz --vault vault \\
+    --sample S1 --participant P1 --sample S2 --participant P2
+  wakachi vault seal S1.g.vcf.gz --vault vault --sample S1 --participant P1 \\
+    --manifest-field batch=2026-06 --lineage derived_from=3f9a0c1b5d7e8f90a1b2c3d4e5f60718
   wakachi vault seal S1.cram --vault vault --sample S1 --participant P1 --dry-run
 
-Exit codes: 0 all are sealed; 3 a file is damaged or changed meanwhile; 4 the policy refuses, with every reason;
-otherwise that of the worst failure: one file that fails does not stop the others.")]
+Exit codes: 0 all are sealed; 1 a file cannot be read; 2 wrong passphrase, or unclear what is to be sealed; 4 the \
+  policy refuses, with every reason; of several failures the gravest counts, and one file that fails does not stop the others.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,

@@ -6,7 +6,8 @@ use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
 use super::object::Object;
-use super::{OBJECTS, Vault, fragment_name, share_name};
+use super::share::WrappedShare;
+use super::{LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
 use crate::tree::BLOCK_BYTES;
 
 /// How an object stands.
@@ -57,7 +58,10 @@ impl Vault {
     pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
-        let all = self.settled(|| [self.check_ledgers(&mut report.findings), self.object_ids()].concat());
+        let all = self.settled(|| {
+            let ids = self.object_ids();
+            [self.check_ledgers(&ids, &mut report.findings), ids].concat()
+        });
         let ids = only.map_or(all, <[_]>::to_vec);
         for id in ids {
             let mut progressed = |bytes| {
@@ -153,16 +157,22 @@ impl Vault {
         }
     }
 
-    /// Objects of which a share lies in a ledger. Ledgers that do not answer are named.
-    fn check_ledgers(&self, findings: &mut Vec<Finding>) -> Vec<ObjectId> {
+    /// Objects of this vault beside the `known` ones of which a share lies in a ledger; a custodian may hold shares for
+    /// other vaults too. Ledgers that do not answer are named.
+    fn check_ledgers(&self, known: &[ObjectId], findings: &mut Vec<Finding>) -> Vec<ObjectId> {
         let mut shared = Vec::new();
+        let key_epoch = self.description.key_epoch();
         for (custodian, ledger) in self.description.custodians.iter().zip(&self.ledgers) {
-            match ledger.list(&self.description.key_epoch().to_string()) {
-                Ok(names) => shared.extend(
-                    names
-                        .iter()
-                        .filter_map(|name| name.strip_suffix(".share.json")?.parse::<ObjectId>().ok()),
-                ),
+            let is_foreign = |id: &ObjectId| {
+                let bytes = ledger.get(&share_name(key_epoch, *id), LINE_BYTES_MAX);
+                let share = bytes.ok().flatten().and_then(|bytes| line::read(&bytes).ok());
+                share.is_some_and(|share: WrappedShare| share.vault != self.description.id)
+            };
+            match ledger.list(&key_epoch.to_string()) {
+                Ok(names) => {
+                    let ids = names.iter().filter_map(|name| name.strip_suffix(".share.json")?.parse().ok());
+                    shared.extend(ids.filter(|id| known.binary_search(id).is_err() && !is_foreign(id)));
+                }
                 Err(error) => findings.push(Finding {
                     place: Place::Ledger(custodian.name.clone()),
                     object: None,
