@@ -30,7 +30,7 @@ pub fn flag() -> &'static AtomicBool {
     &STOP
 }
 
-/// Temporary directories that an interrupt removes before it ends the program.
+/// Temporary files and directories that an interrupt removes before it ends the program.
 static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// From now on an interrupt ends the program at once, and `scratch` goes with it.
@@ -39,7 +39,7 @@ pub fn remove_at_end(scratch: &Path) {
     INSTALLED.get_or_init(|| {
         let handler = || {
             for scratch in SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                let _ = std::fs::remove_dir_all(scratch);
+                let _ = std::fs::remove_file(scratch).or_else(|_| std::fs::remove_dir_all(scratch));
             }
             std::process::exit(i32::from(Class::Interrupted.exit_code()));
         };

@@ -72,16 +72,19 @@ pub fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Rows as aligned columns: the first column to the left, the others to the right.
+/// Rows as aligned columns: the first and those with words in them to the left, the others to the right.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let columns = header.len();
-    let cells = |column: usize| rows.iter().map(move |row| row[column].chars().count());
-    let widths: Vec<usize> =
-        (0..columns).map(|c| cells(c).max().unwrap_or(0).max(header[c].chars().count())).collect();
+    let cells = |column: usize| rows.iter().map(move |row| row[column].as_str());
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| cells(c).chain([header[c]]).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    let left: Vec<bool> =
+        (0..columns).map(|c| c == 0 || cells(c).any(|cell| cell.starts_with(char::is_alphabetic))).collect();
     let line = |cells: Vec<&str>| {
         let padded = cells.iter().enumerate().map(|(c, text)| {
             let fill = " ".repeat(widths[c] - text.chars().count());
-            if c == 0 { format!("{text}{fill}") } else { format!("{fill}{text}") }
+            if left[c] { format!("{text}{fill}") } else { format!("{fill}{text}") }
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
@@ -121,7 +124,8 @@ mod tests {
         let durations = [duration(950), duration(245_000), duration(3_660_000)];
         assert_eq!(durations, ["0.9 s", "4 min 05 s", "1 h 01 min"]);
         assert_eq!([shell_word("a/b.c"), shell_word("it's"), shell_word("")], ["a/b.c", "'it'\\''s'", "''"]);
-        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "1234".to_owned()]];
-        assert_eq!(table(&["n", "reads"], &rows), "n    reads\na        1\nbcd   1234");
+        let rows = [["a", "1", "x"], ["bcd", "1234", "yz"]].map(|row| row.map(str::to_owned).to_vec());
+        let expect = "n    reads  what\na        1  x\nbcd   1234  yz";
+        assert_eq!(table(&["n", "reads", "what"], &rows), expect);
     }
 }

@@ -44,7 +44,8 @@ impl Bench {
         bench.write("wrong", "battery staple\n");
         bench.consent("active");
         for (seed, name) in ["S1.cram", "S1.g.vcf.gz"].iter().enumerate() {
-            let bytes: Vec<u8> = (0..400_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> (seed + 13)) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..400_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> (seed + 13)) as u8).collect();
             fs::write(bench.path(name), bytes).unwrap();
         }
         for name in ["a", "b", "c"] {
@@ -78,7 +79,8 @@ impl Bench {
         let as_of = Timestamp::from_micros(micros).plus_seconds(-60);
         let header = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
         let items = "clinical_return;research_academia";
-        let row = format!("P1,C1,1,{status},{items},,2026-01-01,,self,,DUO:0000042,,2026-01-01T00:00:00Z,{as_of}");
+        let row =
+            format!("P1,C1,1,{status},{items},,2026-01-01,,self,,DUO:0000042,,2026-01-01T00:00:00Z,{as_of}");
         self.write("consent.csv", &format!("{header}\n{row}\n"));
     }
 
@@ -90,8 +92,10 @@ impl Bench {
 
     fn init(&self, data: &str, parity: &str) -> Said {
         let sites: String = (1..=5).map(|site| format!(" --site file://@/site-{site}")).collect();
-        let custodians: String =
-            ["a", "b", "c"].iter().map(|name| format!(" --custodian @/keys-{name}/{name}.pub.json")).collect();
+        let custodians: String = ["a", "b", "c"]
+            .iter()
+            .map(|name| format!(" --custodian @/keys-{name}/{name}.pub.json"))
+            .collect();
         self.run(&format!(
             "vault init --vault @/vault --data {data} --parity {parity} --quorum 2 --survive-sites 2{sites}{custodians} \
              --consent @/consent.csv --sites @/sites.toml --at here --purpose research \
@@ -109,8 +113,10 @@ impl Bench {
 
     /// Restores to `@/out` with the keys of these custodians.
     fn restore(&self, object: &str, custodians: &[&str]) -> Said {
-        let keys: String =
-            custodians.iter().map(|name| format!(" --custodian-key @/keys-{name}/{name}.epoch-1.key")).collect();
+        let keys: String = custodians
+            .iter()
+            .map(|name| format!(" --custodian-key @/keys-{name}/{name}.epoch-1.key"))
+            .collect();
         self.vault(&format!("restore {object} -o @/out --force{keys} --passphrase-file @/passphrase"))
     }
 
@@ -142,8 +148,12 @@ fn the_stated_losses_are_survived_and_one_more_is_refused_by_name() {
     assert_eq!(bench.vault(&format!("info {}", &objects[0][..8])).ok().json(), info);
     let check = bench.vault("check").ok().json();
     assert_eq!((&check["restorable"], &check["findings"]), (&true.into(), &serde_json::json!([])));
-    let again = bench.seal("@/S1.cram --manifest-field sample=S1 --manifest-field participant=P1").ok().json();
-    assert_eq!((&again["files"][0]["already"], &again["files"][0]["object"]), (&true.into(), &objects[0].as_str().into()));
+    let again =
+        bench.seal("@/S1.cram --manifest-field sample=S1 --manifest-field participant=P1").ok().json();
+    assert_eq!(
+        (&again["files"][0]["already"], &again["files"][0]["object"]),
+        (&true.into(), &objects[0].as_str().into())
+    );
 
     // One byte of the second block of a fragment.
     let fragment = bench.path(&format!("site-2/objects/{}/01.fragment", objects[0]));
@@ -186,7 +196,9 @@ fn the_stated_losses_are_survived_and_one_more_is_refused_by_name() {
 fn custodians_answer_a_request_on_their_own_machines() {
     let (bench, objects) = Bench::sealed();
     let passphrase = "--passphrase-file @/passphrase";
-    bench.vault(&format!("restore S1.cram --request @/r.json -o @/out {passphrase}")).refused(2, &["before custodians"]);
+    bench
+        .vault(&format!("restore S1.cram --request @/r.json -o @/out {passphrase}"))
+        .refused(2, &["before custodians"]);
     let asked = bench.vault(&format!("restore S1.cram --request @/r.json {passphrase}")).ok().json();
     assert_eq!(asked["object"], objects[0].as_str());
 
@@ -205,7 +217,8 @@ fn custodians_answer_a_request_on_their_own_machines() {
     release("b", "--yes --ledger file://@/moved").ok();
 
     let restore = |released: &str| {
-        bench.vault(&format!("restore S1.cram --request @/r.json --released {released} -o @/out {passphrase}"))
+        bench
+            .vault(&format!("restore S1.cram --request @/r.json --released {released} -o @/out {passphrase}"))
     };
     restore("@/a.json").refused(7, &[]);
     restore("@/a.json @/b.json").ok();
@@ -222,12 +235,16 @@ fn custodians_answer_a_request_on_their_own_machines() {
 fn nothing_moves_without_a_consent() {
     let (bench, _) = Bench::sealed();
     bench.consent("inactive");
-    let withdrawn = "CONSENT_WITHDRAWN";
+    let withdrawn = "E-CONSENT-WITHDRAWN";
     bench.seal("@/S1.cram --sample S2 --participant P1").refused(4, &["S2", withdrawn]);
     bench.seal("@/S1.cram --sample S2 --participant P1 --dry-run").refused(4, &["S2", withdrawn]);
     bench.restore("S1.cram", &["a", "b"]).refused(4, &["S1", withdrawn]);
     bench.vault("restore S1.cram --request @/r.json --passphrase-file @/passphrase").refused(4, &[withdrawn]);
     assert!(!bench.path("out").exists() && !bench.path("r.json").exists());
+    let log = fs::read_to_string(bench.path("vault/audit.jsonl")).unwrap();
+    let denied = log.lines().filter(|line| line.contains("policy.deny")).count();
+    assert_eq!((denied, log.contains("P1")), (3, false), "every refusal is in the log, and nobody's code");
+    bench.run("audit verify @/vault/audit.jsonl").ok();
     fs::remove_file(bench.path("consent.csv")).unwrap();
     bench.restore("S1.cram", &["a", "b"]).refused(4, &["consent.csv"]);
     bench.seal("@/S1.cram").refused(4, &["whose data"]);
@@ -238,9 +255,15 @@ fn one_file_that_fails_does_not_stop_the_others() {
     let bench = Bench::new();
     bench.init("3", "2").ok();
     bench.write("notes", "a");
-    let said = bench.seal("@/absent.cram @/S1.cram @/notes @/S1.g.vcf.gz --at cloud --sample S1 --participant P1");
+    let said =
+        bench.seal("@/absent.cram @/S1.cram @/notes @/S1.g.vcf.gz --at cloud --sample S1 --participant P1");
     said.refused(4, &["LEVEL", "notes", "absent.cram", "3 of 4 files were not sealed"]);
-    let sealed = said.json()["files"].as_array().unwrap().iter().map(|file| file["object"].is_string()).collect::<Vec<_>>();
+    let sealed = said.json()["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["object"].is_string())
+        .collect::<Vec<_>>();
     assert_eq!(sealed, [false, false, false, true]);
     let dry = bench.seal("@/S1.cram --sample S1 --participant P1 --dry-run").ok().json();
     assert!(dry["files"][0]["object"].is_null());
@@ -256,7 +279,8 @@ fn what_cannot_keep_its_promise_is_not_made() {
         let custodians = "--custodian @/keys-a/a.pub.json --custodian @/keys-b/b.pub.json --quorum 2";
         bench.run(&format!("vault init --vault @/vault {custodians} --passphrase-file @/passphrase {more}"))
     };
-    init("--data 2 --parity 1 --site s3://bucket --site file://@/s --site file://@/t").refused(2, &["s3://bucket", "file://"]);
+    init("--data 2 --parity 1 --site s3://bucket --site file://@/s --site file://@/t")
+        .refused(2, &["s3://bucket", "file://"]);
     init("--data 2 --parity 1 --site file:///").refused(2, &["no name"]);
     bench.write("empty", "");
     bench.run("vault init --vault @/vault --custodian @/keys-a/a.pub.json --quorum 2 --site file://@/s --passphrase-file @/empty").refused(2, &["empty"]);
@@ -268,21 +292,65 @@ fn what_cannot_keep_its_promise_is_not_made() {
 }
 
 #[test]
+fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
+    let bench = Bench::new();
+    bench.write("s.csv", "participant,sample,role,rgid,fastq_1,fastq_2\nP1,S1,germline,1,a.fq,b.fq\n");
+    let cohort =
+        "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\npurpose = \"research\"\n";
+    bench.write("cohort.toml", &format!("{cohort}consent = \"consent.csv\"\nsites = [\"here\"]\n"));
+    let sites = "--data 2 --parity 1 --site x=file://@/x --site y=file://@/y --site z=file://@/z";
+    let custodians = "--quorum 2 --custodian @/keys-a/a.pub.json --custodian @/keys-b/b.pub.json";
+    let passphrase = "--passphrase-file @/passphrase";
+    let both = bench.run(&format!(
+        "vault init --vault @/v --cohort @/cohort.toml --at here {sites} {custodians} {passphrase}"
+    ));
+    assert_eq!(both.code, Some(2), "{}", both.stderr);
+    let made = bench
+        .run(&format!("vault init --vault @/v --cohort @/cohort.toml {sites} {custodians} {passphrase}"))
+        .ok();
+    for said in ["2+1 fragments over 3 sites", "any 1 of 3 sites", "do not come back", "file://"] {
+        assert!(made.stdout.contains(said), "'{said}' is not said: {}", made.stdout);
+    }
+    let seal = format!(
+        "vault seal @/S1.cram --vault @/v --sample S1 --participant P1 --manifest-field batch=7 {passphrase}"
+    );
+    assert!(bench.run(&seal).ok().stdout.contains("  sealed  "));
+    assert!(bench.run(&seal).ok().stdout.contains("was sealed before"));
+    let info = bench.run("vault info S1.cram --vault @/v").ok();
+    assert!(
+        info.stdout.contains("S1: consent C1 version 1") && info.stdout.contains("batch=7"),
+        "{}",
+        info.stdout
+    );
+    assert!(bench.run("vault list --vault @/v").ok().stdout.contains("S1.cram"));
+    assert!(
+        bench.run("vault check --vault @/v").ok().stdout.contains("restorable, 1 more fragments may be lost")
+    );
+}
+
+#[test]
 fn keys_open_with_their_passphrase_alone_and_filters_stay_out() {
     let (bench, objects) = Bench::sealed();
-    bench.vault("seal @/S1.cram --sample S1 --participant P1 --passphrase-file @/wrong").refused(2, &["passphrase"]);
+    bench
+        .vault("seal @/S1.cram --sample S1 --participant P1 --passphrase-file @/wrong")
+        .refused(2, &["passphrase"]);
     bench.vault("seal @/S1.cram --sample S1 --participant P1").refused(2, &["--passphrase-file"]);
     let restore = "restore S1.cram -o @/out --custodian-key @/keys-a/a.epoch-1.key @/keys-b/b.epoch-1.key";
     bench.vault(&format!("{restore} --passphrase-file @/wrong --passphrase-file @/passphrase")).ok();
     bench.assert_restored("S1.cram");
     bench.restore("S9.cram", &["a", "b"]).refused(2, &["S9.cram"]);
-    bench.vault("restore S1.cram -o @/site-1/objects/x --custodian-key @/keys-a/a.epoch-1.key").refused(4, &["inside the vault's site"]);
+    bench
+        .vault("restore S1.cram -o @/site-1/objects/x --custodian-key @/keys-a/a.epoch-1.key")
+        .refused(4, &["inside the vault's site"]);
     bench.run("simulate --out @/vault/new").refused(4, &["inside the vault"]);
-    bench.run(&format!("index @/site-1/objects/{}/00.fragment", objects[0])).refused(4, &["inside the vault's site"]);
+    bench
+        .run(&format!("index @/site-1/objects/{}/00.fragment", objects[0]))
+        .refused(4, &["inside the vault's site"]);
 
     let open = format!("custodian open @/ledger-a/1/{}.share.json -o @/share", objects[0]);
     bench.run(&format!("{open} --key @/keys-b/b.epoch-1.key --passphrase-file @/passphrase")).refused(6, &[]);
-    let opened = bench.run(&format!("{open} --key @/keys-a/a.epoch-1.key --passphrase-file @/passphrase")).ok();
+    let opened =
+        bench.run(&format!("{open} --key @/keys-a/a.epoch-1.key --passphrase-file @/passphrase")).ok();
     assert!(opened.stderr.contains("is a secret"), "{}", opened.stderr);
     assert_eq!(fs::metadata(bench.path("share")).unwrap().permissions().mode() & 0o777, 0o600);
     let share: serde_json::Value = serde_json::from_slice(&fs::read(bench.path("share")).unwrap()).unwrap();

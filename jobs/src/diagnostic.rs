@@ -176,7 +176,7 @@ impl<'t> Source<'t> {
         let byte = bytes[error.valid_up_to()];
         let message = format!("{code}: byte 0x{byte:02x} is not UTF-8; expected a UTF-8 text");
         let hint = format!(
-            "save it as UTF-8 (UTF-8 で保存し直してください), or convert it: iconv -f {encoding} -t UTF-8 {file}"
+            "save it as UTF-8 (UTF-8 で保存し直してください: CSV UTF-8), or convert it: iconv -f {encoding} -t UTF-8 {file}"
         );
         Err(Diagnostic::error(place, message).hint(hint))
     }

@@ -72,7 +72,7 @@ fn wrong_policies_are_pointed_at() {
     with("default_jurisdictions = [\"Japan\"]", &[(3, 26, "two letters of ISO 3166")]);
     with("default_jurisdictions = \"JP\"", &[(3, 25, "a list of strings")]);
     with("embargo_months = \"24\"", &[(3, 18, "expected a whole number")]);
-    with("[level]\nCRAM = 5", &[(4, 8, "from 1 to 4")]);
+    with("[level]\nCRAM = 5", &[(4, 8, "from 0 to 4")]);
     with("[level]\nBAM = 3", &[(4, 1, "[level] has no key 'BAM'")]);
     with("[level]\ncram = 3", &[(4, 1, "did you mean 'CRAM'?")]);
     with("[share]\non_request = [\"FASTA\"]", &[(4, 15, "did you mean 'FASTQ'?")]);
@@ -130,7 +130,7 @@ fn wrong_sites_are_pointed_at() {
     swap("jurisdiction = \"JP\"", "", &[(1, 1, "lacks 'jurisdiction'")]);
     swap("\"JP\"", "\"jp\"", &[(3, 16, "'jp' is no country")]);
     swap("levels_max = 4", "", &[(1, 1, "lacks 'levels_max'")]);
-    swap("levels_max = 4", "levels_max = 9", &[(4, 14, "from 1 to 4")]);
+    swap("levels_max = 4", "levels_max = 9", &[(4, 14, "from 0 to 4")]);
     swap("levels_max", "level_max", &[(1, 1, "lacks 'levels_max'"), (4, 1, "did you mean 'levels_max'?")]);
     swap("\"compute\"", "\"compte\"", &[(5, 10, "did you mean 'compute'?")]);
     swap("roles = [\"compute\"]", "", &[(1, 1, "lacks 'roles'")]);

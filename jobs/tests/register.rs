@@ -501,6 +501,8 @@ fn a_sheet_means_what_a_bundle_means() {
         Basis::Own => String::new(),
     };
     assert_eq!(until, "2030-04-01T15:00:00.000000Z");
+    assert_eq!(one(&format!("{HEADER}\n{}", ROW.replace(",3,", ",202605300912,"))).version, 202_605_300_912);
+    assert_eq!(one(&usual().replace("\"3\"", "\"202605300912\"")).version, 202_605_300_912);
     let older = ROW.replace(",3,", ",2,").replace("active", "inactive");
     assert_eq!(one(&format!("{HEADER}\n{ROW}\n{older}\n{ROW}\n")).status, Status::Active);
 }

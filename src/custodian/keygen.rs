@@ -3,9 +3,7 @@
 use crate::output::{self, Format, say, table};
 use crate::passphrase::PassphraseArgs;
 use jobs::failure::Failure;
-use std::fs;
 use std::path::{Path, PathBuf};
-use storage::DiskError;
 use storage::vault::custodian;
 use workers::access::now;
 
@@ -34,7 +32,6 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    fs::create_dir_all(&args.out).map_err(DiskError::on("create", &args.out))?;
     let passphrase = args.passphrase.choose(&format!("the keys of {}", args.name))?;
     let files = custodian::keygen(&args.out, &args.name, &args.ledger, &passphrase, now())?;
     let shown = |path: &Path| path.to_string_lossy().into_owned();
@@ -55,7 +52,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 row(&files.epoch, "opens shares; never copy it, for destroying it destroys them"),
             ];
             say(&table(&["file", "what for"], &rows));
-            say(&format!("\nthe two .key files stay with {}, under the passphrase; no other custodian's may lie on the same machine", args.name));
+            say(&format!(
+                "\nthe two .key files stay with {}, under the passphrase; no other custodian's may lie on the same machine",
+                args.name
+            ));
         }
         Format::Quiet => {}
     }

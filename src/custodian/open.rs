@@ -17,11 +17,12 @@ use storage::vault::custodian;
 /// Where the vault still works, use wakachi custodian release.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  wakachi custodian open /mnt/alice/ledger/1/3f9a0c1b5d7e8f90a1b2c3d4e5f60718.share.json --key alice.epoch-1.key -o alice.share
+  wakachi custodian open ledger/1/3f9a0c1b5d7e8f90a1b2c3d4e5f60718.share.json \\
+    --key alice.epoch-1.key -o alice.share
   python3 restore.py ...                      then; see its own help
 
-Exit codes: 0 opened; 1 the output is there already; 2 wrong passphrase; 3 it is not a share; 6 it is damaged,
-or wrapped to another key.")]
+Exit codes: 0 opened; 1 the output is there already; 2 wrong passphrase; 3 it is not a share; 6 it is damaged, or \
+  wrapped to another key.")]
 pub struct Args {
     /// The wrapped share: OBJECT.share.json in the custodian's ledger
     share: PathBuf,
@@ -65,6 +66,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Format::Quiet => {}
     }
     let warning = paint("warning:", "33;1");
-    note(&format!("{warning} this file is a secret: hand it over in person, and destroy it when the object is restored"));
+    note(&format!(
+        "{warning} this file is a secret: hand it over in person, and destroy it when the object is restored"
+    ));
     Ok(())
 }

@@ -20,8 +20,8 @@ use workers::access::now;
   wakachi custodian release restore.json --vault vault.d --key alice.epoch-1.key -o alice.json
   wakachi custodian release restore.json --vault vault.d --key alice.epoch-1.key -o alice.json --yes
 
-Exit codes: 0 released; 1 the ledger is not there; 2 wrong passphrase, or nobody said yes; 3 no such share in the ledger;
-4 the request is too old; 6 it is not what the vault signed.")]
+Exit codes: 0 released; 1 the ledger is not there; 2 wrong passphrase, or nobody said yes; 3 no such share in the \
+  ledger; 4 the request is too old; 6 it is not what the vault signed.")]
 pub struct Args {
     /// The request
     request: PathBuf,

@@ -18,16 +18,21 @@ use table::{Cells, Table};
 
 /// What the tables hold, for `--help`.
 pub const HELP: &str = "Tables (inputs, then what may be expected):
-  consent    id,record,need,country,now,as_of            verdict,reasons
-  data use   id,dataset_codes,purpose,disease,non_profit,commercial,country,ethics,institution,user,project,
-             months,accepts,genetic                      verdict,reasons,obligations
-  placement  id,sample_jurisdictions,level               sites_ok,refused
-Lists are joined by ';', or by '+' within a value. For placement, verdict is permit if any site may, the printed
-reasons are the column `refused` and the printed obligations the column `sites_ok`, as that table spells them.
+  consent    id,record,need,country,now,as_of
+             verdict,reasons
+  data use   id,dataset_codes,purpose,disease,non_profit,commercial,country,ethics,
+             institution,user,project,months,accepts,genetic
+             verdict,reasons,obligations
+  placement  id,sample_jurisdictions,level
+             sites_ok,refused
+Lists are joined by ';', or by '+' within a value. For placement the verdict is permit
+if any site may; the printed reasons are the column `refused` and the printed
+obligations the column `sites_ok`, as that table spells them.
 
-Records: active, inactive, entered-in-error, rejected, expired (end 50), future (start 500), proxy,
-proxy_lapsed (until 90), industry, foreign_gb, none. Sites: ncc-onprem JP 4, gcp-osaka JP 3, gcp-osaka-lapsed JP 3
-(attestation expired), uk-tre GB 3, burst-us US 1.
+Records: active, inactive, entered-in-error, rejected, expired (end 50), future
+(start 500), proxy, proxy_lapsed (until 90), industry, foreign_gb, none.
+Sites: ncc-onprem JP 4, gcp-osaka JP 3, gcp-osaka-lapsed JP 3 (attestation expired),
+uk-tre GB 3, burst-us US 1.
 
 Example:
   wakachi policy vectors consent_vectors.csv";

@@ -14,8 +14,8 @@ use storage::vault::{CheckReport, ObjectHealth, ObjectId, Vault};
   wakachi vault check --vault vault
   wakachi vault check --vault vault S1.cram --output json
 
-Exit codes: 0 everything is as it was written; 6 something is damaged or missing, and every object can be restored;
-7 an object cannot be restored any more.")]
+Exit codes: 0 everything is as it was written; 6 something is damaged or missing, and every object can be restored; \
+  7 an object cannot be restored any more.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -47,9 +47,12 @@ impl Classified for Unsound {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Unsound::Damaged { .. } => {
-                "bring the named sites back, or restore the objects and seal them into another vault".to_owned()
+                "bring the named sites back, or restore the objects and seal them into another vault"
+                    .to_owned()
             }
-            Unsound::Lost { .. } => "bring back a site or a ledger that is named as missing, and check again".to_owned(),
+            Unsound::Lost { .. } => {
+                "bring back a site or a ledger that is named as missing, and check again".to_owned()
+            }
         })
     }
 }
@@ -60,6 +63,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let ids = args.objects.iter().map(|asked| object::find(&vault, asked));
     let ids: Vec<ObjectId> = ids.collect::<Result<_, _>>()?;
     let bar = progress::bytes(0, "check");
+    if !bar.is_hidden() {
+        bar.set_length(bytes_about(&vault, &ids));
+    }
     let only = (!ids.is_empty()).then_some(&ids[..]);
     let report = vault.check(only, &mut |read| bar.set_position(read));
     bar.finish_and_clear();
@@ -75,6 +81,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Format::Quiet => {}
     }
     Ok(judge(&report)?)
+}
+
+/// Bytes of all fragments of these objects, or of all; a little less than there are.
+fn bytes_about(vault: &Vault, ids: &[ObjectId]) -> u64 {
+    let description = vault.description();
+    let listing = vault.list();
+    let asked = listing.objects.iter().filter(|object| ids.is_empty() || ids.contains(&object.id));
+    let plain: u64 = asked.map(|object| object.plaintext_bytes).sum();
+    plain / u64::from(description.data.max(1)) * description.fragments() as u64
 }
 
 fn judge(report: &CheckReport) -> Result<(), Unsound> {

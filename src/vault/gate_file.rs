@@ -15,27 +15,29 @@ use storage::{AtomicFile, DiskError};
 /// Largest `gate.toml` that is read, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
 
+/// Under which the help lists these.
+const HEADING: &str = "Consent and policy";
+
 /// From what the gate knows; what is not given here stands in the vault's `gate.toml`.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Consent and policy")]
 pub struct GateArgs {
     /// Register of consents (FHIR R4 bundle or CSV)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub consent: Option<PathBuf>,
     /// Policy (TOML) [default: the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub policy: Option<PathBuf>,
     /// Registry of sites (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub sites: Option<PathBuf>,
     /// Where this machine stands: an id of the registry of sites
-    #[arg(long = "at", value_name = "SITE")]
+    #[arg(long = "at", value_name = "SITE", help_heading = HEADING)]
     pub site: Option<String>,
     /// What the data is used for: clinical_return, research, research_industry or qa
-    #[arg(long, value_name = "PURPOSE")]
+    #[arg(long, value_name = "PURPOSE", help_heading = HEADING)]
     pub purpose: Option<Purpose>,
     /// Disease studied, as a MONDO id
-    #[arg(long, value_name = "MONDO:N")]
+    #[arg(long, value_name = "MONDO:N", help_heading = HEADING)]
     pub disease: Option<String>,
 }
 
@@ -88,9 +90,9 @@ impl Classified for GateFileError {
     fn hint(&self) -> Option<String> {
         match self {
             GateFileError::Missing { flag, .. } => Some(format!("give {flag}")),
-            GateFileError::Unreadable { .. } | GateFileError::Wrong { .. } => {
-                Some("correct the file; [gate] knows consent, policy, sites, at, purpose and disease".to_owned())
-            }
+            GateFileError::Unreadable { .. } | GateFileError::Wrong { .. } => Some(
+                "correct the file; [gate] knows consent, policy, sites, at, purpose and disease".to_owned(),
+            ),
             GateFileError::NotText { .. } => Some("give the file another name".to_owned()),
         }
     }
@@ -129,7 +131,9 @@ impl GateArgs {
 
     /// Writes the vault's `gate.toml`; paths are kept absolute.
     pub fn write(&self, vault: &Path) -> Result<(), Failure> {
-        let mut text = "# From where wakachi vault knows consents, policy and sites; flags go before it.\n[gate]\n".to_owned();
+        let mut text =
+            "# From where wakachi vault knows consents, policy and sites; flags go before it.\n[gate]\n"
+                .to_owned();
         for (key, path) in [("consent", &self.consent), ("policy", &self.policy), ("sites", &self.sites)] {
             if let Some(path) = path {
                 let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -203,7 +207,10 @@ mod tests {
         written.write(folder.path()).unwrap();
         let read = GateArgs::default().files(folder.path()).unwrap();
         assert_eq!((read.consent, read.policy), (written.consent, None));
-        assert_eq!((read.sites, read.site, read.purpose), ("/sites.toml".into(), written.site, written.purpose));
+        assert_eq!(
+            (read.sites, read.site, read.purpose),
+            ("/sites.toml".into(), written.site, written.purpose)
+        );
         let flags = GateArgs { site: Some("there".to_owned()), ..GateArgs::default() };
         assert_eq!(flags.files(folder.path()).unwrap().site.as_deref(), Some("there"));
     }

@@ -69,10 +69,15 @@ fn print(info: &ObjectInfo) {
     say(&format!("\nany {data} of {} fragments restore it:", u16::from(data) + u16::from(parity)));
     say(&table(&["site", "fragment", "size", "BLAKE3 of the body"], &fragments.collect::<Vec<_>>()));
     let sharing = &core.sharing;
-    let shares = sharing.custodians.iter().map(|holder| {
-        vec![holder.name.clone(), holder.index.to_string(), holder.epoch_key.to_string()]
-    });
+    let shares = sharing
+        .custodians
+        .iter()
+        .map(|holder| vec![holder.name.clone(), holder.index.to_string(), holder.epoch_key.to_string()]);
     let epoch = sharing.key_epoch;
-    say(&format!("\nwith any {} of {} custodians, key epoch {epoch}:", sharing.quorum, sharing.custodians.len()));
+    say(&format!(
+        "\nwith any {} of {} custodians, key epoch {epoch}:",
+        sharing.quorum,
+        sharing.custodians.len()
+    ));
     say(&table(&["custodian", "share", "SHA-256 of the epoch key"], &shares.collect::<Vec<_>>()));
 }

@@ -25,12 +25,13 @@ use workers::access::now;
   wakachi vault init --vault vault --site tokyo=file:///mnt/tokyo --site file:///mnt/osaka ... \\
     --custodian a.pub.json --custodian b.pub.json ... --cohort cohort.toml
   wakachi vault init --vault small --data 3 --parity 2 --quorum 2 --survive-sites 2 \\
-    --site file:///mnt/a --site file:///mnt/b --site file:///mnt/c --site file:///mnt/d --site file:///mnt/e \\
+    --site file:///mnt/a --site file:///mnt/b --site file:///mnt/c \\
+    --site file:///mnt/d --site file:///mnt/e \\
     --custodian a.pub.json --custodian b.pub.json --custodian c.pub.json \\
     --consent consent.json --sites sites.toml --at here --purpose research
 
-Exit codes: 0 made; 2 it would not survive what is stated, or a URL or number is wrong; 3 a custodian's document is not one;
-6 its signatures do not hold.")]
+Exit codes: 0 made; 2 it would not survive what is stated, or a URL or number is wrong; 3 a custodian's document is \
+  not one; 6 its signatures do not hold.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -88,7 +89,7 @@ impl Classified for NamelessSite {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let folder = &args.vault.folder;
     let gate = match &args.cohort {
-        Some(path) => GateFiles::of_cohort(&cohort::load(path)?, None)?.into(),
+        Some(path) => GateFiles::of_cohort(&cohort::load_sheet(path)?, None)?.into(),
         None => args.gate.clone(),
     };
     let own_name = || std::path::absolute(folder).ok()?.file_name()?.to_str().map(str::to_owned);
@@ -158,7 +159,9 @@ fn warnings(description: &Description) -> Vec<String> {
     let ledgers = together(ledgers).into_iter().filter(|names| names.len() >= description.quorum.into());
     let ledgers = ledgers.map(|names| {
         let names = names.join(", ");
-        format!("the ledgers of {names} lie on one filesystem: one machine holding all custodians is no quorum")
+        format!(
+            "the ledgers of {names} lie on one filesystem: one machine holding all custodians is no quorum"
+        )
     });
     let losses = usize::from(description.site_losses);
     let sites = together(sites).into_iter().filter(|names| names.len() > losses);
@@ -183,9 +186,9 @@ fn together<'a>(stores: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Vec<&'a
 
 fn json(vault: &Vault, warnings: &[String]) -> serde_json::Value {
     let description = vault.description();
-    let sites = description.sites.iter().zip(placement(description)).map(|(site, fragments)| {
-        serde_json::json!({ "name": site.name, "url": site.url, "fragments": fragments })
-    });
+    let sites = description.sites.iter().zip(placement(description)).map(
+        |(site, fragments)| serde_json::json!({ "name": site.name, "url": site.url, "fragments": fragments }),
+    );
     let custodians = description.custodians.iter().map(|custodian| {
         serde_json::json!({ "name": custodian.name, "ledger": custodian.ledger, "key_epoch": custodian.key_epoch })
     });
@@ -218,9 +221,10 @@ fn print(vault: &Vault) {
         vec![site.name.clone(), fragments.join(" "), site.url.clone()]
     });
     say(&table(&["site", "fragments", "store"], &rows.collect::<Vec<_>>()));
-    let rows = description.custodians.iter().enumerate().map(|(at, custodian)| {
-        vec![custodian.name.clone(), (at + 1).to_string(), custodian.ledger.clone()]
-    });
+    let rows =
+        description.custodians.iter().enumerate().map(|(at, custodian)| {
+            vec![custodian.name.clone(), (at + 1).to_string(), custodian.ledger.clone()]
+        });
     say(&format!("\n{}", table(&["custodian", "share", "ledger"], &rows.collect::<Vec<_>>())));
     say(&format!("\n{}", table(&["if these are lost", "left", "needed", "objects"], &losses(description))));
     say(&format!("\nsealer {}: custodians compare it by telephone, not by file", vault.sealer_id()));
@@ -237,7 +241,8 @@ fn losses(description: &Description) -> Vec<Vec<String>> {
     let left = fragments_left(description);
     let enough = left.iter().filter(|left| **left >= data.into()).count();
     let by_site = left.into_iter().enumerate().skip(1).take(enough);
-    let by_site = by_site.map(|(lost, left)| row(format!("any {lost} of {sites} sites"), left, data, "fragments"));
+    let by_site =
+        by_site.map(|(lost, left)| row(format!("any {lost} of {sites} sites"), left, data, "fragments"));
     let by_custodian = (1..=custodians).take(custodians + 1 - usize::from(quorum)).map(|lost| {
         row(format!("any {lost} of {custodians} custodians"), custodians - lost, quorum, "shares")
     });

@@ -37,9 +37,7 @@ impl Classified for ObjectNameError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            ObjectNameError::Unknown { .. } => {
-                Some("wakachi vault list shows ids and names".to_owned())
-            }
+            ObjectNameError::Unknown { .. } => Some("wakachi vault list shows ids and names".to_owned()),
             ObjectNameError::Ambiguous { .. } => Some("give the whole id".to_owned()),
         }
     }
@@ -54,8 +52,7 @@ pub fn find(vault: &Vault, asked: &str) -> Result<ObjectId, ObjectNameError> {
 }
 
 fn choose(objects: &[ObjectSummary], asked: &str) -> Result<ObjectId, ObjectNameError> {
-    let is_prefix =
-        asked.len() >= PREFIX_DIGITS_MIN && asked.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_prefix = asked.len() >= PREFIX_DIGITS_MIN && asked.bytes().all(|byte| byte.is_ascii_hexdigit());
     let by_name: Vec<_> = objects.iter().filter(|object| object.name == asked).collect();
     let by_id = objects.iter().filter(|object| is_prefix && object.id.to_string().starts_with(asked));
     // A name that looks like the beginning of an id is a name.
@@ -88,7 +85,8 @@ mod tests {
             sealed_at: Timestamp::default(),
             lineage: Vec::new(),
         };
-        let objects = [object(0xab, "S1.cram"), object(0xcd, "S2.cram"), object(0xce, "S2.cram"), object(1, "abab")];
+        let objects =
+            [object(0xab, "S1.cram"), object(0xcd, "S2.cram"), object(0xce, "S2.cram"), object(1, "abab")];
         let check = |asked: &str, expect: &str| {
             let found = choose(&objects, asked).map_or_else(|error| error.to_string(), |id| id.to_string());
             assert!(found.starts_with(expect), "{asked}: {found}");

@@ -6,13 +6,14 @@ use super::{VaultArgs, object};
 use crate::output::{self, Format, bytes, note, say};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out;
-use crate::progress;
+use crate::{interrupt, progress};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, Permit, Subject};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use storage::AtomicFile;
 use storage::vault::custodian::{self, ReleaseRequest};
-use storage::vault::{Finding, ObjectId, ObjectInfo, OpenedShare, RestoreRequest, Restored};
+use storage::vault::{CustodianError, Finding, ObjectId, ObjectInfo, OpenedShare, RestoreRequest, Restored};
 use workers::access::now;
 
 /// Restores a file, if its consents are valid now and a quorum of custodians helps
@@ -22,12 +23,12 @@ use workers::access::now;
 /// Damage is decoded around, and named at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  wakachi vault restore S1.cram --vault vault -o S1.cram --custodian-key a.epoch-1.key --custodian-key b.epoch-1.key
-  wakachi vault restore S1.cram --vault vault --request restore.json
-  wakachi vault restore S1.cram --vault vault --request restore.json --released a.json b.json -o S1.cram
+  wakachi vault restore S1.cram --vault vault -o S1.cram --custodian-key a.epoch-1.key b.epoch-1.key
+  wakachi vault restore S1.cram --vault vault --request ask.json
+  wakachi vault restore S1.cram --vault vault --request ask.json --released a.json b.json -o S1.cram
 
-Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, with every
-reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
+Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, \
+  with every reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -116,7 +117,7 @@ impl Wanted {
         let session = Session::open(&args.vault, &args.gate, &args.passphrases)?;
         let id = object::find(&session.vault, &args.object)?;
         let info = session.vault.info(id)?;
-        let permit = session.gate.permit(Action::Restore, info.core.class, &subjects(&session, &info)?)?;
+        let permit = session.permit(Action::Restore, info.core.class, &subjects(&session, &info)?)?;
         Ok(Wanted { session, id, info, permit })
     }
 }
@@ -164,9 +165,13 @@ fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
         Format::Table => {
             let quorum = vault.description().quorum;
             say(&format!("{}: request {}, until {expires_at}", file.display(), requested.id));
-            say(&format!("{}: its one-time key; keep it here, it opens the answers", requested.key.display()));
+            say(&format!(
+                "{}: its one-time key; keep it here, it opens the answers",
+                requested.key.display()
+            ));
             say(&format!("\nnext: send {} to {quorum} custodians; each answers with", file.display()));
-            say(&format!("  wakachi custodian release {} --key NAME.epoch-N.key -o ANSWER.json", file.display()));
+            let release = "--vault FOLDER_OF_VAULT.JSON --key NAME.epoch-N.key -o ANSWER.json";
+            say(&format!("  wakachi custodian release {} {release}", file.display()));
         }
         Format::Quiet => {}
     }
@@ -186,6 +191,8 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
         caller: &session.caller,
         now: now(),
     };
+    // An interrupt leaves no half of somebody's data behind.
+    interrupt::remove_at_end(&AtomicFile::partial_of(out)?);
     let bar = progress::bytes(info.seal.plaintext_bytes, "restore");
     let restored = session.vault.restore(&permit, &session.log, &request, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
@@ -214,15 +221,17 @@ fn shares(args: &Args, session: &Session, id: ObjectId) -> Result<(Vec<OpenedSha
             custodian::open_released(&session.vault, request, &args.released, &session.passphrase, now())?;
         return Ok(opened);
     }
-    let mut shares = Vec::new();
+    let (mut shares, mut findings) = (Vec::new(), Vec::new());
     for path in &args.keys {
         let key = crate::custodian::unlock(path, &args.passphrases)?;
         match custodian::open_share(&session.vault, id, &key) {
             Ok(share) => shares.push(share),
-            Err(error) => note(&format!("{}: gives no share: {}", path.display(), Failure::from(error))),
+            Err(CustodianError::Share { finding }) => findings.push(finding),
+            Err(error @ CustodianError::Unwrap { .. }) => note(&Failure::from(error).to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok((shares, Vec::new()))
+    Ok((shares, findings))
 }
 
 fn print(out: &Path, restored: &Restored) {

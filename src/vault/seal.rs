@@ -22,14 +22,15 @@ use workers::access::now;
 /// The code of a participant is kept as a keyed hash only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  wakachi vault seal job/results/S1.cram job/results/S1.g.vcf.gz --vault vault --sample S1 --participant P-4K7Q
-  wakachi vault seal cohort.vcf.gz --vault vault --sample S1 --participant P1 --sample S2 --participant P2
-  wakachi vault seal S1_R1.fastq.gz --vault cold --manifest-field sample=S1 --manifest-field participant=P1 \\
-    --manifest-field batch=2026-06 --lineage source_of=3f9a0c1b5d7e8f90a1b2c3d4e5f60718
+  wakachi vault seal S1.cram S1.g.vcf.gz --vault vault --sample S1 --participant P-4K7Q
+  wakachi vault seal cohort.vcf.gz --vault vault \\
+    --sample S1 --participant P1 --sample S2 --participant P2
+  wakachi vault seal S1.g.vcf.gz --vault vault --sample S1 --participant P1 \\
+    --manifest-field batch=2026-06 --lineage derived_from=3f9a0c1b5d7e8f90a1b2c3d4e5f60718
   wakachi vault seal S1.cram --vault vault --sample S1 --participant P1 --dry-run
 
-Exit codes: 0 all are sealed; 3 a file is damaged or changed meanwhile; 4 the policy refuses, with every reason;
-otherwise that of the worst failure: one file that fails does not stop the others.")]
+Exit codes: 0 all are sealed; 1 a file cannot be read; 2 wrong passphrase, or unclear what is to be sealed; 4 the \
+  policy refuses, with every reason; of several failures the gravest counts, and one file that fails does not stop the others.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -65,7 +66,9 @@ pub struct Args {
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     let split = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    split.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "expected KEY=VALUE".to_owned())
+    split
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected KEY=VALUE".to_owned())
 }
 
 fn relation(text: &str) -> Result<Lineage, String> {
@@ -97,7 +100,9 @@ impl Classified for SealArgsError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            SealArgsError::Nobody | SealArgsError::Uneven { .. } => "give --sample SAMPLE --participant CODE".to_owned(),
+            SealArgsError::Nobody | SealArgsError::Uneven { .. } => {
+                "give --sample SAMPLE --participant CODE".to_owned()
+            }
             SealArgsError::Twice { .. } => "give each --manifest-field once".to_owned(),
             SealArgsError::NotAFile { .. } => "seal files, or pack the folder with tar first".to_owned(),
         })
@@ -203,16 +208,17 @@ fn seal(
     if !fs::metadata(file).map_err(DiskError::on("read", file))?.is_file() {
         return Err(SealArgsError::NotAFile { path: file.to_owned() }.into());
     }
-    let permit = session.gate.permit(Action::Archive, class, &manifest.subjects)?;
     if args.dry_run {
+        session.gate.permit(Action::Archive, class, &manifest.subjects)?;
         return Ok(None);
     }
+    let permit = session.permit(Action::Archive, class, &manifest.subjects)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let request = SealRequest {
         file,
         name: &name,
         class,
-        level: session.gate.policy().levels.get(&class).copied().unwrap_or(0),
+        level: session.gate.policy().levels.get(&class).copied().unwrap_or(u8::MAX),
         subjects: &manifest.subjects,
         manifest: &manifest.fields,
         lineage: &args.lineage,
@@ -311,7 +317,8 @@ mod tests {
         let check = |words: &str, expect: Result<&str, &str>| {
             let line = ["seal", "f.cram", "--vault", "v"].into_iter().chain(words.split_whitespace());
             let found = manifest(&Line::parse_from(line).args).map(|manifest| {
-                let subjects = manifest.subjects.iter().map(|one| format!("{}={}", one.sample, one.participant));
+                let subjects =
+                    manifest.subjects.iter().map(|one| format!("{}={}", one.sample, one.participant));
                 let fields = manifest.fields.iter().map(|(key, value)| format!("[{key}={value}]"));
                 subjects.chain(fields).collect::<Vec<_>>().join(" ")
             });

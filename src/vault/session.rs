@@ -5,10 +5,12 @@ use super::gate_file::GateArgs;
 use crate::gate::Gate;
 use crate::passphrase::PassphraseArgs;
 use crate::run::trail::tool;
-use jobs::event::{Actor, Node};
+use jobs::event::{self, Actor, Event, EventName, Node, Outcome};
 use jobs::failure::Failure;
+use jobs::policy::{Action, DataClass, Denial, Permit, Subject};
 use storage::keyfile::KeyFileError;
 use storage::vault::{AuditLog, Caller, Sealer, UnlockError, Vault};
+use workers::access::now;
 use zeroize::Zeroizing;
 
 /// An open vault, at work.
@@ -29,7 +31,8 @@ impl Session {
         let vault = Vault::open(folder)?;
         let gate = Gate::open(gate.files(folder)?)?;
         let what = format!("the keys of vault {}", vault.description().name);
-        let is_wrong = |error: &UnlockError| matches!(error, UnlockError::KeyFile(KeyFileError::Refused { .. }));
+        let is_wrong =
+            |error: &UnlockError| matches!(error, UnlockError::KeyFile(KeyFileError::Refused { .. }));
         let open = |passphrase: &str| Ok((vault.unlock(passphrase)?, Zeroizing::new(passphrase.to_owned())));
         let (sealer, passphrase) = passphrases.unlock(&what, open, is_wrong)?;
         let site = Some(gate.site().to_owned());
@@ -37,4 +40,35 @@ impl Session {
         let caller = Caller { actor: Actor::from(gate.actor()), tool: tool(), job: None };
         Ok(Session { vault, sealer, gate, log, caller, passphrase })
     }
+
+    /// A permit, decided now; what was decided of each sample is in the vault's audit log before this returns.
+    pub fn permit(&self, action: Action, class: DataClass, subjects: &[Subject]) -> Result<Permit, Failure> {
+        let register = self.gate.register()?;
+        let decided = self.gate.ask(&register, action, class, subjects);
+        for subject in subjects {
+            let (name, outcome, reasons) = match &decided {
+                Ok(_) => (EventName::PolicyPermit, Outcome::Ok, Vec::new()),
+                Err(denial) => (EventName::PolicyDeny, Outcome::Refused, reasons(denial, &subject.sample)),
+            };
+            let event = Event {
+                actor: self.caller.actor.clone(),
+                tool: self.caller.tool.clone(),
+                object: event::Object { class: Some(class), ..event::Object::default() },
+                participant_h: Some(self.sealer.participant_h(&subject.participant).to_string()),
+                consent_epoch: Some(register.epoch()),
+                reasons,
+                policy_sha256: Some(self.gate.policy().sha256.clone()),
+                ..Event::new(name, outcome)
+            };
+            let event = event.with("action", action.name()).with("sample", subject.sample.as_str());
+            self.log.append(event, now())?;
+        }
+        Ok(decided?)
+    }
+}
+
+/// What stands against one sample. A sample that is not denied itself falls with the others it was asked for with.
+fn reasons(denial: &Denial, sample: &str) -> Vec<String> {
+    let own = denial.samples.get(sample).into_iter().flatten();
+    denial.general.iter().chain(own).map(ToString::to_string).collect()
 }

@@ -27,11 +27,7 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Begins `path`, whose directory must exist, as `.<name>.partial` beside it.
     pub fn create(path: &Path) -> Result<Self, AtomicFileError> {
-        let name = path.file_name().ok_or_else(|| AtomicFileError::NotAName { path: path.to_owned() })?;
-        let mut partial_name = std::ffi::OsString::from(".");
-        partial_name.push(name);
-        partial_name.push(".partial");
-        let partial = path.with_file_name(partial_name);
+        let partial = AtomicFile::partial_of(path)?;
         // Locked before it is cut: another process may be writing the same result.
         let file = OpenOptions::new()
             .read(true)
@@ -54,6 +50,15 @@ impl AtomicFile {
         let digested = Digested { file, digest: blake3::Hasher::new() };
         let file = Some(BufWriter::with_capacity(BUFFER_BYTES, digested));
         Ok(AtomicFile { path: path.to_owned(), partial, file })
+    }
+
+    /// Where a file lies until it takes the name `path`.
+    pub fn partial_of(path: &Path) -> Result<PathBuf, AtomicFileError> {
+        let name = path.file_name().ok_or_else(|| AtomicFileError::NotAName { path: path.to_owned() })?;
+        let mut partial_name = std::ffi::OsString::from(".");
+        partial_name.push(name);
+        partial_name.push(".partial");
+        Ok(path.with_file_name(partial_name))
     }
 
     /// The name it will have.

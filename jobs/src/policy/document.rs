@@ -20,7 +20,7 @@ pub(crate) const CLASSES: [&str; 9] =
     ["FASTQ", "CRAM", "GVCF", "VCF", "JOINT", "FINGERPRINT", "REPORT", "QC", "AGGREGATE"];
 
 /// Security levels: what a class needs, and what a site offers at most.
-pub(crate) const LEVELS: std::ops::RangeInclusive<u64> = 1..=4;
+pub(crate) const LEVELS: std::ops::RangeInclusive<u64> = 0..=4;
 
 /// A register may be trusted for a year at most, and a lease for a day.
 const CONSENT_AGE_HOURS: std::ops::RangeInclusive<u64> = 1..=8_760;

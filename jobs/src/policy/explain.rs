@@ -134,7 +134,8 @@ impl SampleAnswer {
         };
         let mut rests = format!("{} in {}", grounds.item, joined(&grounds.jurisdictions));
         rests += &format!(" by consent {} version {}", grounds.consent, grounds.version);
-        if let Some(icf) = &self.icf {
+        // Behind `#` stands the form's digest, which is for machines.
+        if let Some(icf) = self.icf.as_deref().and_then(|icf| icf.split('#').next()) {
             rests += &format!(", form {icf}");
         }
         if !self.obligations.is_empty() {

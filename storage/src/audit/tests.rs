@@ -1,3 +1,5 @@
+//! A log of small events under every change that could be made to it.
+
 use super::*;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified};

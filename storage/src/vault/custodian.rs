@@ -289,12 +289,14 @@ impl Classified for CustodianError {
                 Some("ask another custodian; a quorum of them is enough".to_owned())
             }
             CustodianError::Expired { .. } => Some("ask for a new request".to_owned()),
+            CustodianError::Forged { .. } => {
+                Some("get the request again from who wrote it, and this vault's vault.json".to_owned())
+            }
             CustodianError::NoHolder { .. } => {
                 Some("give the epoch key of one of the object's custodians".to_owned())
             }
             CustodianError::Name { .. }
             | CustodianError::Document { .. }
-            | CustodianError::Forged { .. }
             | CustodianError::NotPermitted(_) => None,
         }
     }

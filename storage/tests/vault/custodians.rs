@@ -43,7 +43,7 @@ fn ask(small: &SmallVault, id: ObjectId, caller: &Caller) -> Result<custodian::R
         now: NOW,
     };
     let permit = permit(Action::Restore, DataClass::Cram, NOW);
-    custodian::request(&vault, &small.sealer, &permit, &small.log(&vault), &request, PASSPHRASE)
+    custodian::request(&vault, &small.sealer, &permit, &small.log, &request, PASSPHRASE)
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use jobs::failure::{Class, Classified};
 use storage::vault::{Damage, Finding, ObjectId, Part, Place, Vault, custodian};
 
 use crate::small::{PLAIN, Random, Shape, SmallVault, content, files};
@@ -49,7 +50,7 @@ impl Target {
     /// Checks with the file at `path` damaged, then puts it back.
     fn damaged<T>(&self, path: &Path, whole: &[u8], damage: &[u8], ask: impl FnOnce(Vec<Finding>) -> T) -> T {
         std::fs::write(path, damage).unwrap();
-        let answer = ask(self.small.vault().check(None, &mut |_| {}).findings);
+        let answer = ask(self.small.vault().check(Some(&[self.id()]), &mut |_| {}).findings);
         std::fs::write(path, whole).unwrap();
         answer
     }
@@ -109,13 +110,13 @@ fn a_flipped_bit_of_a_document_is_named_by_site_and_document() {
     let mut random = Random(12);
     let folder = target.small.folder(1, target.id());
     let site = target.small.site(1);
-    for (path, part) in [
-        (folder.join("core.json"), Part::Core),
-        (folder.join("seal.json"), Part::Seal),
-        (site.join("vault.json"), Part::Vault),
+    for (path, part, step) in [
+        (folder.join("core.json"), Part::Core, 4),
+        (folder.join("seal.json"), Part::Seal, 4),
+        (site.join("vault.json"), Part::Vault, 40),
     ] {
         let whole = std::fs::read(&path).unwrap();
-        for at in offsets(whole.len(), &[], 3, &mut random) {
+        for at in offsets(whole.len(), &[], step, &mut random) {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << random.below(8);
             let context = format!("{}, offset {at}", path.display());
@@ -258,13 +259,15 @@ fn two_files_that_change_places_are_both_named() {
                 for (id, plain) in &target.plains {
                     match target.small.restore(*id, &[1, 2, 3]) {
                         Ok((bytes, _)) => assert!(bytes == *plain, "{context}"),
-                        // Two fragments of one object are one more than its parity.
+                        // Two fragments or two shares of one object are one more than may be lost.
                         Err(error) => {
-                            let of_it = |path: &Path| {
-                                path.extension().is_some_and(|end| end == "fragment")
-                                    && path.to_str().unwrap().contains(&id.to_string())
+                            assert_eq!(error.class(), Class::Quorum, "{context}: {error}");
+                            let of_it = |path: &Path, kind: &str| {
+                                let path = path.to_str().unwrap();
+                                path.ends_with(kind) && path.contains(&id.to_string())
                             };
-                            assert!(of_it(a) && of_it(b), "{context}: {error}");
+                            let both = |kind| of_it(a, kind) && of_it(b, kind);
+                            assert!(both(".fragment") || both(".share.json"), "{context}: {error}");
                         }
                     }
                 }

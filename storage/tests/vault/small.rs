@@ -43,6 +43,8 @@ pub const SMALL: Shape = Shape { data: 3, parity: 2, sites: 5, quorum: 2, custod
 pub struct SmallVault {
     pub dir: TempDir,
     pub sealer: Sealer,
+    /// Opening a log verifies it, which is dear where thousands of events are in it.
+    pub log: AuditLog,
     pub keys: Vec<EpochKey>,
     pub caller: Caller,
     pub shape: Shape,
@@ -59,7 +61,8 @@ impl SmallVault {
                 .unwrap();
         let sealer = vault.unlock(PASSPHRASE).unwrap();
         let actor = jobs::event::Actor { sub: Some("ops-1".to_owned()), ..Default::default() };
-        SmallVault { dir, sealer, keys, caller: Caller { actor, ..Caller::default() }, shape }
+        let log = sealer.open_log(&vault, Node::default()).unwrap();
+        SmallVault { dir, sealer, log, keys, caller: Caller { actor, ..Caller::default() }, shape }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -95,10 +98,6 @@ impl SmallVault {
         Vault::open_on(&self.path("vault"), device).unwrap()
     }
 
-    pub fn log(&self, vault: &Vault) -> AuditLog {
-        self.sealer.open_log(vault, Node::default()).unwrap()
-    }
-
     /// Seals a file with this content.
     pub fn seal(&self, name: &str, content: &[u8]) -> ObjectId {
         let vault = self.vault();
@@ -130,7 +129,7 @@ impl SmallVault {
             caller: &self.caller,
             now: NOW,
         };
-        vault.seal(&self.sealer, permit, &self.log(vault), &request, progress)
+        vault.seal(&self.sealer, permit, &self.log, &request, progress)
     }
 
     /// Shares of these custodians, from 1.
@@ -163,7 +162,7 @@ impl SmallVault {
             now: NOW,
         };
         let permit = permit(Action::Restore, DataClass::Cram, NOW);
-        let restored = vault.restore(&permit, &self.log(vault), &request, &mut |_| {});
+        let restored = vault.restore(&permit, &self.log, &request, &mut |_| {});
         let bytes = std::fs::read(&out);
         match restored {
             Ok(restored) => {
