@@ -542,9 +542,10 @@ mod tests {
         let before = files(directory.path());
         let mut made = Vec::new();
         let again = Options { as_of: first.as_of.plus_hours(48), withdrawn: 1, ..first };
-        run(&again, &mut |step| match step {
-            Step::File { path, kept: false } => made.push(path.to_owned()),
-            _ => {}
+        run(&again, &mut |step| {
+            if let Step::File { path, kept: false } = step {
+                made.push(path.to_owned());
+            }
         })
         .unwrap();
         assert_eq!(made, ["consent.json"]);
