@@ -173,8 +173,12 @@ fn step(args: &Args, folder: &Folder, line: &Line) -> Result<Step, Failure> {
         listen(&mut child.process_group(0).spawn()?)
     };
     let (status, said) = start().map_err(|source| DemoError::Start { command: command.clone(), source })?;
+    let is_expected = status.code() == Some(i32::from(line.exit));
+    if is_expected && line.exit != 0 {
+        say(&paint(&format!("# exit code {}, as expected", line.exit), "36"));
+    }
     say("");
-    if status.code() == Some(i32::from(line.exit)) {
+    if is_expected {
         let (elapsed_ms, cpu_ms) = (begun.elapsed().as_millis() as u64, children_cpu_ms() - cpu_ms);
         return Ok(Step { command, exit_code: line.exit, elapsed_ms, cpu_ms, said });
     }

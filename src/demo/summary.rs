@@ -62,7 +62,9 @@ pub fn say_all(folder: &Folder, steps: &[Step], accuracy: &[SampleAccuracy], dat
         .for_each(|Exclusion { what, reason, .. }| say(&format!("left out: {what}: {reason}")));
     data.vault.iter().for_each(say_vault);
     say(&format!("\n{}", time_table(steps, data)));
-    say("commands: of this start; stages: of the whole job, from a first task's begin to the last one's end");
+    say(
+        "commands: of this start; stages: of the job until its report, from a first task's begin to the last one's end",
+    );
     let files: Vec<_> =
         files(folder, data).into_iter().map(|(_, path, what)| (path.display().to_string(), what)).collect();
     let width = files.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);

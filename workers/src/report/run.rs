@@ -168,7 +168,8 @@ fn stages(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Stages",
-        note: "Elapsed is from a stage's first begin to its last end; stages overlap.",
+        note: "Elapsed is from a stage's first begin to its last end; stages overlap. What ended after this page was \
+               written is not in it.",
         drawing: String::new(),
         below: table.finish(),
         wide: false,
@@ -207,7 +208,7 @@ fn files(view: &View<'_>) -> Figure<'static> {
 }
 
 /// What was left out, why, and what would help.
-pub(super) fn exclusions(view: &View<'_>) -> Figure<'static> {
+fn exclusions(view: &View<'_>) -> Figure<'static> {
     let mut table = Table::new("Left out", 3, &["What", "Why", "What would help"]);
     for exclusion in &view.data.exclusions {
         let helps = if exclusion.helps.is_empty() { "–" } else { &exclusion.helps };

@@ -285,13 +285,12 @@ fn left_out(view: &View<'_>) -> String {
     }
     let row = |exclusion: &Exclusion| {
         let Exclusion { what, reason, helps } = exclusion;
-        let helps = if helps.is_empty() { String::new() } else { format!("; what would help: {helps}") };
-        format!(
-            "<li><span class=\"state out\">left out</span><b>{}</b><span>{}{}</span></li>",
-            escape(what),
-            escape(reason),
-            escape(&helps)
-        )
+        let helps = match helps.as_str() {
+            "" => String::new(),
+            helps => format!("<small>what would help? {}</small>", escape(helps)),
+        };
+        let (what, reason) = (escape(what), escape(reason));
+        format!("<li><span class=\"state out\">left out</span><b>{what}</b><span>{reason}{helps}</span></li>")
     };
     let rows: Vec<String> = view.data.exclusions.iter().map(row).collect();
     format!("<div class=\"card left-out\"><h3>Left out on purpose</h3>{}</div>", first_of(&rows))

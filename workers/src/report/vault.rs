@@ -27,14 +27,13 @@ const CELL_MAX: f64 = 24.0;
 const WORD: f64 = 64.0;
 
 pub(super) fn section(view: &View<'_>, vault: &VaultSection) -> String {
-    let mut html = format!("<p>{}</p>", escape(&words(vault)));
+    let mut html = format!("<p>{}</p>", escape(&(words(vault) + &absent(view))));
     if !vault.note.is_empty() {
         html += &format!("<p class=\"caution\">{}</p>", escape(&vault.note));
     }
     html += "<div class=\"grid\">";
     html += &drawing(vault).html();
     html += &restores(vault).html();
-    html += &super::run::exclusions(view).html();
     html += &objects(vault).html();
     html + "</div>"
 }
@@ -44,16 +43,29 @@ fn words(vault: &VaultSection) -> String {
     let VaultSection { data, parity, quorum, sites, custodians, objects, .. } = vault;
     let (count, places, holders) = (plural(objects.len(), "object"), sites.len(), custodians.len());
     let whole = format!(
-        "{count}, each in {data}+{parity} fragments over {places} sites and its key in shares with {holders} custodians: any \
-         {data} fragments and any {quorum} custodians restore it, fewer learn nothing."
+        "{count}, each in {data}+{parity} fragments over {places} sites, its key in shares with {holders} custodians. Any \
+         {data} fragments and any {quorum} custodians restore it; with fewer of either nobody learns anything."
     );
-    let lost: Vec<_> = sites.iter().chain(custodians).filter(|place| place.lost).collect();
+    let lost_sites = sites.iter().filter(|site| site.lost).map(|site| site.name.clone());
+    let lost_ledgers = custodians.iter().filter(|custodian| custodian.lost);
+    let lost_ledgers = lost_ledgers.map(|custodian| format!("the ledger of {}", custodian.name));
+    let lost: Vec<String> = lost_sites.chain(lost_ledgers).collect();
     if lost.is_empty() {
         return whole;
     }
-    let names: Vec<&str> = lost.iter().map(|place| place.name.as_str()).collect();
     let left = objects.iter().filter(|object| vault.is_restorable(object)).count();
-    format!("{whole} {} are lost; {left} of {count} can be restored.", names.join(", "))
+    format!("{whole} Lost: {}. What is left restores {left} of {count}.", lost.join(", "))
+}
+
+/// Whose data is not in it, where somebody might look for it.
+fn absent(view: &View<'_>) -> String {
+    let denied = view.data.exclusions.iter().filter(|exclusion| !exclusion.helps.is_empty());
+    let denied: Vec<_> = denied.map(|one| format!("{} ({})", one.what, one.reason)).collect();
+    if denied.is_empty() {
+        String::new()
+    } else {
+        format!(" Left out, so nothing of it is here: {}.", denied.join(", "))
+    }
 }
 
 impl VaultSection {
@@ -197,7 +209,7 @@ impl<'a> Grid<'a> {
         self.canvas.rule((0.0, top), (self.right(), top), "grid");
         self.canvas.text(0.0, top + 17.0, "start", "name", "enough is left");
         self.canvas.text(0.0, top + 46.0, "start", "name", "restored");
-        let mut free = NAMES - GAP;
+        let mut free = NAMES / 2.0;
         for (object, left) in self.columns.clone() {
             let middle = left + self.cell / 2.0;
             match self.vault.is_restorable(object) {
@@ -305,7 +317,7 @@ fn objects(vault: &VaultSection) -> Figure<'static> {
         title: "Objects",
         note: "As they were sealed, and what is left of them.",
         drawing: String::new(),
-        below: table.folded("Every object"),
+        below: table.finish(),
         wide: true,
     }
 }
@@ -358,12 +370,9 @@ mod tests {
             let page = page(vault(lost));
             expect.iter().for_each(|text| assert!(page.contains(text), "{text} with {lost} lost: {page}"));
         };
-        check(0, &["custodian-0 are lost; 2 of 2 objects can be restored", "3 of 3", "one machine"]);
-        check(1, &["site-0, custodian-0 are lost; 2 of 2 objects", "data fragment 00 at site-0, lost"]);
-        check(
-            2,
-            &["site-0, site-1, custodian-0 are lost; 0 of 2 objects", "refused, exit code 7", "too few"],
-        );
+        check(0, &["Lost: the ledger of custodian-0. What is left restores 2 of 2 objects", "one machine"]);
+        check(1, &["Lost: site-0, the ledger of", "2 of 2 objects", "data fragment 00 at site-0, lost"]);
+        check(2, &["Lost: site-0, site-1", "restores 0 of 2 objects", "refused, exit code 7", "too few"]);
     }
 
     #[test]
