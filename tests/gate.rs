@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 use storage::{Fence, Journal};
@@ -59,12 +59,11 @@ impl Bench {
     /// the others' are as they must be.
     fn consents(&self, changed: &[(&str, &str, &str, &str)]) {
         let header = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
-        let mut register = format!("{header}\n");
+        let (as_of, mut register) = (now_and(-60), format!("{header}\n"));
         for person in ["P-000001", "P-000002", "P-000003"] {
             let sound = (person, "active", "clinical_return", "");
             let (_, status, items, countries) =
                 changed.iter().find(|(changed, ..)| *changed == person).unwrap_or(&sound);
-            let as_of = now_and(-60);
             register += &format!(
                 "{person},C-{person},1,{status},{items},{countries},2026-01-01,,self,,,,2026-01-01T00:00:00Z,{as_of}\n"
             );
@@ -274,11 +273,16 @@ fn a_consent_withdrawn_while_the_job_runs_stops_it_at_the_next_lease() {
 
 #[test]
 fn leases_that_end_within_a_task_are_renewed() {
-    let bench = Bench::new();
+    let cohort = Cohort::simulate("gate-long", "--samples 1 --genome-mb 0.2 --depth 60 --seed 62");
+    let bench = Bench { out: cohort.job("-t 2"), cohort: folder() };
+    let expect = digests(&bench.out.path().join("results"));
+    copy(&cohort.dir, bench.cohort.path());
     bench.edit("policy.toml", "lease_ttl_seconds = 900", "lease_ttl_seconds = 1");
+    let bench = Bench { out: folder(), ..bench };
     bench.run("-t 2").ok();
-    bench.assert_complete();
+    assert_eq!(digests(&bench.out.path().join("results")), expect);
     let events = bench.events();
+    assert!(!named(&events, "shard.renewed").is_empty());
     let journal = Journal::open(Fence::acquire(&bench.out.path().join(".wakachi")).unwrap()).unwrap();
     for (task, commit) in journal.commits().unwrap() {
         let of_task = |name| named(&events, name).iter().filter(|event| event["shard"] == *task).count();

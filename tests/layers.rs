@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that only some of ours may use.
-const RESERVED: [(&str, &[&str]); 7] = [
+const RESERVED: [(&str, &[&str]); 12] = [
     ("rayon", &["workers"]),
     ("tokio", &["storage", "cluster"]),
     ("hts-sys", &["workers"]),
@@ -22,6 +22,11 @@ const RESERVED: [(&str, &[&str]); 7] = [
     ("aws-lc-rs", &["storage", "workers"]),
     ("mpi", &["cluster"]),
     ("clap", &[]),
+    ("argon2", &["storage"]),
+    ("blahaj", &["storage"]),
+    ("hpke", &["storage"]),
+    ("jiff", &["jobs"]),
+    ("rpassword", &[]),
 ];
 
 /// What the pure crates must not touch, wherever they run: files, clocks, the environment, threads, the terminal.
