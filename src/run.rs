@@ -160,8 +160,8 @@ fn open(args: &Args) -> Result<(), Failure> {
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let reference = cohort.reference_path();
+    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
-        let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
         let excluded = admission::exclusions(&gate, &cohort)?;
         cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
         cohort::check_files(&args.cohort, &cohort)?;
@@ -170,7 +170,6 @@ fn open(args: &Args) -> Result<(), Failure> {
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
-    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
     cohort::check_files(&args.cohort, &cohort)?;
