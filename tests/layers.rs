@@ -97,6 +97,22 @@ fn kernels_know_of_jobs_only_the_genome() {
 }
 
 #[test]
+fn only_the_gate_asks_the_policy() {
+    let rooms = MAY_USE.iter().map(|(room, _)| *room).filter(|room| *room != "jobs").chain(["."]);
+    let mut asking = BTreeSet::new();
+    for (path, _, text) in rooms.flat_map(code) {
+        let calls = text.match_indices("decide(").filter(|(at, _)| {
+            let before = &text[..*at];
+            !before.ends_with('.') && !before.ends_with("fn ") && !before.ends_with(char::is_alphanumeric)
+        });
+        if calls.count() > 0 {
+            asking.insert(path);
+        }
+    }
+    assert_eq!(asking, BTreeSet::from([root().join("./src/gate.rs")]));
+}
+
+#[test]
 fn pure_crates_touch_nothing_of_the_world() {
     let lines = PURE.into_iter().flat_map(code);
     let touching = lines.filter(|(_, _, text)| IMPURE.iter().any(|impure| text.contains(impure)));
