@@ -324,7 +324,9 @@ mod tests {
 
     #[test]
     fn a_sound_cohort_is_summed_up() {
-        check(&[], &["cohort C1: ok; samples 1 (1 in the joint call), lanes 1"]);
+        let refused =
+            "policy: a run would be refused: no consents are given; without them nobody's data is read";
+        check(&[], &["cohort C1: ok; samples 1 (1 in the joint call), lanes 1", refused]);
     }
 
     #[test]

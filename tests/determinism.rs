@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 use storage::{Fence, Journal};
-use wakachi::{Cohort, End, all_tests, digests, folder, kill_after};
+use wakachi::{Cohort, End, all_tests, digests, folder, kill_after, text};
 use workers::simulate::genome::read_fasta;
 
 type Digests = BTreeMap<String, String>;
@@ -99,16 +99,69 @@ fn paths_order_of_rows_and_compression_do_not_show() {
     fs::write(other.path().join("samples.csv"), sheet).unwrap();
     fs::copy(cohort.file(), other.path().join("cohort.toml")).unwrap();
     fs::copy(cohort.reference(), other.path().join("reference.fa")).unwrap();
+    for name in wakachi::GOVERNANCE {
+        fs::copy(cohort.dir.join(name), other.path().join(name)).unwrap();
+    }
     let out = folder();
     wakachi::run(&other.path().join("cohort.toml"), out.path(), "-t 2").ok();
     assert_same(expect, out.path(), "other paths, rows and compression");
 }
 
 #[test]
+fn an_archive_does_not_show_and_holds_every_result() {
+    let (cohort, expect) = small();
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let command = |line: &str| {
+        let line = line.replace('@', text(folder.path()));
+        wakachi::wakachi(&line.split_whitespace().collect::<Vec<_>>()).ok()
+    };
+    wakachi::copy(&cohort.dir, folder.path());
+    fs::write(at("passphrase"), "correct horse\n").unwrap();
+    let secret = "--passphrase-file @/passphrase";
+    for name in ["a", "b"] {
+        command(&format!(
+            "custodian keygen {name} --ledger file://@/ledger-{name} -o @/keys-{name} {secret}"
+        ));
+    }
+    command(&format!(
+        "vault init --vault @/vault --data 2 --parity 1 --quorum 2 --survive-sites 1 {secret} \
+         --site file://@/site-1 --site file://@/site-2 --site file://@/site-3 \
+         --custodian @/keys-a/a.pub.json --custodian @/keys-b/b.pub.json \
+         --consent @/consent.json --sites @/sites.toml --policy @/policy.toml --at here --purpose qa"
+    ));
+    let archive = "\n[archive]\nvault = \"vault\"\npassphrase_file = \"passphrase\"\n";
+    fs::write(at("cohort.toml"), fs::read_to_string(at("cohort.toml")).unwrap() + archive).unwrap();
+    let archived =
+        (Cohort { dir: folder.path().to_owned(), summary: cohort.summary.clone() }, expect.clone());
+    kill_until_complete(&archived, 2, 4, &["--chunk-pairs 3000"; 2], &at("job"));
+
+    let sealed: serde_json::Value =
+        serde_json::from_slice(&fs::read(at("job/sealed.json")).unwrap()).unwrap();
+    let sealed = sealed["files"].as_array().unwrap();
+    let names: Vec<String> = expect.keys().map(|name| format!("results/{name}")).collect();
+    let mut found: Vec<_> = sealed.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect();
+    found.sort();
+    assert_eq!(found, names);
+    let objects = command("vault list --vault @/vault --output json").json()["objects"].take();
+    assert_eq!(objects.as_array().unwrap().len(), names.len(), "kills left more objects than files");
+    command("vault check --vault @/vault");
+    let keys = "--custodian-key @/keys-a/a.epoch-1.key @/keys-b/b.epoch-1.key";
+    for file in sealed {
+        let (object, path) = (file["object"].as_str().unwrap(), file["path"].as_str().unwrap());
+        command(&format!("vault restore {object} --vault @/vault -o @/restored --force {keys} {secret}"));
+        assert!(
+            fs::read(at("restored")).unwrap() == fs::read(at("job").join(path)).unwrap(),
+            "{path} differs"
+        );
+    }
+}
+
+#[test]
 fn kills_at_random_moments_do_not_show_and_cost_no_more_than_the_tasks_in_flight() {
     let cuts = ["--chunk-pairs 500 --shard-bases 131072"; 2];
-    kill_until_complete(small(), 1, 1, &cuts);
-    kill_until_complete(small(), 2, 2, &cuts);
+    kill_until_complete(small(), 1, 1, &cuts, folder().path());
+    kill_until_complete(small(), 2, 2, &cuts, folder().path());
 }
 
 #[test]
@@ -119,7 +172,7 @@ fn a_killed_job_may_go_on_with_other_cuts() {
         "--shard-lines 3",
         "--chunk-pairs 900 --shard-lines 2,5",
     ];
-    kill_until_complete(small(), 2, 3, &cuts);
+    kill_until_complete(small(), 2, 3, &cuts, folder().path());
 }
 
 #[test]
@@ -136,7 +189,8 @@ fn other_genomes_deeper_reads_and_many_kills() {
             assert_same(&expect, cohort.job(&how).path(), &how);
         }
         let deep = (cohort, expect);
-        kill_until_complete(&deep, 2, 100 + seed, &["--chunk-pairs 2000 --shard-bases 131072"; 2]);
+        let cuts = ["--chunk-pairs 2000 --shard-bases 131072"; 2];
+        kill_until_complete(&deep, 2, 100 + seed, &cuts, folder().path());
     }
 }
 
@@ -147,15 +201,20 @@ fn cells(cohort: &Cohort) -> u32 {
 }
 
 /// Kills runs, which take turns in how they cut the work, at moments that follow from `seed`, until one completes.
-fn kill_until_complete((cohort, expect): &(Cohort, Digests), threads: u64, seed: u64, cuts: &[&str]) {
-    let out = folder();
+fn kill_until_complete(
+    (cohort, expect): &(Cohort, Digests),
+    threads: u64,
+    seed: u64,
+    cuts: &[&str],
+    out: &Path,
+) {
     let mut random = Random(seed);
     let (mut kills, mut killed_ms) = (0, 0);
     for turn in 0.. {
         // Longer and longer, so that it comes to an end on any machine.
         let cpu = Duration::from_millis(20 + random.below(150 + 20 * turn));
         let how = format!("-t {threads} {}", cuts[turn as usize % cuts.len()]);
-        match kill_after(&cohort.file(), out.path(), &how, cpu, || ()) {
+        match kill_after(&cohort.file(), out, &how, cpu, || ()) {
             End::Killed(cpu) => {
                 kills += 1;
                 killed_ms += cpu.as_millis();
@@ -166,11 +225,11 @@ fn kill_until_complete((cohort, expect): &(Cohort, Digests), threads: u64, seed:
             }
         }
     }
-    assert_same(expect, out.path(), &format!("{kills} kills, seed {seed}"));
+    assert_same(expect, out, &format!("{kills} kills, seed {seed}"));
     assert!(kills >= 3, "{kills} kills prove little");
-    let info = wakachi::wakachi(&["job", "info", wakachi::text(out.path()), "--output", "json"]).ok().json();
+    let info = wakachi::wakachi(&["job", "info", text(out), "--output", "json"]).ok().json();
     let last_ms = info["runs"].as_array().and_then(|runs| runs.last()?["cpu_ms"].as_u64()).unwrap();
-    let journal = Journal::open(Fence::acquire(&out.path().join(".wakachi")).unwrap()).unwrap();
+    let journal = Journal::open(Fence::acquire(&out.join(".wakachi")).unwrap()).unwrap();
     let attempts = journal.attempts().unwrap();
     let again: u64 = attempts.values().map(|&attempts| u64::from(attempts) - 1).sum();
     println!(

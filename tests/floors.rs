@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use wakachi::{Cohort, all_tests, folder, present, shared, shell, text, wakachi};
+use wakachi::{Cohort, all_tests, folder, present, register, shared, shell, text, wakachi};
 use workers::assess::{AlignmentAccuracy, AlignmentAssessor, Callset, VariantAccuracy, assess_variants};
 use workers::htslib::AlignmentReader;
 use workers::record::Record;
@@ -97,9 +97,14 @@ fn real_reads_are_called_right() {
         pairs(&reads).into_iter().enumerate().map(|(ordinal, pair)| lane(ordinal, pair)).collect();
     fs::write(dir.path().join("s.csv"), format!("participant,sample,role,rgid,fastq_1,fastq_2\n{rows}"))
         .unwrap();
-    let cohort = dir.path().join("c.toml");
-    fs::write(&cohort, "[cohort]\nid = \"real\"\nreference = \"reference.fa\"\nsamples = \"s.csv\"\n")
+    fs::write(dir.path().join("consent.csv"), register(&[("NA12878", "active", "clinical_return", "")]))
         .unwrap();
+    fs::write(dir.path().join("sites.toml"), workers::simulate::governance::SITES).unwrap();
+    let cohort = dir.path().join("c.toml");
+    let governed = "purpose = \"qa\"\nconsent = \"consent.csv\"\nsites = [\"here\"]\n";
+    let cohort_text =
+        format!("[cohort]\nid = \"real\"\nreference = \"reference.fa\"\nsamples = \"s.csv\"\n{governed}");
+    fs::write(&cohort, cohort_text).unwrap();
     wakachi(&["index", text(&fasta)]).ok();
     let out = folder();
     let run = wakachi::run(&cohort, out.path(), "-t 2 --memory 8G").ok().json();

@@ -6,17 +6,15 @@ mod halfway;
 mod wakachi;
 
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
-use jobs::time::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 use storage::{Fence, Journal};
 use tempfile::TempDir;
-use wakachi::{Cohort, Said, copy, digests, files, folder, text, wakachi};
+use wakachi::{Cohort, Said, copy, digests, files, folder, now_and, register, text, wakachi};
 
 const OPTIONS: &str = "--samples 3 --genome-mb 0.2 --depth 4 --seed 61";
 const CUTS: &str = "-t 1 --chunk-pairs 300 --shard-bases 131072";
@@ -58,17 +56,11 @@ impl Bench {
     /// Replaces the register by one in which a participant's consent has this status and names these items and countries;
     /// the others' are as they must be.
     fn consents(&self, changed: &[(&str, &str, &str, &str)]) {
-        let header = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
-        let mut register = format!("{header}\n");
-        for person in ["P-000001", "P-000002", "P-000003"] {
-            let sound = (person, "active", "clinical_return", "");
-            let (_, status, items, countries) =
-                changed.iter().find(|(changed, ..)| *changed == person).unwrap_or(&sound);
-            let as_of = now_and(-60);
-            register += &format!(
-                "{person},C-{person},1,{status},{items},{countries},2026-01-01,,self,,,,2026-01-01T00:00:00Z,{as_of}\n"
-            );
-        }
+        let of = |person| {
+            let found = changed.iter().find(|(changed, ..)| *changed == person);
+            found.copied().unwrap_or((person, "active", "clinical_return", ""))
+        };
+        let register = register(&["P-000001", "P-000002", "P-000003"].map(of));
         // Whole or not at all, as whoever runs the register should.
         fs::write(self.path("consent.new"), register).unwrap();
         fs::rename(self.path("consent.new"), self.path("consent.csv")).unwrap();
@@ -98,11 +90,6 @@ fn named<'e>(events: &'e [Value], name: &str) -> Vec<&'e Value> {
     events.iter().filter(|event| event["event"] == name).collect()
 }
 
-fn now_and(seconds: i64) -> Timestamp {
-    let micros = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as i64;
-    Timestamp::from_micros(micros).plus_seconds(seconds)
-}
-
 /// Spoils a cohort whose reads are nowhere. It must be refused by the policy, all the same and by these names, with
 /// nothing written but the log; `denied` says whether the policy was asked at all.
 fn check(spoil: impl FnOnce(&Bench), options: &str, named_in_message: &[&str], denied: bool) {
@@ -125,7 +112,12 @@ fn check(spoil: impl FnOnce(&Bench), options: &str, named_in_message: &[&str], d
 
 #[test]
 fn what_is_missing_counts_as_no() {
-    check(|bench| bench.edit("cohort.toml", "consent = \"consent.json\"\n", ""), "", &["no consents", "consent ="], false);
+    check(
+        |bench| bench.edit("cohort.toml", "consent = \"consent.json\"\n", ""),
+        "",
+        &["no consents", "consent ="],
+        false,
+    );
     check(|bench| fs::remove_file(bench.path("consent.json")).unwrap(), "", &["consent.json"], false);
     check(|bench| bench.edit("cohort.toml", "purpose = \"qa\"\n", ""), "", &["PURPOSE_MISSING"], true);
     check(|bench| fs::remove_file(bench.path("sites.toml")).unwrap(), "", &["sites.toml", "[[site]]"], false);
@@ -164,7 +156,11 @@ fn a_register_that_tells_who_somebody_is_is_refused_and_not_repeated() {
     let said = bench.run("");
     said.refused(3, &["consent.json:", "E-PII"]);
     assert!(!format!("{said:?}").contains("Hanako"), "{}", said.stderr);
-    assert!(files(bench.out.path()).iter().all(|path| !fs::read(path).unwrap().windows(6).any(|w| w == b"Hanako")));
+    assert!(
+        files(bench.out.path())
+            .iter()
+            .all(|path| !fs::read(path).unwrap().windows(6).any(|w| w == b"Hanako"))
+    );
 }
 
 const WITHDRAWN: (&str, &str, &str, &str) = ("P-000002", "inactive", "clinical_return", "");
@@ -174,23 +170,33 @@ const FOREIGN_ONLY: (&str, &str, &str, &str) = ("P-000003", "active", "foreign_u
 fn who_is_denied_is_left_out_with_every_reason_where_the_cohort_says_so() {
     let bench = Bench::new();
     bench.consents(&[WITHDRAWN, FOREIGN_ONLY]);
+    let checked = wakachi(&["cohort", "check", text(&bench.path("cohort.toml"))]).ok();
     let said = bench.run("-t 2 --chunk-pairs 300").ok();
     let reasons = [("S-000002", "CONSENT_INACTIVE"), ("S-000003", "CONSENT_ITEM:clinical_return")];
     let excluded: Vec<_> = reasons
         .iter()
         .map(|(sample, reason)| serde_json::json!({"sample": sample, "reasons": [reason]}))
         .collect();
-    let ledger: Value = serde_json::from_slice(&fs::read(bench.out.path().join("ledger.json")).unwrap()).unwrap();
+    let ledger: Value =
+        serde_json::from_slice(&fs::read(bench.out.path().join("ledger.json")).unwrap()).unwrap();
     assert_eq!(ledger["excluded"], Value::from(excluded));
     let report = fs::read_to_string(bench.out.path().join("report.html")).unwrap();
     let events = bench.events();
     for (sample, reason) in reasons {
         assert!(said.stderr.contains(sample) && said.stderr.contains(reason), "{}", said.stderr);
+        assert!(checked.stdout.contains(sample) && checked.stdout.contains(reason), "{}", checked.stdout);
         assert!(report.contains(&format!("{sample} from the job")) && report.contains(reason));
         let told = named(&events, "job.sample_excluded");
-        assert!(told.iter().any(|event| event["sample"] == sample && event["reasons"] == serde_json::json!([reason])));
+        assert!(
+            told.iter()
+                .any(|event| event["sample"] == sample && event["reasons"] == serde_json::json!([reason]))
+        );
         let denied = named(&events, "policy.deny");
-        assert!(denied.iter().any(|event| event["sample"] == sample && event["reasons"] == serde_json::json!([reason])));
+        assert!(
+            denied
+                .iter()
+                .any(|event| event["sample"] == sample && event["reasons"] == serde_json::json!([reason]))
+        );
         // Whatever a task does with a sample's data, it does under the sample's key.
         assert!(!bench.out.path().join(format!(".wakachi/keys/{sample}.key")).exists());
         for event in named(&events, "shard.leased") {
@@ -274,11 +280,16 @@ fn a_consent_withdrawn_while_the_job_runs_stops_it_at_the_next_lease() {
 
 #[test]
 fn leases_that_end_within_a_task_are_renewed() {
-    let bench = Bench::new();
+    let cohort = Cohort::simulate("gate-long", "--samples 1 --genome-mb 0.2 --depth 60 --seed 62");
+    let bench = Bench { out: cohort.job("-t 2"), cohort: folder() };
+    let expect = digests(&bench.out.path().join("results"));
+    copy(&cohort.dir, bench.cohort.path());
     bench.edit("policy.toml", "lease_ttl_seconds = 900", "lease_ttl_seconds = 1");
+    let bench = Bench { out: folder(), ..bench };
     bench.run("-t 2").ok();
-    bench.assert_complete();
+    assert_eq!(digests(&bench.out.path().join("results")), expect);
     let events = bench.events();
+    assert!(!named(&events, "shard.renewed").is_empty());
     let journal = Journal::open(Fence::acquire(&bench.out.path().join(".wakachi")).unwrap()).unwrap();
     for (task, commit) in journal.commits().unwrap() {
         let of_task = |name| named(&events, name).iter().filter(|event| event["shard"] == *task).count();
@@ -329,7 +340,12 @@ fn a_killed_job_leaves_nothing_readable_on_disk() {
             let mut deflated = GzEncoder::new(Vec::new(), Compression::default());
             deflated.write_all(&bytes).unwrap();
             let deflated = deflated.finish().unwrap().len();
-            assert!(deflated * 100 >= bytes.len() * 98, "{}: {deflated} of {} bytes", path.display(), bytes.len());
+            assert!(
+                deflated * 100 >= bytes.len() * 98,
+                "{}: {deflated} of {} bytes",
+                path.display(),
+                bytes.len()
+            );
         }
     }
     assert!(packs > 100_000, "{packs} bytes of packs prove little");

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that only some of ours may use.
-const RESERVED: [(&str, &[&str]); 7] = [
+const RESERVED: [(&str, &[&str]); 12] = [
     ("rayon", &["workers"]),
     ("tokio", &["storage", "cluster"]),
     ("hts-sys", &["workers"]),
@@ -22,6 +22,11 @@ const RESERVED: [(&str, &[&str]); 7] = [
     ("aws-lc-rs", &["storage", "workers"]),
     ("mpi", &["cluster"]),
     ("clap", &[]),
+    ("argon2", &["storage"]),
+    ("blahaj", &["storage"]),
+    ("hpke", &["storage"]),
+    ("jiff", &["jobs"]),
+    ("rpassword", &[]),
 ];
 
 /// What the pure crates must not touch, wherever they run: files, clocks, the environment, threads, the terminal.
@@ -89,6 +94,22 @@ fn kernels_know_of_jobs_only_the_genome() {
             assert!(genome || !whole_name, "{}:{line}: {text}", path.display());
         }
     }
+}
+
+#[test]
+fn only_the_gate_asks_the_policy() {
+    let rooms = MAY_USE.iter().map(|(room, _)| *room).filter(|room| *room != "jobs").chain(["."]);
+    let mut asking = BTreeSet::new();
+    for (path, _, text) in rooms.flat_map(code) {
+        let calls = text.match_indices("decide(").filter(|(at, _)| {
+            let before = &text[..*at];
+            !before.ends_with('.') && !before.ends_with("fn ") && !before.ends_with(char::is_alphanumeric)
+        });
+        if calls.count() > 0 {
+            asking.insert(path);
+        }
+    }
+    assert_eq!(asking, BTreeSet::from([root().join("./src/gate.rs")]));
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! Runs the program as its users do, on cohorts that it simulated itself, and says what it said and left behind.
 //!
-//! Knows no room of the program but its command line, so that a test proves what a user sees.
+//! Knows no room of the program but its command line, so that a test proves what a user sees; times alone are told with
+//! `jobs`.
 
 // Each test file uses its part of this.
 #![allow(dead_code)]
 
+use jobs::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// What one run of the program said and how it ended.
@@ -185,6 +187,28 @@ pub fn cpu_of(child: &Child) -> Duration {
     let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
+
+/// The time so many seconds from now.
+pub fn now_and(seconds: i64) -> Timestamp {
+    let micros = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_micros();
+    Timestamp::from_micros(micros as i64).plus_seconds(seconds)
+}
+
+/// A register confirmed a minute ago, as CSV: of each participant code, status, items and foreign countries.
+pub fn register(consents: &[(&str, &str, &str, &str)]) -> String {
+    let (as_of, since) = (now_and(-60), "2026-01-01");
+    let mut register = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of\n".to_owned();
+    for (participant, status, items, countries) in consents {
+        let id = format!("C-{participant},1");
+        register += &format!(
+            "{participant},{id},{status},{items},{countries},{since},,self,,,,{since}T00:00:00Z,{as_of}\n"
+        );
+    }
+    register
+}
+
+/// Files that the gate asks for beside a cohort file.
+pub const GOVERNANCE: [&str; 3] = ["consent.json", "policy.toml", "sites.toml"];
 
 /// BLAKE3 of every file below a folder, by name.
 pub fn digests(folder: &Path) -> BTreeMap<String, String> {

@@ -1,3 +1,5 @@
+//! Parity against outside vectors, and every pattern of loss.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! FLOE against its published vectors, by a second implementation, and under every change.
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! The bytes of a header, and where blocks lie.
+
 use super::*;
 
 fn header() -> FragmentHeader {

@@ -1,3 +1,5 @@
+//! Key files come back with their passphrase alone, under every change that could be made to them.
+
 use super::*;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

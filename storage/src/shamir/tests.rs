@@ -1,3 +1,5 @@
+//! Secret sharing against FIPS 197, SLIP-39 and an oracle, for bias, and with every kind of bad share.
+
 use super::*;
 use crate::signed::unhex;
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};

@@ -1,3 +1,5 @@
+//! Signed documents as others wrote them, and under every change.
+
 use super::*;
 
 fn signer() -> SigningKey {

@@ -1,3 +1,5 @@
+//! Both kinds of signature against their standards.
+
 use super::*;
 use crate::signed::{hex, unhex};
 

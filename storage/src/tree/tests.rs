@@ -1,3 +1,5 @@
+//! The tree against BLAKE3 of the whole.
+
 use super::*;
 
 const BLOCK: usize = BLOCK_BYTES;

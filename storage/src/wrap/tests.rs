@@ -1,3 +1,5 @@
+//! Wrapping against the published vector, and under every change.
+
 use super::*;
 use crate::signed::{hex, unhex};
 
