@@ -5,7 +5,7 @@
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
-use super::object::Object;
+use super::object::{Object, ObjectError};
 use super::share::WrappedShare;
 use super::{LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
 use crate::tree::BLOCK_BYTES;
@@ -82,7 +82,15 @@ impl Vault {
         findings: &mut Vec<Finding>,
         progress: &mut dyn FnMut(u64),
     ) -> ObjectHealth {
-        let Ok(object) = self.object(id, findings) else { return self.lost(id, findings) };
+        let object = match self.object(id, findings) {
+            Ok(object) => object,
+            Err(error) => {
+                if let ObjectError::Unknown { .. } = error {
+                    self.name_unfinished(id, findings);
+                }
+                return self.lost(id);
+            }
+        };
         let mut tally = Tally::new(&object);
         for index in 0..object.code.k() + object.code.m() {
             let before = findings.len();
@@ -110,19 +118,13 @@ impl Vault {
     }
 
     /// An object of which no pair of documents is left.
-    fn lost(&self, id: ObjectId, findings: &mut Vec<Finding>) -> ObjectHealth {
+    fn lost(&self, id: ObjectId) -> ObjectHealth {
         // Shares are found by what the core says; without it, by where they lie in this vault.
         let shares_present = self.description.custodians.iter().zip(&self.ledgers).filter(|(_, ledger)| {
             let name = share_name(self.description.key_epoch(), id);
             ledger.open(&name).is_ok_and(|share| share.is_some())
         });
         let shares_present = shares_present.count() as u8;
-        findings.extend(self.sites.iter().filter_map(|site| {
-            let there = site.store.list(&format!("{OBJECTS}/{id}")).is_ok_and(|names| !names.is_empty());
-            let place = Place::Site(site.name.clone());
-            let what = Damage::Unfinished;
-            there.then_some(Finding { place, object: Some(id), fragment: None, part: Part::Stray, what })
-        }));
         ObjectHealth {
             id,
             name: self.known_core(id).map(|core| core.name.clone()),
@@ -134,6 +136,16 @@ impl Vault {
             restorable: false,
             margin: 0,
         }
+    }
+
+    /// Names sites that have something of an object of which no site has a seal.
+    fn name_unfinished(&self, id: ObjectId, findings: &mut Vec<Finding>) {
+        findings.extend(self.sites.iter().filter_map(|site| {
+            let there = site.store.list(&format!("{OBJECTS}/{id}")).is_ok_and(|names| !names.is_empty());
+            let place = Place::Site(site.name.clone());
+            let what = Damage::Unfinished;
+            there.then_some(Finding { place, object: Some(id), fragment: None, part: Part::Stray, what })
+        }));
     }
 
     /// Names files that lie with an object and do not belong there.
