@@ -270,6 +270,11 @@ impl<'a> Grid<'a> {
     }
 }
 
+/// Text that is not broken, on a page however narrow.
+fn one_line(text: &str) -> String {
+    format!("<span class=\"one-line\">{}</span>", escape(text))
+}
+
 fn restores(vault: &VaultSection) -> Figure<'static> {
     let mut table = Table::new("Restores", 3, &["Object", "With the keys of", "What came of it"]);
     for VaultRestore { object, custodians, outcome } in &vault.restores {
@@ -282,7 +287,7 @@ fn restores(vault: &VaultSection) -> Figure<'static> {
                 escape(reason)
             ),
         };
-        table.row(&[escape(object), escape(&custodians.join(", ")), outcome]);
+        table.row(&[one_line(object), one_line(&custodians.join(", ")), outcome]);
     }
     Figure {
         title: "What was brought back",
@@ -303,10 +308,10 @@ fn objects(vault: &VaultSection) -> Figure<'static> {
             false => "<span class=\"state problem\">lost</span>",
         };
         table.row(&[
-            escape(&object.name),
-            format!("<code>{}</code>", escape(&shortened(&object.id, 9))),
+            one_line(&object.name),
+            one_line(&shortened(&object.id, 9)),
             escape(&object.class),
-            object.sample.as_deref().map_or_else(|| "all".to_owned(), escape),
+            one_line(object.sample.as_deref().unwrap_or("several")),
             bytes(object.bytes),
             of(object.whole_fragments(), object.fragments.len()),
             of(object.whole_shares(), object.shares.len()),
