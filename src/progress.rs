@@ -5,8 +5,17 @@ use std::time::Duration;
 
 /// A bar over a known amount of work.
 pub fn bar(total: u64, what: &str) -> ProgressBar {
+    drawn(total, what, "{prefix:>10} [{bar:30}] {pos}/{len} {msg} {elapsed}")
+}
+
+/// A bar over a known amount of bytes.
+pub fn bytes(total: u64, what: &str) -> ProgressBar {
+    drawn(total, what, "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {msg} {elapsed}")
+}
+
+fn drawn(total: u64, what: &str, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg} {elapsed}");
+    let style = ProgressStyle::with_template(template);
     bar.set_style(style.expect("the template is well-formed").progress_chars("=> "));
     bar.set_prefix(what.to_owned());
     bar
@@ -20,13 +29,4 @@ pub fn spinner(what: &str) -> ProgressBar {
     spinner.set_prefix(what.to_owned());
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
-}
-
-/// A bar over a known amount of bytes.
-pub fn bytes(total: u64, what: &str) -> ProgressBar {
-    let bar = bar(total, what);
-    let template = "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {msg} {elapsed}";
-    let style = ProgressStyle::with_template(template);
-    bar.set_style(style.expect("the template is well-formed").progress_chars("=> "));
-    bar
 }

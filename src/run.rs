@@ -160,8 +160,8 @@ fn open(args: &Args) -> Result<(), Failure> {
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let reference = cohort.reference_path();
+    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
-        let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
         let excluded = admission::exclusions(&gate, &cohort)?;
         cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
         cohort::check_files(&args.cohort, &cohort)?;
@@ -170,7 +170,6 @@ fn open(args: &Args) -> Result<(), Failure> {
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
-    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
     cohort::check_files(&args.cohort, &cohort)?;
@@ -194,6 +193,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         }
         opened => opened?,
     };
+    trail.check(&journal, args.repair)?;
     // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
     if let Some(begun) = status::stored_plan(&journal)? {
         plan.shards = begun.shards;
@@ -225,9 +225,14 @@ fn open(args: &Args) -> Result<(), Failure> {
     if args.repair {
         return runner.repair(&scheduler);
     }
-    let record = drive(args, &runner, &mut scheduler, limits)?;
-    close::verify_results(&dir, &journal)?;
-    trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
+    let driven = drive(args, &runner, &mut scheduler, limits).and_then(|record| {
+        close::verify_results(&dir, &journal)?;
+        trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
+        Ok(record)
+    });
+    // However it ended, its events are to be found by the next run.
+    trail.remember(&journal)?;
+    let record = driven?;
     close::clear_scratch(&dir);
     summarise(args, &dir, &record)
 }

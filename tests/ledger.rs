@@ -1,5 +1,7 @@
 //! Promise 2: nothing silent. Every read and every base is accounted for, and what is gone or changed is named.
 
+#[path = "program/halfway.rs"]
+mod halfway;
 #[path = "program/wakachi.rs"]
 mod wakachi;
 
@@ -9,7 +11,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
-use storage::{Fence, Journal};
 use tempfile::TempDir;
 use wakachi::{Cohort, End, copy, digests, files, folder, kill_after, present, shell, text, wakachi};
 
@@ -194,30 +195,9 @@ fn repair_restores_the_same_results() {
     }
 }
 
-/// A job that was killed while the last sample was worked on.
 fn halfway() -> &'static TempDir {
     static HALFWAY: OnceLock<TempDir> = OnceLock::new();
-    HALFWAY.get_or_init(|| {
-        let Small { cohort, .. } = small();
-        let out = folder();
-        let last = cohort.samples().pop().unwrap();
-        for turn in 0.. {
-            let cpu = Duration::from_millis(40 + 3 * turn);
-            let end = kill_after(&cohort.file(), out.path(), CUTS, cpu, || ());
-            assert!(matches!(end, End::Killed(_)), "the job was complete before it was halfway");
-            let scratch = out.path().join(".wakachi");
-            if !scratch.join("journal.redb").exists() {
-                continue;
-            }
-            let journal = Journal::open(Fence::acquire(&scratch).unwrap()).unwrap();
-            let commits = journal.commits().unwrap();
-            if commits.contains_key(&format!("map/{last}/0/0")) {
-                assert!(!commits.contains_key(&format!("finish/{last}")), "nothing of {last} was left to do");
-                break;
-            }
-        }
-        out
-    })
+    HALFWAY.get_or_init(|| halfway::halfway(&small().cohort, CUTS))
 }
 
 #[test]
@@ -227,7 +207,7 @@ fn scratch_that_is_gone_or_changed_is_named_and_repaired() {
     let pieces: Vec<PathBuf> = files(&scratch)
         .into_iter()
         .filter(|path| {
-            ["pack", "key", "redb"].iter().any(|kind| path.extension().is_some_and(|e| e == *kind))
+            ["pack", "key", "redb", "jsonl"].iter().any(|kind| path.extension().is_some_and(|e| e == *kind))
         })
         .collect();
     assert!(pieces.len() >= 5, "{pieces:?}");

@@ -322,6 +322,10 @@ fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
         "{}",
         info.stdout
     );
+    // The custodians hold shares for another vault as well.
+    bench.init("3", "2").ok();
+    bench.seal("@/S1.g.vcf.gz --sample S1 --participant P1").ok();
+    bench.vault("check").ok();
     assert!(bench.run("vault list --vault @/v").ok().stdout.contains("S1.cram"));
     assert!(
         bench.run("vault check --vault @/v").ok().stdout.contains("restorable, 1 more fragments may be lost")

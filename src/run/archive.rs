@@ -106,7 +106,9 @@ impl Archive {
         let passphrases =
             passphrases.with(asked.passphrase_file.iter().map(|path| cohort.folder.join(&path.text)));
         let pool = |path: &Written| -> Result<Pool, Failure> {
-            let vault = Vault::open(&cohort.folder.join(&path.text))?;
+            let named = cohort.folder.join(&path.text);
+            // Not as it was reached: the list of sealed files is read from elsewhere.
+            let vault = Vault::open(&named.canonicalize().unwrap_or(named))?;
             let what = format!("the vault {}", vault.folder().display());
             let is_wrong = |error: &UnlockError| error.class() == Class::Usage;
             let sealer = passphrases.unlock(&what, |passphrase| vault.unlock(passphrase), is_wrong)?;

@@ -306,17 +306,18 @@ pub fn read_ledger(dir: &JobDir) -> Option<Ledger> {
 
 /// Compares every result with the ledger, and the ledger with the journal. A job ends 0 only through here.
 pub fn verify_results(dir: &JobDir, journal: &Journal) -> Result<(), Failure> {
+    let sealed = journal.get(&Task::SealCohort.key(&[]))?;
+    let sealed = sealed.and_then(|commit| archive::book(&commit));
+    verify(dir, journal, sealed.as_slice())
+}
+
+/// The same without the list of sealed files, but with `more` files.
+fn verify(dir: &JobDir, journal: &Journal, more: &[ResultFile]) -> Result<(), Failure> {
     let books = journal.get(&Task::FinishCohort.key(&[]))?;
     let books = books.and_then(|commit| serde_json::from_slice::<Vec<ResultFile>>(&commit.summary).ok());
     let missing_ledger = || ResultError::Missing { paths: vec!["ledger.json".to_owned()] };
     let books = books.ok_or_else(missing_ledger)?;
-    let (mut missing, mut damaged) = compare(dir, &books)?;
-    let sealed = journal.get(&Task::SealCohort.key(&[]))?;
-    if let Some(book) = sealed.and_then(|commit| archive::book(&commit)) {
-        let (gone, changed) = compare(dir, [&book])?;
-        missing.extend(gone);
-        damaged.extend(changed);
-    }
+    let (mut missing, mut damaged) = compare(dir, books.iter().chain(more))?;
     // A ledger that is not whole is no witness for the others.
     if let Some(ledger) = read_ledger(dir).filter(|_| is_whole(dir, &books[0])) {
         let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
@@ -390,7 +391,7 @@ pub fn forget_damaged(
         }
         let whole = match (done.get(&task), task) {
             (None, _) => false,
-            (Some(_), Task::FinishCohort) => verify_results(dir, journal).is_ok(),
+            (Some(_), Task::FinishCohort) => verify(dir, journal, &[]).is_ok(),
             // What was sealed is the vault's to check; here only the list of it can be damaged.
             (Some(commit), Task::SealCohort) => archive::is_listed(dir, commit),
             (Some(commit), Task::FinishSample(sample)) => {

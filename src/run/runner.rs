@@ -167,8 +167,7 @@ impl Runner<'_> {
         attempt: u32,
         work: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let interval =
-            Duration::from_secs(u64::from(self.gate.policy().lease_ttl_seconds).div_ceil(3).max(1));
+        let interval = Duration::from_secs(self.gate.policy().lease_ttl_seconds.into()) / 3;
         // Dropped when the work ends, however it ends.
         let (_working, ended) = channel::<()>();
         thread::scope(|scope| {

@@ -1,6 +1,7 @@
 //! The job's audit log: what the gate decided and what was done under it, written before it is done.
 //!
-//! Invariant: a participant stands in it as a keyed hash only; the key is the job's own.
+//! Invariant: a participant stands in it as a keyed hash only; the key is the job's own. A log that lost its end, its key
+//! or itself is noticed: the journal knows an event that it must hold.
 
 use crate::gate::Gate;
 use crate::output::note;
@@ -9,11 +10,14 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, Reason, Subject};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use storage::audit::{AuditLog, participant_hash};
+use storage::audit::{self, AuditError, AuditLog, Leaf, participant_hash};
 use storage::key::JOB_KEY;
-use storage::{DiskError, KeyFolder};
+use storage::{DiskError, Journal, KeyFolder};
 use workers::access::now;
 use zeroize::Zeroizing;
+
+/// Name of the journal's value that holds an event the log must hold.
+const KNOWN: &str = "audit";
 
 /// An open log, and what all events of this process have in common.
 pub struct Trail {
@@ -23,6 +27,38 @@ pub struct Trail {
     caller: event::Actor,
     tool: Tool,
     policy_sha256: String,
+}
+
+/// A job cannot go on with its log.
+#[derive(Debug, thiserror::Error)]
+enum TrailError {
+    /// The log cannot be read or written, or is not what was written.
+    #[error(transparent)]
+    Log(#[from] AuditError),
+    /// It cannot go on without the key that signed it.
+    #[error("{} is gone, which signs {}", key.display(), log.display())]
+    KeyGone { key: PathBuf, log: PathBuf },
+}
+
+impl Classified for TrailError {
+    fn class(&self) -> Class {
+        match self {
+            // Nobody but the job writes there.
+            TrailError::Log(AuditError::NotALog { .. }) => Class::Integrity,
+            TrailError::Log(error) => error.class(),
+            TrailError::KeyGone { .. } => Class::Partial,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match (self, self.class()) {
+            (_, Class::Integrity | Class::Partial) => {
+                Some("keep a copy of it for the inquiry, then give the same command with --repair".to_owned())
+            }
+            (TrailError::Log(error), _) => error.hint(),
+            (TrailError::KeyGone { .. }, _) => None,
+        }
+    }
 }
 
 impl Trail {
@@ -35,14 +71,17 @@ impl Trail {
         gate: &Gate,
         repair: bool,
     ) -> Result<Self, Failure> {
+        let path = scratch.join("audit.jsonl");
+        let key = keys.path(JOB_KEY)?;
         if repair {
             keys.forget_damaged([JOB_KEY].into_iter())?;
+        } else if path.exists() && !key.exists() {
+            return Err(TrailError::KeyGone { key, log: path }.into());
         }
         let seed = keys.job_secret("audit log")?;
-        let path = scratch.join("audit.jsonl");
         let open = || {
             let node = Node { site: Some(gate.site().to_owned()), ..Node::default() };
-            AuditLog::open(&path, &seed, job, node)
+            AuditLog::open(&path, &seed, job, node).map_err(TrailError::from)
         };
         let log = match open() {
             Err(error) if repair && error.class() == Class::Integrity => {
@@ -64,6 +103,29 @@ impl Trail {
             tool: tool(),
             policy_sha256: gate.policy().sha256.clone(),
         })
+    }
+
+    /// Holds the log against the event that the journal knows: what was cut off after a whole line, or begun anew, does
+    /// not show it itself. To `repair` that is only said.
+    pub fn check(&self, journal: &Journal, repair: bool) -> Result<(), Failure> {
+        let known = journal.value(KNOWN)?.and_then(|leaf| String::from_utf8(leaf).ok()?.parse::<Leaf>().ok());
+        if let Some(known) = known {
+            match audit::verify_with(self.log.path(), Some(&self.log.key()), &[known]) {
+                Err(error) if repair && matches!(error.class(), Class::Integrity | Class::Partial) => {
+                    note(&format!("{error}; going on with those that are there"));
+                }
+                verified => drop(verified.map_err(TrailError::from)?),
+            }
+        }
+        self.remember(journal)
+    }
+
+    /// Tells the journal which event is the last one.
+    pub fn remember(&self, journal: &Journal) -> Result<(), Failure> {
+        if let Some(last) = self.log.last() {
+            journal.put_value(KNOWN, last.to_string().as_bytes())?;
+        }
+        Ok(())
     }
 
     /// An event of this job, to be filled in.

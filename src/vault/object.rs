@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn an_object_is_meant_by_name_or_the_beginning_of_its_id() {
         let object = |byte: u8, name: &str| ObjectSummary {
-            id: storage::vault::hex::Hex([byte; 16]),
+            id: format!("{byte:02x}").repeat(16).parse().unwrap(),
             name: name.to_owned(),
             class: DataClass::Cram,
             samples: Vec::new(),

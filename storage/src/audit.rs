@@ -93,6 +93,11 @@ impl AuditLog {
         Ok(chain.last().expect("a line was just written"))
     }
 
+    /// The last event; `None` before the first one.
+    pub fn last(&self) -> Option<Leaf> {
+        self.end.lock().ok()?.as_ref()?.chain.last()
+    }
+
     /// The public key that verifies the log.
     pub fn key(&self) -> [u8; 32] {
         self.key.public_key().as_ref().try_into().expect("32 bytes")

@@ -75,7 +75,8 @@ impl KeyFolder {
         Ok(forgotten)
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf, KeyError> {
+    /// Where the key of this name lies, if it was made.
+    pub fn path(&self, name: &str) -> Result<PathBuf, KeyError> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(['/', '\0']) {
             return Err(KeyError::Name { name: name.to_owned() });
         }

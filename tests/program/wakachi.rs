@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -63,7 +63,10 @@ pub fn wakachi(args: &[&str]) -> Said {
 
 /// Runs a command to its end.
 pub fn said(command: &mut Command) -> Said {
-    let output = command.output().expect("the command starts");
+    said_of(command.output().expect("the command starts"))
+}
+
+fn said_of(output: Output) -> Said {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
@@ -133,6 +136,18 @@ fn run_command(cohort: &Path, out: &Path, options: &str) -> Command {
     let mut command = command(&["run", text(cohort), "--out", text(out), "--output", "json"]);
     command.args(options.split_whitespace());
     command
+}
+
+/// [`run`], calling `watch` again and again while it runs.
+pub fn run_watched(cohort: &Path, out: &Path, options: &str, mut watch: impl FnMut()) -> Said {
+    let mut command = run_command(cohort, out, options);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    while child.try_wait().expect("a child").is_none() {
+        watch();
+        std::thread::yield_now();
+    }
+    said_of(child.wait_with_output().expect("a child"))
 }
 
 /// How a run ended that was to be killed.

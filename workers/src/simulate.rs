@@ -542,12 +542,12 @@ mod tests {
         let before = files(directory.path());
         let mut made = Vec::new();
         let again = Options { as_of: first.as_of.plus_hours(48), withdrawn: 1, ..first };
-        run(&again, &mut |step| {
+        let mut note = |step: Step<'_>| {
             if let Step::File { path, kept: false } = step {
                 made.push(path.to_owned());
             }
-        })
-        .unwrap();
+        };
+        run(&again, &mut note).unwrap();
         assert_eq!(made, ["consent.json"]);
         let after = files(directory.path());
         let changed: Vec<_> = after.iter().filter(|(path, bytes)| before[*path] != **bytes).collect();

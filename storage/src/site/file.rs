@@ -90,9 +90,8 @@ impl Store for FileStore {
 
     fn open(&self, name: &str) -> Result<Option<Box<dyn Blob>>, StoreError> {
         let path = self.path(name);
-        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-        match opened {
-            Ok((metadata, file)) => Ok(Some(Box::new(StoredFile { path, file, bytes: metadata.len() }))),
+        match open_regular(&path) {
+            Ok((file, bytes)) => Ok(Some(Box::new(StoredFile { path, file, bytes }))),
             Err(error) if is_absence(&error) => self.must_exist().map(|()| None),
             Err(error) => Err(DiskError::on("read", &path)(error).into()),
         }
@@ -141,6 +140,16 @@ impl Store for FileStore {
     }
 }
 
+/// A file and its length. Anything else is refused before it is opened: a pipe would wait for its writer.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}
+
 struct IncomingFile {
     store: FileStore,
     path: PathBuf,
@@ -170,7 +179,7 @@ impl Incoming for IncomingFile {
 }
 
 fn digest_of(path: &Path) -> io::Result<blake3::Hash> {
-    let mut file = File::open(path)?;
+    let (mut file, _) = open_regular(path)?;
     let mut digest = blake3::Hasher::new();
     let mut buffer = vec![0; READ_BACK_BYTES];
     loop {

@@ -2,13 +2,12 @@
 //!
 //! Invariant: one bad site does not keep others from being read; nothing is changed.
 
-use std::collections::BTreeMap;
-
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
 use super::object::Object;
-use super::{OBJECTS, Vault, fragment_name, share_name};
+use super::share::WrappedShare;
+use super::{LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
 use crate::tree::BLOCK_BYTES;
 
 /// How an object stands.
@@ -59,19 +58,11 @@ impl Vault {
     pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
-        let pending = self.pending().unwrap_or_default();
-        let shared = self.check_ledgers(&mut report.findings);
-        let ids = match only {
-            Some(ids) => ids.to_vec(),
-            None => {
-                let mut ids = self.object_ids();
-                ids.extend(shared.keys());
-                ids.sort();
-                ids.dedup();
-                ids.retain(|id| !pending.contains(id));
-                ids
-            }
-        };
+        let all = self.settled(|| {
+            let ids = self.object_ids();
+            [self.check_ledgers(&ids, &mut report.findings), ids].concat()
+        });
+        let ids = only.map_or(all, <[_]>::to_vec);
         for id in ids {
             let mut progressed = |bytes| {
                 report.bytes += bytes;
@@ -166,14 +157,21 @@ impl Vault {
         }
     }
 
-    /// Objects of which a share lies in a ledger. Ledgers that do not answer are named.
-    fn check_ledgers(&self, findings: &mut Vec<Finding>) -> BTreeMap<ObjectId, usize> {
-        let mut shared = BTreeMap::new();
+    /// Objects of this vault beside the `known` ones of which a share lies in a ledger; a custodian may hold shares for
+    /// other vaults too. Ledgers that do not answer are named.
+    fn check_ledgers(&self, known: &[ObjectId], findings: &mut Vec<Finding>) -> Vec<ObjectId> {
+        let mut shared = Vec::new();
+        let key_epoch = self.description.key_epoch();
         for (custodian, ledger) in self.description.custodians.iter().zip(&self.ledgers) {
-            match ledger.list(&self.description.key_epoch().to_string()) {
+            let is_foreign = |id: &ObjectId| {
+                let bytes = ledger.get(&share_name(key_epoch, *id), LINE_BYTES_MAX);
+                let share = bytes.ok().flatten().and_then(|bytes| line::read(&bytes).ok());
+                share.is_some_and(|share: WrappedShare| share.vault != self.description.id)
+            };
+            match ledger.list(&key_epoch.to_string()) {
                 Ok(names) => {
                     let ids = names.iter().filter_map(|name| name.strip_suffix(".share.json")?.parse().ok());
-                    ids.for_each(|id: ObjectId| *shared.entry(id).or_default() += 1);
+                    shared.extend(ids.filter(|id| known.binary_search(id).is_err() && !is_foreign(id)));
                 }
                 Err(error) => findings.push(Finding {
                     place: Place::Ledger(custodian.name.clone()),

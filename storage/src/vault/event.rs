@@ -31,6 +31,10 @@ impl Caller {
     }
 }
 
+/// Most people whom an event names one by one; a line of the log has an end. The core names them all, and its hash stands
+/// in the event.
+const PEOPLE_MAX: usize = 10_000;
+
 /// An event about an object.
 pub(super) fn about(
     name: EventName,
@@ -53,8 +57,9 @@ pub(super) fn about(
         ..caller.event(name, outcome)
     };
     let event = event.with("core_sha256", core_sha256.to_string());
-    match <[String; 1]>::try_from(people) {
-        Ok([person]) => Event { participant_h: Some(person), ..event },
-        Err(people) => event.with("participants_h", people),
+    match &people[..] {
+        [person] => Event { participant_h: Some(person.clone()), ..event },
+        [..] if people.len() > PEOPLE_MAX => event.with("participants", people.len()),
+        [..] => event.with("participants_h", people),
     }
 }

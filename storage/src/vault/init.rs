@@ -15,7 +15,7 @@ use super::description::{
 };
 use super::hex::Hex;
 use super::{DESCRIPTION, OpenError, PROGRAM, SEALER_KEY, Sealer, Vault, line};
-use crate::disk::DiskError;
+use crate::disk::{DiskError, sync_parent};
 use crate::keyfile::KeyFileError;
 use crate::signed;
 use crate::site::{self, Device, FileStore, RealDevice, Store, StoreError};
@@ -173,9 +173,11 @@ impl InitOptions {
     }
 }
 
-/// Makes a folder and those above it, where they are not there.
+/// Makes a folder and those above it, where they are not there, to stay.
 pub(super) fn create_folder(folder: &Path) -> Result<(), DiskError> {
-    std::fs::create_dir_all(folder).map_err(DiskError::on("create", folder))
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(folder).map_err(DiskError::on("create", folder))?;
+    missing.into_iter().rev().filter(|folder| folder.file_name().is_some()).try_for_each(sync_parent)
 }
 
 /// A folder without links and dots in its path.

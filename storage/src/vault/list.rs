@@ -55,9 +55,9 @@ impl Vault {
     pub fn list(&self) -> Listing {
         let mut findings = Vec::new();
         self.check_sites(&mut findings);
-        let pending = self.pending().unwrap_or_default();
-        let ids = self.object_ids().into_iter().filter(|id| !pending.contains(id));
+        let ids = self.settled(|| self.object_ids());
         let mut objects: Vec<_> = ids
+            .into_iter()
             .filter_map(|id| self.object(id, &mut findings).ok())
             .map(|object| ObjectSummary::of(&object))
             .collect();

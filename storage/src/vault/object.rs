@@ -19,6 +19,9 @@ use crate::fragment::Geometry;
 use crate::shamir::Kind;
 use crate::signed;
 
+/// Of a document that the sealer signed and that differs from the one believed.
+const OTHER: &str = "signed, but not the one that counts";
+
 /// An object as its documents say it is.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -62,8 +65,16 @@ impl Vault {
         let Some(layout_epoch) = newest(&seals) else {
             return Err(no_seal(id, findings));
         };
-        let (seal, same) = agreed(seals, |seal| seal.layout_epoch == layout_epoch);
-        self.name_others(id, Part::Seal, same, findings);
+        let counts = seals.iter().position(|seal| seal.document.layout_epoch == layout_epoch);
+        let counts = counts.expect("the newest is one of them");
+        for replica in seals.iter().filter(|replica| replica.bytes != seals[counts].bytes) {
+            let what = match replica.document.layout_epoch {
+                found if found < layout_epoch => Damage::Stale { found, expected: layout_epoch },
+                _ => Damage::Foreign(OTHER.to_owned()),
+            };
+            findings.push(self.replica_finding(id, replica.site, Part::Seal, what));
+        }
+        let seal = seals.into_iter().nth(counts).expect("it was just found").document;
         let cores = self.replicas(id, Part::Core, &core_name(id), findings, |value| {
             let core = Core::of(value)?;
             let ours = core.id == id && core.vault == self.description.id;
@@ -76,7 +87,10 @@ impl Vault {
         for replica in cores {
             match is_sealed(&replica) {
                 true => sealed = sealed.or(Some(replica.document)),
-                false => self.name_others(id, Part::Core, vec![replica.site], findings),
+                false => {
+                    let what = Damage::Foreign(OTHER.to_owned());
+                    findings.push(self.replica_finding(id, replica.site, Part::Core, what));
+                }
             }
         }
         let core = sealed.ok_or(ObjectError::NoCore { id })?;
@@ -125,24 +139,17 @@ impl Vault {
                     }
                 }
             };
-            let place = Place::Site(site.name.clone());
-            findings.push(Finding { place, object: Some(id), fragment: None, part, what });
+            findings.push(self.replica_finding(id, at, part, what));
         }
         replicas
     }
 
-    /// Names sites whose replica is signed and not the one that counts.
-    fn name_others(&self, id: ObjectId, part: Part, sites: Vec<usize>, findings: &mut Vec<Finding>) {
-        findings.extend(sites.into_iter().map(|site| Finding {
-            place: Place::Site(self.sites[site].name.clone()),
-            object: Some(id),
-            fragment: None,
-            part,
-            what: Damage::Foreign("signed, but not the one that counts".to_owned()),
-        }));
+    fn replica_finding(&self, id: ObjectId, site: usize, part: Part, what: Damage) -> Finding {
+        let place = Place::Site(self.sites[site].name.clone());
+        Finding { place, object: Some(id), fragment: None, part, what }
     }
 
-    /// Ids of everything that lies at any site under the name of an object.
+    /// Ids of everything that lies at a site under the name of an object, as often as it does.
     pub(super) fn object_ids(&self) -> Vec<ObjectId> {
         let mut ids = Vec::new();
         for site in &self.sites {
@@ -150,8 +157,6 @@ impl Vault {
             let names = site.store.list(OBJECTS).unwrap_or_default();
             ids.extend(names.iter().filter_map(|name| name.parse::<ObjectId>().ok()));
         }
-        ids.sort();
-        ids.dedup();
         ids
     }
 
@@ -186,15 +191,6 @@ impl Vault {
         cores().insert(id, Arc::clone(&core));
         Some(core)
     }
-}
-
-/// The first of the documents that `counts`, and the sites of those that are other bytes.
-fn agreed<T>(replicas: Vec<Replica<T>>, counts: impl Fn(&T) -> bool) -> (T, Vec<usize>) {
-    let first = replicas.iter().position(|replica| counts(&replica.document)).expect("one of them counts");
-    let others = replicas.iter().filter(|replica| replica.bytes != replicas[first].bytes);
-    let others = others.map(|replica| replica.site).collect();
-    let document = replicas.into_iter().nth(first).expect("it was just found").document;
-    (document, others)
 }
 
 /// Whether there is no such object, or no seal of it was found.

@@ -4,7 +4,6 @@
 //! Invariant: a custodian's share goes only to the one-time key of a request that the vault's sealer signed, for that
 //! request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,12 +23,13 @@ use super::finding::{Damage, Finding, Part, Place, chain};
 use super::hex::{Digest, Hex, ObjectId};
 use super::permitted::permitted;
 use super::share::WrappedShare;
-use super::{AuditLog, DOCUMENT_BYTES_MAX, Sealer, Vault, line, share_name};
+use super::{AuditLog, DOCUMENT_BYTES_MAX, LINE_BYTES_MAX, Sealer, Vault, line, share_name};
 use crate::disk::DiskError;
 use crate::keyfile::{self, Kind};
 use crate::shamir::{SECRET_BYTES, Share};
 use crate::signed;
 use crate::signing::VerifyingKey;
+use crate::site::file::open_regular;
 use crate::site::{self, Device, RealDevice};
 use crate::wrap::{self, EpochKey, EpochPublic, WrapError};
 
@@ -180,7 +180,7 @@ pub fn release(
     let device: Arc<dyn Device> = Arc::new(RealDevice);
     let ledger = site::open(&custodian.ledger, &device)?;
     let name = share_name(custodian.key_epoch, request.object);
-    let bytes = ledger.get(&name, DOCUMENT_BYTES_MAX)?;
+    let bytes = ledger.get(&name, LINE_BYTES_MAX)?;
     let origin = ledger.show(&name).display().to_string();
     let bytes = bytes.ok_or_else(|| refuse(&origin, "no such share".to_owned()))?;
     let wrapped: WrappedShare = line::read(&bytes).map_err(|error| refuse(&origin, chain(&error)))?;
@@ -242,8 +242,8 @@ pub fn open_released(
 /// A small file that people hand over.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DiskError> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(DOCUMENT_BYTES_MAX).read_to_end(&mut bytes))
+    open_regular(path)
+        .and_then(|(file, _)| file.take(LINE_BYTES_MAX).read_to_end(&mut bytes))
         .map_err(DiskError::on("read", path))?;
     Ok(bytes)
 }

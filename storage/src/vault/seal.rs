@@ -36,6 +36,7 @@ use crate::fragment::{FragmentHeader, Geometry};
 use crate::key::random;
 use crate::shamir::{self, Kind, Share};
 use crate::signed;
+use crate::site::file::open_regular;
 use crate::site::{Incoming, Store, StoreError};
 use crate::tree::TreeBuilder;
 
@@ -147,7 +148,7 @@ impl Vault {
                     && people(&core.governance) == people(governance)
             })
         };
-        self.object_ids().into_iter().filter(same).find(|id| self.is_there(*id))
+        self.settled(|| self.object_ids()).into_iter().filter(same).find(|id| self.is_there(*id))
     }
 
     /// Whether nothing of an object is missing, as far as presence, lengths, headers, trees and shares tell.
@@ -390,7 +391,7 @@ struct Plain<'a> {
 
 impl<'a> Plain<'a> {
     fn open(&'a self) -> Result<PlainReader<'a>, SealError> {
-        let file = File::open(self.path).map_err(DiskError::on("read", self.path))?;
+        let (file, _) = open_regular(self.path).map_err(DiskError::on("read", self.path))?;
         let buffer = Zeroizing::new(vec![0; PLAIN_BYTES]);
         Ok(PlainReader { plain: self, file, buffer, sha256: Context::new(&SHA256), read: 0 })
     }
@@ -430,7 +431,7 @@ impl PlainReader<'_> {
 
 /// SHA-256 and length of a file.
 fn hashed(path: &Path) -> Result<(Vec<u8>, u64), DiskError> {
-    let mut file = File::open(path).map_err(DiskError::on("read", path))?;
+    let (mut file, _) = open_regular(path).map_err(DiskError::on("read", path))?;
     let mut buffer = Zeroizing::new(vec![0; HASH_BUFFER_BYTES]);
     let (mut sha256, mut bytes) = (Context::new(&SHA256), 0);
     loop {

@@ -11,7 +11,7 @@ use super::description::Custodian;
 use super::finding::{Damage, Finding, Part, Place};
 use super::hex::{Digest, ObjectId};
 use super::object::Object;
-use super::{DOCUMENT_BYTES_MAX, Vault, line, share_name};
+use super::{LINE_BYTES_MAX, Vault, line, share_name};
 use crate::shamir::{SECRET_BYTES, Share};
 use crate::wrap::{self, ENC_BYTES, TAG_BYTES, WrapError};
 
@@ -106,7 +106,7 @@ impl Vault {
         let named = self.description.custodians.iter().position(|custodian| custodian.name == holder.name);
         let ledger = named.map(|at| &self.ledgers[at]).ok_or_else(|| finding(Damage::Missing))?;
         let name = share_name(object.core.sharing.key_epoch, object.id);
-        match ledger.get(&name, DOCUMENT_BYTES_MAX) {
+        match ledger.get(&name, LINE_BYTES_MAX) {
             Ok(Some(bytes)) => WrappedShare::read(&bytes, object, holder).map_err(finding),
             Ok(None) => Err(finding(Damage::Missing)),
             Err(error) => Err(finding(Damage::unreadable(&error))),

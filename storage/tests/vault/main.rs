@@ -2,6 +2,7 @@
 
 mod crash;
 mod custodians;
+mod forgery;
 mod loss;
 mod making;
 mod mutation;

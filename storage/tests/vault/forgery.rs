@@ -1,0 +1,118 @@
+//! Damage that knows the formats: checksums made again, documents signed by the sealer's own stolen key.
+
+use std::path::Path;
+
+use jobs::failure::{Class, Classified};
+use serde_json::Value;
+use storage::fragment::{FragmentHeader, HEADER_BYTES};
+use storage::keyfile::{self, Kind};
+use storage::signed;
+use storage::signing::SigningKey;
+use storage::vault::{Damage, ObjectError, ObjectId, Part, Place, RestoreError};
+
+use crate::small::{PASSPHRASE, PLAIN, SMALL, SmallVault, content};
+
+/// Rewrites a fragment's header with a checksum that fits.
+fn forge(path: &Path, change: impl FnOnce(&mut FragmentHeader)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let mut header = FragmentHeader::decode(bytes[..HEADER_BYTES].try_into().unwrap()).unwrap();
+    change(&mut header);
+    bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_header_of_another_fragment_epoch_or_share_is_named_as_such() {
+    let small = SmallVault::new(SMALL);
+    let plain = content(4 * PLAIN, 21);
+    let id = small.seal("a.cram", &plain);
+    let path = small.fragment(1, id);
+    let whole = std::fs::read(&path).unwrap();
+    let check = |expect: &str, change: &dyn Fn(&mut FragmentHeader)| {
+        forge(&path, change);
+        let findings = small.vault().check(None, &mut |_| {}).findings;
+        let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with(&format!("site site-1, object {id}, fragment 01, header: ")), "{said:?}");
+        assert!(said[0].ends_with(expect), "{said:?}");
+        let (bytes, report) = small.restore(id, &[1, 2]).unwrap();
+        assert!(bytes == plain);
+        assert_eq!(report.findings, findings);
+        std::fs::write(&path, &whole).unwrap();
+    };
+    check("of layout epoch 7, the seal is of 1", &|header| header.layout_epoch = 7);
+    check(&format!("fragment 02 of 3+2 of object {id}"), &|header| header.index = 2);
+    check(&format!("fragment 01 of 2+3 of object {id}"), &|header| (header.k, header.m) = (2, 3));
+    check("of object 07070707070707070707070707070707", &|header| header.object = [7; 16]);
+    check("sealed under another core", &|header| header.core_hash[0] ^= 1);
+    check("its share is not the one that was sealed", &|header| header.share[0] ^= 1);
+}
+
+/// Changes a document and signs it with the sealer's key.
+fn resign(small: &SmallVault, path: &Path, change: impl FnOnce(&mut Value)) {
+    let secrets = keyfile::read(&small.path("vault/vault.key"), Kind::Sealer, PASSPHRASE).unwrap();
+    let key = SigningKey::from_seeds(secrets[..64].try_into().unwrap());
+    let mut document = signed::read(&std::fs::read(path).unwrap(), key.public()).unwrap();
+    change(&mut document);
+    std::fs::write(path, signed::write(&document, &key).unwrap()).unwrap();
+}
+
+#[test]
+fn a_newer_seal_makes_older_ones_and_their_fragments_stale() {
+    let small = SmallVault::new(SMALL);
+    let id = small.seal("a.cram", b"one");
+    resign(&small, &small.folder(2, id).join("seal.json"), |seal| seal["layout_epoch"] = 2.into());
+    let report = small.vault().check(None, &mut |_| {});
+    let stale = Damage::Stale { found: 1, expected: 2 };
+    assert!(report.findings.iter().all(|finding| finding.what == stale), "{:?}", report.findings);
+    let count = |part| report.findings.iter().filter(|finding| finding.part == part).count();
+    assert_eq!((count(Part::Seal), count(Part::Header), report.findings.len()), (4, 5, 9));
+    assert!(!report.restorable());
+    let error = small.restore(id, &[1, 2]).unwrap_err();
+    assert!(matches!(&error, RestoreError::Fragments { have: 0, need: 3, row: None, .. }), "{error}");
+    assert!(error.findings().iter().all(|finding| finding.what == stale));
+}
+
+#[test]
+fn another_core_under_the_same_name_does_not_count() {
+    let small = SmallVault::new(SMALL);
+    let id = small.seal("a.cram", b"one");
+    let core = small.folder(0, id).join("core.json");
+    resign(&small, &core, |core| core["name"] = "b.cram".into());
+    let (bytes, report) = small.restore(id, &[1, 2]).unwrap();
+    assert_eq!(bytes, b"one");
+    let places: Vec<_> = report.findings.iter().map(|finding| (&finding.place, finding.part)).collect();
+    assert_eq!(places, [(&Place::Site("site-0".to_owned()), Part::Core)]);
+    assert_eq!(small.vault().list().objects[0].name, "a.cram");
+}
+
+#[test]
+fn signed_numbers_that_do_not_fit_are_refused() {
+    let check = |file: &str, change: fn(&mut Value)| {
+        let small = SmallVault::new(SMALL);
+        let id = small.seal("a.cram", &content(100_000, 3));
+        (0..5).for_each(|site| resign(&small, &small.folder(site, id).join(file), change));
+        let error = small.restore(id, &[1, 2]).unwrap_err();
+        assert!(matches!(error, RestoreError::Object(_)), "{error}");
+        assert!(matches!(error.class(), Class::Integrity | Class::Quorum), "{error}");
+        let report = small.vault().check(None, &mut |_| {});
+        assert!(!report.restorable() && report.objects[0].id == id);
+    };
+    check("seal.json", |seal| seal["plaintext_bytes"] = 99_999.into());
+    check("seal.json", |seal| seal["ciphertext_bytes"] = (1u64 << 53).into());
+    check("seal.json", |seal| seal["fragments"][1]["body_bytes"] = 7.into());
+    check("seal.json", |seal| drop(seal["fragments"].as_array_mut().unwrap().pop()));
+    check("seal.json", |seal| seal["key_shares"][0]["index"] = 2.into());
+    check("seal.json", |seal| seal["format"] = "wakachi.seal/2".into());
+    check("core.json", |core| core["erasure"]["data"] = 0.into());
+    check("core.json", |core| core["sharing"]["quorum"] = 0.into());
+}
+
+#[test]
+fn an_object_that_is_not_there_is_the_users_mistake() {
+    let small = SmallVault::new(SMALL);
+    let error =
+        small.vault().info("00112233445566778899aabbccddeeff".parse::<ObjectId>().unwrap()).unwrap_err();
+    assert!(matches!(error, ObjectError::Unknown { .. }));
+    assert_eq!(error.class(), Class::Input);
+}
