@@ -5,7 +5,7 @@ use super::accuracy::SampleAccuracy;
 use super::folder::Folder;
 use crate::output::{duration, say, table};
 use std::path::{Path, PathBuf};
-use workers::report::{Exclusion, ReportData, RestoreOutcome, VaultPlace, VaultRestore, VaultSection};
+use workers::report::{Exclusion, ReportData, RestoreOutcome, VaultRestore, VaultSection};
 
 /// Version of the document.
 const SCHEMA: &str = "wakachi.demo/1";
@@ -92,9 +92,7 @@ fn accuracy_table(accuracy: &[SampleAccuracy]) -> String {
 
 /// What was lost of the vault, and what came back.
 fn say_vault(vault: &VaultSection) {
-    let lost = vault.sites.iter().chain(&vault.custodians).filter(|place| place.lost);
-    let lost: Vec<&str> = lost.map(|VaultPlace { name, .. }| name.as_str()).collect();
-    say(&format!("lost: {}", lost.join(", ")));
+    say(&format!("lost: {}", vault.lost().join(", ")));
     for VaultRestore { object, custodians, outcome } in &vault.restores {
         let came = match outcome {
             RestoreOutcome::Identical => "restored, identical byte for byte".to_owned(),

@@ -46,10 +46,7 @@ fn words(vault: &VaultSection) -> String {
         "{count}, each in {data}+{parity} fragments over {places} sites, its key in shares with {holders} custodians. Any \
          {data} fragments and any {quorum} custodians restore it; with fewer of either nobody learns anything."
     );
-    let lost_sites = sites.iter().filter(|site| site.lost).map(|site| site.name.clone());
-    let lost_ledgers = custodians.iter().filter(|custodian| custodian.lost);
-    let lost_ledgers = lost_ledgers.map(|custodian| format!("the ledger of {}", custodian.name));
-    let lost: Vec<String> = lost_sites.chain(lost_ledgers).collect();
+    let lost = vault.lost();
     if lost.is_empty() {
         return whole;
     }
@@ -69,6 +66,13 @@ fn absent(view: &View<'_>) -> String {
 }
 
 impl VaultSection {
+    /// Sites and ledgers of which all is lost, in words.
+    pub fn lost(&self) -> Vec<String> {
+        let sites = self.sites.iter().filter(|site| site.lost).map(|site| site.name.clone());
+        let ledgers = self.custodians.iter().filter(|custodian| custodian.lost);
+        sites.chain(ledgers.map(|custodian| format!("the ledger of {}", custodian.name))).collect()
+    }
+
     /// Whether what is left of an object restores it.
     fn is_restorable(&self, object: &VaultObject) -> bool {
         object.whole_fragments() >= self.data.into() && object.whole_shares() >= self.quorum.into()
