@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "no bench needs all of it")]
 
+use rustix::time::{ClockId, clock_gettime};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use workers::simulate::{self, Options, Summary};
@@ -78,12 +79,14 @@ impl Cohort {
     }
 }
 
-/// CPU seconds of this process and its children so far, to a hundredth.
+/// CPU seconds of this process and, to a hundredth, its children so far.
 pub fn cpu_seconds() -> f64 {
+    let own = clock_gettime(ClockId::ProcessCPUTime);
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    // proc(5): the name ends with the last ')'; utime, stime, cutime and cstime are fields 14 to 17.
+    // proc(5): the name ends with the last ')'; cutime and cstime are fields 16 and 17.
     let fields = stat.rsplit_once(')').expect("a process name").1.split_whitespace();
-    fields.skip(11).take(4).map(|ticks| ticks.parse::<f64>().expect("ticks")).sum::<f64>() / TICKS_PER_SECOND
+    let ticks: f64 = fields.skip(13).take(2).map(|ticks| ticks.parse::<f64>().expect("ticks")).sum();
+    own.tv_sec as f64 + own.tv_nsec as f64 / 1e9 + ticks / TICKS_PER_SECOND
 }
 
 /// Runs a shell script that must succeed; its CPU seconds.
@@ -123,9 +126,15 @@ pub fn version(command: &str) -> String {
 
 /// Smallest, median and largest, as text.
 pub fn spread(values: &[f64]) -> String {
+    spread_to(values, 2)
+}
+
+/// Smallest, median and largest, as text with so many decimal digits.
+pub fn spread_to(values: &[f64], digits: usize) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    format!("{:.2} ({:.2} to {:.2})", median(values), sorted[0], sorted[sorted.len() - 1])
+    let [smallest, largest] = [sorted[0], sorted[sorted.len() - 1]];
+    format!("{:.digits$} ({smallest:.digits$} to {largest:.digits$})", median(values))
 }
 
 /// The middle of the values.
