@@ -291,7 +291,8 @@ fn restores(vault: &VaultSection) -> Figure<'static> {
                 escape(reason)
             ),
         };
-        table.row(&[one_line(object), one_line(&custodians.join(", ")), outcome]);
+        let custodians: Vec<String> = custodians.iter().map(|name| one_line(name)).collect();
+        table.row(&[one_line(object), custodians.join(", "), outcome]);
     }
     Figure {
         title: "What was brought back",
