@@ -17,6 +17,7 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::{cohort, config, interrupt};
+use admission::Excluded;
 use archive::Archive;
 use books::RunRecord;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
@@ -42,8 +43,8 @@ use workers::context::Context;
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
 
-Exit codes: 0 complete, 3 input refused, 6 a stored piece or result is damaged, 10 something is missing,
-130 interrupted (give the command again to resume).")]
+Exit codes: 0 complete, 2 usage, 3 input refused, 4 the policy forbids it (no consent, wrong place or purpose), 6 a
+stored piece or result is damaged, 10 something is missing, 130 interrupted (give the command again to resume).")]
 pub struct Args {
     /// The cohort file (TOML)
     cohort: PathBuf,
@@ -187,11 +188,8 @@ fn open(args: &Args) -> Result<(), Failure> {
         program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
     };
     let journal = match open_journal(fence, &identity, args.repair) {
-        Err(error) if error.class() == Class::Usage && !excluded.is_empty() => {
-            let samples = excluded.iter().map(|one| one.sample.clone()).collect();
-            return Err(BegunWithOthers { dir: args.out.clone(), samples }.into());
-        }
-        opened => opened?,
+        Err(error) => return Err(begun_with_others(args, &keys, &excluded).unwrap_or(error)),
+        Ok(journal) => journal,
     };
     trail.check(&journal, args.repair)?;
     // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
@@ -199,6 +197,10 @@ fn open(args: &Args) -> Result<(), Failure> {
         plan.shards = begun.shards;
     }
     status::store_plan(&journal, &plan)?;
+    if let Some(archive) = &archive {
+        let names: Vec<String> = cohort.samples.iter().map(|sample| sample.sample.clone()).collect();
+        archive.settle(&journal, &names)?;
+    }
     let ends = journal.committed_ends()?;
     let context = Context::open(
         identity.cohort_digest.clone(),
@@ -261,6 +263,14 @@ fn drive(
         Ending::Complete => Ok(record),
         Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
     }
+}
+
+/// Whether a job is not this one because samples are left out now that it was begun with: they have keys.
+fn begun_with_others(args: &Args, keys: &KeyFolder, excluded: &[Excluded]) -> Option<Failure> {
+    let had_key = |one: &&Excluded| keys.path(&one.sample).is_ok_and(|key| key.exists());
+    let samples: Vec<_> = excluded.iter().filter(had_key).map(|one| one.sample.clone()).collect();
+    let dir = args.out.clone();
+    (!samples.is_empty()).then(|| BegunWithOthers { dir, samples }.into())
 }
 
 /// The job's journal. A damaged one is given up where the user wants repair: the job then begins anew.
