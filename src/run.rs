@@ -16,6 +16,7 @@ use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
+use crate::plain::keep_out_of_vaults;
 use crate::{cohort, config, interrupt};
 use admission::Excluded;
 use archive::Archive;
@@ -168,6 +169,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         cohort::check_files(&args.cohort, &cohort)?;
         return plan::dry_run(args, &cohort, &excluded, &reference, plan::cut_to_size(&config, &cohort));
     }
+    keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
