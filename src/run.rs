@@ -201,7 +201,7 @@ fn open(args: &Args) -> Result<(), Failure> {
     status::store_plan(&journal, &plan)?;
     if let Some(archive) = &archive {
         let names: Vec<String> = cohort.samples.iter().map(|sample| sample.sample.clone()).collect();
-        archive.settle(&journal, &names)?;
+        archive.settle(&journal, &names, args.repair)?;
     }
     let ends = journal.committed_ends()?;
     let context = Context::open(
@@ -231,6 +231,9 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     let driven = drive(args, &runner, &mut scheduler, limits).and_then(|record| {
         close::verify_results(&dir, &journal)?;
+        if let Some(archive) = &archive {
+            close::nothing_missing(archive.lost(&dir)?)?;
+        }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
         Ok(record)
     });

@@ -3,7 +3,7 @@
 //! Invariant: a seal task is done only when the vault has acknowledged every file of it; `sealed.json` lists them all. An
 //! object's lineage leads from calls over alignments to the reads they came from, also where those lie in another pool.
 
-use super::books;
+use super::books::{self, read_at_most};
 use super::close::{json, write_book};
 use super::runner::Runner;
 use crate::job_dir::JobDir;
@@ -16,6 +16,7 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass};
 use jobs::task::{Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -34,6 +35,9 @@ const ARCHIVE: &str = "archive";
 
 /// Name of the list of sealed files in the job directory.
 pub const SEALED: &str = "sealed.json";
+
+/// Longest list that is read, in bytes.
+const LIST_BYTES_MAX: u64 = 1 << 30;
 
 /// How long, and how often, a vault that another process uses is waited for.
 const BUSY_TRIES_MAX: u32 = 6_000;
@@ -72,11 +76,22 @@ pub struct SealedFile {
 }
 
 /// `sealed.json`.
-#[derive(serde::Serialize)]
-struct SealedList<'a> {
-    schema: &'static str,
-    cohort: &'a str,
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SealedList {
+    schema: String,
+    cohort: String,
     files: Vec<SealedFile>,
+}
+
+/// The list of sealed files is not there, or is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{SEALED} cannot be read")]
+struct Unlisted(#[source] io::Error);
+
+impl Classified for Unlisted {
+    fn class(&self) -> Class {
+        Class::Partial
+    }
 }
 
 /// A file to be sealed.
@@ -121,13 +136,13 @@ impl Archive {
         Ok(Some(Archive { results: pool(&asked.vault)?, reads, classes: asked.classes.clone() }))
     }
 
-    /// Undoes seal tasks that were done for another archive, so that "done" means sealed where, and what, the cohort
-    /// says now; what lies in a vault already is found there.
-    pub fn settle(&self, journal: &Journal, samples: &[String]) -> Result<(), Failure> {
+    /// Undoes seal tasks that were done for another archive, and to `repair` all of them, so that "done" means sealed
+    /// where, and what, the cohort says now; what lies in a vault already is found there.
+    pub fn settle(&self, journal: &Journal, samples: &[String], repair: bool) -> Result<(), Failure> {
         let pools = std::iter::once(&self.results).chain(&self.reads);
         let pools: Vec<_> = pools.map(|pool| pool.vault.description().id.to_string()).collect();
         let asked = json(&(pools, &self.classes));
-        if journal.value(ARCHIVE)?.as_ref() == Some(&asked) {
+        if !repair && journal.value(ARCHIVE)?.as_ref() == Some(&asked) {
             return Ok(());
         }
         for key in journal.commits()?.keys() {
@@ -136,6 +151,19 @@ impl Archive {
             }
         }
         Ok(journal.put_value(ARCHIVE, &asked)?)
+    }
+
+    /// Every object of `sealed.json` that its vault does not have any more.
+    pub fn lost(&self, dir: &JobDir) -> Result<Vec<String>, Failure> {
+        let list = read_at_most(&dir.root().join(SEALED), LIST_BYTES_MAX).map_err(Unlisted)?;
+        let list: SealedList = serde_json::from_slice(&list).map_err(|error| Unlisted(error.into()))?;
+        let pools = || std::iter::once(&self.results).chain(&self.reads);
+        let is_there = |file: &SealedFile| {
+            let id = file.object.parse();
+            id.is_ok_and(|id| pools().any(|pool| pool.vault.info(id).is_ok()))
+        };
+        let lost = list.files.iter().filter(|file| !is_there(file));
+        Ok(lost.map(|file| format!("vault object {} of {}", file.object, file.path)).collect())
     }
 
     /// Runs one seal task.
@@ -221,7 +249,7 @@ impl Archive {
                 files.push(self.seal(runner, task, &item)?);
             }
         }
-        let list = SealedList { schema: SEALED_SCHEMA, cohort: &runner.cohort.id, files };
+        let list = SealedList { schema: SEALED_SCHEMA.to_owned(), cohort: runner.cohort.id.clone(), files };
         let book = write_book(runner.dir, SEALED.to_owned(), &json(&list))?;
         Ok(Output { summary: json(&book), ..Output::default() })
     }

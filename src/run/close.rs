@@ -338,10 +338,15 @@ fn verify(dir: &JobDir, journal: &Journal, more: &[ResultFile]) -> Result<(), Fa
         damaged.extend(missing.iter().map(|path| format!("{path} (missing)")));
         return Err(ResultError::Damaged { paths: damaged }.into());
     }
-    if !missing.is_empty() {
-        return Err(ResultError::Missing { paths: missing }.into());
+    nothing_missing(missing)
+}
+
+/// Refuses with the names of what is missing, if anything is.
+pub fn nothing_missing(paths: Vec<String>) -> Result<(), Failure> {
+    match paths.is_empty() {
+        true => Ok(()),
+        false => Err(ResultError::Missing { paths }.into()),
     }
-    Ok(())
 }
 
 /// Which files are gone, and which are not as they were written.
