@@ -35,7 +35,7 @@ const JOB: &str = "the job";
 const KEPT: [(&str, &[&str]); 3] = [
     (JOB, &[".wakachi/journal.redb"]),
     ("the vault", &["vault.key"]),
-    ("the vault's site", &["vault.json", "objects"]),
+    ("the vault's site", &["vault.json"]),
 ];
 
 /// Refuses paths that lie inside a job, a vault or a site of one. A custodian's ledger holds nobody's data.
