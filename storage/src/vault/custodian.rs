@@ -246,6 +246,12 @@ pub enum CustodianError {
         #[source]
         source: SignedError,
     },
+    /// The vault's description is somebody else's.
+    #[error("the vault's description is not to be believed: {what}")]
+    Vault {
+        /// What is wrong.
+        what: String,
+    },
     /// The request is no longer in force.
     #[error("the request ended at {expired}")]
     Expired {
@@ -271,7 +277,9 @@ impl Classified for CustodianError {
             CustodianError::Object(error) => error.class(),
             CustodianError::Document { .. } => Class::Input,
             CustodianError::Share { .. } => Class::Quorum,
-            CustodianError::Unwrap { .. } | CustodianError::Forged { .. } => Class::Integrity,
+            CustodianError::Unwrap { .. } | CustodianError::Forged { .. } | CustodianError::Vault { .. } => {
+                Class::Integrity
+            }
             CustodianError::Expired { .. } | CustodianError::NotPermitted(_) => Class::Policy,
             CustodianError::Audit(error) => error.class(),
         }
@@ -289,7 +297,7 @@ impl Classified for CustodianError {
                 Some("ask another custodian; a quorum of them is enough".to_owned())
             }
             CustodianError::Expired { .. } => Some("ask for a new request".to_owned()),
-            CustodianError::Forged { .. } => {
+            CustodianError::Forged { .. } | CustodianError::Vault { .. } => {
                 Some("get the request again from who wrote it, and this vault's vault.json".to_owned())
             }
             CustodianError::NoHolder { .. } => {

@@ -32,7 +32,7 @@ pub const QUORUM_MIN: u8 = 2;
 pub struct Description {
     /// `wakachi.vault/1`.
     pub format: String,
-    /// The vault.
+    /// The vault: the first bytes of its sealer's id, so that nobody else can sign for it.
     pub id: ObjectId,
     /// Its name, for people.
     pub name: String,
@@ -116,8 +116,19 @@ impl Description {
             ),
         ];
         match expectations.iter().find(|(holds, _)| !holds) {
-            None => Ok(description),
+            None => description.signer().map(|_| description),
             Some((_, what)) => Err((*what).to_owned()),
+        }
+    }
+
+    /// The sealer's keys, if they are those that the vault's id names.
+    pub(super) fn signer(&self) -> Result<VerifyingKey, String> {
+        let PublicKeys { ed25519, mldsa65 } = &self.sealer;
+        let key = VerifyingKey::from_bytes(&ed25519.0, &mldsa65.0);
+        let key = key.ok_or("the sealer's keys are no keys")?;
+        match vault_id(&key) == self.id {
+            true => Ok(key),
+            false => Err(format!("vault {} has another sealer: this one's is {}", self.id, vault_id(&key))),
         }
     }
 
@@ -135,6 +146,12 @@ impl Description {
     pub(super) fn key_epoch(&self) -> u64 {
         self.custodians.first().map_or(0, |custodian| custodian.key_epoch)
     }
+}
+
+/// The id of the vault that a sealer with these keys signs for: the first bytes of the sealer's id.
+pub(super) fn vault_id(sealer: &VerifyingKey) -> ObjectId {
+    let id = sealer.id();
+    Hex(*id.first_chunk().expect("SHA-256 has more than 16 bytes"))
 }
 
 /// How many sites, whichever, may be lost of `sites` over which k+m fragments go round: a site has at most one fragment

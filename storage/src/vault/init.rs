@@ -11,9 +11,8 @@ use jobs::time::Timestamp;
 
 use super::description::{
     CUSTODIANS_MAX, Custodian, DATA_MIN, Description, FORMAT, FRAGMENTS_MAX, PublicKeys, QUORUM_MIN,
-    SiteEntry, survivable_losses,
+    SiteEntry, survivable_losses, vault_id,
 };
-use super::hex::Hex;
 use super::{DESCRIPTION, OpenError, PROGRAM, SEALER_KEY, Sealer, Vault, line};
 use crate::disk::{DiskError, sync_parent};
 use crate::keyfile::KeyFileError;
@@ -70,7 +69,7 @@ impl Vault {
         let sealer = Sealer::generate();
         let description = Description {
             format: FORMAT.to_owned(),
-            id: Hex::random(),
+            id: vault_id(sealer.signing.public()),
             name: options.name.clone(),
             data: options.data,
             parity: options.parity,

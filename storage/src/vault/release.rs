@@ -1,8 +1,8 @@
 //! Restoring through custodians who are elsewhere: a signed request, releases wrapped to its one-time key, and their
 //! opening.
 //!
-//! Invariant: a custodian's share goes only to the one-time key of a request that the vault's sealer signed, for that
-//! request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase.
+//! Invariant: a custodian's share goes only to the one-time key of a request that the sealer of the share's own vault
+//! signed, for that request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,6 @@ use crate::disk::DiskError;
 use crate::keyfile::{self, Kind};
 use crate::shamir::{SECRET_BYTES, Share};
 use crate::signed;
-use crate::signing::VerifyingKey;
 use crate::site::file::open_regular;
 use crate::site::{self, Device, RealDevice};
 use crate::wrap::{self, EpochKey, EpochPublic, WrapError};
@@ -184,6 +183,7 @@ pub fn release(
     let origin = ledger.show(&name).display().to_string();
     let bytes = bytes.ok_or_else(|| refuse(&origin, "no such share".to_owned()))?;
     let wrapped: WrappedShare = line::read(&bytes).map_err(|error| refuse(&origin, chain(&error)))?;
+    // The vault that a share was wrapped for is its sealer's id, so no other sealer can have it released.
     let expected = (request.object, request.vault, request.core_sha256, epoch_key);
     if (wrapped.object, wrapped.vault, wrapped.core_sha256, wrapped.epoch_key) != expected {
         return Err(refuse(
@@ -255,9 +255,7 @@ impl RequestDocument {
         if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
             return Err(refuse(format!("{} bytes are too many", bytes.len())));
         }
-        let sealer =
-            VerifyingKey::from_bytes(&description.sealer.ed25519.0, &description.sealer.mldsa65.0)
-                .ok_or_else(|| refuse("the vault's description has no keys to check it with".to_owned()))?;
+        let sealer = description.signer().map_err(|what| CustodianError::Vault { what })?;
         let value = signed::read(bytes, &sealer).map_err(|source| CustodianError::Forged { source })?;
         let request: RequestDocument =
             serde_json::from_value(value).map_err(|error| refuse(format!("not a request: {error}")))?;

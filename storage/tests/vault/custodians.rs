@@ -1,11 +1,10 @@
 //! Custodians who are elsewhere: requests, releases, and what is wrong with them.
 
 use jobs::failure::{Class, Classified};
-use jobs::policy::{Action, DataClass};
-use storage::vault::custodian::{self, CustodianError, ReleaseRequest};
-use storage::vault::{Caller, CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError};
+use storage::vault::custodian::{self, CustodianError};
+use storage::vault::{CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError};
 
-use crate::small::{NOW, PASSPHRASE, SMALL, SmallVault, content, permit};
+use crate::small::{NOW, PASSPHRASE, SMALL, SmallVault, ask, content};
 
 /// A sealed object and a request for it in force for an hour.
 struct Asked {
@@ -31,19 +30,6 @@ impl Asked {
         let key = &self.small.keys[usize::from(custodian) - 1];
         custodian::release(request, vault.description(), key, NOW.plus_seconds(60))
     }
-}
-
-fn ask(small: &SmallVault, id: ObjectId, caller: &Caller) -> Result<custodian::Requested, Error> {
-    let vault = small.vault();
-    let request = ReleaseRequest {
-        object: id,
-        file: &small.path("request.json"),
-        expires_at: NOW.plus_hours(1),
-        caller,
-        now: NOW,
-    };
-    let permit = permit(Action::Restore, DataClass::Cram, NOW);
-    custodian::request(&vault, &small.sealer, &permit, &small.log, &request, PASSPHRASE)
 }
 
 #[test]

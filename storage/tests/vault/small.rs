@@ -184,6 +184,24 @@ impl SmallVault {
     }
 }
 
+/// Writes a request for the shares of an object to `request.json`, in force for an hour.
+pub fn ask(
+    small: &SmallVault,
+    id: ObjectId,
+    caller: &Caller,
+) -> Result<custodian::Requested, custodian::CustodianError> {
+    let vault = small.vault();
+    let request = custodian::ReleaseRequest {
+        object: id,
+        file: &small.path("request.json"),
+        expires_at: NOW.plus_hours(1),
+        caller,
+        now: NOW,
+    };
+    let permit = permit(Action::Restore, DataClass::Cram, NOW);
+    custodian::request(&vault, &small.sealer, &permit, &small.log, &request, PASSPHRASE)
+}
+
 /// Documents and keys of custodians whose ledgers lie in `dir`; without key files, which cost time by design.
 pub fn custodians(dir: &Path, count: u8) -> (Vec<(String, Vec<u8>)>, Vec<EpochKey>) {
     let one = |index: u8| {
