@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::base64::Base64;
 use super::hex::{Digest, Hex, ObjectId};
+use super::init::{quorate, survivable};
 use crate::signed;
 use crate::signing::VerifyingKey;
 use crate::wrap::{EpochPublic, WrapError};
@@ -103,22 +104,24 @@ impl Description {
     pub(super) fn of(document: Value) -> Result<Self, String> {
         let description: Description =
             serde_json::from_value(document).map_err(|error| format!("not a description: {error}"))?;
-        let survivable = survivable_losses(description.data, description.parity, description.sites.len());
-        let expectations = [
-            (description.format == FORMAT, "another format than wakachi.vault/1"),
-            (description.data >= DATA_MIN && description.parity >= 1, "too few fragments"),
-            (description.fragments() <= FRAGMENTS_MAX, "too many fragments"),
-            (usize::from(description.site_losses) <= survivable, "sites may be lost that are needed"),
-            ((1..=CUSTODIANS_MAX).contains(&description.custodians.len()), "no custodians or too many"),
-            (
-                (1..=description.custodians.len()).contains(&description.quorum.into()),
-                "a quorum that is not one of the custodians",
-            ),
-        ];
-        match expectations.iter().find(|(holds, _)| !holds) {
-            None => description.signer().map(|_| description),
-            Some((_, what)) => Err((*what).to_owned()),
+        if description.format != FORMAT {
+            return Err(format!("format {}, expected {FORMAT}", description.format));
         }
+        description.signer()?;
+        // What a vault is not made with is not believed of one either.
+        let Description { data, parity, sites, custodians, .. } = &description;
+        survivable(*data, *parity, sites, Some(description.site_losses))
+            .map_err(|error| error.to_string())?;
+        quorate(description.quorum, custodians).map_err(|error| error.to_string())?;
+        if let Some(site) =
+            (1..sites.len()).find(|&at| sites[..at].iter().any(|one| one.url == sites[at].url))
+        {
+            return Err(format!("site {} lies where another does", sites[site].name));
+        }
+        for custodian in custodians {
+            custodian.public().map_err(|error| format!("custodian {}: {error}", custodian.name))?;
+        }
+        Ok(description)
     }
 
     /// The sealer's keys, if they are those that the vault's id names.

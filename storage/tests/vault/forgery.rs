@@ -173,3 +173,36 @@ fn another_sealer_has_another_vault_and_gets_no_share_of_this_one() {
     let asked = std::fs::read(small.path("request.json")).unwrap();
     assert_eq!(release(&asked, vault.description()).unwrap().object, id);
 }
+
+#[test]
+fn a_description_that_could_not_have_been_made_is_refused() {
+    let small = SmallVault::new(SMALL);
+    let path = small.path("vault/vault.json");
+    let whole = std::fs::read(&path).unwrap();
+    let check = |expect: &str, change: fn(&mut Value)| {
+        resign(&small, &path, change);
+        let error = Vault::open(&small.path("vault")).unwrap_err();
+        assert_eq!(error.class(), Class::Integrity);
+        assert!(error.to_string().contains(expect), "{error}");
+        std::fs::write(&path, &whole).unwrap();
+    };
+    check("losing 2 of 0 sites", |vault| vault["sites"] = Value::Array(Vec::new()));
+    check("losing 0 of 0 sites", |vault| {
+        (vault["sites"], vault["site_losses"]) = (Value::Array(Vec::new()), 0.into());
+    });
+    check("site 'site-0'", |vault| vault["sites"][1] = vault["sites"][0].clone());
+    check("site site-1 lies where another does", |vault| {
+        vault["sites"][1]["url"] = vault["sites"][0]["url"].clone();
+    });
+    check("custodian 'custodian-1'", |vault| vault["custodians"][1] = vault["custodians"][0].clone());
+    check("have the same key", |vault| {
+        vault["custodians"][1]["epoch_key"] = vault["custodians"][0]["epoch_key"].clone();
+    });
+    check("custodian custodian-1: ", |vault| vault["custodians"][0]["epoch_key"] = "AAAA".into());
+    check("1 data and 2 parity", |vault| vault["data"] = 1.into());
+    check("3 data and 200 parity", |vault| vault["parity"] = 200.into());
+    check("a quorum of 1 of 3", |vault| vault["quorum"] = 1.into());
+    check("a quorum of 4 of 3", |vault| vault["quorum"] = 4.into());
+    check("format wakachi.vault/2", |vault| vault["format"] = "wakachi.vault/2".into());
+    check("not a description", |vault| vault["data"] = 1000.into());
+}
