@@ -1,6 +1,7 @@
 //! A small vault with everything that is needed to use it: 3+2 fragments over five sites, 2 of 3 custodians.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -166,6 +167,8 @@ impl SmallVault {
         let bytes = std::fs::read(&out);
         match restored {
             Ok(restored) => {
+                let mode = std::fs::metadata(&out).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600, "what was restored is its owner's alone");
                 std::fs::remove_file(&out).unwrap();
                 Ok((bytes.unwrap(), restored))
             }
