@@ -19,7 +19,8 @@ use workers::access::now;
 /// Restores a file, if its consents are valid now and a quorum of custodians helps
 ///
 /// Either the custodians' keys are at hand (--custodian-key), or it takes three steps: --request FILE writes a request and
-/// its one-time key; each custodian answers with wakachi custodian release; --released FILE.. opens the answers.
+/// its one-time key; each custodian answers with wakachi custodian release; --released FILE.. opens the answers, and when the
+/// file is restored removes the one-time key.
 /// Damage is decoded around, and named at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -197,6 +198,7 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
     let restored = session.vault.restore(&permit, &session.log, &request, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
     let restored = restored.inspect_err(|error| tell(error.findings(), note))?;
+    let forgotten = args.request.as_deref().map(custodian::forget).transpose()?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({
             "schema": "wakachi.vault-restore/1",
@@ -206,8 +208,14 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
             "blake3": restored.blake3,
             "content_compared": restored.content_compared,
             "findings": restored.findings,
+            "key_removed": forgotten.map(|key| key.to_string_lossy().into_owned()),
         })),
-        Format::Table => print(out, &restored),
+        Format::Table => {
+            print(out, &restored);
+            if let Some(key) = forgotten {
+                say(&format!("{}: removed; the answers open nothing any more", key.display()));
+            }
+        }
         Format::Quiet => {}
     }
     Ok(())

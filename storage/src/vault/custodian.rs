@@ -29,7 +29,7 @@ use crate::site::{self, StoreError};
 use crate::wrap::{EpochKey, SEED_BYTES, WrapError};
 
 pub use super::release::{
-    ReleaseRequest, Released, RequestDocument, Requested, open_released, release, request,
+    ReleaseRequest, Released, RequestDocument, Requested, forget, open_released, release, request,
 };
 
 const OPENED_FORMAT: &str = "wakachi.opened-share/1";

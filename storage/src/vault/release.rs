@@ -2,7 +2,8 @@
 //! opening.
 //!
 //! Invariant: a custodian's share goes only to the one-time key of a request that the sealer of the share's own vault
-//! signed, for that request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase.
+//! signed, for that request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase, until
+//! the object is restored.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use super::hex::{Digest, Hex, ObjectId};
 use super::permitted::permitted;
 use super::share::WrappedShare;
 use super::{AuditLog, DOCUMENT_BYTES_MAX, LINE_BYTES_MAX, Sealer, Vault, line, share_name};
-use crate::disk::DiskError;
+use crate::disk::{DiskError, sync_parent};
 use crate::keyfile::{self, Kind};
 use crate::shamir::{SECRET_BYTES, Share};
 use crate::signed;
@@ -136,6 +137,14 @@ pub fn request(
         signed::write(&line::value(&document), &sealer.signing).expect("a request has small numbers");
     write_file(request.file, &document)?;
     Ok(Requested { id, key })
+}
+
+/// Removes the one-time key beside a request that served: what was released to it opens no more. Gives the key's path.
+pub fn forget(request: &Path) -> Result<PathBuf, CustodianError> {
+    let key = key_path(request);
+    std::fs::remove_file(&key).map_err(DiskError::on("remove", &key))?;
+    sync_parent(&key)?;
+    Ok(key)
 }
 
 fn key_path(request: &Path) -> PathBuf {

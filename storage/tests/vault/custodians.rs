@@ -70,6 +70,9 @@ fn released_shares_restore() {
     assert!(matches!(open(&paths, NOW.plus_hours(2)), Err(Error::Expired { .. })));
     let error = custodian::open_released(&vault, &request, &paths, "wrong", NOW).unwrap_err();
     assert_eq!(error.class(), Class::Usage);
+    let key = custodian::forget(&request).unwrap();
+    assert_eq!((key.exists(), key), (false, small.path("request.json.key")));
+    assert!(open(&paths, NOW).is_err());
 }
 
 #[test]
