@@ -213,6 +213,10 @@ fn custodians_answer_a_request_on_their_own_machines() {
     release("a", "").refused(2, &["not released", "asked by", "research", &objects[0]]);
     assert!(!bench.path("a.json").exists());
     release("a", "--yes").ok();
+    release("a", "--yes").refused(2, &["is there already"]);
+    bench
+        .run("custodian release /dev/zero --vault @/copy --key @/keys-a/a.epoch-1.key -o @/z.json --yes")
+        .refused(1, &["/dev/zero"]);
     release("b", "--yes").refused(1, &["ledger-b"]);
     release("b", "--yes --ledger file://@/moved").ok();
 

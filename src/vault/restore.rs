@@ -76,7 +76,7 @@ impl Classified for Present {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("give another name, or --force to overwrite it".to_owned())
+        Some("give another name, or move away what is there".to_owned())
     }
 }
 
@@ -138,16 +138,17 @@ fn subjects(session: &Session, info: &ObjectInfo) -> Result<Vec<Subject>, Failur
     Ok(subjects.collect())
 }
 
-fn refuse_present(path: &Path, force: bool) -> Result<(), Failure> {
+/// Refuses to write where something is, or into a vault.
+pub fn refuse_present(path: &Path) -> Result<(), Failure> {
     keep_out([path])?;
-    match path.symlink_metadata().is_ok() && !force {
+    match path.symlink_metadata().is_ok() {
         true => Err(Present { path: path.to_owned() }.into()),
         false => Ok(()),
     }
 }
 
 fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
-    refuse_present(file, false)?;
+    refuse_present(file)?;
     let Wanted { session, id, permit, .. } = Wanted::open(args)?;
     let now = now();
     let expires_at = now.plus_hours(args.valid_hours.into());
@@ -180,7 +181,10 @@ fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
 }
 
 fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
-    refuse_present(out, args.force)?;
+    match args.force {
+        true => keep_out([out])?,
+        false => refuse_present(out)?,
+    }
     let Wanted { session, id, info, permit } = Wanted::open(args)?;
     let (shares, findings) = shares(args, &session, id)?;
     let request = RestoreRequest {

@@ -175,7 +175,7 @@ pub fn open_share(vault: &Vault, id: ObjectId, key: &EpochKey) -> Result<OpenedS
 pub fn open_share_file(path: &Path, key: &EpochKey) -> Result<OpenedShare, CustodianError> {
     let origin = path.display().to_string();
     let refuse = |what| CustodianError::Document { origin: origin.clone(), what };
-    let bytes = super::release::read_file(path)?;
+    let bytes = super::read_handed(path)?;
     let wrapped: WrappedShare = line::read(&bytes).map_err(|error| refuse(chain(&error)))?;
     let (object, custodian) = (wrapped.object, wrapped.custodian.clone());
     let share = wrapped.open(key).map_err(|source| CustodianError::Unwrap { object, custodian, source })?;

@@ -5,7 +5,6 @@
 //! signed, for that request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase, until
 //! the object is restored.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,12 +23,11 @@ use super::finding::{Damage, Finding, Part, Place, chain};
 use super::hex::{Digest, Hex, ObjectId};
 use super::permitted::permitted;
 use super::share::WrappedShare;
-use super::{AuditLog, DOCUMENT_BYTES_MAX, LINE_BYTES_MAX, Sealer, Vault, line, share_name};
+use super::{AuditLog, DOCUMENT_BYTES_MAX, LINE_BYTES_MAX, Sealer, Vault, line, read_handed, share_name};
 use crate::disk::{DiskError, sync_parent};
 use crate::keyfile::{self, Kind};
 use crate::shamir::{SECRET_BYTES, Share};
 use crate::signed;
-use crate::site::file::open_regular;
 use crate::site::{self, Device, RealDevice};
 use crate::wrap::{self, EpochKey, EpochPublic, WrapError};
 
@@ -226,12 +224,12 @@ pub fn open_released(
     passphrase: &str,
     now: Timestamp,
 ) -> Result<(Vec<OpenedShare>, Vec<Finding>), CustodianError> {
-    let document = RequestDocument::read(&read_file(request)?, vault.description(), now)?;
+    let document = RequestDocument::read(&read_handed(request)?, vault.description(), now)?;
     let key = key_of(&keyfile::read(&key_path(request), Kind::OneTime, passphrase)?);
     let (mut opened, mut findings) = (Vec::new(), Vec::new());
     for path in releases {
         let origin = path.display().to_string();
-        match read_file(path)
+        match read_handed(path)
             .map_err(|error| Damage::unreadable(&error))
             .and_then(|bytes| ReleaseDocument::open(&bytes, &document, &key))
         {
@@ -246,15 +244,6 @@ pub fn open_released(
         }
     }
     Ok((opened, findings))
-}
-
-/// A small file that people hand over.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DiskError> {
-    let mut bytes = Vec::new();
-    open_regular(path)
-        .and_then(|(file, _)| file.take(LINE_BYTES_MAX).read_to_end(&mut bytes))
-        .map_err(DiskError::on("read", path))?;
-    Ok(bytes)
 }
 
 impl RequestDocument {

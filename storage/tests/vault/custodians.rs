@@ -2,7 +2,7 @@
 
 use jobs::failure::{Class, Classified};
 use storage::vault::custodian::{self, CustodianError};
-use storage::vault::{CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError};
+use storage::vault::{CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError, read_handed};
 
 use crate::small::{NOW, PASSPHRASE, SMALL, SmallVault, ask, content};
 
@@ -178,4 +178,26 @@ fn keygen_makes_a_custodian_that_a_vault_takes() {
     }
     let wrong = custodian::read_epoch_key(&files.identity, PASSPHRASE).unwrap_err();
     assert_eq!(wrong.class(), Class::Usage);
+}
+
+#[test]
+fn what_is_handed_over_is_a_small_file_or_refused_at_once() {
+    let small = SmallVault::new(SMALL);
+    let pipe = small.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (full, long) = (small.path("full"), small.path("long"));
+    std::fs::write(&full, vec![0; 65_536]).unwrap();
+    std::fs::write(&long, vec![0; 65_537]).unwrap();
+    let check = |path: &std::path::Path, expect: &str| {
+        let said =
+            read_handed(path).map_or_else(|error| format!("{:?}", error), |bytes| bytes.len().to_string());
+        assert!(said.contains(expect), "{}: {said}", path.display());
+        assert!(custodian::open_share_file(path, &small.keys[0]).is_err());
+        assert!(custodian::read_epoch_key(path, PASSPHRASE).is_err());
+    };
+    check(&full, "65536");
+    check(&long, "longer than 65536 bytes");
+    check(&pipe, "not a regular file");
+    check(std::path::Path::new("/dev/zero"), "not a regular file");
+    check(small.dir.path(), "not a regular file");
 }
