@@ -164,6 +164,24 @@ impl Vault {
         Ok(ids)
     }
 
+    /// Names objects whose sealing nobody goes on with; what is being sealed now is left alone.
+    fn check_pending(&self, findings: &mut Vec<Finding>) {
+        let before = self.pending().unwrap_or_default();
+        if before.is_empty() || !Fence::is_free(&self.folder) {
+            return;
+        }
+        // One that was acknowledged meanwhile is gone from here.
+        let after = self.pending().unwrap_or_default();
+        let left = before.into_iter().filter(|id| after.contains(id));
+        findings.extend(left.map(|id| Finding {
+            place: Place::Vault,
+            object: Some(id),
+            fragment: None,
+            part: Part::Pending,
+            what: Damage::Unfinished,
+        }));
+    }
+
     /// Ids of all objects that lie at any site or, by a share, in any ledger, but for those being sealed. One whose sealing
     /// begins or ends meanwhile stands in `pending/` before or after.
     fn settled(&self, ids: impl FnOnce() -> Vec<ObjectId>) -> Vec<ObjectId> {
