@@ -251,6 +251,21 @@ fn nothing_moves_without_a_consent() {
 }
 
 #[test]
+fn a_refusal_names_whoever_it_was_sealed_for_even_where_the_register_forgot_them() {
+    let (bench, _) = Bench::sealed();
+    bench.restore("S1.cram", &["a", "b"]).ok();
+    let register = fs::read_to_string(bench.path("consent.csv")).unwrap();
+    bench.write("consent.csv", &register.replace("\nP1,", "\nP2,"));
+    bench.restore("S1.cram", &["a", "b"]).refused(4, &["S1", "E-CONSENT-MISSING"]);
+    let shown = bench.run("audit show @/vault --output json").ok().json();
+    let events = shown["events"].as_array().unwrap().iter();
+    let people = events.filter(|event| !event["participant_h"].is_null()).collect::<Vec<_>>();
+    let person = &people[0]["participant_h"];
+    assert!(people.iter().all(|event| event["participant_h"] == *person), "{people:?}");
+    assert_eq!(people.last().unwrap()["event"], "policy.deny");
+}
+
+#[test]
 fn one_file_that_fails_does_not_stop_the_others() {
     let bench = Bench::new();
     bench.init("3", "2").ok();
