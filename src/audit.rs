@@ -21,13 +21,17 @@ pub enum Command {
 A log cut off at the end of a line is noticed only by --expect: give the last event that is known from elsewhere, such as
 `audit` in a seal. Without --key the log vouches for itself: keep the key that is printed.
 
-Exit codes: 3 not readable or not a log, 6 damage (the line is named), 10 an event is missing or was never finished.")]
+Exit codes: 0 whole; 2 --expect with several logs; 3 not readable or not a log; 6 damaged, and the line is named; \
+  10 an event is missing or was never finished.")]
     Verify(VerifyArgs),
     /// Shows the events of a log, each verified as above
     #[command(after_help = "Examples:
   wakachi audit show vault --event policy.deny
   wakachi audit show vault --event object --object ID --output json
-  wakachi audit show job --sample NA12878 --since 2026-06-01T00:00:00+09:00")]
+  wakachi audit show job --sample NA12878 --since 2026-06-01T00:00:00+09:00
+
+Exit codes: 0 shown; 3 not readable or not a log; 6 damaged, and what stands before that is shown; 10 the last event was \
+  never finished.")]
     Show(Box<ShowArgs>),
 }
 

@@ -41,7 +41,9 @@ use workers::report::{ReportData, render};
   wakachi demo --dir /scratch/demo --seed 7 -t 4
   wakachi demo --genome-mb 0.2                  quicker, and less to measure
 
-Takes about a minute on two cores and 400 MB of disk.")]
+Takes about a minute on two cores and 400 MB of disk.
+
+Exit codes: 0 every line ended as it should; else that of the line that did not, and the same command goes on.")]
 pub struct Args {
     /// Directory of the demo, made where there is none
     #[arg(long, value_name = "DIR", default_value = "wakachi-demo")]

@@ -36,7 +36,9 @@ use std::process::ExitCode;
   wakachi run cohort.toml --out job           the main job; the same command again resumes it
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
   wakachi call REF.fa OUT.cram -o OUT.vcf.gz
-  wakachi vault seal OUT.cram --vault DIR --sample S --participant P
+  wakachi policy explain cohort.toml          who is permitted on what consent, who is not and why
+  wakachi vault check --vault DIR             whether everything sealed can still be restored
+  wakachi vault restore OUT.cram --vault DIR -o OUT.cram --custodian-key A.key B.key
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 input, 4 policy, 5 on hold, 6 integrity, 7 quorum, 8 remote (try again),
 9 internal, 10 partial (something is missing and named), 130 interrupted.")]
@@ -76,7 +78,10 @@ enum Command {
 enum CohortCommand {
     /// Says every error of sheet, reference and files at once, with line and column, before anything runs
     #[command(
-        after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --output json"
+        after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --output json
+
+Exit codes: 0 nothing is wrong; who the policy would leave out or refuse is said all the same; 3 something is, and all of \
+  it is listed."
     )]
     Check {
         /// The cohort file (TOML)

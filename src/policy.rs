@@ -32,7 +32,10 @@ pub enum Command {
     /// and reference need not be there. Denials are answers: the exit code is 0.
     #[command(after_help = "Examples:
   wakachi policy explain cohort.toml
-  wakachi policy explain cohort.toml --site gcp-osaka --action archive --class VCF --output json")]
+  wakachi policy explain cohort.toml --site gcp-osaka --action archive --class VCF --output json
+
+Exit codes: 0 answered, denials too; 3 a file is wrong, and all of it is listed; 4 a register, a policy or a site is \
+  missing.")]
     Explain(ExplainArgs),
 }
 

@@ -6,6 +6,7 @@
 mod wakachi;
 
 use jobs::time::Timestamp;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -259,6 +260,21 @@ fn nothing_moves_without_a_consent() {
 }
 
 #[test]
+fn a_refusal_names_whoever_it_was_sealed_for_even_where_the_register_forgot_them() {
+    let (bench, _) = Bench::sealed();
+    bench.restore("S1.cram", &["a", "b"]).ok();
+    let register = fs::read_to_string(bench.path("consent.csv")).unwrap();
+    bench.write("consent.csv", &register.replace("\nP1,", "\nP2,"));
+    bench.restore("S1.cram", &["a", "b"]).refused(4, &["S1", "E-CONSENT-MISSING"]);
+    let shown = bench.run("audit show @/vault --output json").ok().json();
+    let events = shown["events"].as_array().unwrap().iter();
+    let people = events.filter(|event| !event["participant_h"].is_null()).collect::<Vec<_>>();
+    let person = &people[0]["participant_h"];
+    assert!(people.iter().all(|event| event["participant_h"] == *person), "{people:?}");
+    assert_eq!(people.last().unwrap()["event"], "policy.deny");
+}
+
+#[test]
 fn one_file_that_fails_does_not_stop_the_others() {
     let bench = Bench::new();
     bench.init("3", "2").ok();
@@ -338,6 +354,64 @@ fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
     assert!(
         bench.run("vault check --vault @/v").ok().stdout.contains("restorable, 1 more fragments may be lost")
     );
+}
+
+#[test]
+fn raw_reads_go_to_a_pool_of_their_own_and_alignments_name_them() {
+    let bench = Bench::new();
+    bench.run("simulate --out @/cohort --seed 5 --genome-mb 0.05 --samples 2").ok();
+    for name in ["warm", "cold"] {
+        let sites: String = (1..=3).map(|at| format!(" --site file://@/{name}-site-{at}")).collect();
+        let custodians = "--custodian @/keys-a/a.pub.json --custodian @/keys-b/b.pub.json --quorum 2";
+        bench
+            .run(&format!(
+                "vault init --vault @/{name} --data 2 --parity 1 {sites} {custodians} --cohort @/cohort/cohort.toml \
+                 --passphrase-file @/passphrase"
+            ))
+            .ok();
+    }
+    let cohort = fs::read_to_string(bench.path("cohort/cohort.toml")).unwrap();
+    let archive =
+        "[archive]\nvault = \"../warm\"\nfastq_vault = \"../cold\"\nclasses = [\"FASTQ\", \"CRAM\"]";
+    bench.write("cohort/cohort.toml", &format!("{cohort}\n{archive}\n"));
+    bench.run("run @/cohort/cohort.toml --out @/job --passphrase-file @/passphrase").ok();
+
+    let names = |name: &str, class: &str| -> Vec<String> {
+        let listed = bench.run(&format!("vault list --vault @/{name} --output json")).ok().json();
+        let objects = listed["objects"].as_array().unwrap().iter().filter(|one| one["class"] == class);
+        objects.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let count = |name| ["FASTQ", "CRAM"].map(|class| names(name, class).len());
+    assert_eq!((count("warm"), count("cold")), ([0, 4], [4, 0]), "of each sample two FASTQ; CRAM and CRAI");
+
+    let sealed: serde_json::Value =
+        serde_json::from_slice(&fs::read(bench.path("job/sealed.json")).unwrap()).unwrap();
+    let sealed = sealed["files"].as_array().unwrap();
+    for file in sealed {
+        let (object, path) = (file["object"].as_str().unwrap(), file["path"].as_str().unwrap());
+        let (vault, original) = match file["class"] == "FASTQ" {
+            true => ("cold", bench.path("cohort").join(path)),
+            false => ("warm", bench.path("job").join(path)),
+        };
+        assert_eq!(
+            file["vault"].as_str().unwrap(),
+            wakachi::text(&bench.path(vault).canonicalize().unwrap())
+        );
+        let keys =
+            "--custodian-key @/keys-a/a.epoch-1.key @/keys-b/b.epoch-1.key --passphrase-file @/passphrase";
+        bench.run(&format!("vault restore {object} --vault @/{vault} -o @/out --force {keys}")).ok();
+        assert!(fs::read(bench.path("out")).unwrap() == fs::read(original).unwrap(), "{path} differs");
+        if path.ends_with(".cram") {
+            let reads =
+                sealed.iter().filter(|one| one["class"] == "FASTQ" && one["sample"] == file["sample"]);
+            let reads: BTreeSet<_> = reads.map(|one| one["object"].as_str().unwrap()).collect();
+            let info = bench.run(&format!("vault info {object} --vault @/warm --output json")).ok().json();
+            let lineage = info["core"]["lineage"].as_array().unwrap().iter();
+            let lineage: BTreeSet<_> = lineage.map(|one| one["object"].as_str().unwrap()).collect();
+            assert_eq!((&lineage, reads.len()), (&reads, 2), "{path}");
+        }
+    }
+    assert_eq!(sealed.len(), 8);
 }
 
 #[test]

@@ -35,7 +35,9 @@ Sites: ncc-onprem JP 4, gcp-osaka JP 3, gcp-osaka-lapsed JP 3 (attestation expir
 uk-tre GB 3, burst-us US 1.
 
 Example:
-  wakachi policy vectors consent_vectors.csv";
+  wakachi policy vectors consent_vectors.csv
+
+Exit codes: 0 decided, as expected; 1 rows differ, which are named; 3 not such a table.";
 
 /// A row decided.
 #[derive(Debug)]

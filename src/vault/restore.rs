@@ -118,7 +118,10 @@ impl Wanted {
         let session = Session::open(&args.vault, &args.gate, &args.passphrases)?;
         let id = object::find(&session.vault, &args.object)?;
         let info = session.vault.info(id)?;
-        let permit = session.permit(Action::Restore, info.core.class, &subjects(&session, &info)?)?;
+        let samples = &info.core.governance.samples;
+        let participant_h = |subject: &Subject| samples[&subject.sample].participant_h;
+        let subjects = subjects(&session, &info)?;
+        let permit = session.permit(Action::Restore, info.core.class, &subjects, participant_h)?;
         Ok(Wanted { session, id, info, permit })
     }
 }

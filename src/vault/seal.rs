@@ -212,7 +212,8 @@ fn seal(
         session.gate.permit(Action::Archive, class, &manifest.subjects)?;
         return Ok(None);
     }
-    let permit = session.permit(Action::Archive, class, &manifest.subjects)?;
+    let participant_h = |subject: &Subject| session.sealer.participant_h(&subject.participant);
+    let permit = session.permit(Action::Archive, class, &manifest.subjects, participant_h)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let request = SealRequest {
         file,

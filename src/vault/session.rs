@@ -9,7 +9,7 @@ use jobs::event::{self, Actor, Event, EventName, Node, Outcome};
 use jobs::failure::Failure;
 use jobs::policy::{Action, DataClass, Denial, Permit, Subject};
 use storage::keyfile::KeyFileError;
-use storage::vault::{AuditLog, Caller, Sealer, UnlockError, Vault};
+use storage::vault::{AuditLog, Caller, Digest, Sealer, UnlockError, Vault};
 use workers::access::now;
 use zeroize::Zeroizing;
 
@@ -41,8 +41,15 @@ impl Session {
         Ok(Session { vault, sealer, gate, log, caller, passphrase })
     }
 
-    /// A permit, decided now; what was decided of each sample is in the vault's audit log before this returns.
-    pub fn permit(&self, action: Action, class: DataClass, subjects: &[Subject]) -> Result<Permit, Failure> {
+    /// A permit, decided now; what was decided of each sample is in the vault's audit log before this returns, with the
+    /// keyed hash of its participant's code that `participant_h` knows.
+    pub fn permit(
+        &self,
+        action: Action,
+        class: DataClass,
+        subjects: &[Subject],
+        participant_h: impl Fn(&Subject) -> Digest,
+    ) -> Result<Permit, Failure> {
         let register = self.gate.register()?;
         let decided = self.gate.ask(&register, action, class, subjects);
         for subject in subjects {
@@ -54,7 +61,7 @@ impl Session {
                 actor: self.caller.actor.clone(),
                 tool: self.caller.tool.clone(),
                 object: event::Object { class: Some(class), ..event::Object::default() },
-                participant_h: Some(self.sealer.participant_h(&subject.participant).to_string()),
+                participant_h: Some(participant_h(subject).to_string()),
                 consent_epoch: Some(register.epoch()),
                 reasons,
                 policy_sha256: Some(self.gate.policy().sha256.clone()),
