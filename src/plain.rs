@@ -32,11 +32,8 @@ impl Classified for Inside {
 const JOB: &str = "the job";
 
 /// What a folder is if it holds all of these: a job, a vault, a site of a vault.
-const KEPT: [(&str, &[&str]); 3] = [
-    (JOB, &[".wakachi/journal.redb"]),
-    ("the vault", &["vault.key"]),
-    ("the vault's site", &["vault.json"]),
-];
+const KEPT: [(&str, &[&str]); 3] =
+    [(JOB, &[".wakachi/journal.redb"]), ("the vault", &["vault.key"]), ("the vault's site", &["vault.json"])];
 
 /// Refuses paths that lie inside a job, a vault or a site of one. A custodian's ledger holds nobody's data.
 pub fn keep_out<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {

@@ -69,7 +69,10 @@ impl AtomicFile {
 
     /// Where a file lies until it takes the name `path`.
     pub fn partial_of(path: &Path) -> Result<PathBuf, AtomicFileError> {
-        let name = path.file_name().ok_or_else(|| AtomicFileError::NotAName { path: path.to_owned() })?;
+        // A device or a pipe must not be replaced by a file, and `-` is what others call their standard output.
+        let special = std::fs::metadata(path).is_ok_and(|there| !there.is_file());
+        let name = path.file_name().filter(|name| !special && *name != "-");
+        let name = name.ok_or_else(|| AtomicFileError::NotAName { path: path.to_owned() })?;
         let mut partial_name = std::ffi::OsString::from(".");
         partial_name.push(name);
         partial_name.push(".partial");
@@ -178,7 +181,7 @@ pub enum AtomicFileError {
     /// The filesystem refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The path ends in no file name.
+    /// The path ends in no file name, or is something else's.
     #[error("{}: expected the path of a file", path.display())]
     NotAName {
         /// The path as given.
@@ -233,6 +236,15 @@ impl Classified for AtomicFileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["/dev/null", "/dev", "-", "..", "/"] {
+            let path = dir.path().join(path);
+            assert!(matches!(AtomicFile::create(&path), Err(AtomicFileError::NotAName { .. })), "{path:?}");
+        }
+    }
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(dir)
