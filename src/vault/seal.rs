@@ -212,7 +212,8 @@ fn seal(
         session.gate.permit(Action::Archive, class, &manifest.subjects)?;
         return Ok(None);
     }
-    let permit = session.permit(Action::Archive, class, &manifest.subjects)?;
+    let log = session.log()?;
+    let permit = session.permit(&log, Action::Archive, class, &manifest.subjects)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let request = SealRequest {
         file,
@@ -225,7 +226,7 @@ fn seal(
         caller: &session.caller,
         now: now(),
     };
-    Ok(Some(session.vault.seal(&session.sealer, &permit, &session.log, &request, progress)?))
+    Ok(Some(session.vault.seal(&session.sealer, &permit, &log, &request, progress)?))
 }
 
 impl Entry<'_> {

@@ -1,4 +1,7 @@
-//! What sealing and restoring need at once: the vault with its keys unlocked, its audit log, and the gate.
+//! What sealing and restoring need at once: the vault with its keys unlocked, and the gate.
+//!
+//! Invariant: the vault's audit log is another process's whenever this one waits for a person or goes on to another file;
+//! whoever opens it closes it before either.
 
 use super::VaultArgs;
 use super::gate_file::GateArgs;
@@ -18,7 +21,6 @@ pub struct Session {
     pub vault: Vault,
     pub sealer: Sealer,
     pub gate: Gate,
-    pub log: AuditLog,
     pub caller: Caller,
     /// What unlocked the vault, and seals what the operator keeps beside it.
     pub passphrase: Zeroizing<String>,
@@ -35,14 +37,24 @@ impl Session {
             |error: &UnlockError| matches!(error, UnlockError::KeyFile(KeyFileError::Refused { .. }));
         let open = |passphrase: &str| Ok((vault.unlock(passphrase)?, Zeroizing::new(passphrase.to_owned())));
         let (sealer, passphrase) = passphrases.unlock(&what, open, is_wrong)?;
-        let site = Some(gate.site().to_owned());
-        let log = sealer.open_log(&vault, Node { site, ..Node::default() })?;
         let caller = Caller { actor: Actor::from(gate.actor()), tool: tool(), job: None };
-        Ok(Session { vault, sealer, gate, log, caller, passphrase })
+        Ok(Session { vault, sealer, gate, caller, passphrase })
+    }
+
+    /// The vault's audit log, for this process alone while it is open.
+    pub fn log(&self) -> Result<AuditLog, Failure> {
+        let site = Some(self.gate.site().to_owned());
+        Ok(self.sealer.open_log(&self.vault, Node { site, ..Node::default() })?)
     }
 
     /// A permit, decided now; what was decided of each sample is in the vault's audit log before this returns.
-    pub fn permit(&self, action: Action, class: DataClass, subjects: &[Subject]) -> Result<Permit, Failure> {
+    pub fn permit(
+        &self,
+        log: &AuditLog,
+        action: Action,
+        class: DataClass,
+        subjects: &[Subject],
+    ) -> Result<Permit, Failure> {
         let register = self.gate.register()?;
         let decided = self.gate.ask(&register, action, class, subjects);
         for subject in subjects {
@@ -61,7 +73,7 @@ impl Session {
                 ..Event::new(name, outcome)
             };
             let event = event.with("action", action.name()).with("sample", subject.sample.as_str());
-            self.log.append(event, now())?;
+            log.append(event, now())?;
         }
         Ok(decided?)
     }
