@@ -29,8 +29,8 @@ use workers::access::now;
     --custodian a.pub.json --custodian b.pub.json --custodian c.pub.json \\
     --consent consent.json --sites sites.toml --at here --purpose research
 
-Exit codes: 0 made; 2 it would not survive what is stated, or a URL or number is wrong; 3 a custodian's document is \
-  not one; 6 its signatures do not hold.")]
+Exit codes: 0 made; 1 a file cannot be read or written; 2 it would not survive what is stated, a URL or number is wrong, \
+  or a vault is there already; 3 a custodian's document is not one, or its signatures do not hold.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,

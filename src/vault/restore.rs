@@ -30,8 +30,10 @@ use workers::access::now;
   wakachi vault restore S1.cram --vault vault --request ask.json
   wakachi vault restore S1.cram --vault vault --request ask.json --released a.json b.json -o S1.cram
 
-Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, \
-  with every reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
+Exit codes: 0 restored, or asked; 1 a file cannot be read or written, or another process writes the audit log; 2 wrong \
+  passphrase, no object of this name, or the output is there already; 3 no object of this id; 4 the policy refuses, with \
+  every reason, or the request is too old; 6 what was signed or encrypted does not verify; 7 too few custodians or \
+  fragments, which are named, or none of its documents verifies.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
