@@ -16,7 +16,7 @@ use jobs::site::{Sites, read_sites};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use storage::vault::{AuditLog, Caller, Sealer};
+use storage::vault::{AuditLog, Caller, Digest};
 use workers::access::now;
 
 /// Largest register, policy or registry of sites that is read, in bytes.
@@ -184,14 +184,15 @@ impl Gate {
         Ok(self.ask(&register, action, class, subjects)?)
     }
 
-    /// What [`Gate::permit`] says; what was decided of each sample is in a vault's log before this returns.
+    /// What [`Gate::permit`] says; what was decided of each sample is in a vault's log before this returns, with the keyed
+    /// hash of its participant's code that `participant_h` knows.
     pub fn permit_in(
         &self,
         log: &AuditLog,
-        sealer: &Sealer,
         caller: &Caller,
         (action, class): (Action, DataClass),
         subjects: &[Subject],
+        participant_h: impl Fn(&Subject) -> Digest,
     ) -> Result<Permit, Failure> {
         let register = self.register()?;
         let decided = self.ask(&register, action, class, subjects);
@@ -206,7 +207,7 @@ impl Gate {
                 tool: caller.tool.clone(),
                 job: caller.job.clone(),
                 object: event::Object { class: Some(class), ..event::Object::default() },
-                participant_h: Some(sealer.participant_h(&subject.participant).to_string()),
+                participant_h: Some(participant_h(subject).to_string()),
                 consent_epoch: Some(register.epoch()),
                 reasons: reasons.iter().flatten().map(ToString::to_string).collect(),
                 policy_sha256: Some(self.policy.sha256.clone()),

@@ -13,7 +13,7 @@ use workers::access::now;
   wakachi custodian keygen alice --ledger file:///mnt/alice/ledger -o keys
   wakachi custodian keygen alice --ledger file:///mnt/alice/ledger -o keys --passphrase-file passphrase
 
-Exit codes: 0 made; 1 a file is there already or cannot be written; 2 a wrong name or URL.")]
+Exit codes: 0 made; 1 a file cannot be written; 2 a key is there already, or a wrong name or URL.")]
 pub struct Args {
     /// Name of the custodian
     name: String,

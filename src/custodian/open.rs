@@ -21,7 +21,7 @@ use storage::vault::custodian;
     --key alice.epoch-1.key -o alice.share
   python3 restore.py ...                      then; see its own help
 
-Exit codes: 0 opened; 1 the output is there already; 2 wrong passphrase; 3 it is not a share; 6 it is damaged, or \
+Exit codes: 0 opened; 1 the output is there already, or a file cannot be read; 2 wrong passphrase; 3 it is not a share; 6 it is damaged, or \
   wrapped to another key.")]
 pub struct Args {
     /// The wrapped share: OBJECT.share.json in the custodian's ledger

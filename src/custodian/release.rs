@@ -20,8 +20,9 @@ use workers::access::now;
   wakachi custodian release restore.json --vault vault.d --key alice.epoch-1.key -o alice.json
   wakachi custodian release restore.json --vault vault.d --key alice.epoch-1.key -o alice.json --yes
 
-Exit codes: 0 released; 1 the ledger is not there; 2 wrong passphrase, or nobody said yes; 3 no such share in the \
-  ledger; 4 the request is too old; 6 it is not what the vault signed.")]
+Exit codes: 0 released; 1 the ledger is not there, or a file cannot be read; 2 wrong passphrase, no custodian's key, \
+  nobody said yes, or the output is there already; 3 no such share in the ledger; 4 the request is too old; 6 the request \
+  is not what the vault's sealer signed, or the share does not open.")]
 pub struct Args {
     /// The request
     request: PathBuf,

@@ -13,7 +13,7 @@ use cluster::Output;
 use jobs::cohort::{Cohort, Written};
 use jobs::event::Node;
 use jobs::failure::{Class, Classified, Failure};
-use jobs::policy::{Action, DataClass};
+use jobs::policy::{Action, DataClass, Subject};
 use jobs::task::{Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -290,7 +290,8 @@ impl Archive {
         let _turn = pool.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let log = pool.log(runner.gate.site())?;
         let question = (Action::Archive, item.class);
-        let permit = runner.gate.permit_in(&log, &pool.sealer, &caller, question, &subjects)?;
+        let hash = |subject: &Subject| pool.sealer.participant_h(&subject.participant);
+        let permit = runner.gate.permit_in(&log, &caller, question, &subjects, hash)?;
         let request = SealRequest {
             file: &item.file,
             name: &name,

@@ -14,7 +14,7 @@ use storage::vault::{CheckReport, ObjectHealth, ObjectId, Vault};
   wakachi vault check --vault vault
   wakachi vault check --vault vault S1.cram --output json
 
-Exit codes: 0 everything is as it was written; 6 something is damaged or missing, and every object can be restored; \
+Exit codes: 0 everything is as it was written; 2 no vault, or no object of this name; 6 something is damaged or missing, and every object can be restored; \
   7 an object cannot be restored any more.")]
 pub struct Args {
     #[command(flatten)]

@@ -129,8 +129,8 @@ impl GateArgs {
         })
     }
 
-    /// Writes the vault's `gate.toml`; paths are kept absolute.
-    pub fn write(&self, vault: &Path) -> Result<(), Failure> {
+    /// What `gate.toml` says of these; paths are kept absolute.
+    pub fn text(&self) -> Result<String, GateFileError> {
         let mut text =
             "# From where wakachi vault knows consents, policy and sites; flags go before it.\n[gate]\n"
                 .to_owned();
@@ -145,11 +145,16 @@ impl GateArgs {
         for (key, word) in words.into_iter().chain([("disease", self.disease.as_deref())]) {
             text += &word.map_or_else(String::new, |word| line(key, word));
         }
-        let path = path_of(vault);
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(text.as_bytes()).map_err(DiskError::on("write", &path))?;
-        Ok(file.commit()?)
+        Ok(text)
     }
+}
+
+/// Writes the `gate.toml` of a vault.
+pub fn write(vault: &Path, text: &str) -> Result<(), Failure> {
+    let path = path_of(vault);
+    let mut file = AtomicFile::create(&path)?;
+    file.write_all(text.as_bytes()).map_err(DiskError::on("write", &path))?;
+    Ok(file.commit()?)
 }
 
 /// A key with a basic string; TOML escapes what JSON escapes, and U+007F besides.
@@ -204,7 +209,7 @@ mod tests {
             purpose: Some(Purpose::Research),
             ..GateArgs::default()
         };
-        written.write(folder.path()).unwrap();
+        write(folder.path(), &written.text().unwrap()).unwrap();
         let read = GateArgs::default().files(folder.path()).unwrap();
         assert_eq!((read.consent, read.policy), (written.consent, None));
         assert_eq!(

@@ -11,7 +11,8 @@ use storage::vault::{ObjectInfo, Vault};
   wakachi vault info --vault vault S1.cram
   wakachi vault info --vault vault 3f9a --output json
 
-Exit codes: 0 shown; 2 no such object; 6 none of its documents verifies.")]
+Exit codes: 0 shown; 2 no vault, or no object of this name; 3 no object of this id; 6 vault.json is damaged; 7 none of \
+  its documents verifies.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,

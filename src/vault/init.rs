@@ -1,7 +1,7 @@
 //! `wakachi vault init`: a new vault, and in numbers what it survives.
 
 use super::VaultArgs;
-use super::gate_file::GateArgs;
+use super::gate_file::{self, GateArgs};
 use crate::cohort;
 use crate::gate::GateFiles;
 use crate::output::{self, Format, note, say, table};
@@ -29,8 +29,8 @@ use workers::access::now;
     --custodian a.pub.json --custodian b.pub.json --custodian c.pub.json \\
     --consent consent.json --sites sites.toml --at here --purpose research
 
-Exit codes: 0 made; 2 it would not survive what is stated, or a URL or number is wrong; 3 a custodian's document is \
-  not one; 6 its signatures do not hold.")]
+Exit codes: 0 made; 1 a file cannot be read or written; 2 it would not survive what is stated, a URL or number is wrong, \
+  or a vault is there already; 3 a custodian's document is not one, or its signatures do not hold.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -91,6 +91,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(path) => GateFiles::of_cohort(&cohort::load_sheet(path)?, None)?.into(),
         None => args.gate.clone(),
     };
+    // A vault whose gate cannot be written down is not made.
+    let gate = gate.text()?;
     let own_name = || std::path::absolute(folder).ok()?.file_name()?.to_str().map(str::to_owned);
     let read =
         |path: &PathBuf| -> Result<_, Failure> { Ok((path.display().to_string(), read_handed(path)?)) };
@@ -106,7 +108,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let passphrase = args.passphrase.choose(&format!("the keys of vault {}", options.name))?;
     let vault = Vault::init(folder, &options, &passphrase)?;
-    gate.write(folder)?;
+    gate_file::write(folder, &gate)?;
     let description = vault.description();
     let warnings = warnings(description);
     match args.output {

@@ -13,7 +13,7 @@ use storage::vault::{ObjectSummary, Vault};
   wakachi vault list --vault vault
   wakachi vault list --vault vault --output json | jq -r '.objects[].id'
 
-Exit codes: 0 listed; sites that do not answer are told on stderr.")]
+Exit codes: 0 listed, and sites that do not answer are told on stderr; 2 no vault; 6 vault.json is damaged.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,

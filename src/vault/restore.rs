@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use storage::AtomicFile;
 use storage::vault::custodian::{self, ReleaseRequest};
-use storage::vault::{CustodianError, Finding, ObjectId, ObjectInfo, OpenedShare, RestoreRequest, Restored};
+use storage::vault::{
+    AuditLog, CustodianError, Finding, ObjectId, ObjectInfo, OpenedShare, RestoreRequest, Restored,
+};
 use workers::access::now;
 
 /// Restores a file, if its consents are valid now and a quorum of custodians helps
@@ -28,8 +30,10 @@ use workers::access::now;
   wakachi vault restore S1.cram --vault vault --request ask.json
   wakachi vault restore S1.cram --vault vault --request ask.json --released a.json b.json -o S1.cram
 
-Exit codes: 0 restored; 2 wrong passphrase, no such object, or the output is there already; 4 the policy refuses, \
-  with every reason; 6 what is left is damaged; 7 too few custodians or fragments, which are named.")]
+Exit codes: 0 restored, or asked; 1 a file cannot be read or written, or another process writes the audit log; 2 wrong \
+  passphrase, no object of this name, or the output is there already; 3 no object of this id; 4 the policy refuses, with \
+  every reason, or the request is too old; 6 what was signed or encrypted does not verify; 7 too few custodians or \
+  fragments, which are named, or none of its documents verifies.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -105,12 +109,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// What is to be restored, and the permit for it.
+/// What is to be restored.
 struct Wanted {
     session: Session,
     id: ObjectId,
     info: ObjectInfo,
-    permit: Permit,
 }
 
 impl Wanted {
@@ -118,11 +121,16 @@ impl Wanted {
         let session = Session::open(&args.vault, &args.gate, &args.passphrases)?;
         let id = object::find(&session.vault, &args.object)?;
         let info = session.vault.info(id)?;
-        let samples = &info.core.governance.samples;
+        Ok(Wanted { session, id, info })
+    }
+
+    /// A permit, decided now and written into the vault's audit log under the hashes that the object was sealed with: a
+    /// register may not know its people any more.
+    fn permit(&self, log: &AuditLog) -> Result<Permit, Failure> {
+        let samples = &self.info.core.governance.samples;
         let participant_h = |subject: &Subject| samples[&subject.sample].participant_h;
-        let subjects = subjects(&session, &info)?;
-        let permit = session.permit(Action::Restore, info.core.class, &subjects, participant_h)?;
-        Ok(Wanted { session, id, info, permit })
+        let subjects = subjects(&self.session, &self.info)?;
+        self.session.permit(log, Action::Restore, self.info.core.class, &subjects, participant_h)
     }
 }
 
@@ -152,12 +160,15 @@ pub fn refuse_present(path: &Path) -> Result<(), Failure> {
 
 fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
     refuse_present(file)?;
-    let Wanted { session, id, permit, .. } = Wanted::open(args)?;
-    let now = now();
+    let wanted = Wanted::open(args)?;
+    let log = wanted.session.log()?;
+    let permit = wanted.permit(&log)?;
+    let Wanted { session, id, .. } = &wanted;
+    let (id, now) = (*id, now());
     let expires_at = now.plus_hours(args.valid_hours.into());
     let request = ReleaseRequest { object: id, file, expires_at, caller: &session.caller, now };
-    let Session { vault, sealer, log, passphrase, .. } = &session;
-    let requested = custodian::request(vault, sealer, &permit, log, &request, passphrase)?;
+    let Session { vault, sealer, passphrase, .. } = session;
+    let requested = custodian::request(vault, sealer, &permit, &log, &request, passphrase)?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({
             "schema": "wakachi.vault-request/1",
@@ -188,7 +199,10 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
         true => keep_out([out])?,
         false => refuse_present(out)?,
     }
-    let Wanted { session, id, info, permit } = Wanted::open(args)?;
+    let wanted = Wanted::open(args)?;
+    // Whoever may not restore is refused before custodians give their passphrases, and the log is closed while they do.
+    let permit = wanted.permit(&wanted.session.log()?)?;
+    let Wanted { session, id, info } = wanted;
     let (shares, findings) = shares(args, &session, id)?;
     let request = RestoreRequest {
         object: id,
@@ -199,10 +213,11 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
         caller: &session.caller,
         now: now(),
     };
+    let log = session.log()?;
     // An interrupt leaves no half of somebody's data behind.
     interrupt::remove_at_end(&AtomicFile::partial_of(out)?);
     let bar = progress::bytes(info.seal.plaintext_bytes, "restore");
-    let restored = session.vault.restore(&permit, &session.log, &request, &mut |done| bar.set_position(done));
+    let restored = session.vault.restore(&permit, &log, &request, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
     let restored = restored.inspect_err(|error| tell(error.findings(), note))?;
     let forgotten = args.request.as_deref().map(custodian::forget).transpose()?;

@@ -30,8 +30,9 @@ use workers::access::now;
     --manifest-field batch=2026-06 --lineage derived_from=3f9a0c1b5d7e8f90a1b2c3d4e5f60718
   wakachi vault seal S1.cram --vault vault --sample S1 --participant P1 --dry-run
 
-Exit codes: 0 all are sealed; 1 a file cannot be read; 2 wrong passphrase, or unclear what is to be sealed; 4 the \
-  policy refuses, with every reason; of several failures the gravest counts, and one file that fails does not stop the others.")]
+Exit codes: 0 all are sealed; 1 a file cannot be read, a site or ledger is not there, or another process seals; 2 wrong \
+  passphrase, or unclear what is to be sealed; 3 it is no file, or changed meanwhile; 4 the policy refuses, with every \
+  reason; 6 a site holds another vault; of several failures the gravest counts, and one file that fails does not stop the others.")]
 pub struct Args {
     #[command(flatten)]
     vault: VaultArgs,
@@ -215,8 +216,9 @@ fn seal(
         session.gate.permit(Action::Archive, class, &manifest.subjects)?;
         return Ok(None);
     }
+    let log = session.log()?;
     let participant_h = |subject: &Subject| session.sealer.participant_h(&subject.participant);
-    let permit = session.permit(Action::Archive, class, &manifest.subjects, participant_h)?;
+    let permit = session.permit(&log, Action::Archive, class, &manifest.subjects, participant_h)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let request = SealRequest {
         file,
@@ -229,7 +231,7 @@ fn seal(
         caller: &session.caller,
         now: now(),
     };
-    Ok(Some(session.vault.seal(&session.sealer, &permit, &session.log, &request, progress)?))
+    Ok(Some(session.vault.seal(&session.sealer, &permit, &log, &request, progress)?))
 }
 
 impl Entry<'_> {

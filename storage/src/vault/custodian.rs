@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 use jobs::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::description::{CUSTODIAN_FORMAT, Custodian, PublicKeys};
@@ -115,31 +115,19 @@ pub struct OpenedShare {
 }
 
 /// As it is written.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct OpenedDocument {
-    format: String,
+    format: &'static str,
     object: ObjectId,
     index: u8,
     share: Hex<SECRET_BYTES>,
 }
 
 impl OpenedShare {
-    /// Reads an opened-share document.
-    pub fn parse(origin: &str, bytes: &[u8]) -> Result<Self, CustodianError> {
-        let refuse = |what| CustodianError::Document { origin: origin.to_owned(), what };
-        let document: OpenedDocument = line::read(bytes).map_err(|error| refuse(chain(&error)))?;
-        if document.format != OPENED_FORMAT {
-            return Err(refuse(format!("format {}, expected {OPENED_FORMAT}", document.format)));
-        }
-        let share = Share { index: document.index, bytes: Zeroizing::new(document.share.0) };
-        Ok(OpenedShare { object: document.object, share, origin: origin.to_owned() })
-    }
-
     /// Its document: one line of canonical JSON with its line feed.
     pub fn document(&self) -> Zeroizing<Vec<u8>> {
         line::write(&OpenedDocument {
-            format: OPENED_FORMAT.to_owned(),
+            format: OPENED_FORMAT,
             object: self.object,
             index: self.share.index,
             share: Hex(*self.share.bytes),

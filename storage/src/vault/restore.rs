@@ -27,7 +27,7 @@ use crate::atomic::{AtomicFile, AtomicFileError};
 use crate::audit::AuditError;
 use crate::disk::DiskError;
 use crate::floe::{DataKey, Decryptor, FloeError, PLAIN_BYTES};
-use crate::shamir::{self, Kind, Share};
+use crate::shamir::{self, Kind, ShamirError, Share};
 
 /// What is to be restored, to where.
 #[derive(Debug)]
@@ -175,7 +175,8 @@ impl Vault {
                 findings: tidied(refused.into_iter().chain(findings.iter().cloned()).collect()),
             });
         }
-        Ok(shamir::combine(&good, quorum).expect("a quorum of verified shares of different indexes"))
+        shamir::combine_committed(&object.id.0, Kind::Custodian, &commitments, &good, quorum)
+            .map_err(|source| RestoreError::Secret { object: object.id, source })
     }
 }
 
@@ -191,7 +192,8 @@ fn fragments_secret(
         let lost = fragments.iter().filter(|fragment| fragment.share.is_none());
         return Err(too_few(object, None, lost.map(|fragment| fragment.index), findings));
     }
-    Ok(shamir::combine(&shares, k).expect("a quorum of verified shares of different indexes"))
+    shamir::combine_committed(&object.id.0, Kind::Fragment, &object.commitments(Kind::Fragment), &shares, k)
+        .map_err(|source| RestoreError::Secret { object: object.id, source })
 }
 
 /// The segments of a row, decoded from other blocks where theirs are damaged.
@@ -323,6 +325,15 @@ pub enum RestoreError {
         /// What is wrong with them.
         findings: Vec<Finding>,
     },
+    /// The shares are those that were sealed, and make no one secret.
+    #[error("object {object}: what was sealed as shares of its key are none")]
+    Secret {
+        /// The object.
+        object: ObjectId,
+        /// Which.
+        #[source]
+        source: ShamirError,
+    },
     /// The ciphertext does not open, though every block is the one in the seal.
     #[error("object {object}: the ciphertext is not of this key")]
     Floe {
@@ -377,7 +388,9 @@ impl Classified for RestoreError {
             RestoreError::NotPermitted(_) => Class::Policy,
             RestoreError::Object(error) => error.class(),
             RestoreError::Custodians { .. } | RestoreError::Fragments { .. } => Class::Quorum,
-            RestoreError::Floe { .. } | RestoreError::Content { .. } => Class::Integrity,
+            RestoreError::Secret { .. } | RestoreError::Floe { .. } | RestoreError::Content { .. } => {
+                Class::Integrity
+            }
             RestoreError::Output(error) => error.class(),
             RestoreError::Audit(error) => error.class(),
         }
@@ -396,7 +409,10 @@ impl Classified for RestoreError {
             }
             RestoreError::Output(error) => error.hint(),
             RestoreError::Audit(error) => error.hint(),
-            RestoreError::NotPermitted(_) | RestoreError::Floe { .. } | RestoreError::Content { .. } => None,
+            RestoreError::NotPermitted(_)
+            | RestoreError::Secret { .. }
+            | RestoreError::Floe { .. }
+            | RestoreError::Content { .. } => None,
         }
     }
 }

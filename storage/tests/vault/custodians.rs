@@ -2,7 +2,7 @@
 
 use jobs::failure::{Class, Classified};
 use storage::vault::custodian::{self, CustodianError};
-use storage::vault::{CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError, read_handed};
+use storage::vault::{CustodianError as Error, ObjectId, Place, RestoreError, read_handed};
 
 use crate::small::{NOW, PASSPHRASE, SMALL, SmallVault, ask, content};
 
@@ -149,17 +149,16 @@ fn opened_shares_are_named_where_they_are_no_good() {
 }
 
 #[test]
-fn an_opened_share_is_one_line_and_no_other() {
+fn an_opened_share_is_the_line_of_the_design() {
     let small = SmallVault::new(SMALL);
     let id = small.seal("a.cram", b"one");
     let opened = small.shares(&small.vault(), id, &[2]).remove(0);
-    let line = opened.document();
-    let again = OpenedShare::parse("s.json", &line).unwrap();
-    assert_eq!((again.object, again.share.index, &again.share.bytes), (id, 2, &opened.share.bytes));
-    assert_eq!(format!("{again:?}"), format!("OpenedShare(2 of {id}, from s.json)"));
-    for cut in 0..line.len() {
-        assert!(OpenedShare::parse("s.json", &line[..cut]).is_err());
-    }
+    let bytes: String = opened.share.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = format!(
+        "{{\"format\":\"wakachi.opened-share/1\",\"index\":2,\"object\":\"{id}\",\"share\":\"{bytes}\"}}\n"
+    );
+    assert_eq!(std::str::from_utf8(&opened.document()).unwrap(), line);
+    assert_eq!(format!("{opened:?}"), format!("OpenedShare(2 of {id}, from share of custodian-2)"));
 }
 
 #[test]
