@@ -214,7 +214,7 @@ impl<'a> Grid<'a> {
         let top = HEAD + (self.vault.sites.len() + self.vault.custodians.len()) as f64 * ROW + GAP;
         self.canvas.rule((0.0, top), (self.right(), top), "grid");
         self.canvas.text(0.0, top + 17.0, "start", "name", "enough is left");
-        self.canvas.text(0.0, top + 46.0, "start", "name", "tried to restore");
+        self.canvas.text(0.0, top + 46.0, "start", "name", "restoring");
         let mut free = NAMES / 2.0;
         for (object, left) in self.columns.clone() {
             let middle = left + self.cell / 2.0;
@@ -297,7 +297,7 @@ fn restores(vault: &VaultSection) -> Figure<'static> {
         table.row(&[one_line(object), custodians.join(", "), outcome]);
     }
     Figure {
-        title: "What was tried to restore",
+        title: "Attempts to restore",
         note: "After the loss. What came back is compared with the job's own result; fewer custodians than the quorum must \
                be refused.",
         drawing: String::new(),
