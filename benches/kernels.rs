@@ -59,7 +59,7 @@ impl Bench<'_> {
         let scoring = Scoring::default();
         let aligner =
             Aligner::new(self.index.reference(), self.index.index(), scoring).expect("its own index");
-        let model = learn_from(&aligner, &mut open(), |_| ()).expect("simulated reads");
+        let model = learn_from(&aligner, &mut open(), |_| Ok(())).expect("simulated reads");
         let mut pairs = Pairs::default();
         open().read(usize::MAX, &mut pairs).expect("simulated reads");
         let is_measured = sample == 0;

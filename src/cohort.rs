@@ -41,12 +41,23 @@ impl Classified for CohortError {
     }
 }
 
-/// The cohort of a file, all of whose files are there; or everything that is wrong.
-pub fn load(path: &Path) -> Result<Cohort, CohortError> {
+/// The cohort of a file, with all its files there as far as the gate lets them be opened; or everything that is wrong.
+fn load(path: &Path) -> Result<Cohort, CohortError> {
     load_with(path, |cohort, diagnostics| {
         check_reference(cohort, diagnostics);
-        check_reads(cohort, diagnostics);
+        check_reads(&permitted(cohort), diagnostics);
     })
+}
+
+/// The cohort with those samples only whose reads may be opened now: nobody, where the gate does not open.
+fn permitted(cohort: &Cohort) -> Cohort {
+    let mut permitted = cohort.clone();
+    let gate = GateFiles::of_cohort(cohort, None).and_then(Gate::open);
+    let denial = gate.and_then(|gate| Ok(admission::denial(&gate, &*gate.register()?, cohort)));
+    permitted
+        .samples
+        .retain(|sample| denial.as_ref().is_ok_and(|denial| !denial.is_denied_for(&sample.sample)));
+    permitted
 }
 
 /// Everything wrong with the reference and the reads of a cohort's samples: of those only who are in it, so that
@@ -143,12 +154,17 @@ impl fmt::Display for Verdict {
                 f.write_str("policy: every sample is permitted")
             }
             Verdict::Runs(excluded) => {
-                f.write_str("policy: every sample is permitted, but left out are")?;
+                f.write_str("policy: permitted, without these samples, whose reads were not looked at:")?;
                 excluded
                     .iter()
                     .try_for_each(|one| write!(f, "\n  {}  {}", one.sample, one.reasons.join(", ")))
             }
-            Verdict::Refused(failure) => write!(f, "policy: a run would be refused: {failure}"),
+            Verdict::Refused(failure) => {
+                write!(
+                    f,
+                    "policy: a run would be refused, and reads without a permit were not looked at: {failure}"
+                )
+            }
         }
     }
 }
@@ -289,13 +305,27 @@ mod tests {
 
     const SHEET: &str = "participant,sample,role,rgid,fastq_1,fastq_2\nP1,S1,germline,1,a.fq,b.fq\n";
     const RECORD: &str = "@r\nA\n+\nI\n";
+    const CONSENTS: &str = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of\n\
+        P1,C1,1,active,clinical_return,,2020-01-01,,self,,,,2020-01-01T00:00:00Z,";
+
+    const SITES: &str = "[[site]]\nid = \"here\"\njurisdiction = \"JP\"\nlevels_max = 4\n\
+        roles = [\"compute\"]\nattestation = { scheme = \"none\", id = \"\", expires = 2099-12-31 }\n";
 
     /// What a check says of a cohort, some of whose files were replaced or removed.
     fn check(files: &[(&str, Option<&str>)], expect: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
-        let toml = "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\n";
-        let sound =
-            [("c.toml", toml), ("s.csv", SHEET), ("ref.fa", ">1\nA\n"), ("a.fq", RECORD), ("b.fq", RECORD)];
+        let toml = "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\n\
+                    purpose = \"qa\"\nconsent = \"consent.csv\"\nsites = [\"here\"]\n";
+        let consents = format!("{CONSENTS}{}\n", workers::access::now());
+        let sound = [
+            ("c.toml", toml),
+            ("s.csv", SHEET),
+            ("ref.fa", ">1\nA\n"),
+            ("a.fq", RECORD),
+            ("b.fq", RECORD),
+            ("sites.toml", SITES),
+            ("consent.csv", &consents),
+        ];
         for (name, text) in sound.map(|(name, text)| (name, Some(text))).iter().chain(files) {
             let path = folder.path().join(name);
             match text {
@@ -324,9 +354,16 @@ mod tests {
 
     #[test]
     fn a_sound_cohort_is_summed_up() {
-        let refused =
-            "policy: a run would be refused: no consents are given; without them nobody's data is read";
-        check(&[], &["cohort C1: ok; samples 1 (1 in the joint call), lanes 1", refused]);
+        let sound = "cohort C1: ok; samples 1 (1 in the joint call), lanes 1";
+        check(&[], &[sound, "policy: every sample is permitted"]);
+    }
+
+    #[test]
+    fn nobodys_reads_are_opened_without_a_permit() {
+        let sound = "cohort C1: ok; samples 1 (1 in the joint call), lanes 1";
+        let refused = "policy: a run would be refused, and reads without a permit were not looked at: consents \
+                       consent.csv: cannot be read; what is missing counts as no: No such file or directory (os error 2)";
+        check(&[("a.fq", Some("no reads")), ("consent.csv", None)], &[sound, refused]);
     }
 
     #[test]

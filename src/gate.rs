@@ -8,12 +8,15 @@ use crate::run::books;
 use jobs::cohort::Cohort;
 use jobs::consent::{Register, read_register};
 use jobs::diagnostic::Diagnostic;
+use jobs::event::{self, Event, EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::document::read_policy;
 use jobs::policy::{Action, Actor, DataClass, Denial, Knowledge, Permit, Policy, Purpose, Question, Subject};
 use jobs::site::{Sites, read_sites};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use storage::vault::{AuditLog, Caller, Sealer};
 use workers::access::now;
 
 /// Largest register, policy or registry of sites that is read, in bytes.
@@ -48,7 +51,7 @@ pub struct Gate {
 
 /// A register, and the file it was read from as it was then.
 struct Held {
-    stamp: String,
+    stamp: Option<(u64, u64, u64, i64, i64)>,
     register: Arc<Register>,
 }
 
@@ -79,6 +82,12 @@ pub enum GateError {
         /// Everything that is wrong.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The register was replaced by an older one.
+    #[error("consents {}: confirmed earlier than those they replace; one of them is not the register", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
     /// Nobody said where this machine stands.
     #[error("at which site this machine stands is not said")]
     NoSite,
@@ -98,6 +107,7 @@ impl Classified for GateError {
             GateError::NoConsents
             | GateError::Unreadable { .. }
             | GateError::NoSite
+            | GateError::Older { .. }
             | GateError::OtherSite { .. } => Class::Policy,
             GateError::Wrong { .. } => Class::Input,
         }
@@ -118,6 +128,7 @@ impl Classified for GateError {
             GateError::NoSite => {
                 "give --site NAME, or [cohort] sites = [\"NAME\"]; NAME is an id of sites.toml".to_owned()
             }
+            GateError::Older { .. } => "put the newest register in its place".to_owned(),
             GateError::OtherSite { .. } => "run it there, or name the site under [cohort] sites".to_owned(),
         })
     }
@@ -173,6 +184,40 @@ impl Gate {
         Ok(self.ask(&register, action, class, subjects)?)
     }
 
+    /// What [`Gate::permit`] says; what was decided of each sample is in a vault's log before this returns.
+    pub fn permit_in(
+        &self,
+        log: &AuditLog,
+        sealer: &Sealer,
+        caller: &Caller,
+        (action, class): (Action, DataClass),
+        subjects: &[Subject],
+    ) -> Result<Permit, Failure> {
+        let register = self.register()?;
+        let decided = self.ask(&register, action, class, subjects);
+        for subject in subjects {
+            let (name, outcome) = match &decided {
+                Ok(_) => (EventName::PolicyPermit, Outcome::Ok),
+                Err(_) => (EventName::PolicyDeny, Outcome::Refused),
+            };
+            let reasons = decided.as_ref().err().map(|denial| denial.reasons_for(&subject.sample));
+            let event = Event {
+                actor: caller.actor.clone(),
+                tool: caller.tool.clone(),
+                job: caller.job.clone(),
+                object: event::Object { class: Some(class), ..event::Object::default() },
+                participant_h: Some(sealer.participant_h(&subject.participant).to_string()),
+                consent_epoch: Some(register.epoch()),
+                reasons: reasons.iter().flatten().map(ToString::to_string).collect(),
+                policy_sha256: Some(self.policy.sha256.clone()),
+                ..Event::new(name, outcome)
+            };
+            let event = event.with("action", action.name()).with("sample", subject.sample.as_str());
+            log.append(event, now())?;
+        }
+        Ok(decided?)
+    }
+
     /// What [`Gate::permit`] says, by this register and with the denial as a value.
     pub fn ask(
         &self,
@@ -203,8 +248,12 @@ impl Gate {
     pub fn register(&self) -> Result<Arc<Register>, GateError> {
         let path = self.files.consent.as_deref().ok_or(GateError::NoConsents)?;
         let mut held = self.register.lock().unwrap_or_else(PoisonError::into_inner);
-        if books::stamp(path) != held.stamp {
-            *held = hold(path)?;
+        if stamp(path) != held.stamp {
+            let newer = hold(path)?;
+            if newer.register.epoch() < held.register.epoch() {
+                return Err(GateError::Older { path: path.to_owned() });
+            }
+            *held = newer;
         }
         Ok(Arc::clone(&held.register))
     }
@@ -232,10 +281,16 @@ impl Gate {
 
 fn hold(path: &Path) -> Result<Held, GateError> {
     // Stamped first: a file that changes while it is read is read again.
-    let stamp = books::stamp(path);
+    let stamp = stamp(path);
     let bytes = read("consents", path)?;
     let register = read_register(&path.display().to_string(), &bytes).map_err(wrong("consents", path))?;
     Ok(Held { stamp, register: Arc::new(register) })
+}
+
+/// Which file it is, and everything that changes when it is written.
+fn stamp(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, GateError> {

@@ -32,22 +32,32 @@ impl Classified for Inside {
 const JOB: &str = "the job";
 
 /// What a folder is if it holds all of these: a job, a vault, a site of a vault.
-const KEPT: [(&str, &[&str]); 3] = [
-    (JOB, &[".wakachi/journal.redb"]),
-    ("the vault", &["vault.key"]),
-    ("the vault's site", &["vault.json", "objects"]),
-];
+const KEPT: [(&str, &[&str]); 3] =
+    [(JOB, &[".wakachi/journal.redb"]), ("the vault", &["vault.key"]), ("the vault's site", &["vault.json"])];
 
 /// Refuses paths that lie inside a job, a vault or a site of one. A custodian's ledger holds nobody's data.
 pub fn keep_out<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    keep_out_of(&KEPT, paths)
+}
+
+/// Refuses paths that lie inside a vault or a site of one: a job may lie anywhere else.
+pub fn keep_out_of_vaults<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    keep_out_of(&KEPT[1..], paths)
+}
+
+fn keep_out_of<'a>(
+    kept: &[(&'static str, &[&str])],
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Failure> {
     for path in paths {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // What is not there yet will lie in the nearest folder that is, wherever links lead to it.
         let real = absolute.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or(absolute);
         for folder in real.ancestors() {
             let is = |files: &[&str]| files.iter().all(|file| folder.join(file).exists());
-            if let Some((what, _)) = KEPT.iter().find(|(_, files)| is(files)) {
-                return Err(Inside { path: path.to_owned(), what, folder: folder.to_owned() }.into());
+            if let Some((what, _)) = kept.iter().find(|(_, files)| is(files)) {
+                let (path, folder) = (path.to_owned(), folder.to_owned());
+                return Err(Inside { path, what, folder }.into());
             }
         }
     }

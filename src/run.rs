@@ -16,7 +16,9 @@ use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
+use crate::plain::keep_out_of_vaults;
 use crate::{cohort, config, interrupt};
+use admission::Excluded;
 use archive::Archive;
 use books::RunRecord;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
@@ -42,8 +44,8 @@ use workers::context::Context;
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
 
-Exit codes: 0 complete, 3 input refused, 6 a stored piece or result is damaged, 10 something is missing,
-130 interrupted (give the command again to resume).")]
+Exit codes: 0 complete, 2 usage, 3 input refused, 4 the policy forbids it (no consent, wrong place or purpose), 6 a
+stored piece or result is damaged, 10 something is missing, 130 interrupted (give the command again to resume).")]
 pub struct Args {
     /// The cohort file (TOML)
     cohort: PathBuf,
@@ -167,6 +169,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         cohort::check_files(&args.cohort, &cohort)?;
         return plan::dry_run(args, &cohort, &excluded, &reference, plan::cut_to_size(&config, &cohort));
     }
+    keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
     let fence = Fence::acquire(&dir.scratch())?;
     let keys = KeyFolder::new(&dir.keys());
@@ -187,11 +190,8 @@ fn open(args: &Args) -> Result<(), Failure> {
         program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
     };
     let journal = match open_journal(fence, &identity, args.repair) {
-        Err(error) if error.class() == Class::Usage && !excluded.is_empty() => {
-            let samples = excluded.iter().map(|one| one.sample.clone()).collect();
-            return Err(BegunWithOthers { dir: args.out.clone(), samples }.into());
-        }
-        opened => opened?,
+        Err(error) => return Err(begun_with_others(args, &keys, &excluded).unwrap_or(error)),
+        Ok(journal) => journal,
     };
     trail.check(&journal, args.repair)?;
     // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
@@ -199,6 +199,10 @@ fn open(args: &Args) -> Result<(), Failure> {
         plan.shards = begun.shards;
     }
     status::store_plan(&journal, &plan)?;
+    if let Some(archive) = &archive {
+        let names: Vec<String> = cohort.samples.iter().map(|sample| sample.sample.clone()).collect();
+        archive.settle(&journal, &names, args.repair)?;
+    }
     let ends = journal.committed_ends()?;
     let context = Context::open(
         identity.cohort_digest.clone(),
@@ -227,6 +231,9 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     let driven = drive(args, &runner, &mut scheduler, limits).and_then(|record| {
         close::verify_results(&dir, &journal)?;
+        if let Some(archive) = &archive {
+            close::nothing_missing(archive.lost(&dir)?)?;
+        }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
         Ok(record)
     });
@@ -261,6 +268,14 @@ fn drive(
         Ending::Complete => Ok(record),
         Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
     }
+}
+
+/// Whether a job is not this one because samples are left out now that it was begun with: they have keys.
+fn begun_with_others(args: &Args, keys: &KeyFolder, excluded: &[Excluded]) -> Option<Failure> {
+    let had_key = |one: &&Excluded| keys.path(&one.sample).is_ok_and(|key| key.exists());
+    let samples: Vec<_> = excluded.iter().filter(had_key).map(|one| one.sample.clone()).collect();
+    let dir = args.out.clone();
+    (!samples.is_empty()).then(|| BegunWithOthers { dir, samples }.into())
 }
 
 /// The job's journal. A damaged one is given up where the user wants repair: the job then begins anew.

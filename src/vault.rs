@@ -17,6 +17,8 @@ mod session;
 use jobs::failure::Failure;
 use std::path::PathBuf;
 
+pub use restore::refuse_present;
+
 /// Seals files into erasure-coded, secret-shared storage, checks them and brings them back
 ///
 /// A vault keeps every file as fragments at several sites, and its key as shares with several custodians. Any stated loss

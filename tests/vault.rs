@@ -214,6 +214,10 @@ fn custodians_answer_a_request_on_their_own_machines() {
     release("a", "").refused(2, &["not released", "asked by", "research", &objects[0]]);
     assert!(!bench.path("a.json").exists());
     release("a", "--yes").ok();
+    release("a", "--yes").refused(2, &["is there already"]);
+    bench
+        .run("custodian release /dev/zero --vault @/copy --key @/keys-a/a.epoch-1.key -o @/z.json --yes")
+        .refused(1, &["/dev/zero"]);
     release("b", "--yes").refused(1, &["ledger-b"]);
     release("b", "--yes --ledger file://@/moved").ok();
 
@@ -222,8 +226,12 @@ fn custodians_answer_a_request_on_their_own_machines() {
             .vault(&format!("restore S1.cram --request @/r.json --released {released} -o @/out {passphrase}"))
     };
     restore("@/a.json").refused(7, &[]);
-    restore("@/a.json @/b.json").ok();
+    assert!(bench.path("r.json.key").exists(), "a restore that failed may be tried again");
+    let restored = restore("@/a.json @/b.json").ok().json();
     bench.assert_restored("S1.cram");
+    assert!(restored["key_removed"].as_str().unwrap().ends_with("r.json.key"), "{restored}");
+    assert!(!bench.path("r.json.key").exists(), "the one-time key outlives its restore");
+    assert_eq!(fs::metadata(bench.path("out")).unwrap().permissions().mode() & 0o777, 0o600);
     restore("@/a.json @/b.json").refused(2, &["is there already"]);
 
     let mut request = fs::read(bench.path("r.json")).unwrap();

@@ -134,7 +134,14 @@ impl<C: PartialEq> Versions<C> {
     /// The newest version of each record, and of these the newest word of each participant.
     fn register(self, as_of: Timestamp) -> Register {
         let mut register = Register { as_of, ..Register::default() };
-        self.newest.into_values().for_each(|record| register.insert(record));
+        for mut record in self.newest.into_values() {
+            // A register cannot know of a change after it was confirmed: such a word holds at no time, and stands in the
+            // way of older ones.
+            if record.updated > as_of {
+                record.start = None;
+            }
+            register.insert(record);
+        }
         register
     }
 }
@@ -145,9 +152,12 @@ impl Register {
         u64::try_from(self.as_of.micros() / 1_000_000).unwrap_or(0)
     }
 
-    /// Keeps the record if it is the newest word of its participant: by change, then id, then version.
+    /// Keeps the record if it is the newest word of its participant: by change; of two changes at one moment that which
+    /// is not in force; then by id and version.
     pub fn insert(&mut self, record: ConsentRecord) {
-        let newness = |record: &ConsentRecord| (record.updated, record.id.clone(), record.version);
+        let newness = |record: &ConsentRecord| {
+            (record.updated, record.status != Status::Active, record.id.clone(), record.version)
+        };
         match self.records.get(&record.participant) {
             Some(held) if newness(held) >= newness(&record) => {}
             _ => drop(self.records.insert(record.participant.clone(), record)),

@@ -139,7 +139,7 @@ pub struct Event {
     pub job: Option<String>,
     /// The shard of the job.
     pub shard: Option<String>,
-    /// Attempt at it, from 0.
+    /// Attempt at it, from 1.
     pub attempt: Option<u32>,
     /// With what.
     pub tool: Tool,

@@ -575,3 +575,22 @@ fn whatever_the_bytes_there_is_an_answer() {
         }
     }
 }
+
+#[test]
+fn a_word_from_the_future_holds_at_no_time_and_of_two_at_once_the_withdrawal_counts() {
+    let head = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of\n";
+    let row = |id: &str, status: &str, updated: &str| {
+        format!("P1,{id},1,{status},clinical_return,,2020-01-01,,self,,,,{updated},2026-01-01T00:00:00Z\n")
+    };
+    let read = |rows: &[String]| {
+        let text = format!("{head}{}", rows.concat());
+        let register = jobs::consent::read_register("c.csv", text.as_bytes()).unwrap();
+        let record = register.records["P1"].clone();
+        (record.id, record.start.is_some())
+    };
+    let (early, late, future) = ("2025-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2099-01-01T00:00:00Z");
+    assert_eq!(read(&[row("C1", "active", future), row("C9", "inactive", early)]), ("C1".to_owned(), false));
+    assert_eq!(read(&[row("C1", "active", late), row("C9", "inactive", early)]), ("C1".to_owned(), true));
+    assert_eq!(read(&[row("C0", "inactive", late), row("C9", "active", late)]).0, "C0");
+    assert_eq!(read(&[row("C9", "inactive", late), row("C0", "active", late)]).0, "C9");
+}

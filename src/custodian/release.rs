@@ -3,12 +3,12 @@
 use super::unlock;
 use crate::output::{self, Format, note, say};
 use crate::passphrase::PassphraseArgs;
+use crate::vault::refuse_present;
 use jobs::failure::{Class, Classified, Failure};
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use storage::vault::custodian::{self, RequestDocument};
-use storage::vault::{Description, Vault};
+use storage::vault::{Description, Vault, read_handed};
 use storage::{AtomicFile, DiskError};
 use workers::access::now;
 
@@ -66,7 +66,8 @@ impl Classified for NotReleased {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let request = fs::read(&args.request).map_err(DiskError::on("read", &args.request))?;
+    refuse_present(&args.out)?;
+    let request = read_handed(&args.request)?;
     let vault = Vault::open(&args.vault)?;
     let mut description = vault.description().clone();
     let asked = RequestDocument::read(&request, &description, now())?;

@@ -27,13 +27,13 @@ pub struct Excluded {
 /// Who would be left out of the cohort; or why it is refused as a whole.
 pub fn exclusions(gate: &Gate, cohort: &Cohort) -> Result<Vec<Excluded>, Failure> {
     let register = gate.register()?;
-    exclude(gate, cohort, ask(gate, &register, cohort))
+    exclude(gate, cohort, denial(gate, &register, cohort))
 }
 
 /// Leaves in the cohort who may be in it, and says who was left out; or refuses. All of it stands in the audit log first.
 pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: &Trail) -> Result<Vec<Excluded>, Failure> {
     let register = gate.register()?;
-    let denial = ask(gate, &register, cohort);
+    let denial = denial(gate, &register, cohort);
     for subject in subjects(cohort) {
         let reasons = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
         trail.decided(Action::Submit, Some(&subject), register.epoch(), &reasons)?;
@@ -56,7 +56,7 @@ pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: &Trail) -> Result<Vec<Excl
 }
 
 /// What stands against the cohort's samples; empty if nothing does.
-fn ask(gate: &Gate, register: &Register, cohort: &Cohort) -> Denial {
+pub fn denial(gate: &Gate, register: &Register, cohort: &Cohort) -> Denial {
     let asked = gate.ask(register, Action::Submit, DataClass::Fastq, &subjects(cohort));
     asked.err().unwrap_or_default()
 }

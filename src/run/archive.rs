@@ -3,7 +3,7 @@
 //! Invariant: a seal task is done only when the vault has acknowledged every file of it; `sealed.json` lists them all. An
 //! object's lineage leads from calls over alignments to the reads they came from, also where those lie in another pool.
 
-use super::books;
+use super::books::{self, read_at_most};
 use super::close::{json, write_book};
 use super::runner::Runner;
 use crate::job_dir::JobDir;
@@ -14,23 +14,30 @@ use jobs::cohort::{Cohort, Written};
 use jobs::event::Node;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass};
-use jobs::task::Task;
+use jobs::task::{Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use storage::Commit;
 use storage::audit::{AuditError, AuditLog};
 use storage::vault::{Caller, Lineage, SealRequest, Sealer, UnlockError, Vault};
+use storage::{Commit, Journal};
 use workers::access::now;
 use workers::finish::ResultFile;
 
 /// Version of `sealed.json`.
 const SEALED_SCHEMA: &str = "wakachi.sealed/1";
 
+/// Name of the journal's value that says which archive the seal tasks are for.
+const ARCHIVE: &str = "archive";
+
 /// Name of the list of sealed files in the job directory.
 pub const SEALED: &str = "sealed.json";
+
+/// Longest list that is read, in bytes.
+const LIST_BYTES_MAX: u64 = 1 << 30;
 
 /// How long, and how often, a vault that another process uses is waited for.
 const BUSY_TRIES_MAX: u32 = 6_000;
@@ -69,11 +76,22 @@ pub struct SealedFile {
 }
 
 /// `sealed.json`.
-#[derive(serde::Serialize)]
-struct SealedList<'a> {
-    schema: &'static str,
-    cohort: &'a str,
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SealedList {
+    schema: String,
+    cohort: String,
     files: Vec<SealedFile>,
+}
+
+/// The list of sealed files is not there, or is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{SEALED} cannot be read")]
+struct Unlisted(#[source] io::Error);
+
+impl Classified for Unlisted {
+    fn class(&self) -> Class {
+        Class::Partial
+    }
 }
 
 /// A file to be sealed.
@@ -118,6 +136,36 @@ impl Archive {
         Ok(Some(Archive { results: pool(&asked.vault)?, reads, classes: asked.classes.clone() }))
     }
 
+    /// Undoes seal tasks that were done for another archive, and to `repair` all of them, so that "done" means sealed
+    /// where, and what, the cohort says now; what lies in a vault already is found there.
+    pub fn settle(&self, journal: &Journal, samples: &[String], repair: bool) -> Result<(), Failure> {
+        let pools = std::iter::once(&self.results).chain(&self.reads);
+        let pools: Vec<_> = pools.map(|pool| pool.vault.description().id.to_string()).collect();
+        let asked = json(&(pools, &self.classes));
+        if !repair && journal.value(ARCHIVE)?.as_ref() == Some(&asked) {
+            return Ok(());
+        }
+        for key in journal.commits()?.keys() {
+            if Task::from_key(key, samples).is_some_and(|task| task.stage() == Stage::Seal) {
+                journal.remove(key)?;
+            }
+        }
+        Ok(journal.put_value(ARCHIVE, &asked)?)
+    }
+
+    /// Every object of `sealed.json` that its vault does not have any more.
+    pub fn lost(&self, dir: &JobDir) -> Result<Vec<String>, Failure> {
+        let list = read_at_most(&dir.root().join(SEALED), LIST_BYTES_MAX).map_err(Unlisted)?;
+        let list: SealedList = serde_json::from_slice(&list).map_err(|error| Unlisted(error.into()))?;
+        let pools = || std::iter::once(&self.results).chain(&self.reads);
+        let is_there = |file: &SealedFile| {
+            let id = file.object.parse();
+            id.is_ok_and(|id| pools().any(|pool| pool.vault.info(id).is_ok()))
+        };
+        let lost = list.files.iter().filter(|file| !is_there(file));
+        Ok(lost.map(|file| format!("vault object {} of {}", file.object, file.path)).collect())
+    }
+
     /// Runs one seal task.
     pub fn run(
         &self,
@@ -158,8 +206,8 @@ impl Archive {
         {
             if self.wants(class) {
                 let file = format!("{name}.{ending}");
-                let main =
-                    self.seal_with_index(runner, task, &file, index, class, Some(name.clone()), from)?;
+                let item = result(runner, &file, class, Some(name.clone()), from);
+                let main = self.seal_with_index(runner, task, item, index)?;
                 from = vec![lineage("derived_from", &main[0])];
                 sealed.extend(main);
             }
@@ -186,7 +234,8 @@ impl Archive {
             };
             let from = files.iter().filter(joined).map(|file| lineage("derived_from", file)).collect();
             let file = format!("{}.vcf.gz", runner.cohort.id);
-            files.extend(self.seal_with_index(runner, task, &file, "tbi", DataClass::Joint, None, from)?);
+            let item = result(runner, &file, DataClass::Joint, None, from);
+            files.extend(self.seal_with_index(runner, task, item, "tbi")?);
         }
         if self.wants(DataClass::Report) {
             for (path, file) in [("report.html", runner.dir.report()), ("ledger.json", runner.dir.ledger())] {
@@ -200,33 +249,24 @@ impl Archive {
                 files.push(self.seal(runner, task, &item)?);
             }
         }
-        let list = SealedList { schema: SEALED_SCHEMA, cohort: &runner.cohort.id, files };
+        let list = SealedList { schema: SEALED_SCHEMA.to_owned(), cohort: runner.cohort.id.clone(), files };
         let book = write_book(runner.dir, SEALED.to_owned(), &json(&list))?;
         Ok(Output { summary: json(&book), ..Output::default() })
     }
 
     /// Seals a result and its index, which points to it.
-    #[allow(clippy::too_many_arguments)]
     fn seal_with_index(
         &self,
         runner: &Runner<'_>,
         task: Task,
-        name: &str,
+        item: Item,
         index: &str,
-        class: DataClass,
-        sample: Option<String>,
-        from: Vec<Lineage>,
     ) -> Result<Vec<SealedFile>, Failure> {
-        let item = |name: String, lineage| Item {
-            file: runner.dir.results().join(&name),
-            path: format!("results/{name}"),
-            class,
-            sample: sample.clone(),
-            lineage,
-        };
-        let main = self.seal(runner, task, &item(name.to_owned(), from))?;
+        let main = self.seal(runner, task, &item)?;
         let to_main = vec![lineage("index_of", &main)];
-        let index = self.seal(runner, task, &item(format!("{name}.{index}"), to_main))?;
+        let path = format!("{}.{index}", item.path);
+        let index = Item { file: runner.dir.root().join(&path), path, lineage: to_main, ..item };
+        let index = self.seal(runner, task, &index)?;
         Ok(vec![main, index])
     }
 
@@ -236,7 +276,6 @@ impl Archive {
             _ => &self.results,
         };
         let subjects = runner.subjects(task);
-        let permit = runner.gate.permit(Action::Archive, item.class, &subjects)?;
         let (actor, tool) = runner.trail.caller();
         let caller = Caller { actor, tool, job: Some(runner.context.job.clone()) };
         let mut manifest = BTreeMap::from([
@@ -247,6 +286,11 @@ impl Archive {
         ]);
         manifest.extend(item.sample.iter().map(|sample| ("sample".to_owned(), sample.clone())));
         let name = item.file.file_name().unwrap_or_default().to_string_lossy();
+        // The turn may be long in coming, so the question is asked after it.
+        let _turn = pool.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = pool.log(runner.gate.site())?;
+        let question = (Action::Archive, item.class);
+        let permit = runner.gate.permit_in(&log, &pool.sealer, &caller, question, &subjects)?;
         let request = SealRequest {
             file: &item.file,
             name: &name,
@@ -258,8 +302,6 @@ impl Archive {
             caller: &caller,
             now: now(),
         };
-        let _turn = pool.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = pool.log(runner.gate.site())?;
         let sealed = pool.vault.seal(&pool.sealer, &permit, &log, &request, &mut |_| ())?;
         Ok(SealedFile {
             path: item.path.clone(),
@@ -293,6 +335,17 @@ impl Pool {
         }
         Ok(self.sealer.open_log(&self.vault, node())?)
     }
+}
+
+/// A file of `results/`.
+fn result(
+    runner: &Runner<'_>,
+    name: &str,
+    class: DataClass,
+    sample: Option<String>,
+    lineage: Vec<Lineage>,
+) -> Item {
+    Item { file: runner.dir.results().join(name), path: format!("results/{name}"), class, sample, lineage }
 }
 
 /// Every file of a sample's lanes: as the sheet names it, and where it lies.

@@ -132,6 +132,10 @@ pub fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
 /// The bytes of a file, unless it is longer than `bytes_max`.
 pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    // A pipe may never end, or never begin.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
+    }
     std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         let why = format!("larger than {bytes_max} bytes");

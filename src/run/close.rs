@@ -259,7 +259,8 @@ fn samples_of(
         .map(|((sample, ledger), counters)| SampleReport {
             name: sample.sample.clone(),
             declared: Declared {
-                participant: sample.participant.clone(),
+                // Who is whose, without a code that is somebody's outside of this report.
+                participant: ordinal(cohort, &sample.participant),
                 family: sample.family.clone(),
                 relation: sample.relation.map(|relation| word(&relation)),
                 sex: match sample.sex {
@@ -279,6 +280,14 @@ fn samples_of(
             accuracy: None,
         })
         .collect()
+}
+
+/// A participant's place among those of the cohort.
+fn ordinal(cohort: &Cohort, participant: &str) -> String {
+    let mut codes: Vec<&str> = cohort.samples.iter().map(|sample| sample.participant.as_str()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes.partition_point(|code| *code < participant).to_string()
 }
 
 /// A unit variant as its serde name.
@@ -329,10 +338,15 @@ fn verify(dir: &JobDir, journal: &Journal, more: &[ResultFile]) -> Result<(), Fa
         damaged.extend(missing.iter().map(|path| format!("{path} (missing)")));
         return Err(ResultError::Damaged { paths: damaged }.into());
     }
-    if !missing.is_empty() {
-        return Err(ResultError::Missing { paths: missing }.into());
+    nothing_missing(missing)
+}
+
+/// Refuses with the names of what is missing, if anything is.
+pub fn nothing_missing(paths: Vec<String>) -> Result<(), Failure> {
+    match paths.is_empty() {
+        true => Ok(()),
+        false => Err(ResultError::Missing { paths }.into()),
     }
-    Ok(())
 }
 
 /// Which files are gone, and which are not as they were written.

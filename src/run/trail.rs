@@ -186,6 +186,7 @@ fn put_aside(path: &Path) -> Result<PathBuf, DiskError> {
 
 /// This program with its arguments.
 pub fn tool() -> Tool {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     Tool::new("wakachi", env!("CARGO_PKG_VERSION"), args.iter().map(String::as_str))
 }

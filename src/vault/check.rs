@@ -47,7 +47,8 @@ impl Classified for Unsound {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Unsound::Damaged { .. } => {
-                "bring the named sites back, or restore the objects and seal them into another vault"
+                "bring the named sites back, or restore the objects and seal them into another vault; the next seal clears \
+                 interrupted ones"
                     .to_owned()
             }
             Unsound::Lost { .. } => {

@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use storage::DiskError;
 use storage::site::folder_of;
-use storage::vault::{Description, InitOptions, SiteEntry, Vault};
+use storage::vault::{Description, InitOptions, SiteEntry, Vault, read_handed};
 use workers::access::now;
 
 /// Makes a vault, if the stated loss of sites is survivable
@@ -93,9 +92,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         None => args.gate.clone(),
     };
     let own_name = || std::path::absolute(folder).ok()?.file_name()?.to_str().map(str::to_owned);
-    let read = |path: &PathBuf| -> Result<_, Failure> {
-        Ok((path.display().to_string(), fs::read(path).map_err(DiskError::on("read", path))?))
-    };
+    let read =
+        |path: &PathBuf| -> Result<_, Failure> { Ok((path.display().to_string(), read_handed(path)?)) };
     let options = InitOptions {
         name: args.name.clone().or_else(own_name).unwrap_or_else(|| "vault".to_owned()),
         data: args.data,

@@ -19,7 +19,8 @@ use workers::access::now;
 /// Restores a file, if its consents are valid now and a quorum of custodians helps
 ///
 /// Either the custodians' keys are at hand (--custodian-key), or it takes three steps: --request FILE writes a request and
-/// its one-time key; each custodian answers with wakachi custodian release; --released FILE.. opens the answers.
+/// its one-time key; each custodian answers with wakachi custodian release; --released FILE.. opens the answers, and when the
+/// file is restored removes the one-time key.
 /// Damage is decoded around, and named at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -75,7 +76,7 @@ impl Classified for Present {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("give another name, or --force to overwrite it".to_owned())
+        Some("give another name, or move away what is there".to_owned())
     }
 }
 
@@ -140,16 +141,17 @@ fn subjects(session: &Session, info: &ObjectInfo) -> Result<Vec<Subject>, Failur
     Ok(subjects.collect())
 }
 
-fn refuse_present(path: &Path, force: bool) -> Result<(), Failure> {
+/// Refuses to write where something is, or into a vault.
+pub fn refuse_present(path: &Path) -> Result<(), Failure> {
     keep_out([path])?;
-    match path.symlink_metadata().is_ok() && !force {
+    match path.symlink_metadata().is_ok() {
         true => Err(Present { path: path.to_owned() }.into()),
         false => Ok(()),
     }
 }
 
 fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
-    refuse_present(file, false)?;
+    refuse_present(file)?;
     let Wanted { session, id, permit, .. } = Wanted::open(args)?;
     let now = now();
     let expires_at = now.plus_hours(args.valid_hours.into());
@@ -182,7 +184,10 @@ fn ask(args: &Args, file: &Path) -> Result<(), Failure> {
 }
 
 fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
-    refuse_present(out, args.force)?;
+    match args.force {
+        true => keep_out([out])?,
+        false => refuse_present(out)?,
+    }
     let Wanted { session, id, info, permit } = Wanted::open(args)?;
     let (shares, findings) = shares(args, &session, id)?;
     let request = RestoreRequest {
@@ -200,6 +205,7 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
     let restored = session.vault.restore(&permit, &session.log, &request, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
     let restored = restored.inspect_err(|error| tell(error.findings(), note))?;
+    let forgotten = args.request.as_deref().map(custodian::forget).transpose()?;
     match args.output {
         Format::Json => output::json(&serde_json::json!({
             "schema": "wakachi.vault-restore/1",
@@ -209,8 +215,14 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
             "blake3": restored.blake3,
             "content_compared": restored.content_compared,
             "findings": restored.findings,
+            "key_removed": forgotten.map(|key| key.to_string_lossy().into_owned()),
         })),
-        Format::Table => print(out, &restored),
+        Format::Table => {
+            print(out, &restored);
+            if let Some(key) = forgotten {
+                say(&format!("{}: removed; the answers open nothing any more", key.display()));
+            }
+        }
         Format::Quiet => {}
     }
     Ok(())

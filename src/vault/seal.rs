@@ -5,6 +5,7 @@ use super::session::Session;
 use super::{VaultArgs, class};
 use crate::output::{self, Format, bytes, say, table};
 use crate::passphrase::PassphraseArgs;
+use crate::plain::keep_out;
 use crate::progress;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass, Subject};
@@ -156,6 +157,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let class = args.class.map_or_else(|| class::of(file, manifest.subjects.len()), Ok);
         let (known, bytes) = (class.as_ref().ok().copied(), bytes_of(file));
         let outcome = class.map_err(Failure::from).and_then(|class| {
+            // What a job holds is sealed by the job, which knows whose it is.
+            keep_out([file.as_path()])?;
             let mut progress = |done| bar.set_position(before + done);
             seal(&session, args, &manifest, file, class, &mut progress)
         });

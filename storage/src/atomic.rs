@@ -3,9 +3,9 @@
 //! Invariant: a final name always shows either the old file or the complete new one, also after kill -9; what a crash
 //! leaves behind is `.<name>.partial`, which the next attempt overwrites. Knows nothing of what is written.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
@@ -27,9 +27,20 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Begins `path`, whose directory must exist, as `.<name>.partial` beside it.
     pub fn create(path: &Path) -> Result<Self, AtomicFileError> {
+        AtomicFile::begin(path, None)
+    }
+
+    /// Like [`AtomicFile::create`], for the eyes of its owner alone (mode 0600), from its first byte on.
+    pub fn create_private(path: &Path) -> Result<Self, AtomicFileError> {
+        AtomicFile::begin(path, Some(0o600))
+    }
+
+    /// `mode` is that of the file; `None`: as the process makes files.
+    fn begin(path: &Path, mode: Option<u32>) -> Result<Self, AtomicFileError> {
         let partial = AtomicFile::partial_of(path)?;
         // Locked before it is cut: another process may be writing the same result.
         let file = OpenOptions::new()
+            .mode(mode.unwrap_or(0o666))
             .read(true)
             .write(true)
             .create(true)
@@ -46,6 +57,10 @@ impl AtomicFile {
         if !std::fs::metadata(&partial).is_ok_and(|named| named.ino() == locked) {
             return Err(AtomicFileError::Busy { path: path.to_owned() });
         }
+        if let Some(mode) = mode {
+            // What a crash left may be open to others.
+            file.set_permissions(Permissions::from_mode(mode)).map_err(DiskError::on("write", &partial))?;
+        }
         file.set_len(0).map_err(DiskError::on("write", &partial))?;
         let digested = Digested { file, digest: blake3::Hasher::new() };
         let file = Some(BufWriter::with_capacity(BUFFER_BYTES, digested));
@@ -54,7 +69,10 @@ impl AtomicFile {
 
     /// Where a file lies until it takes the name `path`.
     pub fn partial_of(path: &Path) -> Result<PathBuf, AtomicFileError> {
-        let name = path.file_name().ok_or_else(|| AtomicFileError::NotAName { path: path.to_owned() })?;
+        // A device or a pipe must not be replaced by a file, and `-` is what others call their standard output.
+        let special = std::fs::metadata(path).is_ok_and(|there| !there.is_file());
+        let name = path.file_name().filter(|name| !special && *name != "-");
+        let name = name.ok_or_else(|| AtomicFileError::NotAName { path: path.to_owned() })?;
         let mut partial_name = std::ffi::OsString::from(".");
         partial_name.push(name);
         partial_name.push(".partial");
@@ -163,7 +181,7 @@ pub enum AtomicFileError {
     /// The filesystem refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The path ends in no file name.
+    /// The path ends in no file name, or is something else's.
     #[error("{}: expected the path of a file", path.display())]
     NotAName {
         /// The path as given.
@@ -219,6 +237,15 @@ impl Classified for AtomicFileError {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["/dev/null", "/dev", "-", "..", "/"] {
+            let path = dir.path().join(path);
+            assert!(matches!(AtomicFile::create(&path), Err(AtomicFileError::NotAName { .. })), "{path:?}");
+        }
+    }
+
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(dir)
             .unwrap()
@@ -244,6 +271,28 @@ mod tests {
         assert_eq!(file.commit_verified().unwrap(), blake3::hash(b"whole"));
         assert_eq!(names(dir.path()), ["a.vcf"]);
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_private_file_is_its_owners_alone_also_after_a_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.cram");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let open = |path: &Path| {
+            std::fs::write(path, b"open to all").unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        };
+        for left in [false, true] {
+            if left {
+                open(&path);
+                open(&dir.path().join(".a.cram.partial"));
+            }
+            let mut file = AtomicFile::create_private(&path).unwrap();
+            assert_eq!(mode(file.partial_path()), 0o600);
+            file.write_all(b"whole").unwrap();
+            file.commit_verified().unwrap();
+            assert_eq!((mode(&path), std::fs::read(&path).unwrap()), (0o600, b"whole".to_vec()));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! without locks is an error.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
@@ -49,6 +49,14 @@ impl Fence {
             .and_then(|()| file.write_all(note.as_bytes()))
             .map_err(DiskError::on("write", &path))?;
         Ok(Fence { dir: dir.to_owned(), locked: file })
+    }
+
+    /// Whether nobody holds the lock of `dir`, as far as can be told without taking it; where it cannot, somebody may.
+    pub fn is_free(dir: &Path) -> bool {
+        match File::open(dir.join("lock")) {
+            Ok(file) => file.try_lock_shared().is_ok(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
     }
 
     /// The directory it guards.
@@ -109,7 +117,9 @@ mod tests {
         let error = Fence::acquire(dir.path()).unwrap_err();
         assert_eq!(error.class(), Class::Failed);
         assert!(error.to_string().contains(&format!("process {} on", std::process::id())), "{error}");
+        assert!(!Fence::is_free(dir.path()));
         drop(first);
+        assert!(Fence::is_free(dir.path()));
         Fence::acquire(dir.path()).unwrap();
     }
 }

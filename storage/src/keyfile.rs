@@ -4,7 +4,6 @@
 //! of memory and time is bounded before it is granted. Knows only how long each kind's secrets are, not what they open.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::disk::{DiskError, create_private};
 use crate::key::random;
+use crate::site::file::open_regular;
 
 const FORMAT: &str = "wakachi.key/1";
 /// A key file has some 400 bytes; more is not read.
@@ -206,13 +206,13 @@ fn write_at_cost(
 
 /// The bytes of a file that only its owner may read.
 fn load(path: &Path) -> Result<Vec<u8>, KeyFileError> {
-    let file = File::open(path).map_err(DiskError::on("read key", path))?;
+    let (file, _) = open_regular(path).map_err(DiskError::on("read key", path))?;
     let mode = file.metadata().map_err(DiskError::on("read key", path))?.mode();
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Exposed { path: path.to_owned(), mode: mode & 0o777 });
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(DiskError::on("read key", path))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(DiskError::on("read key", path))?;
     Ok(bytes)
 }
 

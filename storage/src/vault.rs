@@ -27,6 +27,7 @@ mod sealer;
 mod share;
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +37,7 @@ use crate::disk::DiskError;
 use crate::fence::{Fence, FenceError};
 use crate::signed::{self, SignedError};
 use crate::signing::VerifyingKey;
+use crate::site::file::open_regular;
 use crate::site::{self, Device, FileStore, RealDevice, Store, StoreError};
 
 pub use self::base64::Base64;
@@ -62,7 +64,8 @@ pub use sealer::{Sealer, UnlockError};
 /// Longest signed document that is read or written, in bytes: the core of some 25,000 samples.
 pub const DOCUMENT_BYTES_MAX: u64 = 1 << 23;
 
-/// Longest unsigned line (wrapped share, opened share, release) that is read, in bytes; they have some 2,000.
+/// Longest unsigned line (wrapped share, opened share, release), and longest document that people hand over, in bytes; they
+/// have some 2,000 to 10,000.
 const LINE_BYTES_MAX: u64 = 1 << 16;
 
 const DESCRIPTION: &str = "vault.json";
@@ -161,6 +164,24 @@ impl Vault {
         Ok(ids)
     }
 
+    /// Names objects whose sealing nobody goes on with; what is being sealed now is left alone.
+    fn check_pending(&self, findings: &mut Vec<Finding>) {
+        let before = self.pending().unwrap_or_default();
+        if before.is_empty() || !Fence::is_free(&self.folder) {
+            return;
+        }
+        // One that was acknowledged meanwhile is gone from here.
+        let after = self.pending().unwrap_or_default();
+        let left = before.into_iter().filter(|id| after.contains(id));
+        findings.extend(left.map(|id| Finding {
+            place: Place::Vault,
+            object: Some(id),
+            fragment: None,
+            part: Part::Pending,
+            what: Damage::Unfinished,
+        }));
+    }
+
     /// Ids of all objects that lie at any site or, by a share, in any ledger, but for those being sealed. One whose sealing
     /// begins or ends meanwhile stands in `pending/` before or after.
     fn settled(&self, ids: impl FnOnce() -> Vec<ObjectId>) -> Vec<ObjectId> {
@@ -176,6 +197,21 @@ impl Vault {
     fn site(&self, name: &str) -> Option<&SiteStore> {
         self.sites.iter().find(|site| site.name == name)
     }
+}
+
+/// A small file that people hand over: a request, a release, a share, a custodian's document. What is no regular file, or
+/// longer than any of these, is refused unread.
+pub fn read_handed(path: &Path) -> Result<Vec<u8>, DiskError> {
+    let read = || {
+        let (file, _) = open_regular(path)?;
+        let mut bytes = Vec::new();
+        file.take(LINE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 <= LINE_BYTES_MAX {
+            true => Ok(bytes),
+            false => Err(io::Error::other(format!("longer than {LINE_BYTES_MAX} bytes"))),
+        }
+    };
+    read().map_err(DiskError::on("read", path))
 }
 
 fn core_name(id: ObjectId) -> String {

@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::intake::LaneInput;
-use jobs::policy::{Action, Permit};
+use jobs::policy::{Action, NotPermitted, Permit};
 use jobs::task::{LaneId, Task};
 use jobs::time::Timestamp;
 use std::ops::Deref;
@@ -22,8 +22,8 @@ pub struct Access<'a> {
     context: &'a Context,
     /// By sample; the cohort's own under `None`.
     keys: Vec<(Option<u32>, SampleKey)>,
-    /// `None`: the data is the caller's own.
-    permit: Option<RwLock<Permit>>,
+    /// `None`: the data is the caller's own; `None` within: it was revoked.
+    permit: Option<RwLock<Option<Permit>>>,
 }
 
 impl<'a> Access<'a> {
@@ -51,14 +51,34 @@ impl<'a> Access<'a> {
         if task.sample().is_none() {
             opened.push((None, keys.key(COHORT_KEY, &names, &permit, now)?));
         }
-        Ok(Access { context, keys: opened, permit: Some(RwLock::new(permit)) })
+        Ok(Access { context, keys: opened, permit: Some(RwLock::new(Some(permit))) })
     }
 
     /// Goes on under a newer permit.
     pub fn renew(&self, permit: Permit) {
+        self.hold(Some(permit));
+    }
+
+    /// Ends all reading.
+    pub fn revoke(&self) {
+        self.hold(None);
+    }
+
+    /// Whether it was revoked.
+    pub fn is_revoked(&self) -> bool {
+        matches!(self.holds(), Err(PackError::Permit(NotPermitted::Revoked)))
+    }
+
+    fn hold(&self, permit: Option<Permit>) {
         if let Some(held) = &self.permit {
             *held.write().unwrap_or_else(PoisonError::into_inner) = permit;
         }
+    }
+
+    /// Whether the permit still covers everybody whose data is open here: for who reads for long without asking for
+    /// anything new.
+    pub fn holds(&self) -> Result<(), PackError> {
+        self.check(None)
     }
 
     /// The files of a lane, if they may be read now.
@@ -86,11 +106,17 @@ impl<'a> Access<'a> {
         found.map(|(_, key)| key).ok_or_else(closed)
     }
 
-    /// Whether the permit covers the sample now; the cohort's data is covered by whoever got its key.
+    /// Whether the permit covers the sample now; the cohort's own data is of everybody whose key is held.
     fn check(&self, sample: Option<u32>) -> Result<(), PackError> {
-        let (Some(permit), Some(sample)) = (&self.permit, sample) else { return Ok(()) };
+        let Some(permit) = &self.permit else { return Ok(()) };
         let permit = permit.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(permit.check(Action::Read, &self.context.sample(sample).name, now())?)
+        let (permit, now) = (permit.as_ref().ok_or(NotPermitted::Revoked)?, now());
+        let of = |sample| permit.check(Action::Read, &self.context.sample(sample).name, now);
+        match sample {
+            Some(sample) => of(sample)?,
+            None => self.keys.iter().filter_map(|(whose, _)| *whose).try_for_each(of)?,
+        }
+        Ok(())
     }
 }
 

@@ -214,7 +214,10 @@ pub fn streamed(
         PairReader::open(&lane.input.fastq_1, lane.input.fastq_2.as_deref()).map_err(IntakeError::from)?;
     let mut batches = Vec::new();
     let model = match lane.input.fastq_2 {
-        Some(_) => learn_from(&aligner, &mut reader, |pairs| batches.push(pairs))?,
+        Some(_) => learn_from(&aligner, &mut reader, |pairs| {
+            batches.push(pairs);
+            Ok(())
+        })?,
         None => insert::estimate(&[]),
     };
     let batches_max = BATCHES_PER_THREAD * rayon::current_num_threads();

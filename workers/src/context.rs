@@ -186,7 +186,7 @@ impl Context {
     }
 
     /// The lane.
-    pub fn lane(&self, id: LaneId) -> &Lane {
+    pub(crate) fn lane(&self, id: LaneId) -> &Lane {
         &self.sample(id.sample).lanes[id.lane as usize]
     }
 

@@ -80,27 +80,27 @@ pub fn learn_model(context: &Access<'_>, lane: LaneId) -> Result<InsertModel, Ma
         return Ok(insert::estimate(&[]));
     }
     let mut reader = PairReader::open(&input.fastq_1, input.fastq_2.as_deref()).map_err(IntakeError::from)?;
-    Ok(learn_from(&aligner(context)?, &mut reader, |_| ())?)
+    learn_from(&aligner(context)?, &mut reader, |_| Ok(context.holds()?))
 }
 
 /// Learns from the start of a lane as [`learn_model`] does; every batch read goes to `keep`.
 pub fn learn_from(
     aligner: &Aligner<'_>,
     reader: &mut PairReader,
-    mut keep: impl FnMut(Pairs),
-) -> Result<InsertModel, IntakeError> {
+    mut keep: impl FnMut(Pairs) -> Result<(), MapError>,
+) -> Result<InsertModel, MapError> {
     let mut observations = Vec::new();
     let mut workspace = Workspace::default();
     let (mut seen, mut wanted) = (0, MODEL_PAIRS_MIN);
     loop {
         let mut pairs = Pairs::default();
-        let read = reader.read(BATCH_PAIRS.min(wanted - seen), &mut pairs)?;
+        let read = reader.read(BATCH_PAIRS.min(wanted - seen), &mut pairs).map_err(IntakeError::from)?;
         for pair in 0..read {
             let first = aligner.map_single(&mut workspace, pairs.first.sequence(pair)).primary;
             let second = aligner.map_single(&mut workspace, pairs.second.sequence(pair)).primary;
             observations.extend(first.zip(second).and_then(|(a, b)| Observation::between(&a, &b)));
         }
-        keep(pairs);
+        keep(pairs)?;
         seen += read;
         if read == 0 || (seen == wanted && observations.len() >= MODEL_CONFIDENT_PAIRS) {
             return Ok(insert::estimate(&observations));
@@ -144,6 +144,7 @@ pub fn map_chunk(
     let mut ordinal = start.first_pair;
     loop {
         pairs.clear();
+        context.holds()?;
         let read = reader.read(BATCH_PAIRS, &mut pairs)?;
         if read == 0 {
             break;

@@ -121,6 +121,7 @@ pub fn run(
         Shard::Unplaced => pieces.push(worker.unplaced(&runs)?),
         Shard::Cells { .. } => {
             for cell in shard.cells() {
+                context.holds()?;
                 pieces.push(worker.cell(&runs, cell)?);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::finish::{self, RegionInput, SampleLedger};
-use crate::intake::{ChunkStart, IntakeReport, intake};
+use crate::intake::{ChunkStart, IntakeError, IntakeReport, intake};
 use crate::joint;
 use crate::map::{self, StoredChunk};
 use crate::region::{self, RegionSummary};
@@ -98,7 +98,12 @@ pub fn run(context: &Access<'_>, task: Task, inputs: &Inputs, results: &Path) ->
 fn run_intake(context: &Access<'_>, lane: LaneId) -> Result<TaskOutput, Failure> {
     let task = Task::Intake(lane);
     let chunk_pairs = context.settings.chunk_pairs;
-    let report = intake(context.reads(lane)?, chunk_pairs, |_| true)?;
+    let report = intake(context.reads(lane)?, chunk_pairs, |_| context.holds().is_ok());
+    if let Err(IntakeError::Stopped { .. }) = report {
+        // Says why.
+        context.holds()?;
+    }
+    let report = report?;
     let mut record = context.record(task)?;
     for (chunk, start) in report.chunks.iter().enumerate() {
         let first = chunk as u64 * chunk_pairs;

@@ -16,10 +16,16 @@ pub fn masked<'a>(args: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         if std::mem::take(&mut secret_follows) && !is_option {
             return MASK.to_owned();
         }
-        match word.split_once('=') {
-            Some((name, _)) if is_secret(name) || names(name, &["key"]) => format!("{name}={MASK}"),
-            Some((name, value)) => format!("{name}={}", without_password(value)),
-            None => {
+        // `--field=name=VALUE` has two names.
+        let mut named = word.match_indices('=').map(|(at, _)| &word[..at]);
+        let is_name = |name: &&str| {
+            let own = name.rsplit('=').next().unwrap_or_default();
+            is_secret(own) || names(own, &["key"])
+        };
+        match (named.find(is_name), word.split_once('=')) {
+            (Some(name), _) => format!("{name}={MASK}"),
+            (None, Some((name, value))) => format!("{name}={}", without_password(value)),
+            (None, None) => {
                 secret_follows = is_option && is_secret(word);
                 without_password(word)
             }
@@ -67,6 +73,10 @@ mod tests {
         check("--custodian-key a.key b.key", "--custodian-key a.key b.key");
         check("--api-key=abc", "--api-key=***");
         check("--manifest-field participant=P-01", "--manifest-field participant=***");
+        check("--manifest-field=participant=P-01", "--manifest-field=participant=***");
+        check("--manifest-field=participant=P-01=a", "--manifest-field=participant=***");
+        check("--manifest-field=panel=hearing=x", "--manifest-field=panel=hearing=x");
+        check("--url=https://host?token=abc", "--url=https://host?token=***");
         check("--site s3://me:pass@host/a@b", "--site s3://me:***@host/a@b");
         check("--site=https://me:p:a@ss@host?x", "--site=https://me:***@host?x");
         check("file:///a:b@c", "file:///a:b@c");

@@ -133,6 +133,9 @@ pub enum NotPermitted {
         /// When.
         expired: Timestamp,
     },
+    /// It was asked for again, and denied.
+    #[error("the permit was revoked")]
+    Revoked,
 }
 
 impl Classified for NotPermitted {

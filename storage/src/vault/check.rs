@@ -54,10 +54,11 @@ impl CheckReport {
 impl Vault {
     /// Checks all objects, or those of `only`; `progress` is told the bytes read. Wrapped shares are checked for being there,
     /// for their form and for whose they are; whether `enc` and `ct` still open, only the custodian's key can tell. What is
-    /// being sealed meanwhile is left alone.
+    /// being sealed meanwhile is left alone; an interrupted sealing that nobody goes on with is a finding.
     pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
+        self.check_pending(&mut report.findings);
         let all = self.settled(|| {
             let ids = self.object_ids();
             [self.check_ledgers(&ids, &mut report.findings), ids].concat()

@@ -29,7 +29,7 @@ use crate::site::{self, StoreError};
 use crate::wrap::{EpochKey, SEED_BYTES, WrapError};
 
 pub use super::release::{
-    ReleaseRequest, Released, RequestDocument, Requested, open_released, release, request,
+    ReleaseRequest, Released, RequestDocument, Requested, forget, open_released, release, request,
 };
 
 const OPENED_FORMAT: &str = "wakachi.opened-share/1";
@@ -175,7 +175,7 @@ pub fn open_share(vault: &Vault, id: ObjectId, key: &EpochKey) -> Result<OpenedS
 pub fn open_share_file(path: &Path, key: &EpochKey) -> Result<OpenedShare, CustodianError> {
     let origin = path.display().to_string();
     let refuse = |what| CustodianError::Document { origin: origin.clone(), what };
-    let bytes = super::release::read_file(path)?;
+    let bytes = super::read_handed(path)?;
     let wrapped: WrappedShare = line::read(&bytes).map_err(|error| refuse(chain(&error)))?;
     let (object, custodian) = (wrapped.object, wrapped.custodian.clone());
     let share = wrapped.open(key).map_err(|source| CustodianError::Unwrap { object, custodian, source })?;
@@ -246,6 +246,12 @@ pub enum CustodianError {
         #[source]
         source: SignedError,
     },
+    /// The vault's description is somebody else's.
+    #[error("the vault's description is not to be believed: {what}")]
+    Vault {
+        /// What is wrong.
+        what: String,
+    },
     /// The request is no longer in force.
     #[error("the request ended at {expired}")]
     Expired {
@@ -271,7 +277,9 @@ impl Classified for CustodianError {
             CustodianError::Object(error) => error.class(),
             CustodianError::Document { .. } => Class::Input,
             CustodianError::Share { .. } => Class::Quorum,
-            CustodianError::Unwrap { .. } | CustodianError::Forged { .. } => Class::Integrity,
+            CustodianError::Unwrap { .. } | CustodianError::Forged { .. } | CustodianError::Vault { .. } => {
+                Class::Integrity
+            }
             CustodianError::Expired { .. } | CustodianError::NotPermitted(_) => Class::Policy,
             CustodianError::Audit(error) => error.class(),
         }
@@ -289,7 +297,7 @@ impl Classified for CustodianError {
                 Some("ask another custodian; a quorum of them is enough".to_owned())
             }
             CustodianError::Expired { .. } => Some("ask for a new request".to_owned()),
-            CustodianError::Forged { .. } => {
+            CustodianError::Forged { .. } | CustodianError::Vault { .. } => {
                 Some("get the request again from who wrote it, and this vault's vault.json".to_owned())
             }
             CustodianError::NoHolder { .. } => {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::base64::Base64;
 use super::hex::{Digest, Hex, ObjectId};
+use super::init::{quorate, survivable};
 use crate::signed;
 use crate::signing::VerifyingKey;
 use crate::wrap::{EpochPublic, WrapError};
@@ -32,7 +33,7 @@ pub const QUORUM_MIN: u8 = 2;
 pub struct Description {
     /// `wakachi.vault/1`.
     pub format: String,
-    /// The vault.
+    /// The vault: the first bytes of its sealer's id, so that nobody else can sign for it.
     pub id: ObjectId,
     /// Its name, for people.
     pub name: String,
@@ -103,21 +104,34 @@ impl Description {
     pub(super) fn of(document: Value) -> Result<Self, String> {
         let description: Description =
             serde_json::from_value(document).map_err(|error| format!("not a description: {error}"))?;
-        let survivable = survivable_losses(description.data, description.parity, description.sites.len());
-        let expectations = [
-            (description.format == FORMAT, "another format than wakachi.vault/1"),
-            (description.data >= DATA_MIN && description.parity >= 1, "too few fragments"),
-            (description.fragments() <= FRAGMENTS_MAX, "too many fragments"),
-            (usize::from(description.site_losses) <= survivable, "sites may be lost that are needed"),
-            ((1..=CUSTODIANS_MAX).contains(&description.custodians.len()), "no custodians or too many"),
-            (
-                (1..=description.custodians.len()).contains(&description.quorum.into()),
-                "a quorum that is not one of the custodians",
-            ),
-        ];
-        match expectations.iter().find(|(holds, _)| !holds) {
-            None => Ok(description),
-            Some((_, what)) => Err((*what).to_owned()),
+        if description.format != FORMAT {
+            return Err(format!("format {}, expected {FORMAT}", description.format));
+        }
+        description.signer()?;
+        // What a vault is not made with is not believed of one either.
+        let Description { data, parity, sites, custodians, .. } = &description;
+        survivable(*data, *parity, sites, Some(description.site_losses))
+            .map_err(|error| error.to_string())?;
+        quorate(description.quorum, custodians).map_err(|error| error.to_string())?;
+        if let Some(site) =
+            (1..sites.len()).find(|&at| sites[..at].iter().any(|one| one.url == sites[at].url))
+        {
+            return Err(format!("site {} lies where another does", sites[site].name));
+        }
+        for custodian in custodians {
+            custodian.public().map_err(|error| format!("custodian {}: {error}", custodian.name))?;
+        }
+        Ok(description)
+    }
+
+    /// The sealer's keys, if they are those that the vault's id names.
+    pub(super) fn signer(&self) -> Result<VerifyingKey, String> {
+        let PublicKeys { ed25519, mldsa65 } = &self.sealer;
+        let key = VerifyingKey::from_bytes(&ed25519.0, &mldsa65.0);
+        let key = key.ok_or("the sealer's keys are no keys")?;
+        match vault_id(&key) == self.id {
+            true => Ok(key),
+            false => Err(format!("vault {} has another sealer: this one's is {}", self.id, vault_id(&key))),
         }
     }
 
@@ -135,6 +149,12 @@ impl Description {
     pub(super) fn key_epoch(&self) -> u64 {
         self.custodians.first().map_or(0, |custodian| custodian.key_epoch)
     }
+}
+
+/// The id of the vault that a sealer with these keys signs for: the first bytes of the sealer's id.
+pub(super) fn vault_id(sealer: &VerifyingKey) -> ObjectId {
+    let id = sealer.id();
+    Hex(*id.first_chunk().expect("SHA-256 has more than 16 bytes"))
 }
 
 /// How many sites, whichever, may be lost of `sites` over which k+m fragments go round: a site has at most one fragment

@@ -32,6 +32,8 @@ pub enum Place {
     Ledger(String),
     /// What was handed in for restoring: an opened share or a release, by its origin.
     Given(String),
+    /// The vault's own folder.
+    Vault,
 }
 
 /// Which part.
@@ -58,6 +60,8 @@ pub enum Part {
     Tree,
     /// A custodian's share, by its index from 1.
     Share(u8),
+    /// All of an object whose sealing was interrupted: neither listed nor restored, and cleared by the next seal.
+    Pending,
 }
 
 /// What is wrong.
@@ -133,6 +137,7 @@ impl fmt::Display for Place {
             Place::Site(name) => write!(f, "site {name}"),
             Place::Ledger(name) => write!(f, "ledger of {name}"),
             Place::Given(name) => f.write_str(name),
+            Place::Vault => f.write_str("vault"),
         }
     }
 }
@@ -150,6 +155,7 @@ impl fmt::Display for Part {
             Part::Block(index) => write!(f, "block {index}"),
             Part::Tree => f.write_str("tree"),
             Part::Share(index) => write!(f, "share {index}"),
+            Part::Pending => f.write_str("interrupted sealing, cleared by the next seal"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex<const N: usize>(pub [u8; N]);
 
-/// Names an object, a vault or a request: 16 random bytes.
+/// Names an object or a request, 16 random bytes, or a vault.
 pub type ObjectId = Hex<16>;
 
 /// A SHA-256, BLAKE3 or HMAC-SHA-256.

@@ -11,9 +11,8 @@ use jobs::time::Timestamp;
 
 use super::description::{
     CUSTODIANS_MAX, Custodian, DATA_MIN, Description, FORMAT, FRAGMENTS_MAX, PublicKeys, QUORUM_MIN,
-    SiteEntry, survivable_losses,
+    SiteEntry, survivable_losses, vault_id,
 };
-use super::hex::Hex;
 use super::{DESCRIPTION, OpenError, PROGRAM, SEALER_KEY, Sealer, Vault, line};
 use crate::disk::{DiskError, sync_parent};
 use crate::keyfile::KeyFileError;
@@ -48,8 +47,9 @@ impl Vault {
             Custodian::read(bytes).map_err(|what| InitError::Custodian { origin: origin.clone(), what })
         });
         let custodians = custodians.collect::<Result<Vec<_>, _>>()?;
-        let site_losses = options.survivable()?;
-        options.quorate(&custodians)?;
+        let InitOptions { data, parity, sites, .. } = options;
+        let site_losses = survivable(*data, *parity, sites, options.site_losses)?;
+        quorate(options.quorum, &custodians)?;
         create_folder(folder)?;
         let taken = [DESCRIPTION, SEALER_KEY].map(|name| folder.join(name));
         if let Some(path) = taken.into_iter().find(|path| path.exists()) {
@@ -70,7 +70,7 @@ impl Vault {
         let sealer = Sealer::generate();
         let description = Description {
             format: FORMAT.to_owned(),
-            id: Hex::random(),
+            id: vault_id(sealer.signing.public()),
             name: options.name.clone(),
             data: options.data,
             parity: options.parity,
@@ -100,57 +100,6 @@ impl Vault {
 }
 
 impl InitOptions {
-    /// The loss of sites that the vault survives, if it is at least the stated one.
-    fn survivable(&self) -> Result<u8, InitError> {
-        let fragments = usize::from(self.data) + usize::from(self.parity);
-        if self.data < DATA_MIN || self.parity < 1 || fragments > FRAGMENTS_MAX {
-            return Err(InitError::Fragments { data: self.data, parity: self.parity });
-        }
-        names_differ("site", self.sites.iter().map(|site| &site.name))?;
-        let survivable = survivable_losses(self.data, self.parity, self.sites.len()) as u8;
-        let stated = self.site_losses.unwrap_or(survivable.max(1));
-        if stated == 0 || stated > survivable {
-            return Err(InitError::Sites {
-                stated,
-                survivable,
-                fragments,
-                sites: self.sites.len(),
-                most: fragments.div_ceil(self.sites.len().max(1)),
-                parity: self.parity,
-            });
-        }
-        Ok(stated)
-    }
-
-    /// Refuses a quorum that is none, and custodians that are the same twice.
-    fn quorate(&self, custodians: &[Custodian]) -> Result<(), InitError> {
-        names_differ("custodian", custodians.iter().map(|custodian| &custodian.name))?;
-        let shares = custodians.len();
-        if self.quorum < QUORUM_MIN || usize::from(self.quorum) > shares || shares > CUSTODIANS_MAX {
-            return Err(InitError::Quorum { quorum: self.quorum, custodians: shares });
-        }
-        for (at, one) in custodians.iter().enumerate() {
-            let twin = custodians[..at].iter().find(|other| {
-                [&other.ed25519, &other.mldsa65, &other.epoch_key]
-                    .iter()
-                    .any(|key| [&one.ed25519, &one.mldsa65, &one.epoch_key].contains(key))
-            });
-            if let Some(twin) = twin {
-                return Err(InitError::SameKey { first: twin.name.clone(), second: one.name.clone() });
-            }
-            if one.key_epoch != custodians[0].key_epoch {
-                let (first, second) = (custodians[0].clone(), one.clone());
-                return Err(InitError::Epochs {
-                    first: first.name,
-                    first_epoch: first.key_epoch,
-                    second: second.name,
-                    second_epoch: second.key_epoch,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Refuses places that are the same, or of which one lies in the other: they would be lost, or read, together.
     fn apart(&self, vault: &Path, custodians: &[Custodian]) -> Result<(), InitError> {
         let sites = self.sites.iter().map(|site| (format!("site {}", site.name), &site.url));
@@ -171,6 +120,62 @@ impl InitOptions {
         }
         Ok(())
     }
+}
+
+/// The loss of sites that a vault of these sizes survives, if it is at least the stated one.
+pub(super) fn survivable(
+    data: u8,
+    parity: u8,
+    sites: &[SiteEntry],
+    stated: Option<u8>,
+) -> Result<u8, InitError> {
+    let fragments = usize::from(data) + usize::from(parity);
+    if data < DATA_MIN || parity < 1 || fragments > FRAGMENTS_MAX {
+        return Err(InitError::Fragments { data, parity });
+    }
+    names_differ("site", sites.iter().map(|site| &site.name))?;
+    let survivable = survivable_losses(data, parity, sites.len()) as u8;
+    let stated = stated.unwrap_or(survivable.max(1));
+    if stated == 0 || stated > survivable {
+        return Err(InitError::Sites {
+            stated,
+            survivable,
+            fragments,
+            sites: sites.len(),
+            most: fragments.div_ceil(sites.len().max(1)),
+            parity,
+        });
+    }
+    Ok(stated)
+}
+
+/// Refuses a quorum that is none, and custodians that are the same twice.
+pub(super) fn quorate(quorum: u8, custodians: &[Custodian]) -> Result<(), InitError> {
+    names_differ("custodian", custodians.iter().map(|custodian| &custodian.name))?;
+    let shares = custodians.len();
+    if quorum < QUORUM_MIN || usize::from(quorum) > shares || shares > CUSTODIANS_MAX {
+        return Err(InitError::Quorum { quorum, custodians: shares });
+    }
+    for (at, one) in custodians.iter().enumerate() {
+        let twin = custodians[..at].iter().find(|other| {
+            [&other.ed25519, &other.mldsa65, &other.epoch_key]
+                .iter()
+                .any(|key| [&one.ed25519, &one.mldsa65, &one.epoch_key].contains(key))
+        });
+        if let Some(twin) = twin {
+            return Err(InitError::SameKey { first: twin.name.clone(), second: one.name.clone() });
+        }
+        if one.key_epoch != custodians[0].key_epoch {
+            let (first, second) = (custodians[0].clone(), one.clone());
+            return Err(InitError::Epochs {
+                first: first.name,
+                first_epoch: first.key_epoch,
+                second: second.name,
+                second_epoch: second.key_epoch,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Makes a folder and those above it, where they are not there, to stay.

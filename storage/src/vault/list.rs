@@ -35,7 +35,7 @@ pub struct ObjectSummary {
 pub struct Listing {
     /// By the time of sealing, then by id.
     pub objects: Vec<ObjectSummary>,
-    /// Sites that do not answer, documents that do not verify.
+    /// Sites that do not answer, documents that do not verify, sealings that were interrupted.
     pub findings: Vec<Finding>,
 }
 
@@ -55,6 +55,7 @@ impl Vault {
     pub fn list(&self) -> Listing {
         let mut findings = Vec::new();
         self.check_sites(&mut findings);
+        self.check_pending(&mut findings);
         let ids = self.settled(|| self.object_ids());
         let mut objects: Vec<_> = ids
             .into_iter()

@@ -58,7 +58,7 @@ impl Vault {
     }
 
     /// Whether every replica, fragment and share of an object is there and as it was sealed.
-    fn is_whole(&self, id: ObjectId) -> bool {
+    pub(super) fn is_whole(&self, id: ObjectId) -> bool {
         let mut findings = Vec::new();
         self.check_object(id, &mut findings, &mut |_| {}).restorable && findings.is_empty()
     }

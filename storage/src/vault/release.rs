@@ -1,10 +1,10 @@
 //! Restoring through custodians who are elsewhere: a signed request, releases wrapped to its one-time key, and their
 //! opening.
 //!
-//! Invariant: a custodian's share goes only to the one-time key of a request that the vault's sealer signed, for that
-//! request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase.
+//! Invariant: a custodian's share goes only to the one-time key of a request that the sealer of the share's own vault
+//! signed, for that request, object and core, and before it ends. The one-time key lies beside the request, under a passphrase, until
+//! the object is restored.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,13 +23,11 @@ use super::finding::{Damage, Finding, Part, Place, chain};
 use super::hex::{Digest, Hex, ObjectId};
 use super::permitted::permitted;
 use super::share::WrappedShare;
-use super::{AuditLog, DOCUMENT_BYTES_MAX, LINE_BYTES_MAX, Sealer, Vault, line, share_name};
-use crate::disk::DiskError;
+use super::{AuditLog, DOCUMENT_BYTES_MAX, LINE_BYTES_MAX, Sealer, Vault, line, read_handed, share_name};
+use crate::disk::{DiskError, sync_parent};
 use crate::keyfile::{self, Kind};
 use crate::shamir::{SECRET_BYTES, Share};
 use crate::signed;
-use crate::signing::VerifyingKey;
-use crate::site::file::open_regular;
 use crate::site::{self, Device, RealDevice};
 use crate::wrap::{self, EpochKey, EpochPublic, WrapError};
 
@@ -139,6 +137,14 @@ pub fn request(
     Ok(Requested { id, key })
 }
 
+/// Removes the one-time key beside a request that served: what was released to it opens no more. Gives the key's path.
+pub fn forget(request: &Path) -> Result<PathBuf, CustodianError> {
+    let key = key_path(request);
+    std::fs::remove_file(&key).map_err(DiskError::on("remove", &key))?;
+    sync_parent(&key)?;
+    Ok(key)
+}
+
 fn key_path(request: &Path) -> PathBuf {
     let mut path = request.as_os_str().to_owned();
     path.push(".key");
@@ -184,6 +190,7 @@ pub fn release(
     let origin = ledger.show(&name).display().to_string();
     let bytes = bytes.ok_or_else(|| refuse(&origin, "no such share".to_owned()))?;
     let wrapped: WrappedShare = line::read(&bytes).map_err(|error| refuse(&origin, chain(&error)))?;
+    // The vault that a share was wrapped for is its sealer's id, so no other sealer can have it released.
     let expected = (request.object, request.vault, request.core_sha256, epoch_key);
     if (wrapped.object, wrapped.vault, wrapped.core_sha256, wrapped.epoch_key) != expected {
         return Err(refuse(
@@ -217,12 +224,12 @@ pub fn open_released(
     passphrase: &str,
     now: Timestamp,
 ) -> Result<(Vec<OpenedShare>, Vec<Finding>), CustodianError> {
-    let document = RequestDocument::read(&read_file(request)?, vault.description(), now)?;
+    let document = RequestDocument::read(&read_handed(request)?, vault.description(), now)?;
     let key = key_of(&keyfile::read(&key_path(request), Kind::OneTime, passphrase)?);
     let (mut opened, mut findings) = (Vec::new(), Vec::new());
     for path in releases {
         let origin = path.display().to_string();
-        match read_file(path)
+        match read_handed(path)
             .map_err(|error| Damage::unreadable(&error))
             .and_then(|bytes| ReleaseDocument::open(&bytes, &document, &key))
         {
@@ -239,15 +246,6 @@ pub fn open_released(
     Ok((opened, findings))
 }
 
-/// A small file that people hand over.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DiskError> {
-    let mut bytes = Vec::new();
-    open_regular(path)
-        .and_then(|(file, _)| file.take(LINE_BYTES_MAX).read_to_end(&mut bytes))
-        .map_err(DiskError::on("read", path))?;
-    Ok(bytes)
-}
-
 impl RequestDocument {
     /// The request of a document that the vault's sealer signed, while it is in force.
     pub fn read(bytes: &[u8], description: &Description, now: Timestamp) -> Result<Self, CustodianError> {
@@ -255,9 +253,7 @@ impl RequestDocument {
         if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
             return Err(refuse(format!("{} bytes are too many", bytes.len())));
         }
-        let sealer =
-            VerifyingKey::from_bytes(&description.sealer.ed25519.0, &description.sealer.mldsa65.0)
-                .ok_or_else(|| refuse("the vault's description has no keys to check it with".to_owned()))?;
+        let sealer = description.signer().map_err(|what| CustodianError::Vault { what })?;
         let value = signed::read(bytes, &sealer).map_err(|source| CustodianError::Forged { source })?;
         let request: RequestDocument =
             serde_json::from_value(value).map_err(|error| refuse(format!("not a request: {error}")))?;

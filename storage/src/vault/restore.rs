@@ -1,6 +1,7 @@
 //! Restores an object from opened shares and fragments, decoding around damage and naming it.
 //!
-//! Invariant: what is written was authenticated segment by segment and takes its name only when it is whole. Permit and
+//! Invariant: what is written was authenticated segment by segment, is its owner's alone to read (mode 0600), and takes
+//! its name only when it is whole. Permit and
 //! audit log come before the first byte is decrypted; memory holds one row of blocks and the trees.
 
 use std::collections::BTreeSet;
@@ -266,7 +267,7 @@ struct Output {
 
 impl Output {
     fn create(path: &Path) -> Result<Self, AtomicFileError> {
-        Ok(Output { file: AtomicFile::create(path)?, sha256: Context::new(&SHA256), bytes: 0 })
+        Ok(Output { file: AtomicFile::create_private(path)?, sha256: Context::new(&SHA256), bytes: 0 })
     }
 
     fn write(&mut self, plain: &[u8]) -> Result<(), DiskError> {

@@ -130,7 +130,8 @@ impl Vault {
         Ok(())
     }
 
-    /// The object that holds the same content of the same people, if it is fully there.
+    /// The object that holds the same content of the same people, if every byte of it is there: whoever hears that a file
+    /// is sealed may delete it.
     fn already_sealed(
         &self,
         content: &Digest,
@@ -148,19 +149,7 @@ impl Vault {
                     && people(&core.governance) == people(governance)
             })
         };
-        self.settled(|| self.object_ids()).into_iter().filter(same).find(|id| self.is_there(*id))
-    }
-
-    /// Whether nothing of an object is missing, as far as presence, lengths, headers, trees and shares tell.
-    fn is_there(&self, id: ObjectId) -> bool {
-        let mut findings = Vec::new();
-        let Ok(object) = self.object(id, &mut findings) else { return false };
-        for entry in &object.seal.fragments {
-            self.fragment(&object, entry.index, &mut findings);
-        }
-        let shares_are_there =
-            object.core.sharing.custodians.iter().all(|holder| self.share(&object, holder).is_ok());
-        findings.is_empty() && shares_are_there
+        self.settled(|| self.object_ids()).into_iter().filter(same).find(|id| self.is_whole(*id))
     }
 
     fn core(&self, content: Digest, request: &SealRequest<'_>, governance: Governance) -> Core {

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jobs::policy::{Action, DataClass};
 use storage::site::{Device, RealDevice};
-use storage::vault::Vault;
+use storage::vault::{Damage, Part, Place, Vault};
 
-use crate::small::{NOW, PLAIN, SMALL, Shape, SmallVault, content, files};
+use crate::small::{NOW, PLAIN, SMALL, Shape, SmallVault, content, files, permit};
 
 /// Works until operation `at`, which is done half or not at all; then nothing works any more.
 #[derive(Debug)]
@@ -146,6 +147,27 @@ fn a_crash_while_clearing_away_is_cleared_away_too() {
             assert_eq!(traces(&small), untouched, "{at} {again}");
         }
     }
+}
+
+#[test]
+fn an_interrupted_sealing_is_named_until_it_is_cleared_and_a_running_one_is_not() {
+    let small = SmallVault::new(SHAPE);
+    small
+        .seal_with(&small.vault_on(CrashingDevice::new(35, false)), "a.cram", &content(PLAIN, 2))
+        .unwrap_err();
+    let vault = small.vault();
+    let [named] = &vault.check(None, &mut |_| {}).findings[..] else { panic!("one finding") };
+    assert_eq!((&named.place, named.part, &named.what), (&Place::Vault, Part::Pending, &Damage::Unfinished));
+    assert_eq!(vault.list().findings, std::slice::from_ref(named));
+    let said = named.to_string();
+    assert!(said.ends_with("interrupted sealing, cleared by the next seal: never acknowledged"), "{said}");
+
+    let (file, mut running) = (small.path("b.cram"), Vec::new());
+    std::fs::write(&file, content(PLAIN, 3)).unwrap();
+    let mut progress = |_| running.extend(vault.list().findings);
+    let permit = permit(Action::Archive, DataClass::Cram, NOW);
+    small.seal_file(&vault, &file, &permit, &[], &mut progress).unwrap();
+    assert_eq!((running, vault.list().findings), (vec![], vec![]));
 }
 
 #[test]

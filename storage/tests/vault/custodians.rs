@@ -1,11 +1,10 @@
 //! Custodians who are elsewhere: requests, releases, and what is wrong with them.
 
 use jobs::failure::{Class, Classified};
-use jobs::policy::{Action, DataClass};
-use storage::vault::custodian::{self, CustodianError, ReleaseRequest};
-use storage::vault::{Caller, CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError};
+use storage::vault::custodian::{self, CustodianError};
+use storage::vault::{CustodianError as Error, ObjectId, OpenedShare, Place, RestoreError, read_handed};
 
-use crate::small::{NOW, PASSPHRASE, SMALL, SmallVault, content, permit};
+use crate::small::{NOW, PASSPHRASE, SMALL, SmallVault, ask, content};
 
 /// A sealed object and a request for it in force for an hour.
 struct Asked {
@@ -31,19 +30,6 @@ impl Asked {
         let key = &self.small.keys[usize::from(custodian) - 1];
         custodian::release(request, vault.description(), key, NOW.plus_seconds(60))
     }
-}
-
-fn ask(small: &SmallVault, id: ObjectId, caller: &Caller) -> Result<custodian::Requested, Error> {
-    let vault = small.vault();
-    let request = ReleaseRequest {
-        object: id,
-        file: &small.path("request.json"),
-        expires_at: NOW.plus_hours(1),
-        caller,
-        now: NOW,
-    };
-    let permit = permit(Action::Restore, DataClass::Cram, NOW);
-    custodian::request(&vault, &small.sealer, &permit, &small.log, &request, PASSPHRASE)
 }
 
 #[test]
@@ -84,6 +70,9 @@ fn released_shares_restore() {
     assert!(matches!(open(&paths, NOW.plus_hours(2)), Err(Error::Expired { .. })));
     let error = custodian::open_released(&vault, &request, &paths, "wrong", NOW).unwrap_err();
     assert_eq!(error.class(), Class::Usage);
+    let key = custodian::forget(&request).unwrap();
+    assert_eq!((key.exists(), key), (false, small.path("request.json.key")));
+    assert!(open(&paths, NOW).is_err());
 }
 
 #[test]
@@ -189,4 +178,26 @@ fn keygen_makes_a_custodian_that_a_vault_takes() {
     }
     let wrong = custodian::read_epoch_key(&files.identity, PASSPHRASE).unwrap_err();
     assert_eq!(wrong.class(), Class::Usage);
+}
+
+#[test]
+fn what_is_handed_over_is_a_small_file_or_refused_at_once() {
+    let small = SmallVault::new(SMALL);
+    let pipe = small.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (full, long) = (small.path("full"), small.path("long"));
+    std::fs::write(&full, vec![0; 65_536]).unwrap();
+    std::fs::write(&long, vec![0; 65_537]).unwrap();
+    let check = |path: &std::path::Path, expect: &str| {
+        let said =
+            read_handed(path).map_or_else(|error| format!("{:?}", error), |bytes| bytes.len().to_string());
+        assert!(said.contains(expect), "{}: {said}", path.display());
+        assert!(custodian::open_share_file(path, &small.keys[0]).is_err());
+        assert!(custodian::read_epoch_key(path, PASSPHRASE).is_err());
+    };
+    check(&full, "65536");
+    check(&long, "longer than 65536 bytes");
+    check(&pipe, "not a regular file");
+    check(std::path::Path::new("/dev/zero"), "not a regular file");
+    check(small.dir.path(), "not a regular file");
 }

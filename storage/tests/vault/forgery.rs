@@ -8,9 +8,10 @@ use storage::fragment::{FragmentHeader, HEADER_BYTES};
 use storage::keyfile::{self, Kind};
 use storage::signed;
 use storage::signing::SigningKey;
-use storage::vault::{Damage, ObjectError, ObjectId, Part, Place, RestoreError};
+use storage::vault::custodian::{self, CustodianError};
+use storage::vault::{Damage, ObjectError, ObjectId, Part, Place, RestoreError, Vault};
 
-use crate::small::{PASSPHRASE, PLAIN, SMALL, SmallVault, content};
+use crate::small::{NOW, PASSPHRASE, PLAIN, SMALL, SmallVault, ask, content};
 
 /// Rewrites a fragment's header with a checksum that fits.
 fn forge(path: &Path, change: impl FnOnce(&mut FragmentHeader)) {
@@ -115,4 +116,93 @@ fn an_object_that_is_not_there_is_the_users_mistake() {
         small.vault().info("00112233445566778899aabbccddeeff".parse::<ObjectId>().unwrap()).unwrap_err();
     assert!(matches!(error, ObjectError::Unknown { .. }));
     assert_eq!(error.class(), Class::Input);
+}
+
+#[test]
+fn another_sealer_has_another_vault_and_gets_no_share_of_this_one() {
+    let small = SmallVault::new(SMALL);
+    let id = small.seal("a.cram", b"one");
+    ask(&small, id, &small.caller).unwrap();
+    let vault = small.vault();
+    let thief = SigningKey::generate();
+    let forged = |path: &Path, change: &dyn Fn(&mut Value)| {
+        let mut document: Value =
+            serde_json::from_slice(std::fs::read(path).unwrap().split(|byte| *byte == b'\n').next().unwrap())
+                .unwrap();
+        change(&mut document);
+        signed::write(&document, &thief).unwrap()
+    };
+    let own: String = thief.public().id()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = small.path("forged");
+    std::fs::create_dir(&folder).unwrap();
+    let description = |change: &dyn Fn(&mut Value)| {
+        let document = forged(&small.path("vault/vault.json"), &|document| {
+            document["sealer"] = signed::keys_to_json(thief.public());
+            change(document);
+        });
+        std::fs::write(folder.join("vault.json"), document).unwrap();
+        Vault::open(&folder)
+    };
+    let release = |request: &[u8], description| custodian::release(request, description, &small.keys[0], NOW);
+
+    // The vault's id with other keys: neither opened nor, where a caller made the description itself, answered.
+    let error = description(&|_| {}).unwrap_err();
+    assert!(error.to_string().contains("has another sealer"), "{error}");
+    assert_eq!(error.class(), Class::Integrity);
+    let asked = forged(&small.path("request.json"), &|_| {});
+    let theirs = description(&|document| document["id"] = own.as_str().into()).unwrap();
+    let mut mixed = vault.description().clone();
+    mixed.sealer = theirs.description().sealer.clone();
+    let error = release(&asked, &mixed).unwrap_err();
+    assert!(matches!(error, CustodianError::Vault { .. }), "{error}");
+    assert_eq!(error.class(), Class::Integrity);
+
+    // A vault of their own: the share is not that vault's, and does not open once it says so.
+    let asked = forged(&small.path("request.json"), &|request| request["vault"] = own.as_str().into());
+    let error = release(&asked, theirs.description()).unwrap_err();
+    assert!(error.to_string().contains("a share of another object, core, vault or key"), "{error}");
+    let share = small.share(1, id);
+    let whole = std::fs::read_to_string(&share).unwrap();
+    let this = vault.description().id.to_string();
+    std::fs::write(&share, whole.replace(&format!("\"vault\":\"{this}\""), &format!("\"vault\":\"{own}\"")))
+        .unwrap();
+    let error = release(&asked, theirs.description()).unwrap_err();
+    assert!(matches!(error, CustodianError::Unwrap { .. }), "{error}");
+
+    std::fs::write(&share, whole).unwrap();
+    let asked = std::fs::read(small.path("request.json")).unwrap();
+    assert_eq!(release(&asked, vault.description()).unwrap().object, id);
+}
+
+#[test]
+fn a_description_that_could_not_have_been_made_is_refused() {
+    let small = SmallVault::new(SMALL);
+    let path = small.path("vault/vault.json");
+    let whole = std::fs::read(&path).unwrap();
+    let check = |expect: &str, change: fn(&mut Value)| {
+        resign(&small, &path, change);
+        let error = Vault::open(&small.path("vault")).unwrap_err();
+        assert_eq!(error.class(), Class::Integrity);
+        assert!(error.to_string().contains(expect), "{error}");
+        std::fs::write(&path, &whole).unwrap();
+    };
+    check("losing 2 of 0 sites", |vault| vault["sites"] = Value::Array(Vec::new()));
+    check("losing 0 of 0 sites", |vault| {
+        (vault["sites"], vault["site_losses"]) = (Value::Array(Vec::new()), 0.into());
+    });
+    check("site 'site-0'", |vault| vault["sites"][1] = vault["sites"][0].clone());
+    check("site site-1 lies where another does", |vault| {
+        vault["sites"][1]["url"] = vault["sites"][0]["url"].clone();
+    });
+    check("custodian 'custodian-1'", |vault| vault["custodians"][1] = vault["custodians"][0].clone());
+    check("have the same key", |vault| {
+        vault["custodians"][1]["epoch_key"] = vault["custodians"][0]["epoch_key"].clone();
+    });
+    check("custodian custodian-1: ", |vault| vault["custodians"][0]["epoch_key"] = "AAAA".into());
+    check("1 data and 2 parity", |vault| vault["data"] = 1.into());
+    check("3 data and 200 parity", |vault| vault["parity"] = 200.into());
+    check("a quorum of 1 of 3", |vault| vault["quorum"] = 1.into());
+    check("a quorum of 4 of 3", |vault| vault["quorum"] = 4.into());
+    check("format wakachi.vault/2", |vault| vault["format"] = "wakachi.vault/2".into());
+    check("not a description", |vault| vault["data"] = 1000.into());
 }

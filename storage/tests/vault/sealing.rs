@@ -43,6 +43,13 @@ fn what_is_sealed_already_is_not_sealed_again_unless_it_is_damaged() {
     std::fs::remove_file(small.fragment(4, first.id)).unwrap();
     let third = small.seal_with(&vault, "a.cram", &plain).unwrap();
     assert!(!third.already && third.id != first.id);
+    // Rot that only reading the body finds.
+    let path = small.fragment(1, third.id);
+    let mut rotted = std::fs::read(&path).unwrap();
+    rotted[200] ^= 1;
+    std::fs::write(&path, rotted).unwrap();
+    let fourth = small.seal_with(&vault, "a.cram", &plain).unwrap();
+    assert!(!fourth.already && fourth.id != third.id);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A small vault with everything that is needed to use it: 3+2 fragments over five sites, 2 of 3 custodians.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -166,6 +167,8 @@ impl SmallVault {
         let bytes = std::fs::read(&out);
         match restored {
             Ok(restored) => {
+                let mode = std::fs::metadata(&out).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600, "what was restored is its owner's alone");
                 std::fs::remove_file(&out).unwrap();
                 Ok((bytes.unwrap(), restored))
             }
@@ -182,6 +185,24 @@ impl SmallVault {
         let ledgers = (1..=self.shape.custodians).map(|custodian| self.ledger(custodian));
         sites.chain(ledgers).flat_map(|folder| files(&folder)).collect()
     }
+}
+
+/// Writes a request for the shares of an object to `request.json`, in force for an hour.
+pub fn ask(
+    small: &SmallVault,
+    id: ObjectId,
+    caller: &Caller,
+) -> Result<custodian::Requested, custodian::CustodianError> {
+    let vault = small.vault();
+    let request = custodian::ReleaseRequest {
+        object: id,
+        file: &small.path("request.json"),
+        expires_at: NOW.plus_hours(1),
+        caller,
+        now: NOW,
+    };
+    let permit = permit(Action::Restore, DataClass::Cram, NOW);
+    custodian::request(&vault, &small.sealer, &permit, &small.log, &request, PASSPHRASE)
 }
 
 /// Documents and keys of custodians whose ledgers lie in `dir`; without key files, which cost time by design.
