@@ -18,8 +18,8 @@ pub enum Command {
   wakachi audit verify vault job --output json
   wakachi audit verify audit.jsonl --key HEX --expect 41:HEX
 
-A log cut off at the end of a line is noticed only by --expect: give the last event that is known from elsewhere, such as
-`audit` in a seal. Without --key the log vouches for itself: keep the key that is printed.
+A log cut off at the end of a line is noticed only by --expect: give the last event that is known from elsewhere, such as \
+  `audit` in a seal. Without --key the log vouches for itself: keep the key that is printed.
 
 Exit codes: 0 whole; 2 --expect with several logs; 3 not readable or not a log; 6 damaged, and the line is named; \
   10 an event is missing or was never finished.")]

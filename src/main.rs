@@ -40,8 +40,8 @@ use std::process::ExitCode;
   wakachi vault check --vault DIR             whether everything sealed can still be restored
   wakachi vault restore OUT.cram --vault DIR -o OUT.cram --custodian-key A.key B.key
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 input, 4 policy, 5 on hold, 6 integrity, 7 quorum, 8 remote (try again),
-9 internal, 10 partial (something is missing and named), 130 interrupted.")]
+Exit codes: 0 ok, 1 failed, 2 usage, 3 input, 4 policy, 5 on hold, 6 integrity, 7 quorum, 8 remote (try again), \
+  9 internal, 10 partial (something is missing and named), 130 interrupted.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

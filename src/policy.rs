@@ -35,7 +35,7 @@ pub enum Command {
   wakachi policy explain cohort.toml --site gcp-osaka --action archive --class VCF --output json
 
 Exit codes: 0 answered, denials too; 3 a file is wrong, and all of it is listed; 4 a register, a policy or a site is \
-  missing.")]
+  missing, or the cohort names other sites.")]
     Explain(ExplainArgs),
 }
 

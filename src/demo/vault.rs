@@ -10,8 +10,9 @@ use storage::vault::{Finding, ObjectId, ObjectSummary, Part, Place, Vault};
 use workers::report::{RestoreOutcome, VaultFragment, VaultObject, VaultPlace, VaultRestore, VaultSection};
 
 /// Where all of it lies, which a quorum must not.
-const ONE_MACHINE: &str = "Every site and every custodian of this demo lies on one machine. That shows how a quorum \
-    works; it is none: who has the machine has everything. Real custodians are people with machines of their own.";
+const ONE_MACHINE: &str = "Every site and every custodian of this demo lies on one machine. That shows how a \
+    quorum works, and is no quorum: whoever has the machine has everything. Real custodians are people, each with a machine \
+    of their own.";
 
 /// What came of an attempt whose line ended as expected.
 pub fn outcome(trial: Trial, step: &Step) -> VaultRestore {

@@ -43,8 +43,9 @@ fn words(vault: &VaultSection) -> String {
     let VaultSection { data, parity, quorum, sites, custodians, objects, .. } = vault;
     let (count, places, holders) = (plural(objects.len(), "object"), sites.len(), custodians.len());
     let whole = format!(
-        "{count}, each in {data}+{parity} fragments over {places} sites, its key in shares with {holders} custodians. Any \
-         {data} fragments and any {quorum} custodians restore it; with fewer of either nobody learns anything."
+        "{count}, each a sealed file: encrypted, cut into {data} data and {parity} parity fragments over {places} sites, its \
+         key split into shares for {holders} custodians. Any {data} fragments with the shares of any {quorum} custodians \
+         restore it; fewer custodians learn nothing."
     );
     let lost = vault.lost();
     if lost.is_empty() {
@@ -126,7 +127,8 @@ fn drawing(vault: &VaultSection) -> Figure<'static> {
     }
     Figure {
         title: "Where everything lies",
-        note: "An object a column, a site or a custodian's ledger a row. What is crossed out is lost.",
+        note: "A column is one sealed file, below the sample it belongs to; the table of objects names it. A row is a site, or \
+               a custodian. What is crossed out is lost.",
         drawing: grid.canvas.finish("Fragments of every object by site, and shares of its key by custodian"),
         below,
         wide: true,
@@ -212,7 +214,7 @@ impl<'a> Grid<'a> {
         let top = HEAD + (self.vault.sites.len() + self.vault.custodians.len()) as f64 * ROW + GAP;
         self.canvas.rule((0.0, top), (self.right(), top), "grid");
         self.canvas.text(0.0, top + 17.0, "start", "name", "enough is left");
-        self.canvas.text(0.0, top + 46.0, "start", "name", "restored");
+        self.canvas.text(0.0, top + 46.0, "start", "name", "restoring");
         let mut free = NAMES / 2.0;
         for (object, left) in self.columns.clone() {
             let middle = left + self.cell / 2.0;
@@ -295,8 +297,9 @@ fn restores(vault: &VaultSection) -> Figure<'static> {
         table.row(&[one_line(object), custodians.join(", "), outcome]);
     }
     Figure {
-        title: "What was brought back",
-        note: "After the loss, compared with the job's own results. A refusal is as it should be.",
+        title: "Attempts to restore",
+        note: "After the loss. What came back is compared with the job's own result; fewer custodians than the quorum must \
+               be refused.",
         drawing: String::new(),
         below: table.finish(),
         wide: true,
