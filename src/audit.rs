@@ -140,11 +140,16 @@ impl Filter {
                 || samples.get(sample).is_some()
                 || samples.as_array().is_some_and(|names| names.iter().any(|name| name == sample.as_str()))
         };
+        let on_participant = |hash: &String| {
+            let several = field("participants_h").as_array();
+            field("participant_h") == hash.as_str()
+                || several.is_some_and(|hashes| hashes.iter().any(|one| one == hash.as_str()))
+        };
         self.event.as_ref().is_none_or(|events| events.has(entry.event))
             && self.outcome.is_none_or(|outcome| outcome == entry.outcome)
             && is(&self.object, &entry.record["object"]["id"])
             && is(&self.job, field("job"))
-            && is(&self.participant, field("participant_h"))
+            && self.participant.as_ref().is_none_or(on_participant)
             && is(&self.actor, &entry.record["actor"]["sub"])
             && self.sample.as_ref().is_none_or(on_sample)
             && self.since.is_none_or(|since| since <= entry.time)

@@ -299,6 +299,90 @@ fn leases_that_end_within_a_task_are_renewed() {
     }
 }
 
+#[test]
+fn a_consent_withdrawn_within_a_task_stops_it() {
+    let cohort = Cohort::simulate("gate-long", "--samples 1 --genome-mb 0.2 --depth 60 --seed 62");
+    let bench = Bench { out: folder(), cohort: folder() };
+    copy(&cohort.dir, bench.cohort.path());
+    bench.edit("policy.toml", "lease_ttl_seconds = 900", "lease_ttl_seconds = 1");
+    bench.consents(&[]);
+    let log = bench.out.path().join(".wakachi/audit.jsonl");
+    let maps = || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.lines().any(|line| line.contains("\"policy.permit\"") && line.contains("\"map/"))
+    };
+    let mut withdrawn = false;
+    let said = wakachi::run_watched(&bench.path("cohort.toml"), bench.out.path(), "-t 1", || {
+        if !withdrawn && maps() {
+            bench.consents(&[("P-000001", "inactive", "clinical_return", "")]);
+            withdrawn = true;
+        }
+    });
+    said.refused(4, &["S-000001", "CONSENT_INACTIVE"]);
+    assert!(withdrawn);
+    let events = bench.events();
+    let revoked = named(&events, "shard.revoked");
+    assert_eq!(revoked.len(), 1);
+    assert_eq!(revoked[0]["reasons"], serde_json::json!(["CONSENT_INACTIVE"]));
+    has(revoked[0], &["shard", "attempt", "participant_h", "consent_epoch", "object/class"]);
+    let of_it = |name| named(&events, name).iter().filter(|one| one["shard"] == revoked[0]["shard"]).count();
+    assert_eq!((of_it("shard.leased"), of_it("shard.committed")), (1, 0));
+}
+
+/// An event says something in each of these fields; what stands after a bar may stand for what is before it.
+fn has(event: &Value, fields: &[&str]) {
+    for field in fields {
+        let mut found = field.split('|').filter_map(|field| event.pointer(&format!("/{field}")));
+        assert!(found.any(|value| !value.is_null()), "{field} is missing in {event}");
+    }
+}
+
+#[test]
+fn every_event_says_what_was_done_with_whose_data_and_why() {
+    const WHO: &str = "participant_h|participants_h/0";
+    let bench = Bench::new();
+    bench.consents(&[FOREIGN_ONLY]);
+    bench.run(CUTS).ok();
+    let events = bench.events();
+    let check = |name: &str, fields: &[&str]| {
+        assert!(!named(&events, name).is_empty(), "no {name}");
+        named(&events, name).iter().for_each(|event| has(event, fields));
+    };
+    check("policy.permit", &["action", "object/class", WHO, "consent_epoch", "policy_sha256", "obligations"]);
+    check(
+        "policy.deny",
+        &["action", "object/class", "participant_h", "consent_epoch", "sample", "reasons/0"],
+    );
+    check("job.sample_excluded", &["sample", "participant_h", "consent_epoch", "reasons/0"]);
+    check("job.submitted", &["verdicts_sha256", "pipeline_sha256", "policy_sha256", "consent_epoch"]);
+    check("shard.leased", &["shard", "attempt", "object/class", WHO, "consent_epoch", "lease", "expires"]);
+    check("shard.committed", &["shard", "attempt", "object/class", WHO, "consent_epoch", "bytes"]);
+
+    let leases: BTreeSet<_> =
+        named(&events, "shard.leased").iter().map(|one| one["lease"].to_string()).collect();
+    assert_eq!(leases.len(), named(&events, "shard.leased").len());
+    let committed: BTreeSet<_> =
+        named(&events, "shard.committed").iter().map(|event| event["shard"].as_str().unwrap()).collect();
+    let journal = Journal::open(Fence::acquire(&bench.out.path().join(".wakachi")).unwrap()).unwrap();
+    let commits = journal.commits().unwrap();
+    assert_eq!(committed, commits.keys().map(|task| &**task).collect());
+
+    // Who reads one person's data is found, whether it is read alone or with others'.
+    let of_one =
+        |event: &&Value| event["shard"].as_str().is_some_and(|task| task.starts_with("map/S-000001/"));
+    let hash = events.iter().find(of_one).unwrap()["participant_h"].as_str().unwrap();
+    let args = ["audit", "show", text(bench.out.path()), "--participant", hash, "--output", "json"];
+    let shown = wakachi(&args).ok().stdout;
+    assert!(shown.contains("map/S-000001/") && !shown.contains("map/S-000002/"), "{shown}");
+    assert!(shown.contains("\"joint/") && shown.contains("\"finish\""), "{shown}");
+
+    let refused = Bench::new();
+    refused.consents(&[WITHDRAWN]);
+    refused.edit("cohort.toml", "\"exclude\"", "\"refuse\"");
+    refused.run(CUTS).refused(4, &["S-000002"]);
+    has(named(&refused.events(), "job.refused")[0], &["reasons/0", "verdicts_sha256", "consent_epoch"]);
+}
+
 /// Length of what is looked for, in bases. Pieces of it stand side by side in each read, so that any 40 bases of a read
 /// hold one.
 const PROBE: usize = 20;

@@ -39,6 +39,9 @@ pub trait TaskRunner: Sync {
     /// On the worker's side: runs one attempt on the calling thread.
     fn run(&self, request: &Request) -> Result<Output, Failure>;
 
+    /// On the scheduler's side: told of an output before it is committed; an error keeps it from being so.
+    fn committing(&self, task: Task, attempt: u32, output: &Output) -> Result<(), Failure>;
+
     /// Reads the number of chunks back from a committed intake's summary.
     fn chunks_of(&self, commit: &Commit) -> Option<u32>;
 }

@@ -184,6 +184,7 @@ impl Driver<'_> {
         self.outcome.cpu_ms += ended.cpu_ms;
         match ended.result {
             Ok(output) => {
+                self.runner.committing(task, ended.attempt, &output)?;
                 let commit = Commit {
                     attempt: ended.attempt,
                     pieces: output.pieces,

@@ -7,6 +7,10 @@ use crate::canonical::{CanonicalError, canonical, parse};
 use crate::policy::{Action, DataClass, Purpose};
 use crate::time::Timestamp;
 
+/// By how many seconds the receiver's clock may be behind the issuer's: machines that NTP keeps in step differ by less.
+/// The end of a lease is not stretched.
+const SKEW_SECONDS: i64 = 5;
+
 /// The claims of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,12 +50,20 @@ pub struct Expected<'a> {
     pub task: &'a str,
     /// The attempt.
     pub attempt: u32,
+    /// What the task does with data.
+    pub action: Action,
+    /// Of which class.
+    pub class: DataClass,
     /// Samples whose data the task reads; sorted.
     pub samples: &'a [String],
+    /// What for.
+    pub purpose: Purpose,
     /// Where the receiver is.
     pub site: &'a str,
     /// Epoch of the receiver's own register.
     pub epoch: u64,
+    /// Digest of the receiver's own policy.
+    pub policy_sha256: &'a str,
     /// When.
     pub now: Timestamp,
 }
@@ -109,6 +121,10 @@ impl Lease {
             ("job", self.job.as_str(), expected.job),
             ("task", &self.task, expected.task),
             ("attempt", &attempts.0, &attempts.1),
+            ("action", self.action.name(), expected.action.name()),
+            ("class", self.class.name(), expected.class.name()),
+            ("purpose", self.purpose.name(), expected.purpose.name()),
+            ("policy", &self.policy_sha256, expected.policy_sha256),
             ("samples", &samples.0, &samples.1),
             ("site", &self.site, expected.site),
         ];
@@ -117,7 +133,7 @@ impl Lease {
                 return Err(LeaseError::Foreign { what, leased: leased.to_owned(), asked: asked.to_owned() });
             }
         }
-        if expected.now < self.issued || expected.now >= self.expires {
+        if expected.now.plus_seconds(SKEW_SECONDS) < self.issued || expected.now >= self.expires {
             return Err(LeaseError::Time { issued: self.issued, expires: self.expires, now: expected.now });
         }
         if expected.epoch < self.epoch {
@@ -142,9 +158,9 @@ mod tests {
             purpose: Purpose::ClinicalReturn,
             site: "here".to_owned(),
             epoch: 7,
-            policy_sha256: String::new(),
-            issued: Timestamp::from_micros(10),
-            expires: Timestamp::from_micros(20),
+            policy_sha256: "p".to_owned(),
+            issued: Timestamp::from_micros(10).plus_seconds(SKEW_SECONDS),
+            expires: Timestamp::from_micros(20).plus_seconds(SKEW_SECONDS),
         }
     }
 
@@ -156,9 +172,13 @@ mod tests {
             job: "j",
             task: "map/S1/0/0",
             attempt: 1,
+            action: Action::Read,
+            class: DataClass::Fastq,
             samples: &samples,
+            purpose: Purpose::ClinicalReturn,
             site: "here",
             epoch: 7,
+            policy_sha256: "p",
             now: Timestamp::from_micros(10),
         };
         let check = |expected, expect: &str| {
@@ -166,14 +186,24 @@ mod tests {
             assert!(found.starts_with(expect), "{found}");
         };
         check(good, "ok");
-        check(Expected { epoch: 8, now: Timestamp::from_micros(19), ..good }, "ok");
+        check(
+            Expected { epoch: 8, now: Timestamp::from_micros(19).plus_seconds(SKEW_SECONDS), ..good },
+            "ok",
+        );
         check(Expected { job: "k", ..good }, "the lease is for job j");
         check(Expected { task: "map/S1/0/1", ..good }, "the lease is for task");
         check(Expected { attempt: 2, ..good }, "the lease is for attempt 1, not for 2");
+        check(Expected { action: Action::Archive, ..good }, "the lease is for action read, not for archive");
+        check(Expected { class: DataClass::Cram, ..good }, "the lease is for class FASTQ, not for CRAM");
+        check(Expected { purpose: Purpose::Research, ..good }, "the lease is for purpose");
+        check(Expected { policy_sha256: "q", ..good }, "the lease is for policy p, not for q");
         check(Expected { samples: &others, ..good }, "the lease is for samples");
         check(Expected { site: "there", ..good }, "the lease is for site here, not for there");
         check(Expected { now: Timestamp::from_micros(9), ..good }, "the lease holds from");
-        check(Expected { now: Timestamp::from_micros(20), ..good }, "the lease holds from");
+        check(
+            Expected { now: Timestamp::from_micros(20).plus_seconds(SKEW_SECONDS), ..good },
+            "the lease holds from",
+        );
         check(Expected { epoch: 6, ..good }, "the lease was decided with register epoch 7");
     }
 

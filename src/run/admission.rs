@@ -3,6 +3,7 @@
 //! Invariant: a sample that is denied is either the end of the whole cohort or left out of it, with every reason in the
 //! audit log, the ledger and the report; never silently in, never silently out.
 
+use super::books;
 use super::trail::Trail;
 use crate::gate::Gate;
 use crate::output::note;
@@ -11,6 +12,7 @@ use jobs::consent::Register;
 use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::Failure;
 use jobs::policy::{Action, DataClass, Denial, OnDenied, Reason, Subject};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A sample that was left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,24 +36,44 @@ pub fn exclusions(gate: &Gate, cohort: &Cohort) -> Result<Vec<Excluded>, Failure
 pub fn admit(gate: &Gate, cohort: &mut Cohort, trail: &Trail) -> Result<Vec<Excluded>, Failure> {
     let register = gate.register()?;
     let denial = denial(gate, &register, cohort);
-    for subject in subjects(cohort) {
-        let reasons = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
-        trail.decided(Action::Submit, Some(&subject), register.epoch(), &reasons)?;
+    let event = |name, outcome| Event { consent_epoch: Some(register.epoch()), ..trail.event(name, outcome) };
+    let (denied, permitted): (Vec<Subject>, Vec<Subject>) =
+        subjects(cohort).into_iter().partition(|subject| denial.is_denied_for(&subject.sample));
+    let permit = gate.ask(&register, Action::Submit, DataClass::Fastq, &permitted).ok();
+    let mut verdicts = BTreeMap::new();
+    for subject in denied.iter().chain(&permitted) {
+        let reasons: BTreeSet<Reason> = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
+        let permit = permit.as_ref().filter(|_| reasons.is_empty());
+        trail.decided((Action::Submit, DataClass::Fastq), subject, register.epoch(), &reasons, permit)?;
+        verdicts.insert(subject.sample.clone(), reasons.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
+    let verdicts = serde_json::to_vec(&verdicts).expect("plain data always prints");
+    let digests = |event: Event| {
+        let parameters = cohort.parameters.canonical();
+        event
+            .with("verdicts_sha256", books::sha256_of(&verdicts))
+            .with("pipeline_sha256", books::sha256_of(parameters.as_bytes()))
+    };
+    let (submitted, refused) = (
+        digests(event(EventName::JobSubmitted, Outcome::Ok)),
+        digests(event(EventName::JobRefused, Outcome::Refused)),
+    );
+    let reasons = denial.reasons().iter().map(ToString::to_string).collect();
     let excluded = match exclude(gate, cohort, denial) {
         Ok(excluded) => excluded,
-        Err(refused) => {
-            trail.write(trail.event(EventName::JobRefused, Outcome::Refused))?;
-            return Err(refused);
+        Err(failure) => {
+            trail.write(Event { reasons, ..refused })?;
+            return Err(failure);
         }
     };
     for Excluded { sample, reasons, .. } in &excluded {
         note(&format!("left out, as the policy says: {sample}: {}", reasons.join(", ")));
-        let event = trail.event(EventName::JobSampleExcluded, Outcome::Refused);
-        trail.write(Event { reasons: reasons.clone(), ..event }.with("sample", sample.as_str()))?;
+        let event = event(EventName::JobSampleExcluded, Outcome::Refused);
+        let own: Vec<_> = denied.iter().filter(|subject| subject.sample == *sample).cloned().collect();
+        trail.write(trail.about(Event { reasons: reasons.clone(), ..event }, &own))?;
     }
     cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
-    trail.write(trail.event(EventName::JobSubmitted, Outcome::Ok))?;
+    trail.write(submitted)?;
     Ok(excluded)
 }
 

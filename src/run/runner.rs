@@ -2,25 +2,26 @@
 
 use super::admission::{Excluded, subjects};
 use super::archive::Archive;
+use super::books;
 use super::close;
-use super::trail::Trail;
+use super::trail::{Trail, obligations};
 use crate::gate::Gate;
 use crate::job_dir::JobDir;
 use crate::output::command_line;
 use cluster::{Output, Request, TaskRunner};
 use jobs::cohort::Cohort;
-use jobs::event::{Event, EventName, Outcome};
+use jobs::event::{Event, EventName, Object, Outcome};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::lease::{Expected, Lease};
-use jobs::policy::{Action, DataClass, Permit, Subject};
+use jobs::lease::{Expected, Lease, LeaseError};
+use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
 use scheduler::Scheduler;
-use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use storage::lease::{LeaseKey, SignedLease};
-use storage::{Commit, Journal, KeyFolder};
+use storage::lease::{LeaseKey, LeaseRefused, SignedLease};
+use storage::{Commit, Journal, KeyFolder, PackError};
 use workers::access::{Access, COHORT_KEY, now, samples_of};
 use workers::context::Context;
 
@@ -76,34 +77,30 @@ impl TaskRunner for Runner<'_> {
             issued: now(),
             expires: permit.expires(),
         };
-        self.note(EventName::ShardLeased, task, attempt, &permit)?;
-        Ok(self.leases.sign(&lease))
+        let signed = self.leases.sign(&lease);
+        let event = self.under(EventName::ShardLeased, task, Some(attempt), &permit);
+        self.trail.write(event.with("lease", signed.id()))?;
+        Ok(signed)
     }
 
     fn run(&self, request: &Request) -> Result<Output, Failure> {
         let (task, attempt) = (request.task, request.attempt);
-        let samples = samples_of(self.context, task);
-        let mut names: Vec<String> =
-            samples.iter().map(|&sample| self.context.sample(sample).name.clone()).collect();
-        names.sort();
-        let key = self.key(task);
-        let expected = Expected {
-            job: &self.context.job,
-            task: &key,
-            attempt,
-            samples: &names,
-            site: self.gate.site(),
-            epoch: self.gate.register()?.epoch(),
-            now: now(),
-        };
-        self.leases.verifier().verify(&request.lease, expected)?;
+        match self.verify(&request.lease, task, attempt)? {
+            Ok(()) => {}
+            // It waited for longer than it holds, or a clock jumped: decided again, once.
+            Err(LeaseRefused::Claims { source: LeaseError::Time { .. }, .. }) => {
+                self.verify(&self.lease(task, attempt)?, task, attempt)??;
+            }
+            Err(refused) => return Err(refused.into()),
+        }
         if let (Task::SealSample(_) | Task::SealCohort, Some(archive)) = (task, self.archive) {
             return archive.run(self, task, &request.inputs);
         }
         let permit = self.decide(Action::Read, task)?;
-        self.note(EventName::PolicyPermit, task, attempt, &permit)?;
+        let samples = samples_of(self.context, task);
+        self.reading(task, Some(attempt), &permit)?;
         let access = Access::under(self.context, permit, self.keys, task, &samples)?;
-        self.renewing(&access, task, attempt, || match task {
+        self.renewing(&access, task, Some(attempt), || match task {
             Task::FinishCohort => close::finish_cohort(
                 &access,
                 self.journal,
@@ -120,6 +117,17 @@ impl TaskRunner for Runner<'_> {
         })
     }
 
+    fn committing(&self, task: Task, attempt: u32, output: &Output) -> Result<(), Failure> {
+        let event = Event {
+            bytes: Some(output.pieces.iter().map(|piece| piece.length).sum()),
+            // What cannot be read now was read when the task began.
+            consent_epoch: self.gate.register().ok().map(|register| register.epoch()),
+            ..self.of_task(EventName::ShardCommitted, Outcome::Ok, task, Some(attempt))
+        };
+        let pieces: Vec<String> = output.pieces.iter().map(|piece| books::hex(&piece.blake3)).collect();
+        self.trail.write(event.with("action", Action::Commit.name()).with("pieces_blake3", pieces))
+    }
+
     fn chunks_of(&self, commit: &Commit) -> Option<u32> {
         workers::task::chunks_of(commit)
     }
@@ -131,25 +139,58 @@ impl Runner<'_> {
         let names = self.context.names().iter().map(String::as_str);
         // With a lost key, everything under it is noise; new keys are made as they are asked for.
         self.keys.forget_damaged(names.chain([COHORT_KEY]))?;
-        let permit = self.decide(Action::Read, Task::FinishCohort)?;
-        let all = samples_of(self.context, Task::FinishCohort);
-        let access = Access::under(self.context, permit, self.keys, Task::FinishCohort, &all)?;
-        close::forget_damaged(&access, self.journal, scheduler, self.dir)
+        let task = Task::FinishCohort;
+        let permit = self.decide(Action::Read, task)?;
+        self.reading(task, None, &permit)?;
+        let all = samples_of(self.context, task);
+        let access = Access::under(self.context, permit, self.keys, task, &all)?;
+        self.renewing(&access, task, None, || {
+            close::forget_damaged(&access, self.journal, scheduler, self.dir)
+        })
     }
 
-    /// What the gate says now of a task; a denial is written down.
+    /// Whether a lease is the scheduler's, and for this attempt here and now; the outer error is that nobody can tell.
+    fn verify(
+        &self,
+        lease: &SignedLease,
+        task: Task,
+        attempt: u32,
+    ) -> Result<Result<(), LeaseRefused>, Failure> {
+        let mut samples: Vec<String> =
+            self.subjects(task).into_iter().map(|subject| subject.sample).collect();
+        samples.sort();
+        let expected = Expected {
+            job: &self.context.job,
+            task: &self.key(task),
+            attempt,
+            action: Action::Read,
+            class: class_of(task),
+            samples: &samples,
+            purpose: self.gate.purpose().ok_or(NoPurpose)?,
+            site: self.gate.site(),
+            epoch: self.gate.register()?.epoch(),
+            policy_sha256: &self.gate.policy().sha256,
+            now: now(),
+        };
+        Ok(self.leases.verifier().verify(lease, expected).map(drop))
+    }
+
+    /// A permit for a task, decided now; a denial is written down.
     fn decide(&self, action: Action, task: Task) -> Result<Permit, Failure> {
         let register = self.gate.register()?;
-        let subjects = self.subjects(task);
-        let asked = self.gate.ask(&register, action, class_of(task), &subjects);
+        let asked = self.gate.ask(&register, action, class_of(task), &self.subjects(task));
         asked.or_else(|denial| {
-            for subject in &subjects {
-                let own = denial.samples.get(&subject.sample).into_iter().flatten();
-                let reasons: BTreeSet<_> = denial.general.iter().chain(own).cloned().collect();
-                self.trail.decided(action, Some(subject), register.epoch(), &reasons)?;
-            }
+            self.denied(action, task, register.epoch(), &denial)?;
             Err(denial.into())
         })
+    }
+
+    fn denied(&self, action: Action, task: Task, epoch: u64, denial: &Denial) -> Result<(), Failure> {
+        for subject in self.subjects(task).iter().filter(|subject| denial.is_denied_for(&subject.sample)) {
+            let reasons = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
+            self.trail.decided((action, class_of(task)), subject, epoch, &reasons, None)?;
+        }
+        Ok(())
     }
 
     /// Those whose data a task touches.
@@ -158,46 +199,93 @@ impl Runner<'_> {
         samples_of(self.context, task).into_iter().map(|sample| all[sample as usize].clone()).collect()
     }
 
-    /// Runs `work` and renews its permit before it ends, as long as the gate goes on saying yes; once it does not,
-    /// the next read fails.
+    /// Runs `work` and renews its permit before it ends, as long as the gate says yes. Once it says no, nothing more is
+    /// read and nothing comes of what was. As long as it says nothing, it is asked again, until the permit ends.
     fn renewing<T>(
         &self,
         access: &Access<'_>,
         task: Task,
-        attempt: u32,
-        work: impl FnOnce() -> Result<T, Failure>,
+        attempt: Option<u32>,
+        work: impl Fn() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let interval = Duration::from_secs(self.gate.policy().lease_ttl_seconds.into()) / 3;
         // Dropped when the work ends, however it ends.
         let (_working, ended) = channel::<()>();
-        thread::scope(|scope| {
-            let _working = _working;
+        let refused = Mutex::new(None);
+        let done = thread::scope(|scope| {
+            let (_working, refused) = (_working, &refused);
             scope.spawn(move || {
                 while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                    let Ok(permit) = self.decide(Action::Read, task) else { return };
-                    if self.note(EventName::ShardRenewed, task, attempt, &permit).is_err() {
+                    let renewed = self.renew(access, task, attempt);
+                    if access.is_revoked() {
+                        *refused.lock().unwrap_or_else(PoisonError::into_inner) = renewed.err();
                         return;
                     }
-                    access.renew(permit);
                 }
             });
-            work()
-        })
+            let done = work();
+            match access.holds() {
+                // A permit that ended while nobody could renew it: the clock jumped, or the machine slept.
+                Err(PackError::Permit(NotPermitted::Expired { .. })) if done.is_err() => {
+                    self.renew(access, task, attempt)?;
+                    work()
+                }
+                _ => done,
+            }
+        });
+        match refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(refusal) => Err(refusal),
+            None => done,
+        }
     }
 
-    fn note(&self, name: EventName, task: Task, attempt: u32, permit: &Permit) -> Result<(), Failure> {
+    /// Asks the gate again: a permit is renewed, a denial revokes it, and who cannot be asked changes nothing.
+    fn renew(&self, access: &Access<'_>, task: Task, attempt: Option<u32>) -> Result<(), Failure> {
+        let register = self.gate.register()?;
+        match self.gate.ask(&register, Action::Read, class_of(task), &self.subjects(task)) {
+            Ok(permit) => {
+                self.trail.write(self.under(EventName::ShardRenewed, task, attempt, &permit))?;
+                access.renew(permit);
+                Ok(())
+            }
+            Err(denial) => {
+                // Reading ends first, whatever becomes of the log.
+                access.revoke();
+                self.denied(Action::Read, task, register.epoch(), &denial)?;
+                let event = Event {
+                    reasons: denial.reasons().iter().map(ToString::to_string).collect(),
+                    consent_epoch: Some(register.epoch()),
+                    ..self.of_task(EventName::ShardRevoked, Outcome::Refused, task, attempt)
+                };
+                self.trail.write(event)?;
+                Err(denial.into())
+            }
+        }
+    }
+
+    /// Writes that a task begins to read under a permit.
+    fn reading(&self, task: Task, attempt: Option<u32>, permit: &Permit) -> Result<(), Failure> {
+        let event = self.under(EventName::PolicyPermit, task, attempt, permit);
+        self.trail.write(event.with("obligations", obligations(permit)))
+    }
+
+    /// An event of a task under a permit.
+    fn under(&self, name: EventName, task: Task, attempt: Option<u32>, permit: &Permit) -> Event {
+        let event = self.of_task(name, Outcome::Ok, task, attempt);
+        Event { consent_epoch: Some(permit.epoch()), ..event }
+            .with("action", permit.action().name())
+            .with("expires", permit.expires().to_string())
+    }
+
+    /// An event of a task.
+    fn of_task(&self, name: EventName, outcome: Outcome, task: Task, attempt: Option<u32>) -> Event {
         let event = Event {
             shard: Some(self.key(task)),
-            attempt: Some(attempt),
-            consent_epoch: Some(permit.epoch()),
-            ..self.trail.event(name, Outcome::Ok)
+            attempt,
+            object: Object { class: Some(class_of(task)), ..Object::default() },
+            ..self.trail.event(name, outcome)
         };
-        self.trail.write(
-            event
-                .with("action", permit.action().name())
-                .with("expires", permit.expires().to_string())
-                .with("samples", permit.grounds().keys().cloned().collect::<Vec<_>>()),
-        )
+        self.trail.about(event, &self.subjects(task))
     }
 
     fn key(&self, task: Task) -> String {

@@ -5,9 +5,9 @@
 
 use crate::gate::Gate;
 use crate::output::note;
-use jobs::event::{self, Event, EventName, Node, Outcome, Tool};
+use jobs::event::{self, Event, EventName, Node, Object, Outcome, Tool};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::policy::{Action, Reason, Subject};
+use jobs::policy::{Action, DataClass, Permit, Reason, Subject};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use storage::audit::{self, AuditError, AuditLog, Leaf, participant_hash};
@@ -145,35 +145,57 @@ impl Trail {
         Ok(())
     }
 
-    /// Writes what the gate said of one sample, or of a question as a whole.
+    /// Writes what the gate said of one sample; `permit` is the one it is in, if any.
     pub fn decided(
         &self,
-        action: Action,
-        subject: Option<&Subject>,
+        (action, class): (Action, DataClass),
+        subject: &Subject,
         epoch: u64,
         reasons: &BTreeSet<Reason>,
+        permit: Option<&Permit>,
     ) -> Result<(), Failure> {
         let (name, outcome) = match reasons.is_empty() {
             true => (EventName::PolicyPermit, Outcome::Ok),
             false => (EventName::PolicyDeny, Outcome::Refused),
         };
-        self.write(
-            Event {
-                participant_h: subject
-                    .map(|subject| participant_hash(&self.participant_key, &subject.participant)),
-                consent_epoch: Some(epoch),
-                reasons: reasons.iter().map(ToString::to_string).collect(),
-                ..self.event(name, outcome)
-            }
-            .with("action", action.name())
-            .with("sample", subject.map(|subject| subject.sample.clone())),
-        )
+        let event = Event {
+            consent_epoch: Some(epoch),
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+            object: Object { class: Some(class), ..Object::default() },
+            ..self.event(name, outcome)
+        };
+        let event = self.about(event, std::slice::from_ref(subject)).with("action", action.name());
+        self.write(match permit {
+            Some(permit) => event.with("obligations", obligations(permit)),
+            None => event,
+        })
+    }
+
+    /// Says in an event whose data it is about: one sample by `sample` and `participant_h`, several by `samples` and
+    /// `participants_h`.
+    pub fn about(&self, event: Event, subjects: &[Subject]) -> Event {
+        let hash = |subject: &Subject| participant_hash(&self.participant_key, &subject.participant);
+        let people: BTreeSet<String> = subjects.iter().map(hash).collect();
+        let samples: Vec<String> = subjects.iter().map(|subject| subject.sample.clone()).collect();
+        let event = match &samples[..] {
+            [sample] => event.with("sample", sample.as_str()),
+            _ => event.with("samples", samples),
+        };
+        match people.len() {
+            1 => Event { participant_h: people.into_iter().next(), ..event },
+            _ => event.with("participants_h", people.into_iter().collect::<Vec<_>>()),
+        }
     }
 
     /// Who acts, for logs of others.
     pub fn caller(&self) -> (event::Actor, Tool) {
         (self.caller.clone(), self.tool.clone())
     }
+}
+
+/// What a permit obliges to, as events list it.
+pub fn obligations(permit: &Permit) -> Vec<String> {
+    permit.obligations().iter().cloned().collect()
 }
 
 /// Gives a damaged log a name of its own beside the place where the next one goes.

@@ -1,22 +1,33 @@
 //! Signed leases, as they travel with a task.
 //!
-//! Invariant: a [`SignedLease`] shows its claims only to who checks the signature. The key is the scheduler's; workers
-//! hold its public half. Leases live for minutes, so Ed25519 alone signs them.
+//! Invariant: a [`SignedLease`] shows its claims only to who checks the signature, and only once. The key is the
+//! scheduler's; workers hold its public half. Leases live for minutes, so Ed25519 alone signs them.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use jobs::failure::{Class, Classified};
 use jobs::lease::{Expected, Lease, LeaseError};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// What is signed before the claims, so that no signature of another kind can stand for a lease.
 const DOMAIN: &str = "wakachi 2026 lease\n";
 
 /// The scheduler's key.
-pub struct LeaseKey(Ed25519KeyPair);
+pub struct LeaseKey {
+    pair: Ed25519KeyPair,
+    verifier: LeaseVerifier,
+}
 
-/// The public half, as workers know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseVerifier([u8; 32]);
+/// The public half, as a worker knows it, and which leases it took already.
+#[derive(Debug)]
+pub struct LeaseVerifier {
+    key: [u8; 32],
+    /// Tasks with their attempts.
+    used: Mutex<BTreeSet<(String, u32)>>,
+}
 
 /// Claims with a signature over them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +51,14 @@ pub enum LeaseRefused {
         /// The task it came with.
         task: String,
     },
+    /// It was used before.
+    #[error("the lease of task {task}, attempt {attempt}, was used already")]
+    Used {
+        /// The task it came with.
+        task: String,
+        /// The attempt.
+        attempt: u32,
+    },
     /// The claims do not hold here.
     #[error("task {task} is not leased")]
     Claims {
@@ -60,33 +79,52 @@ impl Classified for LeaseRefused {
 impl LeaseKey {
     /// The key of these 32 secret bytes.
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Self {
-        LeaseKey(Ed25519KeyPair::from_seed_unchecked(&seed[..]).expect("32 bytes are a seed"))
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed[..]).expect("32 bytes are a seed");
+        let key = pair.public_key().as_ref().try_into().expect("32 bytes");
+        LeaseKey { pair, verifier: LeaseVerifier { key, used: Mutex::default() } }
     }
 
     /// The public half.
-    pub fn verifier(&self) -> LeaseVerifier {
-        LeaseVerifier(self.0.public_key().as_ref().try_into().expect("32 bytes"))
+    pub fn verifier(&self) -> &LeaseVerifier {
+        &self.verifier
     }
 
     /// Signs a lease.
     pub fn sign(&self, lease: &Lease) -> SignedLease {
         let text = lease.text();
-        let signature = self.0.sign(format!("{DOMAIN}{text}").as_bytes());
+        let signature = self.pair.sign(format!("{DOMAIN}{text}").as_bytes());
         SignedLease { signature: signature.as_ref().try_into().expect("64 bytes"), text }
     }
 }
 
+impl SignedLease {
+    /// What the log calls it: SHA-256 of claims and signature, in hexadecimal.
+    pub fn id(&self) -> String {
+        digest(&SHA256, &[self.text.as_bytes(), &self.signature].concat()).as_ref().iter().fold(
+            String::new(),
+            |mut id, byte| {
+                let _ = write!(id, "{byte:02x}");
+                id
+            },
+        )
+    }
+}
+
 impl LeaseVerifier {
-    /// The claims of a lease that is the scheduler's and holds for what was asked.
+    /// The claims of a lease that is the scheduler's, holds for what was asked, and was not used before; now it is.
     pub fn verify(&self, lease: &SignedLease, expected: Expected<'_>) -> Result<Lease, LeaseRefused> {
         let task = || expected.task.to_owned();
         let message = format!("{DOMAIN}{}", lease.text);
-        UnparsedPublicKey::new(&ED25519, self.0)
+        UnparsedPublicKey::new(&ED25519, self.key)
             .verify(message.as_bytes(), &lease.signature)
             .map_err(|_| LeaseRefused::Signature { task: task() })?;
         let claims = Lease::from_text(&lease.text).map_err(|_| LeaseRefused::Form { task: task() })?;
         claims.check(expected).map_err(|source| LeaseRefused::Claims { task: task(), source })?;
-        Ok(claims)
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        match used.insert((claims.task.clone(), claims.attempt)) {
+            true => Ok(claims),
+            false => Err(LeaseRefused::Used { task: task(), attempt: claims.attempt }),
+        }
     }
 }
 
@@ -97,7 +135,7 @@ mod tests {
     use jobs::time::Timestamp;
 
     #[test]
-    fn a_lease_changed_on_its_way_is_refused() {
+    fn a_lease_changed_on_its_way_or_used_before_is_refused() {
         let key = LeaseKey::from_seed(&Zeroizing::new([7; 32]));
         let samples = vec!["S1".to_owned()];
         let lease = Lease {
@@ -114,10 +152,26 @@ mod tests {
             issued: Timestamp::from_micros(1),
             expires: Timestamp::from_micros(9),
         };
-        let (job, task, site, now) = ("j", "t", "here", Timestamp::from_micros(1));
-        let expected = Expected { job, task, attempt: 1, samples: &samples, site, epoch: 1, now };
+        let expected = Expected {
+            job: "j",
+            task: "t",
+            attempt: 1,
+            action: Action::Read,
+            class: DataClass::Fastq,
+            samples: &samples,
+            purpose: Purpose::Research,
+            site: "here",
+            epoch: 1,
+            policy_sha256: "",
+            now: Timestamp::from_micros(1),
+        };
         let signed = key.sign(&lease);
-        assert_eq!(key.verifier().verify(&signed, expected), Ok(lease));
+        assert_eq!(key.verifier().verify(&signed, expected), Ok(lease.clone()));
+        let again = key.verifier().verify(&signed, expected).unwrap_err();
+        assert_eq!(again, LeaseRefused::Used { task: "t".to_owned(), attempt: 1 });
+        let second = key.sign(&Lease { attempt: 2, ..lease });
+        assert!(key.verifier().verify(&second, Expected { attempt: 2, ..expected }).is_ok());
+        assert_ne!(signed.id(), second.id());
         for bit in 0..signed.text.len() * 8 {
             let mut bytes = signed.text.clone().into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);
