@@ -30,10 +30,10 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// is gone.
     fn list(&self, folder: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Removes a file and what was begun of it; it is no error if there is none.
+    /// Removes a file and what was begun of it; it is no error if there is none. Links are neither removed nor followed.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
-    /// Removes a folder with the files in it; it is no error if there is none.
+    /// Removes a folder if it is empty; it is no error if there is none, or something in it.
     fn remove_folder(&self, folder: &str) -> Result<(), StoreError>;
 
     /// The same file for people: a path or URL.

@@ -58,8 +58,20 @@ impl FileStore {
         }
     }
 
-    /// Removes a file, if it is there; says whether it was.
+    /// Whether every folder between the store's own and `path` is one, not a link to somewhere else.
+    fn is_within(&self, path: &Path) -> bool {
+        let mut folders = path.ancestors().skip(1).take_while(|folder| *folder != self.folder);
+        folders.all(|folder| std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()))
+    }
+
+    /// Removes a file, if it is there and no link; says whether it was.
     fn remove_path(&self, path: &Path) -> Result<bool, DiskError> {
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => return Ok(false),
+            Err(error) if is_absence(&error) => return Ok(false),
+            Err(error) => return Err(DiskError::on("remove", path)(error)),
+        }
         match self.device.remove(path) {
             Ok(()) => Ok(true),
             Err(error) if is_absence(&error) => Ok(false),
@@ -116,6 +128,9 @@ impl Store for FileStore {
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         self.must_exist()?;
         let path = self.path(name);
+        if !self.is_within(&path) {
+            return Ok(());
+        }
         let removed = [self.remove_path(&path)?, self.remove_path(&partial(&path))?];
         if removed.contains(&true) {
             self.sync_folder(path.parent().unwrap_or(&self.folder))?;
@@ -124,13 +139,14 @@ impl Store for FileStore {
     }
 
     fn remove_folder(&self, folder: &str) -> Result<(), StoreError> {
-        for name in self.list(folder)? {
-            self.remove_path(&self.path(folder).join(name))?;
-        }
+        self.must_exist()?;
         let path = self.path(folder);
+        if !self.is_within(&path) {
+            return Ok(());
+        }
         match self.device.remove_folder(&path) {
             Ok(()) => Ok(self.sync_folder(path.parent().unwrap_or(&self.folder))?),
-            Err(error) if is_absence(&error) => Ok(()),
+            Err(error) if is_absence(&error) || error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
             Err(error) => Err(DiskError::on("remove", &path)(error).into()),
         }
     }

@@ -2,12 +2,14 @@
 //!
 //! Invariant: one bad site does not keep others from being read; nothing is changed.
 
+use super::core::AuditPosition;
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
 use super::object::{Object, ObjectError};
 use super::share::WrappedShare;
 use super::{LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
+use crate::audit::Leaf;
 use crate::tree::BLOCK_BYTES;
 
 /// How an object stands.
@@ -69,27 +71,27 @@ impl Vault {
                 report.bytes += bytes;
                 progress(report.bytes);
             };
-            let health = self.check_object(id, &mut report.findings, &mut progressed);
+            let (health, _) = self.check_object(id, &mut report.findings, &mut progressed);
             report.objects.push(health);
         }
         report.findings = tidied(report.findings);
         report
     }
 
-    /// Checks one object; `progress` is told the bytes of each block.
+    /// Checks one object, and gives the event that its seal names; `progress` is told the bytes of each block.
     pub(super) fn check_object(
         &self,
         id: ObjectId,
         findings: &mut Vec<Finding>,
         progress: &mut dyn FnMut(u64),
-    ) -> ObjectHealth {
+    ) -> (ObjectHealth, Option<Leaf>) {
         let object = match self.object(id, findings) {
             Ok(object) => object,
             Err(error) => {
                 if let ObjectError::Unknown { .. } = error {
                     self.name_unfinished(id, findings);
                 }
-                return self.lost(id);
+                return (self.lost(id), None);
             }
         };
         let mut tally = Tally::new(&object);
@@ -105,7 +107,8 @@ impl Vault {
         findings.extend(absent.into_iter().filter_map(Result::err));
         let (quorum, shares_present) = (object.core.sharing.quorum, present.len() as u8);
         let margin = tally.margin(object.code.k()).filter(|_| shares_present >= quorum);
-        ObjectHealth {
+        let AuditPosition { seq, sha256 } = object.seal.audit;
+        let health = ObjectHealth {
             id,
             name: Some(object.core.name.clone()),
             fragments_whole: tally.whole,
@@ -115,7 +118,8 @@ impl Vault {
             shares: object.seal.key_shares.len() as u8,
             restorable: margin.is_some(),
             margin: margin.unwrap_or(0),
-        }
+        };
+        (health, Some(Leaf { seq, sha256: sha256.0 }))
     }
 
     /// An object of which no pair of documents is left.

@@ -109,8 +109,8 @@ impl Vault {
         match written {
             Ok(()) => Ok(Sealed { id, already: false, plaintext_bytes }),
             Err(error) => {
-                // What cannot be removed now stays in `pending/`, and the next seal tries again.
-                let _ = self.remove(id, log, request.caller, request.now);
+                // What is sealed already or cannot be removed now stays in `pending/`, and the next seal sees to it.
+                let _ = self.remove_unsealed(id, log, request.caller, request.now);
                 Err(error)
             }
         }
