@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jobs::event::Node;
 use jobs::policy::{Action, DataClass};
 use storage::site::{Device, RealDevice};
-use storage::vault::{AuditLog, Damage, ObjectId, Part, Place, Recovered, Vault};
+use storage::vault::{AuditLog, Damage, ObjectId, Part, Place, Recovered};
 
 use crate::small::{NOW, PLAIN, SMALL, Shape, SmallVault, content, files, permit};
 
