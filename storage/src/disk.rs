@@ -61,6 +61,10 @@ impl Classified for DiskError {
             DiskError::NoSpace { path, .. } => {
                 Some(format!("free space where {} lies, then give the same command again", path.display()))
             }
+            // Never the system's: what was given is no file, or not the one that was meant.
+            DiskError::Refused { path, source, .. } if source.kind() == ErrorKind::InvalidData => {
+                Some(format!("check whether {} is the file that was meant", path.display()))
+            }
             DiskError::Refused { .. } => None,
         }
     }

@@ -208,7 +208,9 @@ pub fn read_handed(path: &Path) -> Result<Vec<u8>, DiskError> {
         file.take(LINE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 <= LINE_BYTES_MAX {
             true => Ok(bytes),
-            false => Err(io::Error::other(format!("longer than {LINE_BYTES_MAX} bytes"))),
+            false => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {LINE_BYTES_MAX} bytes")))
+            }
         }
     };
     read().map_err(DiskError::on("read", path))

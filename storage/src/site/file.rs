@@ -159,7 +159,7 @@ impl Store for FileStore {
 /// A file and its length. Anything else is refused before it is opened: a pipe would wait for its writer.
 pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+        return Err(io::Error::new(ErrorKind::InvalidData, "not a regular file"));
     }
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
