@@ -2,14 +2,18 @@
 //!
 //! Invariant: one bad site does not keep others from being read; nothing is changed.
 
+use std::io::ErrorKind;
+
 use super::core::AuditPosition;
 use super::finding::{Damage, Finding, Part, Place, tidied};
 use super::fragment::StoredFragment;
 use super::hex::ObjectId;
 use super::object::{Object, ObjectError};
 use super::share::WrappedShare;
-use super::{LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
-use crate::audit::Leaf;
+use super::{AUDIT_LOG, LINE_BYTES_MAX, OBJECTS, Vault, fragment_name, line, share_name};
+use crate::audit::{self, AuditError, Leaf};
+use crate::fragment::{FragmentHeader, HEADER_BYTES};
+use crate::site::Store;
 use crate::tree::BLOCK_BYTES;
 
 /// How an object stands.
@@ -33,6 +37,9 @@ pub struct ObjectHealth {
     pub restorable: bool,
     /// Whole fragments that may still be lost; 0 where it is not restorable.
     pub margin: u8,
+    /// The event before its encryption, where a seal is left to name it.
+    #[serde(skip)]
+    pub audit: Option<AuditPosition>,
 }
 
 /// What a check found.
@@ -54,15 +61,15 @@ impl CheckReport {
 }
 
 impl Vault {
-    /// Checks all objects, or those of `only`; `progress` is told the bytes read. Wrapped shares are checked for being there,
-    /// for their form and for whose they are; whether `enc` and `ct` still open, only the custodian's key can tell. What is
-    /// being sealed meanwhile is left alone; an interrupted sealing that nobody goes on with is a finding.
+    /// Checks all objects and the audit log, or the objects of `only`; `progress` is told the bytes read. What is being
+    /// sealed meanwhile is left alone; an interrupted sealing that nobody goes on with is a finding.
     pub fn check(&self, only: Option<&[ObjectId]>, progress: &mut dyn FnMut(u64)) -> CheckReport {
         let mut report = CheckReport::default();
         self.check_sites(&mut report.findings);
         self.check_pending(&mut report.findings);
         let all = self.settled(|| {
-            let ids = self.object_ids();
+            let mut ids = self.object_ids();
+            ids.sort();
             [self.check_ledgers(&ids, &mut report.findings), ids].concat()
         });
         let ids = only.map_or(all, <[_]>::to_vec);
@@ -71,27 +78,37 @@ impl Vault {
                 report.bytes += bytes;
                 progress(report.bytes);
             };
-            let (health, _) = self.check_object(id, &mut report.findings, &mut progressed);
-            report.objects.push(health);
+            report.objects.extend(self.check_object(id, &mut report.findings, &mut progressed));
+        }
+        if only.is_none() {
+            self.check_log(&report.objects, &mut report.findings);
         }
         report.findings = tidied(report.findings);
         report
     }
 
-    /// Checks one object, and gives the event that its seal names; `progress` is told the bytes of each block.
+    /// Checks one object; `progress` is told the bytes of each block. `None`: what lies under its name was never one.
     pub(super) fn check_object(
         &self,
         id: ObjectId,
         findings: &mut Vec<Finding>,
         progress: &mut dyn FnMut(u64),
-    ) -> (ObjectHealth, Option<Leaf>) {
+    ) -> Option<ObjectHealth> {
+        let before = findings.len();
         let object = match self.object(id, findings) {
             Ok(object) => object,
             Err(error) => {
-                if let ObjectError::Unknown { .. } = error {
-                    self.name_unfinished(id, findings);
+                let foreign = Damage::Foreign("nothing in it is of an object of this vault".to_owned());
+                let strays = self.strays(id, &foreign);
+                if !strays.is_empty() && !self.was_there(id) {
+                    findings.truncate(before);
+                    findings.extend(strays);
+                    return None;
                 }
-                return (self.lost(id), None);
+                if let ObjectError::Unknown { .. } = error {
+                    findings.extend(self.strays(id, &Damage::Unfinished));
+                }
+                return Some(self.lost(id));
             }
         };
         let mut tally = Tally::new(&object);
@@ -107,8 +124,7 @@ impl Vault {
         findings.extend(absent.into_iter().filter_map(Result::err));
         let (quorum, shares_present) = (object.core.sharing.quorum, present.len() as u8);
         let margin = tally.margin(object.code.k()).filter(|_| shares_present >= quorum);
-        let AuditPosition { seq, sha256 } = object.seal.audit;
-        let health = ObjectHealth {
+        Some(ObjectHealth {
             id,
             name: Some(object.core.name.clone()),
             fragments_whole: tally.whole,
@@ -118,8 +134,8 @@ impl Vault {
             shares: object.seal.key_shares.len() as u8,
             restorable: margin.is_some(),
             margin: margin.unwrap_or(0),
-        };
-        (health, Some(Leaf { seq, sha256: sha256.0 }))
+            audit: Some(object.seal.audit),
+        })
     }
 
     /// An object of which no pair of documents is left.
@@ -140,17 +156,75 @@ impl Vault {
             shares: self.description.custodians.len() as u8,
             restorable: false,
             margin: 0,
+            audit: None,
         }
     }
 
-    /// Names sites that have something of an object of which no site has a seal.
-    fn name_unfinished(&self, id: ObjectId, findings: &mut Vec<Finding>) {
-        findings.extend(self.sites.iter().filter_map(|site| {
-            let there = site.store.list(&format!("{OBJECTS}/{id}")).is_ok_and(|names| !names.is_empty());
+    /// Sites that have a folder for an object that is not to be had.
+    fn strays(&self, id: ObjectId, what: &Damage) -> Vec<Finding> {
+        let strays = self.sites.iter().filter_map(|site| {
+            let names = site.store.list(OBJECTS).unwrap_or_default();
             let place = Place::Site(site.name.clone());
-            let what = Damage::Unfinished;
-            there.then_some(Finding { place, object: Some(id), fragment: None, part: Part::Stray, what })
-        }));
+            let what = what.clone();
+            let finding = Finding { place, object: Some(id), fragment: None, part: Part::Stray, what };
+            names.contains(&id.to_string()).then_some(finding)
+        });
+        strays.collect()
+    }
+
+    /// Whether anything is left that was written for this object in this vault: a folder that somebody made or copied
+    /// under another id is none that could be lost.
+    fn was_there(&self, id: ObjectId) -> bool {
+        let is_fragment = |index| {
+            self.sites.iter().any(|site| {
+                let mut header = [0; HEADER_BYTES];
+                let blob = site.store.open(&fragment_name(id, index)).ok().flatten();
+                blob.is_some_and(|blob| blob.read(0, &mut header).is_ok())
+                    && FragmentHeader::decode(&header).is_ok_and(|header| header.object == id.0)
+            })
+        };
+        matches!(self.any_seal(id), Ok(Some(_)))
+            || self.known_core(id).is_some_and(|core| core.vault == self.description.id)
+            || (0..self.description.fragments() as u8).any(is_fragment)
+            || self.ledgers.iter().any(|ledger| {
+                let share = self.claimed(ledger.as_ref(), id);
+                share.is_ok_and(|share| (share.object, share.vault) == (id, self.description.id))
+            })
+    }
+
+    /// What a file in a ledger that has the name of a share of this object says it is; nothing of it is proved.
+    fn claimed(&self, ledger: &dyn Store, id: ObjectId) -> Result<WrappedShare, Damage> {
+        match ledger.get(&share_name(self.description.key_epoch(), id), LINE_BYTES_MAX) {
+            Ok(Some(bytes)) => line::read(&bytes).map_err(|error| Damage::altered(&error)),
+            Ok(None) => Err(Damage::Missing),
+            Err(error) => Err(Damage::unreadable(&error)),
+        }
+    }
+
+    /// Holds the audit log against the events that seals name.
+    fn check_log(&self, objects: &[ObjectHealth], findings: &mut Vec<Finding>) {
+        let leaves = objects.iter().filter_map(|object| object.audit);
+        let mut leaves: Vec<Leaf> = leaves.map(|at| Leaf { seq: at.seq, sha256: at.sha256.0 }).collect();
+        leaves.sort();
+        let path = self.folder.join(AUDIT_LOG);
+        let what = match (audit::verify_with(&path, Some(&self.sealer.ed25519), &leaves), leaves.first()) {
+            (Ok(_), _) => return,
+            (Err(AuditError::Missing { events, leaves, .. }), _) => {
+                let first = leaves.first().map(Leaf::to_string).unwrap_or_default();
+                Damage::Altered(format!(
+                    "it ends after {events} events; the first that is missing is {first}"
+                ))
+            }
+            (Err(AuditError::Unreadable { source, .. }), first) if source.kind() == ErrorKind::NotFound => {
+                let Some(first) = first else { return };
+                Damage::Altered(format!("it is gone; the first event that is missing is {first}"))
+            }
+            (Err(error @ (AuditError::Unreadable { .. } | AuditError::Disk(_))), _) => {
+                Damage::unreadable(&error)
+            }
+            (Err(error), _) => Damage::altered(&error),
+        };
+        findings.push(Finding { place: Place::Folder, object: None, fragment: None, part: Part::Log, what });
     }
 
     /// Names files that lie with an object and do not belong there.
@@ -180,15 +254,27 @@ impl Vault {
         let mut shared = Vec::new();
         let key_epoch = self.description.key_epoch();
         for (custodian, ledger) in self.description.custodians.iter().zip(&self.ledgers) {
-            let is_foreign = |id: &ObjectId| {
-                let bytes = ledger.get(&share_name(key_epoch, *id), LINE_BYTES_MAX);
-                let share = bytes.ok().flatten().and_then(|bytes| line::read(&bytes).ok());
-                share.is_some_and(|share: WrappedShare| share.vault != self.description.id)
-            };
             match ledger.list(&key_epoch.to_string()) {
                 Ok(names) => {
                     let ids = names.iter().filter_map(|name| name.strip_suffix(".share.json")?.parse().ok());
-                    shared.extend(ids.filter(|id| known.binary_search(id).is_err() && !is_foreign(id)));
+                    for id in ids.filter(|id| known.binary_search(id).is_err()) {
+                        let what = match self.claimed(ledger.as_ref(), id) {
+                            Ok(share) if share.vault != self.description.id => continue,
+                            Ok(share) if share.object == id => {
+                                shared.push(id);
+                                continue;
+                            }
+                            Ok(WrappedShare { object, custodian, index, .. }) => {
+                                Damage::Foreign(format!("share {index} of {custodian}, object {object}"))
+                            }
+                            // Another vault's that was removed meanwhile.
+                            Err(Damage::Missing) => continue,
+                            Err(what) => what,
+                        };
+                        let place = Place::Ledger(custodian.name.clone());
+                        let part = Part::Stray;
+                        findings.push(Finding { place, object: Some(id), fragment: None, part, what });
+                    }
                 }
                 Err(error) => findings.push(Finding {
                     place: Place::Ledger(custodian.name.clone()),

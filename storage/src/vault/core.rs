@@ -202,6 +202,8 @@ pub struct KeyShareEntry {
     pub index: u8,
     /// Commitment of the share of S_c.
     pub share_sha256: Digest,
+    /// SHA-256 of `ID.share.json` as it was written.
+    pub wrapped_sha256: Digest,
 }
 
 /// A line of the audit log.

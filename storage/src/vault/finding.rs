@@ -3,7 +3,7 @@
 //! Invariant: a finding names the place as an operator would look for it: site, object, fragment, block.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::hex::ObjectId;
 
@@ -30,6 +30,8 @@ pub enum Place {
     Site(String),
     /// A custodian's ledger, by the custodian's name.
     Ledger(String),
+    /// The vault's own folder.
+    Folder,
     /// What was handed in for restoring: an opened share or a release, by its origin.
     Given(String),
     /// The vault's own folder.
@@ -44,6 +46,8 @@ pub enum Part {
     Whole,
     /// `vault.json`.
     Vault,
+    /// `audit.jsonl`.
+    Log,
     /// `core.json`.
     Core,
     /// `seal.json`.
@@ -136,6 +140,7 @@ impl fmt::Display for Place {
         match self {
             Place::Site(name) => write!(f, "site {name}"),
             Place::Ledger(name) => write!(f, "ledger of {name}"),
+            Place::Folder => f.write_str("the vault's folder"),
             Place::Given(name) => f.write_str(name),
             Place::Vault => f.write_str("vault"),
         }
@@ -147,6 +152,7 @@ impl fmt::Display for Part {
         match self {
             Part::Whole => f.write_str("all of it"),
             Part::Vault => f.write_str("vault.json"),
+            Part::Log => f.write_str("audit.jsonl"),
             Part::Core => f.write_str("core.json"),
             Part::Seal => f.write_str("seal.json"),
             Part::Stray => f.write_str("stray file"),
@@ -177,8 +183,22 @@ impl fmt::Display for Damage {
     }
 }
 
+/// Takes text that others chose, such as names of files at sites: what is not printed as itself is escaped, so that it
+/// forges no lines and moves no cursor.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|character| match character {
+            '"' | '\'' | '\\' => self.0.write_char(character),
+            _ => write!(self.0, "{}", character.escape_debug()),
+        })
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = OneLine(f);
         write!(f, "{}", self.place)?;
         if let Some(object) = &self.object {
             write!(f, ", object {object}")?;

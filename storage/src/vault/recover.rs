@@ -93,7 +93,7 @@ impl Vault {
 
     /// A seal of an object that the sealer signed, from the first site that has one; fails where none has and a site does
     /// not answer.
-    fn any_seal(&self, id: ObjectId) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn any_seal(&self, id: ObjectId) -> Result<Option<Vec<u8>>, StoreError> {
         let is_valid = |bytes: &Vec<u8>| {
             let seal = signed::read(bytes, &self.sealer).ok().and_then(|value| Seal::of(value).ok());
             seal.is_some_and(|seal| seal.id == id)
@@ -129,9 +129,9 @@ impl Vault {
             }
         }
         let mut findings = Vec::new();
-        let (health, _) = self.check_object(id, &mut findings, &mut |_| {});
+        let health = self.check_object(id, &mut findings, &mut |_| {});
         let is_silent = findings.iter().any(|finding| matches!(finding.what, Damage::Unreadable(_)));
-        Ok(health.restorable || is_silent || !self.all_answer())
+        Ok(health.is_some_and(|health| health.restorable) || is_silent || !self.all_answer())
     }
 
     /// Says in the log that an object is sealed, then takes it out of `pending/`.

@@ -23,7 +23,7 @@ use super::core::{
 use super::event::{Caller, about};
 use super::hex::{Digest, Hex, ObjectId};
 use super::permitted::permitted;
-use super::share::WrappedShare;
+use super::share::{WrappedShare, sha256};
 use super::{
     AuditLog, DESCRIPTION, DOCUMENT_BYTES_MAX, LockError, PENDING, PROGRAM, PermitError, RecoverError,
     Sealer, Vault, core_name, fragment_name, line, seal_name, share_name,
@@ -192,21 +192,7 @@ impl Vault {
         }
         let secrets = Secrets::generate(&core);
         let encoded = self.write_fragments(&core, core_sha256, &secrets, plain, progress)?;
-        for ((holder, custodian), (ledger, share)) in core
-            .sharing
-            .custodians
-            .iter()
-            .zip(&self.description.custodians)
-            .zip(self.ledgers.iter().zip(&secrets.held))
-        {
-            let wrapped = WrappedShare::wrap(&core, core_sha256, holder, custodian, share)
-                .expect("a vault's custodians have well-formed keys");
-            ledger.put(&share_name(core.sharing.key_epoch, id), &line::write(&wrapped))?;
-        }
-        let key_shares = secrets.held.iter().map(|share| KeyShareEntry {
-            index: share.index,
-            share_sha256: Hex(shamir::commitment(&id.0, Kind::Custodian, share)),
-        });
+        let key_shares = self.write_shares(&core, core_sha256, &secrets)?;
         let seal = Seal {
             format: SEAL_FORMAT.to_owned(),
             id,
@@ -216,7 +202,7 @@ impl Vault {
             floe_header: Hex(encoded.floe_header),
             layout_epoch: LAYOUT_EPOCH,
             fragments: encoded.fragments,
-            key_shares: key_shares.collect(),
+            key_shares,
             audit: AuditPosition { seq: leaf.seq, sha256: Hex(leaf.sha256) },
         };
         let document = self.document(&seal, sealer, request)?;
@@ -224,6 +210,29 @@ impl Vault {
             site.store.put(&seal_name(id), &document)?;
         }
         Ok(())
+    }
+
+    /// Wraps the custodians' shares into their ledgers.
+    fn write_shares(
+        &self,
+        core: &Core,
+        core_sha256: Digest,
+        secrets: &Secrets,
+    ) -> Result<Vec<KeyShareEntry>, StoreError> {
+        let holders = core.sharing.custodians.iter().zip(&self.description.custodians);
+        let written = holders.zip(self.ledgers.iter().zip(&secrets.held));
+        let written = written.map(|((holder, custodian), (ledger, share))| {
+            let wrapped = WrappedShare::wrap(core, core_sha256, holder, custodian, share)
+                .expect("a vault's custodians have well-formed keys");
+            let line = line::write(&wrapped);
+            ledger.put(&share_name(core.sharing.key_epoch, core.id), &line)?;
+            Ok(KeyShareEntry {
+                index: share.index,
+                share_sha256: Hex(shamir::commitment(&core.id.0, Kind::Custodian, share)),
+                wrapped_sha256: sha256(&line),
+            })
+        });
+        written.collect()
     }
 
     /// A signed document, unless readers would refuse its length.

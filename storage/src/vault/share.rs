@@ -1,15 +1,16 @@
 //! Wrapped shares in the custodians' ledgers.
 //!
-//! Invariant: a share is wrapped to the published key of its custodian and lies in that custodian's ledger only. Whether
-//! `enc` and `ct` still open only the custodian's key can tell; everything else of a share is checked here without it.
+//! Invariant: a share is wrapped to the published key of its custodian and lies in that custodian's ledger only. What
+//! lies there is believed only if it is byte for byte what the seal lists, which is told without a key.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::base64::Base64;
 use super::core::{Core, ShareHolder};
 use super::description::Custodian;
 use super::finding::{Damage, Finding, Part, Place};
-use super::hex::{Digest, ObjectId};
+use super::hex::{Digest, Hex, ObjectId};
 use super::object::Object;
 use super::{LINE_BYTES_MAX, Vault, line, share_name};
 use crate::shamir::{SECRET_BYTES, Share};
@@ -73,7 +74,7 @@ impl WrappedShare {
         Ok(Share { index: self.index, bytes: zeroize::Zeroizing::new(bytes) })
     }
 
-    /// Whether a line read from a ledger is a share of this object and holder, as far as can be told without a key.
+    /// Whether a line read from a ledger is the share of this object and holder as it was written.
     fn read(bytes: &[u8], object: &Object, holder: &ShareHolder) -> Result<Self, Damage> {
         let share: WrappedShare = line::read(bytes).map_err(|error| Damage::altered(&error))?;
         let expected = WrappedShare {
@@ -87,9 +88,25 @@ impl WrappedShare {
             Err(Damage::Foreign(format!("share {index} of {custodian}, object {object}")))
         } else if lengths != (ENC_BYTES, SECRET_BYTES + TAG_BYTES) {
             Err(Damage::Altered("enc or ct has another length than a wrapped share".to_owned()))
+        } else if object.wrapped_sha256(holder.index) != Some(sha256(bytes)) {
+            Err(Damage::Altered(
+                "enc or ct is not what was wrapped: its hash is not that in the seal".to_owned(),
+            ))
         } else {
             Ok(share)
         }
+    }
+}
+
+/// By which the seal knows a share's file.
+pub(super) fn sha256(bytes: &[u8]) -> Digest {
+    Hex(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+impl Object {
+    fn wrapped_sha256(&self, index: u8) -> Option<Digest> {
+        let entry = self.seal.key_shares.iter().find(|entry| entry.index == index);
+        entry.map(|entry| entry.wrapped_sha256)
     }
 }
 

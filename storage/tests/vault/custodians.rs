@@ -121,7 +121,7 @@ fn a_damaged_share_is_refused_by_its_custodian_alone() {
     std::fs::write(&path, format!("{}{other}{}", &text[..at], &text[at + 1..])).unwrap();
     let vault = small.vault();
     let error = custodian::open_share(&vault, id, &small.keys[0]).unwrap_err();
-    assert!(matches!(error, CustodianError::Unwrap { .. }) && error.to_string().contains("custodian-1"));
+    assert!(matches!(error, CustodianError::Share { .. }) && error.to_string().contains("custodian-1"));
     assert!(small.restore(id, &[1, 2, 3]).unwrap().0 == plain);
 }
 
