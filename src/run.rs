@@ -44,8 +44,9 @@ use workers::context::Context;
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
 
-Exit codes: 0 complete, 2 usage, 3 input refused, 4 the policy forbids it (no consent, wrong place or purpose), 6 a
-stored piece or result is damaged, 10 something is missing, 130 interrupted (give the command again to resume).")]
+Exit codes: 0 complete; 1 no space, no permission, or a vault is in use; 2 usage, or a wrong passphrase; 3 input
+refused; 4 the policy forbids it (no consent, wrong place or purpose); 6 a stored piece, a result or a site of the
+vault is damaged; 10 something is missing; 130 interrupted (give the command again to resume).")]
 pub struct Args {
     /// The cohort file (TOML)
     cohort: PathBuf,

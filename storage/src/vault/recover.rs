@@ -87,8 +87,8 @@ impl Vault {
     /// Whether every replica, fragment and share of an object is there and as it was sealed.
     pub(super) fn is_whole(&self, id: ObjectId) -> bool {
         let mut findings = Vec::new();
-        let (health, _) = self.check_object(id, &mut findings, &mut |_| {});
-        health.restorable && findings.is_empty()
+        let health = self.check_object(id, &mut findings, &mut |_| {});
+        health.is_some_and(|health| health.restorable) && findings.is_empty()
     }
 
     /// A seal of an object that the sealer signed, from the first site that has one; fails where none has and a site does
