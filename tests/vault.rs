@@ -237,6 +237,7 @@ fn custodians_answer_a_request_on_their_own_machines() {
     let mut request = fs::read(bench.path("r.json")).unwrap();
     request[200] ^= 1;
     fs::write(bench.path("r.json"), request).unwrap();
+    fs::remove_file(bench.path("a.json")).unwrap();
     release("a", "--yes").refused(6, &[]);
 }
 
