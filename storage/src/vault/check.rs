@@ -224,7 +224,7 @@ impl Vault {
             }
             (Err(error), _) => Damage::altered(&error),
         };
-        findings.push(Finding { place: Place::Folder, object: None, fragment: None, part: Part::Log, what });
+        findings.push(Finding { place: Place::Vault, object: None, fragment: None, part: Part::Log, what });
     }
 
     /// Names files that lie with an object and do not belong there.

@@ -30,8 +30,6 @@ pub enum Place {
     Site(String),
     /// A custodian's ledger, by the custodian's name.
     Ledger(String),
-    /// The vault's own folder.
-    Folder,
     /// What was handed in for restoring: an opened share or a release, by its origin.
     Given(String),
     /// The vault's own folder.
@@ -140,7 +138,6 @@ impl fmt::Display for Place {
         match self {
             Place::Site(name) => write!(f, "site {name}"),
             Place::Ledger(name) => write!(f, "ledger of {name}"),
-            Place::Folder => f.write_str("the vault's folder"),
             Place::Given(name) => f.write_str(name),
             Place::Vault => f.write_str("vault"),
         }

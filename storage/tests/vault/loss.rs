@@ -173,7 +173,7 @@ fn a_log_that_was_cut_emptied_or_deleted_is_named_with_the_first_missing_event()
         }
         let report = small.vault().check(None, &mut |_| {});
         assert!(report.restorable());
-        assert_eq!((report.findings.len(), &report.findings[0].place), (1, &Place::Folder), "{report:?}");
+        assert_eq!((report.findings.len(), &report.findings[0].place), (1, &Place::Vault), "{report:?}");
         let finding = report.findings[0].to_string();
         assert!(finding.contains(said), "{finding}");
     };
