@@ -191,7 +191,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
     };
     let journal = match open_journal(fence, &identity, args.repair) {
-        Err(error) => return Err(begun_with_others(args, &keys, &excluded).unwrap_or(error)),
+        Err(error) => return Err(begun_with_others(&dir, &excluded).unwrap_or(error)),
         Ok(journal) => journal,
     };
     trail.check(&journal, args.repair)?;
@@ -271,11 +271,13 @@ fn drive(
     }
 }
 
-/// Whether a job is not this one because samples are left out now that it was begun with: they have keys.
-fn begun_with_others(args: &Args, keys: &KeyFolder, excluded: &[Excluded]) -> Option<Failure> {
-    let had_key = |one: &&Excluded| keys.path(&one.sample).is_ok_and(|key| key.exists());
-    let samples: Vec<_> = excluded.iter().filter(had_key).map(|one| one.sample.clone()).collect();
-    let dir = args.out.clone();
+/// Whether a job is not this one because samples are left out now that it was begun with.
+fn begun_with_others(dir: &JobDir, excluded: &[Excluded]) -> Option<Failure> {
+    let journal = Journal::open(Fence::acquire(&dir.scratch()).ok()?).ok()?;
+    let begun = status::stored_plan(&journal).ok()??;
+    let was_in = |one: &&Excluded| begun.samples.iter().any(|sample| sample.name == one.sample);
+    let samples: Vec<_> = excluded.iter().filter(was_in).map(|one| one.sample.clone()).collect();
+    let dir = dir.root().to_owned();
     (!samples.is_empty()).then(|| BegunWithOthers { dir, samples }.into())
 }
 
