@@ -72,8 +72,12 @@ pub fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Rows as aligned columns: the first and those with words in them to the left, the others to the right.
+/// Rows as aligned columns: the first and those with words in them to the left, the others to the right. Control
+/// characters, which only a name can have brought, are written out, so that a row stays on its line.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let written = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let printable = |cell: &String| cell.chars().map(written).collect::<String>();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(printable).collect()).collect();
     let columns = header.len();
     let cells = |column: usize| rows.iter().map(move |row| row[column].as_str());
     let widths: Vec<usize> = (0..columns)
