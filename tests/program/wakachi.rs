@@ -7,11 +7,12 @@
 #![allow(dead_code)]
 
 use jobs::time::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 /// What one run of the program said and how it ended.
@@ -141,15 +142,30 @@ fn run_command(cohort: &Path, out: &Path, options: &str) -> Command {
 }
 
 /// [`run`], calling `watch` again and again while it runs.
-pub fn run_watched(cohort: &Path, out: &Path, options: &str, mut watch: impl FnMut()) -> Said {
+pub fn run_watched(cohort: &Path, out: &Path, options: &str, mut watch: impl FnMut(&Child)) -> Said {
     let mut command = run_command(cohort, out, options);
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     while child.try_wait().expect("a child").is_none() {
-        watch();
+        watch(&child);
         std::thread::yield_now();
     }
     said_of(child.wait_with_output().expect("a child"))
+}
+
+/// Holds a program still for at least `time`, while `meanwhile` happens.
+pub fn held(program: &Child, time: Duration, meanwhile: impl FnOnce()) {
+    let signal = |signal| {
+        let pid = Pid::from_child(program);
+        kill_process(pid, signal).expect("a child that was not waited for");
+    };
+    signal(Signal::STOP);
+    let since = Instant::now();
+    meanwhile();
+    while since.elapsed() < time {
+        std::thread::yield_now();
+    }
+    signal(Signal::CONT);
 }
 
 /// How a run ended that was to be killed.
