@@ -356,7 +356,7 @@ impl Scheduler {
             Purpose::Audit => self.check_given(task, id),
             Purpose::Copy => {}
         }
-        let expected_ms = self.task_ms(task) / self.places.workers[worker as usize].speed();
+        let expected_ms = f64::from(item.ms) / self.places.workers[worker as usize].speed();
         let attempt = Attempt {
             task,
             worker,

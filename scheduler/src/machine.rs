@@ -183,7 +183,8 @@ impl Scheduler {
             self.cut_gaps(true);
             self.dispatch();
         }
-        let idle = self.places.free_cores() > 0 && self.now_ms >= self.paced_ms + PACE_MS;
+        let pause_ms = PACE_MS.max(self.attempts.len() as u64 / PACED_A_MS);
+        let idle = self.places.free_cores() > 0 && self.now_ms >= self.paced_ms + pause_ms;
         if tick || idle {
             self.paced_ms = self.now_ms;
             self.pace();
@@ -512,6 +513,9 @@ const TUNE_MS: u64 = 1000;
 
 /// Idle cores look for slow attempts at most this often.
 const PACE_MS: u64 = 250;
+
+/// And so rarely that no more attempts than this are looked at for each millisecond of the job.
+const PACED_A_MS: u64 = 10;
 
 pub(crate) fn first_word(content: &[u8; 32]) -> u64 {
     content.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)).max(1)
