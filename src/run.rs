@@ -30,7 +30,7 @@ use scheduler::old::{Ending, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use storage::lease::LeaseKey;
-use storage::{DiskError, Fence, JobIdentity, Journal, JournalError, KeyFolder};
+use storage::{Fence, JobIdentity, Journal, JournalError, KeyFolder};
 use trail::Trail;
 use workers::context::Context;
 
@@ -172,7 +172,10 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-    let fence = Fence::acquire(&dir.scratch())?;
+    let fence = Fence::acquire_telling(&dir.scratch(), |holder| {
+        note(&format!("waiting to see whether {holder} still works on this job"));
+    })?;
+    fence.part_from(&trail::log_path(&dir.scratch()))?;
     let keys = KeyFolder::new(&dir.keys());
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
@@ -273,7 +276,7 @@ fn drive(
 
 /// Whether a job is not this one because samples are left out now that it was begun with.
 fn begun_with_others(dir: &JobDir, excluded: &[Excluded]) -> Option<Failure> {
-    let journal = Journal::open(Fence::acquire(&dir.scratch()).ok()?).ok()?;
+    let journal = Journal::open(Fence::try_acquire(&dir.scratch()).ok()?).ok()?;
     let begun = status::stored_plan(&journal).ok()??;
     let was_in = |one: &&Excluded| begun.samples.iter().any(|sample| sample.name == one.sample);
     let samples: Vec<_> = excluded.iter().filter(was_in).map(|one| one.sample.clone()).collect();
@@ -287,8 +290,15 @@ fn open_journal(fence: Fence, identity: &JobIdentity, repair: bool) -> Result<Jo
     match Journal::open_or_create(fence, identity) {
         Err(JournalError::Damaged { path, what }) if repair => {
             note(&format!("journal {} is damaged: {what}; doing all again", path.display()));
-            std::fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
-            Ok(Journal::open_or_create(Fence::acquire(&scratch)?, identity)?)
+            let fence = Fence::acquire(&scratch)?;
+            Journal::discard(&fence)?;
+            Ok(Journal::open_or_create(fence, identity)?)
+        }
+        Ok(journal) if repair => {
+            for task in journal.forget_damaged()? {
+                note(&format!("what the journal knows of {task} is damaged; doing it again"));
+            }
+            Ok(journal)
         }
         opened => Ok(opened?),
     }

@@ -136,7 +136,6 @@ pub struct Context {
     fasta: PathBuf,
     encoders: Mutex<HashMap<u32, Arc<CramEncoder>>>,
     packs: Packs,
-    packs_dir: PathBuf,
     open: Mutex<HashMap<String, Arc<Pack>>>,
     committed_ends: BTreeMap<String, u64>,
 }
@@ -174,7 +173,6 @@ impl Context {
             fasta,
             encoders: Mutex::default(),
             packs: Packs::new(&packs_dir),
-            packs_dir,
             open: Mutex::default(),
             committed_ends,
         })
@@ -267,6 +265,6 @@ impl Context {
         let name = format!("{}.map.pack", self.names[sample as usize]);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         // Space that cannot be given back now is given back with the rest when the job ends.
-        let _ = fs::remove_file(self.packs_dir.join(name));
+        let _ = self.packs.remove(&name);
     }
 }
