@@ -13,7 +13,7 @@ pub mod local;
 pub mod meter;
 pub mod worker;
 
-pub use drive::{Drive, Outcome, Stop, drive};
+pub use drive::{Drive, Outcome, drive};
 pub use engine::{
     Committing, Control, Ended, Engine, Leasing, Observer, Office, Order, Output, Report, Request, Spending,
     TaskRunner,
