@@ -2,9 +2,11 @@
 //!
 //! Invariant: whatever happens in whatever order, uses and idle causes sum to the allocation, which is the slots of each
 //! worker times the wall from its joining to its leaving. A slot is held by one attempt at a time; nobody's time is
-//! anybody else's. Fed with the scheduler's own events and commands, of a live job or of a simulated one; knows no clock.
-//! An event costs time in proportion to the sites, never to the workers.
+//! anybody else's. A bundle in a batch system is paid for when it is over, by its own clock: from the start of its first
+//! attempt to the end of its last. Fed with the scheduler's own events and commands, of a live job or of a simulated one;
+//! knows no clock. An event costs time in proportion to the sites, never to the workers.
 
+use crate::engine::Spending;
 use jobs::task::{Stage, Task};
 use scheduler::{AttemptId, Command, Event, Purpose, SiteSpec, Usage, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -35,13 +37,15 @@ pub enum Idle {
     Speculation,
     /// An attempt that checked another.
     Audit,
+    /// Data on its way to a bundle or from it.
+    Transfer,
     /// Orders on their way, verification and commit.
     Scheduler,
 }
 
 impl Idle {
     /// Every cause, in the order in which they are shown.
-    pub const ALL: [Idle; 10] = [
+    pub const ALL: [Idle; 11] = [
         Idle::StartUp,
         Idle::NoReadyTask,
         Idle::Memory,
@@ -51,6 +55,7 @@ impl Idle {
         Idle::Lost,
         Idle::Speculation,
         Idle::Audit,
+        Idle::Transfer,
         Idle::Scheduler,
     ];
 
@@ -66,6 +71,7 @@ impl Idle {
             Idle::Lost => "lost",
             Idle::Speculation => "speculation",
             Idle::Audit => "audit",
+            Idle::Transfer => "transfer",
             Idle::Scheduler => "scheduler",
         }
     }
@@ -82,6 +88,7 @@ impl Idle {
             Idle::Lost => "attempts without output",
             Idle::Speculation => "copies that lost a race",
             Idle::Audit => "audit",
+            Idle::Transfer => "moving data",
             Idle::Scheduler => "orders, verification, commit",
         }
     }
@@ -230,6 +237,7 @@ const STANDINGS: [Standing; 4] =
 #[derive(Debug, Default)]
 struct SiteBook {
     name: String,
+    batch: bool,
     price_core_hour: f64,
     draining: bool,
     slots: u64,
@@ -248,6 +256,19 @@ struct Desk {
     queued: u32,
     begun: bool,
     leaving: bool,
+    bundle: Option<Bundle>,
+}
+
+/// What a bundle says of itself as its attempts end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bundle {
+    slots: u64,
+    /// First start and last end of its attempts, by its own clock.
+    wall: Option<(u64, u64)>,
+    /// Core time that its attempts are billed for.
+    billed_ms: u64,
+    /// When an attempt of it was first heard to run, by our clock.
+    heard_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -336,6 +357,23 @@ impl Bill {
         self.open = Some(open);
     }
 
+    /// Takes core time that a worker says went into no task. What it took before it joined was not paid for yet, and
+    /// nothing of a bundle beside its attempts was; of other workers all else already is.
+    pub fn spent(&mut self, now_ms: u64, worker: WorkerId, cause: Spending, core_ms: u64) {
+        self.advance(now_ms);
+        let Some(desk) = self.desks.get(&worker) else { return };
+        let cause = match cause {
+            Spending::Start => Idle::StartUp,
+            Spending::Transfer => Idle::Transfer,
+            Spending::Coordination => Idle::Scheduler,
+        };
+        if desk.bundle.is_some() || cause == Idle::StartUp {
+            let book = self.sites.entry(desk.site).or_default();
+            book.allocated_ms += core_ms;
+            *book.idle_ms.entry(cause).or_default() += core_ms;
+        }
+    }
+
     /// The bill as it stands at `now_ms`. Attempts that run are paid by those they will be paid by if they end well.
     /// `samples` are the names by number.
     pub fn account(&mut self, now_ms: u64, samples: &[String]) -> Account {
@@ -420,6 +458,7 @@ impl Bill {
     fn site(&mut self, site: u16, spec: &SiteSpec) {
         let book = self.sites.entry(site).or_default();
         book.name.clone_from(&spec.name);
+        book.batch = spec.bundles.is_some();
         book.price_core_hour = spec.price_core_hour;
     }
 
@@ -432,14 +471,11 @@ impl Bill {
 
     fn joined(&mut self, worker: WorkerId, site: u16, slots: u32) {
         let book = self.sites.entry(site).or_default();
-        book.slots += u64::from(slots);
-        let desk = Desk {
-            site,
-            held: vec![None; slots as usize],
-            queued: 0,
-            begun: false,
-            leaving: book.draining,
-        };
+        let bundle = book.batch.then(|| Bundle { slots: u64::from(slots), ..Bundle::default() });
+        // The slots of a bundle are not there while it waits in a queue.
+        let held = vec![None; if book.batch { 0 } else { slots as usize }];
+        book.slots += held.len() as u64;
+        let desk = Desk { site, held, queued: 0, begun: false, leaving: book.draining, bundle };
         count(book, &desk, true);
         self.desks.insert(worker, desk);
     }
@@ -455,6 +491,9 @@ impl Bill {
             let book = self.sites.entry(desk.site).or_default();
             count(book, &desk, false);
             book.slots -= desk.held.len() as u64;
+            if let Some(bundle) = desk.bundle {
+                bundle.settle(book, self.now_ms);
+            }
         }
     }
 
@@ -476,7 +515,10 @@ impl Bill {
     fn started(&mut self, id: AttemptId, slot: usize) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (worker, queued) = (attempt.worker, attempt.queued);
-        let Some(desk) = self.desks.get(&worker) else { return };
+        let Some(desk) = self.desks.get_mut(&worker) else { return };
+        if let Some(bundle) = &mut desk.bundle {
+            bundle.heard_ms.get_or_insert(self.now_ms);
+        }
         // A slot that a worker does not have is somebody's who has none.
         let slot = if slot < desk.held.len() { Some(slot) } else { desk.held.iter().position(Option::is_none) };
         // Its next attempt can be heard of before the end of the last, which is still being committed.
@@ -515,9 +557,9 @@ impl Bill {
                 desk.held[slot] = None;
             }
         });
-        let Some(site) = self.desks.get(&attempt.worker).map(|desk| desk.site) else { return };
+        let Some(desk) = self.desks.get_mut(&attempt.worker) else { return };
+        let site = desk.site;
         let book = self.sites.entry(site).or_default();
-        let held_ms = attempt.held_ms + attempt.slot.map_or(0, |_| self.now_ms - attempt.since_ms);
         let usage = match &end {
             End::Work(usage) => Some(*usage),
             End::Waste(_, usage) => *usage,
@@ -525,6 +567,13 @@ impl Bill {
         if let Some(usage) = usage {
             book.bytes.0 += usage.bytes_in;
             book.bytes.1 += usage.bytes_out;
+        }
+        let held_ms = match &mut desk.bundle {
+            Some(bundle) => usage.map_or(0, |usage| bundle.took(usage)),
+            None => attempt.held_ms + attempt.slot.map_or(0, |_| self.now_ms - attempt.since_ms),
+        };
+        if desk.bundle.is_some() {
+            book.allocated_ms += held_ms;
         }
         match end {
             End::Waste(cause, _) => *book.idle_ms.entry(cause).or_default() += held_ms,
@@ -550,6 +599,29 @@ impl Bill {
     }
 }
 
+impl Bundle {
+    /// The core time of one attempt.
+    fn took(&mut self, usage: &Usage) -> u64 {
+        let end = usage.finished_ms.max(usage.started_ms);
+        let (from, to) = self.wall.unwrap_or((usage.started_ms, end));
+        self.wall = Some((from.min(usage.started_ms), to.max(end)));
+        self.billed_ms += end - usage.started_ms;
+        end - usage.started_ms
+    }
+
+    /// Pays for the whole bundle. One that is lost without a word is paid for as long as it was seen to run.
+    fn settle(self, book: &mut SiteBook, now_ms: u64) {
+        let (wall_ms, cause) = match self.wall {
+            Some((from, to)) => (to - from, Idle::NoReadyTask),
+            None => (self.heard_ms.map_or(0, |heard| now_ms - heard), Idle::Lost),
+        };
+        let allocated_ms = (self.slots * wall_ms).max(self.billed_ms);
+        // What its attempts took is allocated already.
+        book.allocated_ms += allocated_ms - self.billed_ms;
+        *book.idle_ms.entry(cause).or_default() += allocated_ms - self.billed_ms;
+    }
+}
+
 fn line_of(task: Task, site: u16) -> (Option<u32>, Stage, u16) {
     (task.sample(), task.stage(), site)
 }
@@ -565,7 +637,7 @@ fn waste(attempt: &Attempt) -> Option<Idle> {
 /// Puts a worker's empty slots among those of its site, or takes them away.
 fn count(book: &mut SiteBook, desk: &Desk, add: bool) {
     let empty = desk.held.iter().filter(|slot| slot.is_none()).count() as u64;
-    let ordered = empty.min(u64::from(desk.queued));
+    let ordered = if desk.begun { empty.min(u64::from(desk.queued)) } else { 0 };
     let rest = match desk {
         Desk { leaving: true, .. } => Standing::Leaving,
         Desk { begun: false, .. } => Standing::StartUp,
