@@ -498,6 +498,9 @@ impl Bill {
     }
 
     fn ordered(&mut self, worker: WorkerId, id: AttemptId, task: Task, purpose: Purpose) {
+        if !self.desks.contains_key(&worker) {
+            return;
+        }
         self.edit(worker, |desk| desk.queued += 1);
         let attempt = Attempt {
             worker,
@@ -513,7 +516,7 @@ impl Bill {
     }
 
     fn started(&mut self, id: AttemptId, slot: usize) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.slot.is_none()) else { return };
         let (worker, queued) = (attempt.worker, attempt.queued);
         let Some(desk) = self.desks.get_mut(&worker) else { return };
         if let Some(bundle) = &mut desk.bundle {
