@@ -7,6 +7,7 @@
 
 pub mod bill;
 pub mod control;
+pub mod dashboard;
 pub mod drive;
 pub mod engine;
 pub mod failure;
