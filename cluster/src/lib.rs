@@ -15,6 +15,7 @@ pub mod info;
 pub mod local;
 pub mod meter;
 pub mod metrics;
+pub mod watch;
 pub mod worker;
 
 pub use drive::{Drive, Outcome, drive};
