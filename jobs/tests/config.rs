@@ -99,7 +99,7 @@ fn every_mistake_is_found_at_its_place() {
     check("[engine.slurm]\npartition = \"a b\"\n", 2, 13, "partition: 'a b' will not do; expected a name");
     check("[engine.slurm]\nnodes = 0\n", 2, 9, "expected a number from 1 to 100000");
     check("[engine.slurm]\ntime = \"1h\"\n", 2, 8, "expected a time such as");
-    check("[engine.slurm]\nsbatch = [\"--exclusive\", \"rm\"]\n", 2, 25, "expected an option");
+    check("[engine.slurm]\nsbatch = [\"--exclusive\", \"rm\"]\n", 2, 26, "expected an option");
     check("[engine.slurm]\nsetup = [\"a\\nb\"]\n", 2, 10, "setup: expected one line");
     check("[engine.slrum]\n", 1, 9, "did you mean 'slurm'?");
     check("limits = 3\n", 1, 10, "limits: expected a table");
