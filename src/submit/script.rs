@@ -107,7 +107,12 @@ stopping=
 interrupted=
 program=
 tell() { @TELL@; }
-warned() { interrupted=yes; [ -n "$stopping" ] || [ -z "$program" ] || tell; stopping=yes; }
+warned() {
+    echo "wakachi: Slurm says that the time is nearly over" >&2
+    interrupted=yes
+    [ -n "$stopping" ] || [ -z "$program" ] || tell
+    stopping=yes
+}
 trap warned USR1
 trap 'interrupted=yes; stopping=yes' TERM
 rm -f "$folder/$SLURM_JOB_ID.exit"
