@@ -1,10 +1,16 @@
 //! `wakachi job`: what a job has done, what it waits for, and whether its results are whole.
 
+mod cancel;
+mod logs;
+mod retry;
+mod wait;
+
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, duration, table};
 use crate::run::books::{self, RunRecord};
 use crate::run::close;
 use crate::run::status::Status;
+use crate::slurm::record::{Purpose, Record, Submitted};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::Stage;
 use std::path::PathBuf;
@@ -28,6 +34,15 @@ pub enum Command {
         /// The job directory
         dir: PathBuf,
     },
+    Wait(wait::Args),
+    Cancel(cancel::Args),
+    Retry(retry::Args),
+    Logs(logs::Args),
+}
+
+/// The newest batch job that stands for the job as a whole.
+fn latest(record: &Record) -> Option<&Submitted> {
+    record.jobs.iter().rev().find(|one| one.purpose != Purpose::Wave)
 }
 
 /// A job whose journal holds no plan yet.
@@ -58,6 +73,10 @@ pub fn run(command: &Command) -> Result<(), Failure> {
             output::say("every result is as the ledger says");
             Ok(())
         }
+        Command::Wait(args) => wait::run(args),
+        Command::Cancel(args) => cancel::run(args),
+        Command::Retry(args) => retry::run(args),
+        Command::Logs(args) => logs::run(args),
     }
 }
 

@@ -6,7 +6,7 @@ pub mod books;
 pub mod close;
 pub mod inputs;
 mod kinship;
-mod plan;
+pub mod plan;
 mod progress;
 mod runner;
 pub mod status;
@@ -25,14 +25,20 @@ use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
 use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::quantity::parse_seconds;
 use runner::Runner;
 use scheduler::old::{Ending, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::lease::LeaseKey;
-use storage::{DiskError, Fence, JobIdentity, Journal, JournalError, KeyFolder};
+use storage::{DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder};
 use trail::Trail;
 use workers::context::Context;
+
+/// How often a directory that another process holds is asked for again.
+const HELD_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Aligns, calls and joint-calls a cohort
 ///
@@ -60,6 +66,12 @@ pub struct Args {
     site: Option<String>,
     #[command(flatten)]
     passphrases: PassphraseArgs,
+    /// Waits while another process works in the job directory, instead of refusing
+    #[arg(long)]
+    wait: bool,
+    /// Stops cleanly after this time, such as 90m or 11h; the same command again goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    stop_after: Option<u64>,
     /// Prints tasks, memory and scratch, and runs nothing
     #[arg(long)]
     dry_run: bool,
@@ -172,7 +184,10 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-    let fence = Fence::acquire(&dir.scratch())?;
+    if let Some(seconds) = args.stop_after {
+        interrupt::stop_after(Duration::from_secs(seconds));
+    }
+    let fence = take(&dir, args.wait)?;
     let keys = KeyFolder::new(&dir.keys());
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
@@ -243,6 +258,26 @@ fn open(args: &Args) -> Result<(), Failure> {
     let record = driven?;
     close::clear_scratch(&dir);
     summarise(args, &dir, &record)
+}
+
+/// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
+fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
+    let stop = interrupt::flag();
+    let mut said = false;
+    loop {
+        match Fence::acquire(&dir.scratch()) {
+            Err(FenceError::Held { holder, .. }) if wait => {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Interrupted { command: command_line() }.into());
+                }
+                if !std::mem::replace(&mut said, true) {
+                    note(&format!("waiting for {holder}, who works on this job"));
+                }
+                std::thread::sleep(HELD_INTERVAL);
+            }
+            taken => return Ok(taken?),
+        }
+    }
 }
 
 /// Runs what is not done yet, to the job's end.
