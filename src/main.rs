@@ -19,6 +19,7 @@ mod plain;
 mod policy;
 mod progress;
 mod run;
+mod serve;
 mod simulate;
 mod slurm;
 mod submit;
@@ -59,6 +60,7 @@ enum Command {
     Call(call::Args),
     Joint(joint::Args),
     Run(run::Args),
+    Serve(serve::Args),
     Submit(submit::Args),
     /// Checks cohorts
     #[command(subcommand)]
@@ -134,6 +136,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(args),
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Submit(args) => submit::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)

@@ -84,6 +84,11 @@ impl Watch {
         }
     }
 
+    /// The bill of earlier starts.
+    pub fn before(&self) -> &Account {
+        &self.before
+    }
+
     /// Takes what a worker says, before the scheduler does.
     pub fn heard(&mut self, now_ms: u64, report: &Report) {
         if let Report::Spent { worker, cause, core_ms } = report {
