@@ -66,77 +66,9 @@ pub fn run(command: &Command) -> Result<(), Failure> {
             output::say("every result is as the ledger says");
             Ok(())
         }
-<<<<<<< HEAD
         Command::Wait(args) => wait::run(args),
         Command::Cancel(args) => cancel::run(args),
         Command::Retry(args) => retry::run(args),
         Command::Logs(args) => logs::run(args),
-=======
-    }
-}
-
-fn info(dir: &JobDir, format: Format) -> Result<(), Failure> {
-    let (status, runs) = match Fence::try_acquire(&dir.scratch()) {
-        Ok(fence) => {
-            let journal = Journal::open(fence)?;
-            let status = Status::from_journal(&journal)?;
-            (status, books::all(&journal)?)
-        }
-        // The job runs; it says itself how far it is.
-        Err(FenceError::Held { .. }) => {
-            (Some(Status::found(dir).unwrap_or_else(Status::starting)), Vec::new())
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let status = status.ok_or_else(|| NoPlan { dir: dir.root().to_owned() })?;
-    match format {
-        Format::Json => output::json(&serde_json::json!({
-            "schema": status.schema, "status": status, "runs": runs,
-        })),
-        Format::Quiet => {}
-        Format::Table => print(&status, &runs),
-    }
-    Ok(())
-}
-
-fn print(status: &Status, runs: &[RunRecord]) {
-    output::say(&format!("{}: {}\n", status.cohort, status.state));
-    let mut header = vec!["sample"];
-    header.extend(Stage::ALL.iter().map(|stage| stage.name()));
-    let rows: Vec<Vec<String>> = status
-        .samples
-        .iter()
-        .map(|sample| {
-            let name = sample.sample.clone().unwrap_or_else(|| "(cohort)".to_owned());
-            let cell = |stage: &Stage| {
-                let found = sample.stages.iter().find(|one| one.stage == stage.name());
-                found.map_or_else(String::new, |one| match one.running {
-                    0 => format!("{}/{}", one.done, one.tasks),
-                    running => format!("{}+{running}/{}", one.done, one.tasks),
-                })
-            };
-            std::iter::once(name).chain(Stage::ALL.iter().map(cell)).collect()
-        })
-        .collect();
-    output::say(&table(&header, &rows));
-    let waiting = status.samples.iter().flat_map(|sample| {
-        let name = sample.sample.as_deref().unwrap_or("(cohort)");
-        sample.waiting.iter().map(move |one| {
-            vec![name.to_owned(), one.stage.clone(), one.tasks.to_string(), one.reason.clone()]
-        })
-    });
-    let waiting: Vec<Vec<String>> = waiting.collect();
-    if !waiting.is_empty() {
-        output::say(&format!("\n{}", table(&["waiting", "stage", "tasks", "why"], &waiting)));
-    }
-    if !runs.is_empty() {
-        let row = |run: &RunRecord| {
-            let elapsed = run.ended_ms.map_or_else(String::new, |end| duration(end - run.started_ms));
-            let memory = bytes(run.peak_anonymous_bytes);
-            vec![run.ending.clone(), run.tasks.to_string(), duration(run.cpu_ms), elapsed, memory]
-        };
-        let rows: Vec<Vec<String>> = runs.iter().map(row).collect();
-        output::say(&format!("\n{}", table(&["run", "tasks", "CPU", "elapsed", "peak memory"], &rows)));
->>>>>>> e-C
     }
 }

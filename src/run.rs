@@ -2,18 +2,15 @@
 
 pub mod admission;
 mod archive;
+pub mod asks;
 mod basis;
 pub mod books;
 pub mod close;
 mod engines;
 pub mod inputs;
 mod kinship;
-<<<<<<< HEAD
-pub mod plan;
-=======
 mod office;
-mod plan;
->>>>>>> e-C
+pub mod plan;
 mod progress;
 mod resume;
 mod runner;
@@ -25,6 +22,7 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
+use crate::serve::LiveArgs;
 use crate::{cohort, config, interrupt};
 use archive::Archive;
 use basis::Bases;
@@ -35,28 +33,20 @@ use jobs::cohort::Cohort;
 use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
-<<<<<<< HEAD
 use jobs::quantity::parse_seconds;
-use runner::Runner;
-use scheduler::old::{Ending, Scheduler};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use storage::lease::LeaseKey;
-use storage::{DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder};
-=======
 use office::{Desk, Dropped, DroppedSamples};
 use plan::Cut;
+use progress::{Display, View};
 use resume::PacksFound;
 use runner::{Home, Runner};
 use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::lease::LeaseKey;
-use storage::{Commit, DiskError, Fence, JobIdentity, Journal, JournalError, KeyFolder, Writer};
->>>>>>> e-C
+use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
 use trail::Trail;
 use workers::context::Context;
 
@@ -113,6 +103,8 @@ pub struct Args {
     /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
     audit: u32,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -225,18 +217,12 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-<<<<<<< HEAD
     if let Some(seconds) = args.stop_after {
         interrupt::stop_after(Duration::from_secs(seconds));
     }
     let fence = take(&dir, args.wait)?;
-=======
-    let fence = Fence::acquire_telling(&dir.scratch(), |holder| {
-        note(&format!("waiting to see whether {holder} still works on this job"));
-    })?;
     fence.part_from(&trail::log_path(&dir.scratch()))?;
     let era = fence.era();
->>>>>>> e-C
     let keys = KeyFolder::new(&dir.keys());
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
@@ -320,13 +306,15 @@ fn open(args: &Args) -> Result<(), Failure> {
     summarise(args, &dir, &record)
 }
 
-<<<<<<< HEAD
 /// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
 fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
     let stop = interrupt::flag();
     let mut said = false;
     loop {
-        match Fence::acquire(&dir.scratch()) {
+        let acquired = Fence::acquire_telling(&dir.scratch(), |holder| {
+            note(&format!("waiting to see whether {holder} still works on this job"));
+        });
+        match acquired {
             Err(FenceError::Held { holder, .. }) if wait => {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Interrupted { command: command_line() }.into());
@@ -338,7 +326,9 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
             }
             taken => return Ok(taken?),
         }
-=======
+    }
+}
+
 /// A job is its directory; what it consists of may change from run to run.
 fn identity(cohort: &Cohort) -> JobIdentity {
     JobIdentity {
@@ -346,7 +336,6 @@ fn identity(cohort: &Cohort) -> JobIdentity {
         cohort_digest: cohort.id.clone(),
         parameters_digest: String::new(),
         program: "wakachi".to_owned(),
->>>>>>> e-C
     }
 }
 
@@ -363,7 +352,14 @@ fn drive(
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
-    let mut display = progress::Display::new(&runner.cohort.id, runner.dir, args.output);
+    let mut display = Display::new(View {
+        names: status::names(runner.cohort, runner.context.index.contigs()),
+        dir: runner.dir.clone(),
+        format: args.output,
+        metrics_file: args.live.metrics_file.clone(),
+        stop: interrupt::flag(),
+    });
+    let _dashboard = args.live.start(runner.dir)?;
     let wiring = Wiring {
         scheduler: &mut scheduler,
         journal,
@@ -373,8 +369,8 @@ fn drive(
         limits,
         stop: interrupt::flag(),
     };
-    let outcome = engines::run(args.engine, wiring)?;
-    display.finish();
+    let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
+    display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
     match outcome.ending {

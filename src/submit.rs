@@ -282,9 +282,8 @@ fn check(args: &Args, config: &Config) -> Result<Cohort, Failure> {
     {
         return Err(SubmitError::Passphrase.into());
     }
-    let limits = plan::cut_to_size(config, &cohort);
     let bases = Bases::open(&cohort.reference_path())?;
-    let plan = plan::plan(&cohort, bases.contigs(), limits, &[]);
-    plan.admit(plan::limits_of(script::limits_in_allocation(config, limits)))?;
+    let plan = plan::plan(&cohort, bases.contigs(), config.limits, &plan::Cut::of(config), &[]);
+    plan.admit(script::limits_in_allocation(config, config.limits).memory_bytes)?;
     Ok(cohort)
 }

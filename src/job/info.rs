@@ -101,7 +101,7 @@ fn ask(dir: &JobDir) -> Result<Answer, Failure> {
     if !dir.has_journal() {
         return Ok(Answer { info: status::starting(), runs: Vec::new(), batch });
     }
-    let (info, runs) = match Fence::acquire(&dir.scratch()) {
+    let (info, runs) = match Fence::try_acquire(&dir.scratch()) {
         Ok(fence) => {
             let journal = Journal::open(fence)?;
             (status::at_rest(dir, &journal)?, books::all(&journal)?)

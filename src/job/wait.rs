@@ -4,7 +4,7 @@ use super::latest;
 use crate::job_dir::JobDir;
 use crate::output::{self, shell_word};
 use crate::run::books;
-use crate::run::status::Status;
+use crate::run::status;
 use crate::slurm::record::{Folder, Standing};
 use crate::slurm::{Slurm, State};
 use jobs::failure::{Class, Classified, Failure};
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn alive(dir: &JobDir) -> Result<Option<String>, Failure> {
     let folder = Folder::of(dir);
     let Some(record) = folder.record()? else {
-        return Ok((!Fence::is_free(&dir.scratch())).then(|| "still runs".to_owned()));
+        return Ok((!storage::lock::Lock::is_free(&dir.scratch())).then(|| "still runs".to_owned()));
     };
     let standing = Standing::ask(&Slurm::of_path(), &record)?;
     Ok(standing.is_alive().then(|| standing.lines().join("; ")))
@@ -120,7 +120,7 @@ fn of_journal(dir: &JobDir) -> Result<(), Failure> {
         return Err(not_complete(dir, "ended before it began", Class::Partial));
     }
     let journal = Journal::open(Fence::acquire(&dir.scratch())?)?;
-    let complete = Status::from_journal(&journal)?.is_some_and(|status| status.state == "complete");
+    let complete = status::at_rest(dir, &journal)?.is_some_and(|info| info.state == State::Complete);
     if complete {
         return Ok(());
     }

@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use storage::Journal;
 
@@ -38,8 +37,6 @@ pub struct View {
     pub format: Format,
     /// Where metrics are left too.
     pub metrics_file: Option<PathBuf>,
-    /// Where asks for the scheduler go.
-    pub reports: Sender<Report>,
     /// What an ask to stop sets.
     pub stop: &'static AtomicBool,
 }
@@ -52,6 +49,7 @@ pub struct Display {
     bar: Option<ProgressBar>,
     lines: bool,
     finishing: HashMap<AttemptId, u32>,
+    asked: Vec<Report>,
     next: Instant,
     interval: Duration,
 }
@@ -69,6 +67,7 @@ impl Display {
             bar: (terminal && !quiet).then(|| bar(0, &view.names.job)),
             lines: !terminal && !quiet,
             finishing: HashMap::new(),
+            asked: Vec::new(),
             begun,
             next: begun,
             interval: STATUS_INTERVAL,
@@ -121,9 +120,7 @@ impl Display {
                 Ask::Stop => self.view.stop.store(true, Ordering::Relaxed),
                 Ask::Drain { site, drain } => {
                     let known = scheduler.sites().find(|(_, spec, _)| spec.name == site);
-                    let report = known.map(|(site, ..)| Report::Drain { site, drain });
-                    // Whoever does not listen any more has nothing left to drain.
-                    let _ = report.map(|report| self.view.reports.send(report));
+                    self.asked.extend(known.map(|(site, ..)| Report::Drain { site, drain }));
                 }
             }
         }
@@ -173,6 +170,10 @@ impl Observer for Display {
                 self.say_finished(scheduler, sample);
             }
         }
+    }
+
+    fn asked(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.asked)
     }
 
     fn tick(&mut self, scheduler: &Scheduler) {

@@ -6,7 +6,9 @@ use crate::job_dir::JobDir;
 use cluster::info::{JobInfo, Span, State, Timeline, VaultInfo};
 use cluster::meter::now_ms;
 use cluster::watch::{self, Names};
+use jobs::cohort::Cohort;
 use jobs::failure::Failure;
+use jobs::genome::{Contigs, Grid};
 use jobs::task::Task;
 use scheduler::{Event, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
@@ -14,7 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use storage::vault::Vault;
-use storage::{Fence, Journal};
+use storage::Journal;
+use storage::lock::Lock;
 
 /// Name of the journal's value that holds the plan.
 const PLAN: &str = "plan";
@@ -45,7 +48,7 @@ pub fn written(dir: &JobDir) -> Option<SystemTime> {
 
 /// How the job stands, as far as can be told without opening its journal.
 pub fn seen(dir: &JobDir) -> Option<JobInfo> {
-    let runs = || !Fence::is_free(&dir.scratch());
+    let runs = || !Lock::is_free(&dir.scratch());
     match found(dir) {
         // A job that says something every second needs nobody to ask whether it is there.
         Some(info) if !info.state.is_live() || !is_stale(&info) || runs() => Some(info),
@@ -57,6 +60,24 @@ pub fn seen(dir: &JobDir) -> Option<JobInfo> {
 /// Whether a job that runs should have said more by now.
 fn is_stale(info: &JobInfo) -> bool {
     now_ms().saturating_sub(info.as_of_ms) > 5 * info.interval_ms.max(1000)
+}
+
+/// Says of a job that could not be driven to an end that it failed, and why.
+pub fn leave_failed(dir: &JobDir, failure: &Failure) {
+    if let Some(info) = found(dir).filter(|info| info.state.is_live()) {
+        leave(dir, &JobInfo { state: State::Failed, failure: Some(failure.chain().join(": ")), ..info });
+    }
+}
+
+/// What a job and its parts are called.
+pub fn names(cohort: &Cohort, contigs: &Contigs) -> Names {
+    let grid = Grid::new(contigs);
+    let contigs = contigs.iter().enumerate();
+    Names {
+        job: cohort.id.clone(),
+        samples: cohort.samples.iter().map(|sample| sample.sample.clone()).collect(),
+        contigs: contigs.map(|(at, contig)| (contig.name.clone(), grid.cell_of(at as u32, 0))).collect(),
+    }
 }
 
 /// What can be said of a job that runs and has not left anything yet.
