@@ -5,6 +5,7 @@ use crate::job_dir::JobDir;
 use crate::output::{self, shell_word};
 use crate::run::books;
 use crate::run::status;
+use cluster::info;
 use crate::slurm::record::{Folder, Standing};
 use crate::slurm::{Slurm, State};
 use jobs::failure::{Class, Classified, Failure};
@@ -120,7 +121,7 @@ fn of_journal(dir: &JobDir) -> Result<(), Failure> {
         return Err(not_complete(dir, "ended before it began", Class::Partial));
     }
     let journal = Journal::open(Fence::acquire(&dir.scratch())?)?;
-    let complete = status::at_rest(dir, &journal)?.is_some_and(|info| info.state == State::Complete);
+    let complete = status::at_rest(dir, &journal)?.is_some_and(|job| job.state == info::State::Complete);
     if complete {
         return Ok(());
     }
