@@ -80,5 +80,6 @@ pub fn here(runner: &Runner<'_>, scheduler: &Scheduler) -> SiteSpec {
         bytes_per_second: None,
         bundles: None,
         allowed: vec![true; scheduler.plan().samples.len()],
+        stages: [true; 7],
     }
 }
