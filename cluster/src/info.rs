@@ -335,6 +335,9 @@ pub struct Timeline {
 pub struct LaneInfo {
     /// The worker's number.
     pub worker: u32,
+    /// Its name; empty if it is not of this start of the job.
+    #[serde(default)]
+    pub name: String,
     /// The core.
     pub slot: u32,
     /// What ran, oldest first.

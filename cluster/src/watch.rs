@@ -10,7 +10,7 @@ mod timeline;
 use crate::bill::{Account, Bill, Idle};
 use crate::engine::Report;
 use crate::info::{
-    AttemptInfo, HISTORY_MAX, JobInfo, Rate, RatePoint, SCHEMA, SampleInfo, SiteInfo, Span, StageInfo, State,
+    AttemptInfo, HISTORY_MAX, JobInfo, Rate, RatePoint, SCHEMA, SampleInfo, SiteInfo, Span, StageInfo, State, Timeline,
     WaitingInfo, WorkerInfo,
 };
 use jobs::genome::{CELL_BASES, Cell};
@@ -50,6 +50,8 @@ pub struct Watch {
     open: Idle,
     stopping: bool,
     attempts: HashMap<AttemptId, Attempt>,
+    /// Of all workers that ever joined.
+    workers: BTreeMap<u32, String>,
     lanes: Lanes,
     recent: VecDeque<RatePoint>,
     history: Vec<RatePoint>,
@@ -77,6 +79,7 @@ impl Watch {
             open: Idle::NoReadyTask,
             stopping: false,
             attempts: HashMap::new(),
+            workers: BTreeMap::new(),
             lanes: Lanes::default(),
             recent: VecDeque::new(),
             history: Vec::new(),
@@ -133,11 +136,13 @@ impl Watch {
                 gone.values().for_each(|attempt| self.ran(now_ms, attempt, false));
             }
             Event::Stop { .. } => self.stopping = true,
+            Event::Joined { worker, spec } => {
+                self.workers.insert(worker.0, spec.name.clone());
+            }
             Event::Committed { .. }
             | Event::Begin
             | Event::Site { .. }
             | Event::Drain { .. }
-            | Event::Joined { .. }
             | Event::Reached { .. }
             | Event::Distrust { .. }
             | Event::Denied { .. }
@@ -191,8 +196,16 @@ impl Watch {
         info.sites = sites(scheduler);
         info.running = self.running(now_ms, scheduler);
         info.timeline = self.lanes.drawn();
+        self.name_lanes(&mut info.timeline);
         info.bill = self.account(now_ms);
         info
+    }
+
+    /// Gives the rows of a drawing the names of their workers.
+    pub fn name_lanes(&self, timeline: &mut Timeline) {
+        for lane in &mut timeline.lanes {
+            lane.name = self.workers.get(&lane.worker).cloned().unwrap_or_default();
+        }
     }
 
     /// Counts committed work.

@@ -90,6 +90,7 @@ impl Display {
         // A drawing that cannot be made is no reason to fail; the last one of the run stays.
         if let Ok(timeline) = status::timeline(journal, &self.view.names.samples) {
             info.timeline = timeline;
+            self.watch.name_lanes(&mut info.timeline);
         }
         info.vaults = status::vaults(&self.view.dir);
         self.leave(&info);

@@ -50,6 +50,7 @@ impl Lanes {
         let row = |(&(worker, slot), lane): (&(u32, u32), &VecDeque<Span>)| LaneInfo {
             worker,
             slot,
+            name: String::new(),
             spans: lane.iter().skip(lane.len().saturating_sub(each)).cloned().collect(),
         };
         Timeline { lanes: self.lanes.iter().map(row).collect(), lanes_more: 0 }
@@ -76,7 +77,7 @@ pub fn timeline(ran: impl IntoIterator<Item = (u32, u32, Span)>) -> Timeline {
         }
         narrow_ms = (narrow_ms * 2).max(1);
     }
-    let row = |((worker, slot), spans)| LaneInfo { worker, slot, spans };
+    let row = |((worker, slot), spans)| LaneInfo { worker, slot, spans, name: String::new() };
     Timeline { lanes: lanes.into_iter().map(row).collect(), lanes_more: more as u32 }
 }
 
