@@ -352,8 +352,9 @@ impl Journal {
     /// One past the last committed byte of each pack; what lies beyond is garbage. Reads all commits if any was
     /// forgotten or replaced since this was asked last.
     pub fn committed_ends(&self) -> Result<BTreeMap<String, u64>, JournalError> {
-        if self.read(|database| Ok(counter(&database.begin_read()?.open_table(COUNTERS)?, LOOSE_ENDS)?))? > 0
-        {
+        let loose =
+            self.read(|database| counter(&database.begin_read()?.open_table(COUNTERS)?, LOOSE_ENDS))?;
+        if loose > 0 {
             let mut ends = BTreeMap::<String, u64>::new();
             self.for_each(|_, commit| {
                 for piece in commit.pieces {
