@@ -2,6 +2,7 @@
 
 pub mod admission;
 mod archive;
+pub mod asks;
 mod basis;
 pub mod books;
 pub mod close;
@@ -9,7 +10,7 @@ mod engines;
 pub mod inputs;
 mod kinship;
 mod office;
-mod plan;
+pub mod plan;
 mod progress;
 mod resume;
 mod runner;
@@ -21,6 +22,7 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
+use crate::serve::LiveArgs;
 use crate::{cohort, config, interrupt};
 use archive::Archive;
 use basis::Bases;
@@ -31,18 +33,25 @@ use jobs::cohort::Cohort;
 use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::quantity::parse_seconds;
 use office::{Desk, Dropped, DroppedSamples};
 use plan::Cut;
+use progress::{Display, View};
 use resume::PacksFound;
 use runner::{Home, Runner};
 use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::lease::LeaseKey;
-use storage::{Commit, DiskError, Fence, JobIdentity, Journal, JournalError, KeyFolder, Writer};
+use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
 use trail::Trail;
 use workers::context::Context;
+
+/// How often a directory that another process holds is asked for again.
+const HELD_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Aligns, calls and joint-calls a cohort
 ///
@@ -70,6 +79,12 @@ pub struct Args {
     site: Option<String>,
     #[command(flatten)]
     passphrases: PassphraseArgs,
+    /// Waits while another process works in the job directory, instead of refusing
+    #[arg(long)]
+    wait: bool,
+    /// Stops cleanly after this time, such as 90m or 11h; the same command again goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    stop_after: Option<u64>,
     /// Prints tasks, memory and scratch, and runs nothing
     #[arg(long)]
     dry_run: bool,
@@ -91,6 +106,8 @@ pub struct Args {
     /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
     #[arg(long, value_name = "N", hide = true)]
     rest_ms: Option<u64>,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -203,9 +220,10 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-    let fence = Fence::acquire_telling(&dir.scratch(), |holder| {
-        note(&format!("waiting to see whether {holder} still works on this job"));
-    })?;
+    if let Some(seconds) = args.stop_after {
+        interrupt::stop_after(Duration::from_secs(seconds));
+    }
+    let fence = take(&dir, args.wait)?;
     fence.part_from(&trail::log_path(&dir.scratch()))?;
     let era = fence.era();
     let keys = KeyFolder::new(&dir.keys());
@@ -294,6 +312,29 @@ fn open(args: &Args) -> Result<(), Failure> {
     summarise(args, &dir, &record)
 }
 
+/// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
+fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
+    let stop = interrupt::flag();
+    let mut said = false;
+    loop {
+        let acquired = Fence::acquire_telling(&dir.scratch(), |holder| {
+            note(&format!("waiting to see whether {holder} still works on this job"));
+        });
+        match acquired {
+            Err(FenceError::Held { holder, .. }) if wait => {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Interrupted { command: command_line() }.into());
+                }
+                if !std::mem::replace(&mut said, true) {
+                    note(&format!("waiting for {holder}, who works on this job"));
+                }
+                std::thread::sleep(HELD_INTERVAL);
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
 /// A job is its directory; what it consists of may change from run to run.
 fn identity(cohort: &Cohort) -> JobIdentity {
     JobIdentity {
@@ -323,7 +364,14 @@ fn drive(
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
-    let mut display = progress::Display::new(&runner.cohort.id, runner.dir, args.output);
+    let mut display = Display::new(View {
+        names: status::names(runner.cohort, runner.context.index.contigs()),
+        dir: runner.dir.clone(),
+        format: args.output,
+        metrics_file: args.live.metrics_file.clone(),
+        stop: interrupt::flag(),
+    });
+    let _dashboard = args.live.start(runner.dir)?;
     let wiring = Wiring {
         scheduler: &mut scheduler,
         journal,
@@ -333,8 +381,8 @@ fn drive(
         limits,
         stop: interrupt::flag(),
     };
-    let outcome = engines::run(args.engine, wiring)?;
-    display.finish();
+    let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
+    display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
     match outcome.ending {

@@ -5,12 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bill;
 pub mod control;
+pub mod dashboard;
 pub mod drive;
 pub mod engine;
 pub mod failure;
+pub mod info;
 pub mod local;
 pub mod meter;
+pub mod metrics;
+pub mod watch;
 pub mod worker;
 
 pub use drive::{Drive, Outcome, drive};
