@@ -8,5 +8,6 @@
 pub mod engine;
 pub mod local;
 pub mod meter;
+pub mod store;
 
 pub use engine::{Observer, Output, Request, TaskRunner};
