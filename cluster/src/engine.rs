@@ -2,7 +2,7 @@
 
 use jobs::failure::Failure;
 use jobs::task::Task;
-use scheduler::{Event, Scheduler};
+use scheduler::old::{Event, Scheduler};
 use std::sync::Arc;
 use storage::lease::SignedLease;
 use storage::{Commit, PieceRef};

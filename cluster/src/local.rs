@@ -7,7 +7,7 @@ use crate::engine::{Observer, Output, Request, TaskRunner};
 use crate::meter::{now_ms, thread_cpu_ms};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::Task;
-use scheduler::{Command, Ending, Event, Scheduler};
+use scheduler::old::{Command, Ending, Event, Scheduler};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,7 +10,7 @@ use cluster::Output;
 use jobs::cohort::{Cohort, Role, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task};
-use scheduler::Scheduler;
+use scheduler::old::Scheduler;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
