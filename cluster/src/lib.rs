@@ -9,5 +9,6 @@ pub mod engine;
 pub mod local;
 pub mod meter;
 pub mod store;
+pub mod tes;
 
 pub use engine::{Observer, Output, Request, TaskRunner};
