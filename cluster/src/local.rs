@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use storage::{Commit, Journal};
+use storage::{Changes, Commit, Journal};
 
 /// How often the engine looks whether somebody wants it to stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -166,7 +166,8 @@ impl Driver<'_> {
 
     /// Leases a task and hands it to the workers; the inner error is a lease refused.
     fn start(&mut self, task: Task) -> Result<Result<(), Failure>, Failure> {
-        let attempt = self.journal.note_attempts(&[&task.key(self.samples)])?[0];
+        let attempt =
+            self.journal.apply(&Changes { attempts: &[&task.key(self.samples)], ..Changes::default() })?[0];
         let lease = match self.runner.lease(task, attempt) {
             Ok(lease) => lease,
             Err(refused) => return Ok(Err(refused)),
@@ -193,6 +194,7 @@ impl Driver<'_> {
                     started_ms: ended.started_ms,
                     finished_ms: ended.finished_ms,
                     slot: ended.slot,
+                    ..Commit::default()
                 };
                 self.journal.commit(&task.key(self.samples), &commit)?;
                 self.commits.insert(task, Arc::new(commit));

@@ -16,7 +16,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
+use storage::{AtomicFile, AtomicFileError, Changes, Commit, DiskError, Journal, PackError, PieceRef};
 use workers::access::Access;
 use workers::context::Context;
 use workers::finish::{self, FinishError, ResultFile, SampleLedger};
@@ -424,7 +424,7 @@ pub fn forget_damaged(
     }
     for task in forgotten.iter().filter(|task| done.contains_key(task)) {
         crate::output::note(&format!("doing again: {}", task.key(context.names())));
-        journal.remove(&task.key(context.names()))?;
+        journal.apply(&Changes { forgotten: &[&task.key(context.names())], ..Changes::default() })?;
     }
     Ok(())
 }
