@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod engine;
 pub mod local;
 pub mod meter;
