@@ -7,7 +7,9 @@ use crate::failure::TaskFailure;
 use jobs::failure::Failure;
 use jobs::genome::Cell;
 use jobs::task::Task;
-use scheduler::{AttemptId, Command, Departure, Event, Facts, Purpose, Scheduler, SiteSpec, Usage, WorkerId, WorkerSpec};
+use scheduler::{
+    AttemptId, Command, Departure, Event, Facts, Purpose, Scheduler, SiteSpec, Usage, WorkerId, WorkerSpec,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use storage::lease::SignedLease;

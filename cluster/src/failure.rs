@@ -34,15 +34,16 @@ impl From<Failure> for TaskFailure {
 
 impl From<TaskFailure> for Failure {
     fn from(failure: TaskFailure) -> Self {
-        let cause = |source: Option<Box<Cause>>, message: String| Some(Box::new(Cause { message, source }));
-        let cause = failure.chain.into_iter().rev().fold(None, cause);
-        let cause = *cause.unwrap_or_default();
-        Relayed { class: failure.class, hint: failure.hint, cause }.into()
+        let mut chain = failure.chain.into_iter();
+        let message = chain.next().unwrap_or_default();
+        let link = |source: Option<Box<Cause>>, message| Some(Box::new(Cause { message, source }));
+        let source = chain.rev().fold(None, link);
+        Relayed { class: failure.class, hint: failure.hint, message, source }.into()
     }
 }
 
 /// One link of a chain of messages.
-#[derive(Debug, Default, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct Cause {
     message: String,
@@ -51,12 +52,12 @@ struct Cause {
 
 /// A failure of another thread or process.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
+#[error("{message}")]
 struct Relayed {
     class: Class,
     hint: Option<String>,
-    #[source]
-    cause: Cause,
+    message: String,
+    source: Option<Box<Cause>>,
 }
 
 impl Classified for Relayed {

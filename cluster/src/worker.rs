@@ -176,7 +176,9 @@ impl Shared {
             cpu_ms: thread_cpu_ms() - cpu,
             started_ms,
             finished_ms: now_ms(),
-            bytes_in: bytes(&mut request.inputs.iter().flat_map(|(_, commit)| &commit.pieces).map(|p| p.length)),
+            bytes_in: bytes(
+                &mut request.inputs.iter().flat_map(|(_, commit)| &commit.pieces).map(|p| p.length),
+            ),
             bytes_out: bytes(&mut result.iter().flat_map(|output| &output.pieces).map(|piece| piece.length)),
             slot,
         };
