@@ -11,8 +11,8 @@ pub use carried::Carried;
 pub use ticket::Ticket;
 
 use crate::engine::{Ended, Request};
-use crate::store::presigned::create_file;
 use crate::store::StoreError;
+use crate::store::presigned::create_file;
 use jobs::failure::{Class, Classified};
 use jobs::time::Timestamp;
 use scheduler::WorkerId;
@@ -146,9 +146,9 @@ impl Classified for BundleError {
         match self {
             BundleError::Disk(error) => error.hint(),
             BundleError::Store(error) => error.hint(),
-            BundleError::Form { .. } => {
-                Some("bundles are written by wakachi run and wakachi submit; give the file as it was".to_owned())
-            }
+            BundleError::Form { .. } => Some(
+                "bundles are written by wakachi run and wakachi submit; give the file as it was".to_owned(),
+            ),
             BundleError::Sealed { .. } | BundleError::Foreign { .. } | BundleError::Expired { .. } => None,
         }
     }
@@ -220,7 +220,11 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     schema: &'static str,
     bytes: &[u8],
 ) -> Result<T, BundleError> {
-    let form = |error: serde_json::Error| BundleError::Form { name: name.to_owned(), schema, what: error.to_string() };
+    let form = |error: serde_json::Error| BundleError::Form {
+        name: name.to_owned(),
+        schema,
+        what: error.to_string(),
+    };
     serde_json::from_slice(bytes).map_err(form)
 }
 

@@ -101,12 +101,13 @@ impl BundleKey {
         let (pack, length) = ("document".to_owned(), sealed.len() as u64);
         let piece = PieceRef { pack, offset: 0, length, blake3: *blake3::hash(sealed).as_bytes() };
         let mut document = Vec::new();
-        let opened = Packs::new(scratch.path())
-            .record(&piece, &self.records(), context)
-            .and_then(|record| match record.entries().len() {
-                0 => Ok(()),
-                _ => record.read_block(0, &mut document),
-            });
+        let opened =
+            Packs::new(scratch.path()).record(&piece, &self.records(), context).and_then(
+                |record| match record.entries().len() {
+                    0 => Ok(()),
+                    _ => record.read_block(0, &mut document),
+                },
+            );
         match opened {
             Ok(()) => Ok(document),
             Err(PackError::Disk(error)) => Err(error.into()),
