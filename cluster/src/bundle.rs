@@ -5,6 +5,7 @@
 //! told so. A receipt is a worker's word about itself; the coordinator opens and verifies every output.
 
 pub mod carried;
+pub mod outcome;
 pub mod ticket;
 
 pub use carried::Carried;

@@ -2,5 +2,7 @@
 
 pub mod api;
 pub mod client;
+pub mod engine;
 
 pub use client::{Client, TesError, View};
+pub use engine::{Freight, Settings, TesEngine};

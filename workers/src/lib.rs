@@ -21,6 +21,7 @@ pub mod intake;
 pub mod joint;
 pub mod map;
 pub mod mapped;
+pub mod pairs;
 pub mod qc;
 pub mod record;
 pub mod region;
