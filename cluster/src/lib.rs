@@ -16,7 +16,7 @@ pub mod store;
 pub mod tes;
 pub mod worker;
 
-pub use drive::{Drive, Outcome, Stop, drive};
+pub use drive::{Drive, Outcome, drive};
 pub use engine::{
     Committing, Control, Ended, Engine, Leasing, Observer, Office, Order, Output, Report, Request, Spending,
     TaskRunner,
