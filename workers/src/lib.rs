@@ -24,6 +24,7 @@ pub mod joint;
 pub mod map;
 pub mod mapped;
 pub mod pairs;
+pub mod parcel;
 pub mod qc;
 pub mod record;
 pub mod region;

@@ -4,14 +4,12 @@
 
 use crate::fastq::{NAME_BYTES_MAX, Pairs, QUALITY_MAX, Reads};
 use crate::intake::{ChunkReader, IntakeError};
+use crate::map::BATCH_PAIRS;
 use jobs::failure::{Class, Classified};
 use storage::{BlockEntry, PackError, RecordBuilder, RecordReader};
 
 /// Kind of a block of pairs in an intake's record; `first` and `last` are ordinals in the lane, `last` one past the end.
 pub const BLOCK: u8 = 1;
-
-/// Pairs of one block.
-const BLOCK_PAIRS: usize = 4096;
 
 /// Highest code of a base: N.
 const BASE_MAX: u8 = 4;
@@ -53,7 +51,7 @@ pub fn write(reader: &mut ChunkReader, first: u64, record: &mut RecordBuilder) -
     let (mut pairs, mut bytes, mut ordinal) = (Pairs::default(), Vec::new(), first);
     loop {
         pairs.clear();
-        let read = reader.read(BLOCK_PAIRS, &mut pairs)?;
+        let read = reader.read(BATCH_PAIRS, &mut pairs)?;
         if read == 0 {
             return Ok(());
         }
@@ -99,25 +97,20 @@ fn decode<'b>(bytes: &'b [u8], reads: &mut Reads) -> Option<&'b [u8]> {
 
 /// Reads a record of pairs from its start.
 #[derive(Debug)]
-pub struct PairsReader {
-    record: RecordReader,
+pub struct PairsReader<'a> {
+    record: &'a RecordReader,
     next: usize,
 }
 
-impl PairsReader {
+impl<'a> PairsReader<'a> {
     /// Of a record whose blocks are all pairs.
-    pub fn new(record: RecordReader) -> Result<Self, PairsError> {
+    pub fn new(record: &'a RecordReader) -> Result<Self, PairsError> {
         let entries = record.entries();
         let in_step = entries.windows(2).all(|pair| pair[0].last == pair[1].first);
         match in_step && entries.iter().all(|entry| entry.kind == BLOCK && entry.first < entry.last) {
             true => Ok(PairsReader { record, next: 0 }),
             false => Err(PairsError::Form),
         }
-    }
-
-    /// Ordinal of the first pair in its lane; 0 where there is none.
-    pub fn first_pair(&self) -> u64 {
-        self.record.entries().first().map_or(0, |entry| entry.first)
     }
 
     /// Adds the pairs of the next block and returns how many; 0 at the end.
@@ -168,8 +161,8 @@ mod tests {
                 record.block(entry, bytes).unwrap();
                 let packs = Packs::new(dir.path());
                 let piece = packs.append("p", 0).unwrap().append(&record.finish()).unwrap();
-                let mut reader = PairsReader::new(packs.record(&piece, &key, "c").unwrap()).unwrap();
-                assert_eq!(reader.first_pair(), 10);
+                let record = packs.record(&piece, &key, "c").unwrap();
+                let mut reader = PairsReader::new(&record).unwrap();
                 let mut found = Pairs::default();
                 reader.read(&mut found).map(|_| found)
             };

@@ -116,7 +116,12 @@ impl Packer<'_> {
     }
 
     /// The pairs of a chunk in place of where it begins, and the lane's model.
-    fn chunk(&mut self, lane: LaneId, chunk: Chunk, inputs: &Inputs) -> Result<Vec<(Task, Arc<Commit>)>, Failure> {
+    fn chunk(
+        &mut self,
+        lane: LaneId,
+        chunk: Chunk,
+        inputs: &Inputs,
+    ) -> Result<Vec<(Task, Arc<Commit>)>, Failure> {
         let intake = task::input(self.access, inputs, Task::Intake(lane))?;
         let stored = task::stored_chunk(self.access, lane, chunk.index, intake)?;
         let ChunkSource::Files(start) = &stored.source else {
@@ -137,7 +142,8 @@ impl Packer<'_> {
     /// Of each run the blocks that touch the shard and its halo.
     fn runs(&mut self, shard: Shard, inputs: &Inputs) -> Result<Vec<(Task, Arc<Commit>)>, Failure> {
         let (from, before) = self.span(shard);
-        let touches = |entry: &BlockEntry| entry.last >= from.0 && (entry.first < before.0 || before == Place::NOWHERE);
+        let touches =
+            |entry: &BlockEntry| entry.last >= from.0 && (entry.first < before.0 || before == Place::NOWHERE);
         let mut carried = Vec::new();
         for (task, commit) in inputs {
             let pieces = commit.pieces.iter().map(|piece| self.blocks(*task, piece, touches));
@@ -158,7 +164,12 @@ impl Packer<'_> {
     }
 
     /// The calls of the shard's cells and of the one before, from samples whether they are finished or not.
-    fn calls(&mut self, shard: Shard, inputs: &Inputs, results: &Path) -> Result<Vec<(Task, Arc<Commit>)>, Failure> {
+    fn calls(
+        &mut self,
+        shard: Shard,
+        inputs: &Inputs,
+        results: &Path,
+    ) -> Result<Vec<(Task, Arc<Commit>)>, Failure> {
         let Shard::Cells { first, end } = shard else { return Ok(Vec::new()) };
         let first = Cell(first.0.saturating_sub(1));
         let is_calls = |entry: &BlockEntry| entry.kind == block::GVCF;
@@ -170,7 +181,11 @@ impl Packer<'_> {
                     let wanted: Vec<_> = of_shard.filter(|(cell, _)| (first..end).contains(cell)).collect();
                     let mut pieces = Vec::with_capacity(wanted.len());
                     for (cell, piece) in &wanted {
-                        pieces.push(self.blocks(Task::Region(sample, Shard::of_cell(*cell)), piece, is_calls)?);
+                        pieces.push(self.blocks(
+                            Task::Region(sample, Shard::of_cell(*cell)),
+                            piece,
+                            is_calls,
+                        )?);
                     }
                     (sample, wanted.into_iter().map(|(cell, _)| cell).collect(), pieces)
                 }
