@@ -280,6 +280,11 @@ impl ReferenceIndex {
         &self.fasta
     }
 
+    /// The index file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Bytes mapped.
     pub fn mapped_bytes(&self) -> u64 {
         self.map.len() as u64

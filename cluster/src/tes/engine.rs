@@ -10,7 +10,7 @@ use crate::bundle::carried::{
     Carried, CarriedSample, Link, Parcel, Standing, bundle_context, standing_context,
 };
 use crate::bundle::ticket::{BundleKey, Object, TICKET_SCHEMA, Ticket};
-use crate::bundle::{BUNDLE_SCHEMA, Bundle, Data, outcome, to_json};
+use crate::bundle::{BUNDLE_SCHEMA, Bundle, BundleError, Data, outcome, to_json};
 use crate::engine::{Ended, Engine, Order, Output, Report, Request};
 use crate::failure::TaskFailure;
 use crate::store::{Store, StoreError};
@@ -98,8 +98,8 @@ pub trait Freight: Sync {
     /// The public key that signs leases, in hexadecimal.
     fn lease_key(&self) -> String;
 
-    /// The samples of a task, by their ordinal in the cohort.
-    fn samples(&self, task: Task) -> BTreeMap<u32, CarriedSample>;
+    /// The samples that a request reads, by their ordinal in the cohort.
+    fn samples(&self, request: &Request) -> BTreeMap<u32, CarriedSample>;
 
     /// Everything the request reads, re-sealed under the key into one pack of this name; and the request as its worker
     /// should see it.
@@ -108,8 +108,16 @@ pub trait Freight: Sync {
     /// How the requests stand with the policy now, at the site where they are or will be run. An error is a no.
     fn standing(&self, requests: &[Request]) -> Result<Standing, Failure>;
 
-    /// Opens an output whose pieces lie in `folder` and re-seals it into the job's own pack.
-    fn unpack(&self, task: Task, key: &BundleKey, folder: &Path, output: Output) -> Result<Output, Failure>;
+    /// Opens an output of the request whose pieces lie in `folder` and re-seals it into the job's own pack. `task` is what
+    /// the worker says it has done.
+    fn unpack(
+        &self,
+        request: &Request,
+        task: Task,
+        key: &BundleKey,
+        folder: &Path,
+        output: Output,
+    ) -> Result<Output, Failure>;
 }
 
 /// The service or its store keeps failing.
@@ -343,7 +351,7 @@ impl Shared<'_> {
             settings.store.create(&input, bytes)?;
             let output = self.link(&format!("{folder}/out/{}", attempt.0), true)?;
             parcels.insert(attempt.0, Parcel { input: object, output });
-            samples.extend(freight.samples(request.task));
+            samples.extend(freight.samples(&request));
             carried_requests.push(carried);
             open.push(request);
         }
@@ -561,12 +569,15 @@ impl Shared<'_> {
     /// Opens an outcome and re-seals what it brings.
     fn take_in(&self, sent: &Sent, request: &Request, name: &str, object: &[u8]) -> Result<Ended, Failure> {
         let ended = outcome::open(name, &sent.id, &sent.key, request.attempt, object)?;
+        if ended.task != request.task {
+            return Err(BundleError::Sealed { name: name.to_owned() }.into());
+        }
         let Ok(output) = ended.result else { return Ok(ended) };
         let folder = self.settings.scratch.join(&sent.id);
         fs::create_dir_all(&folder).map_err(DiskError::on("make", &folder))?;
         let path = folder.join(outcome::pack_name(request.attempt));
         fs::write(&path, object).map_err(DiskError::on("write", &path))?;
-        let output = self.freight.unpack(ended.task, &sent.key, &folder, output);
+        let output = self.freight.unpack(request, ended.task, &sent.key, &folder, output);
         fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
         Ok(Ended { result: Ok(output?), task: ended.task, attempt: ended.attempt, usage: ended.usage })
     }

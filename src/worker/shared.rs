@@ -1,0 +1,1 @@
+//! A bundle on a filesystem that the worker shares with the coordinator.
