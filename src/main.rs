@@ -21,6 +21,7 @@ mod progress;
 mod run;
 mod simulate;
 mod vault;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -56,6 +57,7 @@ enum Command {
     Call(call::Args),
     Joint(joint::Args),
     Run(run::Args),
+    Worker(worker::Args),
     /// Checks cohorts
     #[command(subcommand)]
     Cohort(CohortCommand),
@@ -130,6 +132,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(args),
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)
         }

@@ -6,13 +6,15 @@ mod basis;
 pub mod books;
 pub mod close;
 mod engines;
+mod burst;
+mod freight;
 pub mod inputs;
 mod kinship;
 mod office;
 mod plan;
 mod progress;
 mod resume;
-mod runner;
+pub mod runner;
 pub mod status;
 pub mod trail;
 
