@@ -202,7 +202,10 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-    let fence = Fence::acquire(&dir.scratch())?;
+    let fence = Fence::acquire_telling(&dir.scratch(), |holder| {
+        note(&format!("waiting to see whether {holder} still works on this job"));
+    })?;
+    fence.part_from(&trail::log_path(&dir.scratch()))?;
     let era = fence.era();
     let keys = KeyFolder::new(&dir.keys());
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;

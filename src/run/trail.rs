@@ -83,7 +83,7 @@ impl Trail {
         gate: &Gate,
         repair: bool,
     ) -> Result<Self, Failure> {
-        let path = scratch.join("audit.jsonl");
+        let path = log_path(scratch);
         let key = keys.path(JOB_KEY)?;
         if repair {
             keys.forget_damaged([JOB_KEY].into_iter())?;
@@ -240,6 +240,11 @@ impl Trail {
     pub fn caller(&self) -> (event::Actor, Tool) {
         (self.caller.clone(), self.tool.clone())
     }
+}
+
+/// Where the log of a job lies, in its scratch.
+pub fn log_path(scratch: &Path) -> PathBuf {
+    scratch.join("audit.jsonl")
 }
 
 /// What a permit obliges to, as events list it.
