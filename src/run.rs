@@ -11,7 +11,7 @@ mod freight;
 pub mod inputs;
 mod kinship;
 mod office;
-mod plan;
+pub mod plan;
 mod progress;
 mod resume;
 pub mod runner;

@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let bundle = Bundle::from_json(&name, &bytes)?;
     match &bundle.data {
-        Data::Shared { job_dir, cohort } => shared::run(&bundle, Path::new(&args.bundle), (job_dir, cohort), args),
+        Data::Shared { .. } => shared::run(&bundle, Path::new(&args.bundle), args),
         // What is sealed is found by its ticket.
         Data::Carried(_) => Err(NoBundle { name }.into()),
     }

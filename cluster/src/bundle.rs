@@ -61,6 +61,12 @@ pub enum Data {
         job_dir: PathBuf,
         /// The cohort file, absolute.
         cohort: PathBuf,
+        /// The fence of the scheduler that wrote the bundle, which names its worker's pack.
+        fence: u64,
+        /// Samples that were admitted, in the order by which tasks name them.
+        samples: Vec<String>,
+        /// Read pairs per map task, where somebody said how many.
+        chunk_pairs: Option<u32>,
     },
     /// Beside the bundle, in an object store.
     Carried(Box<Carried>),

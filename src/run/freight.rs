@@ -8,7 +8,6 @@ use cluster::bundle::carried::{CarriedLane, CarriedSample, Standing};
 use cluster::bundle::ticket::BundleKey;
 use cluster::tes::Freight;
 use cluster::{Output, Request};
-use jobs::event::{Event, EventName};
 use jobs::failure::Failure;
 use jobs::parameters::Parameters;
 use jobs::task::Task;
@@ -80,7 +79,7 @@ impl Freight for SiteFreight<'_> {
             let samples = Self::samples_read(request);
             let attempt = (request.task, request.number);
             let (lease, event) = self.runner.lease(self.leases, &self.site, attempt, &samples)?;
-            events.push(Event { name: EventName::ShardRenewed, ..event });
+            events.push(event);
             leases.insert(request.attempt.0, lease);
             subjects.extend(samples.iter().copied().zip(self.runner.subjects(&samples)));
         }

@@ -69,7 +69,7 @@ pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let work = Work { bundle: &bundle, carried, key: &ticket.key, scratch: scratch.path() };
-    let standing = work.standing()?;
+    let standing = work.standing()?.ok_or_else(|| NoLease { task: bundle.id.clone() })?;
     let gate = Gate::carried(standing.knowledge.clone(), &bundle.site);
     let index = index(&carried.index, args)?;
     let context = work.context(index)?;
@@ -168,11 +168,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn standing(&self) -> Result<Standing, Failure> {
-        let sealed = presigned::get(&self.carried.standing.get, DOCUMENT_BYTES_MAX)?;
+    /// How the bundle stands now; `None`: the coordinator took that away.
+    fn standing(&self) -> Result<Option<Standing>, Failure> {
+        let sealed = match presigned::get(&self.carried.standing.get, DOCUMENT_BYTES_MAX) {
+            Err(StoreError::Missing { .. }) => return Ok(None),
+            got => got?,
+        };
         let json = self.key.open("standing", &standing_context(&self.bundle.id), &sealed)?;
         let form = |_| BundleError::Sealed { name: "standing".to_owned() };
-        Ok(serde_json::from_slice(&json).map_err(form)?)
+        Ok(Some(serde_json::from_slice(&json).map_err(form)?))
     }
 
     /// Samples that the bundle does not name have an empty place.
@@ -298,9 +302,9 @@ impl KeyService for BundleKeys {
     }
 }
 
-/// The lease of an attempt is gone from the bundle's standing.
+/// The lease of a task, or of all of them, is gone from the bundle's standing.
 #[derive(Debug, thiserror::Error)]
-#[error("task {task} has no lease any more")]
+#[error("{task} has no lease any more")]
 struct NoLease {
     task: String,
 }
@@ -409,20 +413,10 @@ impl Runner<'_> {
     }
 
     fn renew(&self, request: &Request, samples: &[u32]) -> Result<Permit, Failure> {
-        let newer = match self.work.standing() {
-            Ok(newer) => newer,
-            // The coordinator removes it when the gate says no.
-            Err(failure) if failure.class() != Class::Remote => return Err(failure),
-            Err(_) => return Err(self.unreachable()),
-        };
+        let newer = self.work.standing()?.ok_or_else(|| NoLease { task: request.task.key(self.context.names()) })?;
         self.gate.renew(newer.knowledge.register.clone());
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = newer;
         self.check_lease(request, samples, &LeaseVerifier::of(self.lease_key))?;
         self.decide(request.task, samples)
-    }
-
-    fn unreachable(&self) -> Failure {
-        let name = "the bundle's standing".to_owned();
-        StoreError::Missing { name }.into()
     }
 }
