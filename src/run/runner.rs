@@ -2,7 +2,6 @@
 
 use super::admission::{Excluded, subjects};
 use super::archive::Archive;
-use super::books;
 use super::close;
 use super::office::DroppedSamples;
 use super::trail::{Trail, obligations};
