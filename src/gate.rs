@@ -289,7 +289,12 @@ impl Gate {
         CarriedKnowledge {
             register: Register { records: records.collect(), as_of: register.as_of },
             policy: self.policy.clone(),
-            sites: self.sites.iter().filter(|(id, _)| *id == site).map(|(id, s)| (id.clone(), s.clone())).collect(),
+            sites: self
+                .sites
+                .iter()
+                .filter(|(id, _)| *id == site)
+                .map(|(id, s)| (id.clone(), s.clone()))
+                .collect(),
             purpose: self.files.purpose,
             disease: self.files.disease.clone(),
             subjects: subjects.clone(),

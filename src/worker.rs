@@ -79,7 +79,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 impl Args {
     fn threads(&self) -> u32 {
-        self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, |cores| cores.get() as u32)).max(1)
+        self.threads
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, |cores| cores.get() as u32))
+            .max(1)
     }
 }
 

@@ -14,7 +14,6 @@ use scheduler::{BundleLimits, SiteSpec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use storage::KeyFolder;
 
 /// Bytes of a gigabyte, as the interface counts.
 const GIGABYTE: f64 = 1e9;
@@ -152,7 +151,8 @@ impl Burst {
         let memory = amount("engine.tes", "memory", &tes.memory)?;
         let disk = amount("engine.tes", "disk", &tes.disk)?;
         let bytes_per_second = found.bytes_per_second.as_deref();
-        let bytes_per_second = bytes_per_second.map(|text| amount(&site, "bytes_per_second", text)).transpose()?;
+        let bytes_per_second =
+            bytes_per_second.map(|text| amount(&site, "bytes_per_second", text)).transpose()?;
         let in_bounds = [
             ("cores", (1..=4096).contains(&tes.cores)),
             ("bundles", (1..=1000).contains(&tes.bundles)),
@@ -163,7 +163,12 @@ impl Burst {
         if let Some((key, _)) = in_bounds.iter().find(|(_, sound)| !sound) {
             return Err(wrong("engine.tes", format!("{key}: out of range")));
         }
-        Ok(Burst { tes, table: found, gigabytes: (memory as f64 / GIGABYTE, disk as f64 / GIGABYTE), bytes_per_second })
+        Ok(Burst {
+            tes,
+            table: found,
+            gigabytes: (memory as f64 / GIGABYTE, disk as f64 / GIGABYTE),
+            bytes_per_second,
+        })
     }
 
     /// The site's name.
@@ -200,12 +205,11 @@ impl Burst {
     pub fn settings(
         &self,
         runner: &Runner<'_>,
-        keys: &KeyFolder,
         fence: u64,
         (engine, site): (u8, u16),
     ) -> Result<Settings, Failure> {
         let tes = &self.tes;
-        let secret = keys.job_secret("burst")?;
+        let secret = runner.keys.job_secret("burst")?;
         let tag = blake3::hash(&secret[..]).to_hex()[..20].to_owned();
         let lease = Duration::from_secs(runner.gate.policy().lease_ttl_seconds.into());
         Ok(Settings {
@@ -237,7 +241,11 @@ impl Burst {
     }
 
     /// Who packs for it.
-    pub fn freight<'a>(&self, runner: &'a Runner<'a>, leases: &'a storage::lease::LeaseKey) -> SiteFreight<'a> {
+    pub fn freight<'a>(
+        &self,
+        runner: &'a Runner<'a>,
+        leases: &'a storage::lease::LeaseKey,
+    ) -> SiteFreight<'a> {
         SiteFreight { runner, leases, site: self.tes.site.clone() }
     }
 }
@@ -247,6 +255,9 @@ fn table<T: serde::de::DeserializeOwned>(config: &Config, name: &str) -> Result<
     let prefix = format!("{name}.");
     let line = |one: &Resolved| Some(format!("{} = {}\n", one.key.strip_prefix(&prefix)?, one.value));
     let text: String = config.resolved.iter().filter_map(line).collect();
-    let wrong = |error: toml::de::Error| BurstError::Table { table: name.to_owned(), what: error.message().to_owned() };
+    let wrong = |error: toml::de::Error| BurstError::Table {
+        table: name.to_owned(),
+        what: error.message().to_owned(),
+    };
     toml::from_str(&text).map_err(wrong)
 }

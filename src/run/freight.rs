@@ -14,8 +14,8 @@ use jobs::task::Task;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::lease::LeaseKey;
 use storage::DiskError;
+use storage::lease::LeaseKey;
 use workers::access::samples_of;
 use workers::parcel;
 

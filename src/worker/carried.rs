@@ -7,8 +7,8 @@
 use super::{Args, host, say_done};
 use crate::gate::Gate;
 use crate::output::note;
-use crate::run::inputs::{call_options, joint_options};
 use crate::run::books;
+use crate::run::inputs::{call_options, joint_options};
 use crate::run::runner::{self, Held};
 use cluster::bundle::carried::{
     Carried, CarriedSample, Link, Standing, bundle_context, receipt_context, standing_context,
@@ -57,7 +57,8 @@ impl Classified for Overtaken {
 
 /// Runs the bundle of a ticket.
 pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
-    let (began, places) = (std::time::Instant::now(), args.scratch.clone().unwrap_or_else(std::env::temp_dir));
+    let (began, places) =
+        (std::time::Instant::now(), args.scratch.clone().unwrap_or_else(std::env::temp_dir));
     let scratch = tempfile::Builder::new().prefix("wakachi-").tempdir_in(&places);
     let scratch = scratch.map_err(DiskError::on("make a directory in", &places))?;
     let bundle = open(ticket, scratch.path())?;
@@ -293,7 +294,13 @@ struct Runner<'a> {
 struct BundleKeys(SampleKey);
 
 impl KeyService for BundleKeys {
-    fn key(&self, name: &str, samples: &[&str], permit: &Permit, now: Timestamp) -> Result<SampleKey, KeyError> {
+    fn key(
+        &self,
+        name: &str,
+        samples: &[&str],
+        permit: &Permit,
+        now: Timestamp,
+    ) -> Result<SampleKey, KeyError> {
         if samples.is_empty() {
             return Err(KeyError::Nobody { name: name.to_owned() });
         }
@@ -341,7 +348,12 @@ impl Runner<'_> {
     }
 
     /// The lease that stands for the attempt now, checked against what is known here.
-    fn check_lease(&self, request: &Request, samples: &[u32], verifier: &LeaseVerifier) -> Result<(), Failure> {
+    fn check_lease(
+        &self,
+        request: &Request,
+        samples: &[u32],
+        verifier: &LeaseVerifier,
+    ) -> Result<(), Failure> {
         let task = request.task.key(self.context.names());
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let lease = standing.leases.get(&request.attempt.0);
@@ -372,7 +384,10 @@ impl Runner<'_> {
     /// Those whose samples these are; a sample that the standing does not name has nobody's consent.
     fn subjects(&self, samples: &[u32]) -> Vec<Subject> {
         let nobody = |&sample: &u32| Subject { sample: format!(".{sample}"), participant: String::new() };
-        samples.iter().map(|sample| self.subjects.get(sample).cloned().unwrap_or_else(|| nobody(sample))).collect()
+        samples
+            .iter()
+            .map(|sample| self.subjects.get(sample).cloned().unwrap_or_else(|| nobody(sample)))
+            .collect()
     }
 
     /// Runs `work` and asks again before the permit ends, as long as the standing has a lease for it and the policy here
@@ -413,7 +428,8 @@ impl Runner<'_> {
     }
 
     fn renew(&self, request: &Request, samples: &[u32]) -> Result<Permit, Failure> {
-        let newer = self.work.standing()?.ok_or_else(|| NoLease { task: request.task.key(self.context.names()) })?;
+        let newer =
+            self.work.standing()?.ok_or_else(|| NoLease { task: request.task.key(self.context.names()) })?;
         self.gate.renew(newer.knowledge.register.clone());
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = newer;
         self.check_lease(request, samples, &LeaseVerifier::of(self.lease_key))?;

@@ -6,10 +6,10 @@
 use super::{Args, host, say_done};
 use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
-use crate::run::runner::Runner;
-use crate::run::trail::Trail;
 use crate::run::inputs;
 use crate::run::plan::Cut;
+use crate::run::runner::Runner;
+use crate::run::trail::Trail;
 use crate::{cohort, config};
 use cluster::bundle::{Bundle, Data, RECEIPT_SCHEMA, Receipt};
 use cluster::{Control, Ended, Order, Output, Pool, Report, Request, TaskFailure, TaskRunner};
