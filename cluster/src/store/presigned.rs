@@ -62,14 +62,9 @@ pub fn create(url: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         return create_file(&path, bytes);
     }
     retrying(|| {
-        let sent = block_on(
-            client()
-                .put(url)
-                // Not part of what is signed: whoever holds the URL may leave it out, and harms only this object.
-                .header("if-none-match", "*")
-                .body(bytes.to_vec())
-                .send(),
-        );
+        // Not part of what is signed: whoever holds the URL may leave it out, and harms only this object.
+        let request = client().put(url).header("if-none-match", "*").body(bytes.to_vec());
+        let sent = block_on(async { request.send().await });
         let answer = sent.map_err(|error| remote("write", url, error))?;
         match answer.status().as_u16() {
             200..=299 => Ok(true),
