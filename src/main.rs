@@ -24,6 +24,7 @@ mod simulate;
 mod slurm;
 mod submit;
 mod vault;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -62,6 +63,7 @@ enum Command {
     Run(run::Args),
     Serve(serve::Args),
     Submit(submit::Args),
+    Worker(worker::Args),
     /// Checks cohorts
     #[command(subcommand)]
     Cohort(CohortCommand),
@@ -138,6 +140,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Submit(args) => submit::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)
         }

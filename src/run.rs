@@ -5,15 +5,17 @@ mod archive;
 pub mod asks;
 mod basis;
 pub mod books;
+mod burst;
 pub mod close;
 mod engines;
+mod freight;
 pub mod inputs;
 mod kinship;
 mod office;
 pub mod plan;
 mod progress;
 mod resume;
-mod runner;
+pub mod runner;
 pub mod status;
 pub mod trail;
 
@@ -27,8 +29,9 @@ use crate::{cohort, config, interrupt};
 use archive::Archive;
 use basis::Bases;
 use books::RunRecord;
+use burst::Burst;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
-use engines::{EngineName, Wiring};
+use engines::{BurstName, EngineName, Wiring};
 use jobs::cohort::Cohort;
 use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
@@ -97,6 +100,9 @@ pub struct Args {
     /// What runs the tasks
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
+    /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
+    #[arg(long, value_enum)]
+    burst: Option<BurstName>,
     /// Goes on without a sample that cannot be done, and ends with exit code 10
     #[arg(long)]
     keep_going: bool,
@@ -210,6 +216,8 @@ fn open(args: &Args) -> Result<(), Failure> {
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let (limits, cut) = (config.limits, Cut::of(&config));
+    let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
+    let burst = away.then(|| Burst::of(&config)).transpose()?;
     let reference = cohort.reference_path();
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
@@ -290,7 +298,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         dropped: &dropped,
         from_results: Mutex::new(settled.from_results),
     };
-    let driven = drive(args, &desk, &home, plan, limits).and_then(|record| {
+    let driven = drive(args, &desk, &home, plan, (limits, burst.as_ref())).and_then(|record| {
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
@@ -351,7 +359,7 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    limits: Limits,
+    (limits, burst): (Limits, Option<&Burst>),
 ) -> Result<RunRecord, Failure> {
     let (runner, journal) = (desk.runner, home.journal);
     let usual = Options::default();
@@ -380,6 +388,7 @@ fn drive(
         observer: &mut display,
         limits,
         stop: interrupt::flag(),
+        burst,
     };
     let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
     display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bill;
+pub mod bundle;
 pub mod control;
 pub mod dashboard;
 pub mod drive;
@@ -16,6 +17,8 @@ pub mod local;
 pub mod meter;
 pub mod metrics;
 pub mod watch;
+pub mod store;
+pub mod tes;
 pub mod worker;
 
 pub use drive::{Drive, Outcome, drive};

@@ -1,9 +1,11 @@
 //! The engines of a job: who runs its tasks, by the name that the user gives.
 
+use super::burst::Burst;
 use super::office::Desk;
 use super::runner::Runner;
 use cluster::local::Local;
-use cluster::{Drive, Observer, Outcome, Report, drive};
+use cluster::tes::TesEngine;
+use cluster::{Drive, Engine, Observer, Outcome, Report, drive};
 use jobs::config::Limits;
 use jobs::failure::Failure;
 use jobs::task::Stage;
@@ -19,6 +21,15 @@ pub enum EngineName {
     /// Threads of this process
     #[default]
     Local,
+    /// Bundles as tasks of a GA4GH TES service; what needs this machine's files stays here
+    Tes,
+}
+
+/// What is used beside the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BurstName {
+    /// Bundles as tasks of a GA4GH TES service
+    Tes,
 }
 
 /// Everything that the engines of a job are wired to.
@@ -37,34 +48,55 @@ pub struct Wiring<'a> {
     pub limits: Limits,
     /// Set when the job is to stop.
     pub stop: &'a AtomicBool,
+    /// Where work may go beside this machine.
+    pub burst: Option<&'a Burst>,
 }
 
 /// Runs the job to its end.
 pub fn run(engine: EngineName, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
     match engine {
-        EngineName::Local => local(wiring),
+        EngineName::Local => local(wiring, [true; Stage::ALL.len()]),
+        EngineName::Tes => {
+            // What may go stays here only where it must: intake and model read whole files, the last stages write them.
+            let away = wiring.burst.map(|burst| burst.spec(wiring.runner)).transpose()?;
+            let away = away.filter(|spec| spec.allowed.iter().all(|&allowed| allowed));
+            let stages = away.map_or([true; Stage::ALL.len()], |spec| spec.stages.map(|taken| !taken));
+            local(wiring, stages)
+        }
     }
 }
 
-fn local(wiring: Wiring<'_>) -> Result<Outcome, Failure> {
-    let Wiring { scheduler, journal, desk, runner, observer, limits, stop } = wiring;
+/// Threads of this process for these stages, and the burst site if there is one.
+fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome, Failure> {
+    let Wiring { scheduler, journal, desk, runner, observer, limits, stop, burst } = wiring;
     let (reports, heard): (Sender<Report>, Receiver<Report>) = channel();
-    let site = here(runner, scheduler);
+    let mut sites = vec![SiteSpec { stages, ..here(runner, scheduler) }];
+    let freight = burst.map(|burst| burst.freight(runner, desk.leases));
     thread::scope(|scope| {
+        let mut engines: Vec<Box<dyn Engine + '_>> = Vec::new();
+        let away = match (burst, &freight) {
+            (Some(burst), Some(freight)) => {
+                let settings = burst.settings(runner, journal.fence(), (1, 1))?;
+                sites.push(burst.spec(runner)?);
+                Some(TesEngine::start(scope, settings, freight, reports.clone())?)
+            }
+            _ => None,
+        };
         let spec = WorkerSpec {
             site: 0,
             slots: limits.threads,
             memory_bytes: limits.memory_bytes,
             name: "local".to_owned(),
         };
-        let engine = Local::start(scope, runner, WorkerId::new(0, 0), spec, reports);
+        engines.push(Box::new(Local::start(scope, runner, WorkerId::new(0, 0), spec, reports)));
+        engines.extend(away.map(|away| Box::new(away) as Box<dyn Engine + '_>));
         drive(Drive {
             scheduler,
             journal,
             office: desk,
             observer,
-            sites: vec![site],
-            engines: vec![Box::new(engine)],
+            sites,
+            engines,
             home: None,
             reports: heard,
             stop,
