@@ -199,7 +199,8 @@ fn a_job_whose_consents_are_withdrawn_is_not_tried_again() {
     let job = submit(&cluster, &file, &out, "");
     let sheet = fs::read_to_string(cohort.join("samples.csv")).unwrap();
     let people: Vec<&str> = sheet.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
-    let withdrawn: Vec<_> = people.iter().map(|&person| (person, "withdrawn", "1.1", "")).collect();
+    let withdrawn: Vec<_> =
+        people.iter().map(|&person| (person, "withdrawn", "clinical_return", "")).collect();
     fs::write(cohort.join("consent.csv"), register(&withdrawn)).unwrap();
     let cohort_file = fs::read_to_string(&file).unwrap().replace("consent.json", "consent.csv");
     fs::write(&file, cohort_file).unwrap();

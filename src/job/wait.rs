@@ -92,7 +92,9 @@ fn ended(dir: &JobDir) -> Result<(), Failure> {
         && let Some(last) = latest(&record)
     {
         let element = Slurm::of_path().elements(&last.batch)?.pop();
-        let code = folder.exit_code(&last.batch).or(element.as_ref().and_then(|one| one.code));
+        // Of a node that was given up the script may still write its code: Slurm's word counts first.
+        let by_slurm = element.as_ref().map(|one| one.code);
+        let code = by_slurm.unwrap_or_else(|| folder.exit_code(&last.batch));
         match (code, element.map(|one| one.state)) {
             (Some(0), _) => return Ok(()),
             (Some(code), _) => {

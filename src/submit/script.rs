@@ -129,11 +129,14 @@ trap '' USR1 TERM
 
 again=
 case $code in
-# Stopped. Who cancels a job does not want it again; Slurm does not call such a job running.
-130) [ -z "$stopping" ] || [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" != RUNNING ] || again=yes ;;
-# A remote party failed.
-8) again=yes ;;
+130) again=$stopping ;; # stopped
+8) again=yes ;; # a remote party failed
 esac
+# Who cancelled the job does not want it again; and if its node was given up, another copy of this script runs it.
+if [ -n "$again" ]; then
+    read -r state restarts < <(squeue --noheader --jobs="$SLURM_JOB_ID" --Format=State:20,RestartCnt:20)
+    [ "$state $restarts" = "RUNNING ${SLURM_RESTART_COUNT:-0}" ] || again=
+fi
 if [ -n "$again" ]; then
     if [ "${SLURM_RESTART_COUNT:-0}" -ge "$requeues_max" ]; then
         echo "wakachi: it was put back into the queue $requeues_max times, which is enough" >&2
