@@ -23,6 +23,7 @@ mod simulate;
 mod slurm;
 mod submit;
 mod vault;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -60,6 +61,7 @@ enum Command {
     Joint(joint::Args),
     Run(run::Args),
     Submit(submit::Args),
+    Worker(worker::Args),
     /// Checks cohorts
     #[command(subcommand)]
     Cohort(CohortCommand),
@@ -135,6 +137,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
         Command::Submit(args) => submit::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)
         }

@@ -11,7 +11,8 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
-use crate::run::{LimitArgs, admission, books, plan};
+use crate::run::plan::{self, Cut};
+use crate::run::{LimitArgs, admission, books};
 use crate::slurm::Slurm;
 use crate::slurm::record::{Folder, Purpose, Record, Standing, Submitted};
 use crate::{cohort, config};
@@ -282,9 +283,8 @@ fn check(args: &Args, config: &Config) -> Result<Cohort, Failure> {
     {
         return Err(SubmitError::Passphrase.into());
     }
-    let limits = plan::cut_to_size(config, &cohort);
     let bases = Bases::open(&cohort.reference_path())?;
-    let plan = plan::plan(&cohort, bases.contigs(), limits, &[]);
-    plan.admit(plan::limits_of(script::limits_in_allocation(config, limits)))?;
+    let plan = plan::plan(&cohort, bases.contigs(), config.limits, &Cut::of(config), &[]);
+    plan.admit(script::memory_in_allocation(config))?;
     Ok(cohort)
 }

@@ -1,494 +1,518 @@
 //! The state machine of a job: `handle(now, event) -> commands`.
 //!
-//! A task is waiting for inputs, ready, running, done or failed. Ready tasks start in the order of their rank (earlier
-//! samples first, so that scratch is given back early), as long as a thread and their predicted memory are free. The
-//! first failure stops the job: what runs may end, nothing new starts.
+//! Each event changes marks and counters; then gaps in the coverage are cut into tasks, tasks that may start go to
+//! workers with room, and idle cores make the slow attempts of others their business. What decides where and in which
+//! order stands in [`crate::ready`], [`crate::place`] and [`crate::pace`], who is tried again and who is believed in
+//! [`crate::trust`].
+//!
+//! Invariant: the answers are a function of the plan, the options and the events so far. Nothing starts before its inputs
+//! are committed; every cell is committed once; the end is said once, when nothing runs.
 
-use crate::plan::{Limits, Plan};
+use crate::cost::{CostModel, Costs};
+use crate::coverage::{cells_of, shard_of};
+use crate::event::{AttemptId, Command, Departure, Ending, Event, Facts, Options, Purpose, Usage, WorkerId};
+use crate::graph::{Graph, Mark};
+use crate::hash::{FastMap, FastSet};
+use crate::place::Places;
+use crate::plan::Plan;
+use crate::ready::{Kind, Ready};
+use crate::trust::{Audit, Trouble};
 use jobs::failure::Class;
-use jobs::task::{LaneId, Shard, Stage, Task};
-use std::collections::{BTreeMap, BTreeSet};
+use jobs::task::Task;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The job begins, or begins again: tasks found committed in the journal were already reported.
-    Begin,
-    /// A task's output is committed. An intake says how many chunks its lane has.
-    Done {
-        /// The task.
-        task: Task,
-        /// Chunks of the lane, for an intake.
-        chunks: Option<u32>,
-    },
-    /// An attempt ended without output.
-    Failed {
-        /// The task.
-        task: Task,
-        /// Class of its error.
-        class: Class,
-    },
-    /// Somebody wants the job to stop.
-    Stop,
-}
-
-/// What is to be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Run this task now.
-    Start(Task),
-    /// Nothing runs and nothing more will.
-    End(Ending),
-}
-
-/// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Every task is done.
-    Complete,
-    /// A task failed.
-    Failed(Class),
-    /// It was stopped.
-    Stopped,
-}
-
-/// Why a task does not run yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Waiting {
-    /// Outputs of this stage are missing.
-    Inputs(Stage),
-    /// All threads are busy.
-    Threads,
-    /// Its predicted memory is not free.
-    Memory,
-    /// The job is stopping.
-    Stopping,
-    /// The job has not begun.
-    Idle,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting,
-    Ready,
-    Running,
-    Done,
-    Failed,
-}
-
-/// Numbers of one stage for progress displays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StageProgress {
-    /// Tasks known so far.
-    pub tasks: u64,
-    /// Running now.
-    pub running: u64,
-    /// Committed.
-    pub done: u64,
-    /// Failed.
-    pub failed: u64,
+/// An attempt at a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub task: Task,
+    pub worker: u32,
+    pub purpose: Purpose,
+    pub given_ms: u64,
+    pub started_ms: Option<u64>,
+    pub slot: u32,
+    /// The cell it is at, and since when.
+    pub reached: Option<(u32, u64)>,
+    /// Of the whole task, on its worker.
+    pub expected_ms: f64,
+    /// The other attempt at the same task.
+    pub twin: Option<AttemptId>,
+    pub cut_asked: bool,
+    pub cancelled: bool,
+    pub straggles: bool,
 }
 
 /// The scheduler of one job.
 #[derive(Debug)]
 pub struct Scheduler {
-    plan: Plan,
-    limits: Limits,
-    states: BTreeMap<Task, State>,
-    ready: BTreeSet<(Rank, Task)>,
-    chunks: BTreeMap<LaneId, u32>,
-    maps_left: Vec<u64>,
-    regions_left: Vec<u64>,
-    shards_left: BTreeMap<Shard, u64>,
-    finals_left: u64,
-    seals_left: u64,
-    running: u32,
-    memory_used: u64,
-    begun: bool,
-    stopping: Option<Ending>,
-    ended: bool,
-    now_ms: u64,
-}
-
-/// Sample first, then stage; the cohort's own tasks last.
-type Rank = (u32, Stage);
-
-fn rank(task: Task) -> Rank {
-    (task.sample().unwrap_or(u32::MAX), task.stage())
+    pub(crate) graph: Graph,
+    pub(crate) options: Options,
+    pub(crate) costs: Costs,
+    pub(crate) ready: Ready,
+    pub(crate) places: Places,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) next_attempt: u64,
+    /// Attempts that were not cancelled.
+    pub(crate) live: u32,
+    pub(crate) trouble: FastMap<Task, Trouble>,
+    pub(crate) audits: FastMap<Task, Audit>,
+    /// Checks whose inputs are missing.
+    pub(crate) audits_waiting: Vec<Task>,
+    pub(crate) verified: FastSet<Task>,
+    /// Attempts of which a copy is wanted, by task.
+    pub(crate) copies: FastMap<Task, AttemptId>,
+    /// Running attempts that were lost with their workers, and attempts that ended.
+    pub(crate) lost: f64,
+    pub(crate) ended: f64,
+    pub(crate) paced_ms: u64,
+    /// Work or workers changed since [`Scheduler::tune`], which was then.
+    pub(crate) tune_due: bool,
+    tuned_ms: Option<u64>,
+    /// Expected core time left, as of the last look.
+    pub(crate) left_ms: f64,
+    pub(crate) stopping: Option<Ending>,
+    said: Option<Ending>,
+    pub(crate) begun: bool,
+    pub(crate) now_ms: u64,
+    pub(crate) out: Vec<Command>,
 }
 
 impl Scheduler {
-    /// A job with nothing done yet. Report what the journal holds as [`Event::Done`], then [`Event::Begin`].
-    pub fn new(plan: Plan, limits: Limits) -> Self {
-        let samples = plan.samples.len();
-        let joint = plan.joint_samples().count() as u64;
-        let mut states = BTreeMap::new();
-        for lane in plan.lanes() {
-            states.insert(Task::Intake(lane), State::Waiting);
-            states.insert(Task::Model(lane), State::Waiting);
-        }
-        for sample in 0..samples as u32 {
-            for shard in plan.region_shards() {
-                states.insert(Task::Region(sample, shard), State::Waiting);
-            }
-            states.insert(Task::FinishSample(sample), State::Waiting);
-            if plan.seals {
-                states.insert(Task::SealSample(sample), State::Waiting);
-            }
-        }
-        for &shard in &plan.shards {
-            states.insert(Task::Joint(shard), State::Waiting);
-        }
-        states.insert(Task::FinishCohort, State::Waiting);
-        if plan.seals {
-            states.insert(Task::SealCohort, State::Waiting);
-        }
+    /// A job with nothing done yet. Report what the journal holds as [`Event::Committed`], then [`Event::Begin`].
+    pub fn new(plan: Plan, options: Options) -> Self {
         Scheduler {
-            maps_left: vec![0; samples],
-            regions_left: vec![plan.shards.len() as u64 + 1; samples],
-            shards_left: plan.shards.iter().map(|&shard| (shard, joint)).collect(),
-            finals_left: samples as u64 + plan.shards.len() as u64,
-            seals_left: samples as u64 + 1,
-            states,
-            ready: BTreeSet::new(),
-            chunks: BTreeMap::new(),
-            running: 0,
-            memory_used: plan.memory.fixed_bytes,
-            begun: false,
+            costs: Costs::new(&plan.costs),
+            ready: Ready::new(plan.samples.len()),
+            graph: Graph::new(plan),
+            options,
+            places: Places::default(),
+            attempts: BTreeMap::new(),
+            next_attempt: 1,
+            live: 0,
+            trouble: FastMap::default(),
+            audits: FastMap::default(),
+            audits_waiting: Vec::new(),
+            verified: FastSet::default(),
+            copies: FastMap::default(),
+            lost: 0.0,
+            ended: 0.0,
+            paced_ms: 0,
+            tune_due: true,
+            tuned_ms: None,
+            left_ms: 0.0,
             stopping: None,
-            ended: false,
+            said: None,
+            begun: false,
             now_ms: 0,
-            plan,
-            limits,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes one event and answers with what to do. `now_ms` counts from any fixed instant; it is held where a clock
+    /// jumps back. [`Event::Tick`] is expected about once a second.
+    pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Command> {
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.said.is_some() {
+            return Vec::new();
+        }
+        let tick = matches!(event, Event::Tick);
+        match event {
+            Event::Committed { task, facts } => self.restored(task, &facts),
+            Event::Begin => {
+                self.begun = true;
+                self.graph.begin();
+                self.tune_due = true;
+            }
+            Event::Site { site, spec } => {
+                self.places.set_site(site, spec);
+                self.allow();
+                self.places.unpark();
+                self.tune_due = true;
+            }
+            Event::Drain { site, drain } => self.drain(site, drain),
+            Event::Joined { worker, spec } => {
+                if let Some(index) = self.places.join(self.now_ms, worker, spec) {
+                    self.places.seat(index);
+                    self.tune_due = true;
+                }
+            }
+            Event::Left { worker, why } => self.worker_left(worker, why),
+            Event::Started { attempt, slot } => self.started(attempt, slot),
+            Event::Reached { attempt, cell } => {
+                if let Some(attempt) = self.attempts.get_mut(&attempt) {
+                    attempt.reached = Some((cell.0, self.now_ms));
+                }
+            }
+            Event::Done { attempt, facts, usage } => self.done(attempt, &facts, usage),
+            Event::Cut { attempt, end } => self.was_cut(attempt, end.0),
+            Event::Failed { attempt, class, exhausted, damaged, usage } => {
+                if let Some(attempt) = self.release(attempt, Some(usage)) {
+                    self.failed(attempt, class, exhausted, damaged);
+                }
+            }
+            Event::Distrust { worker } => {
+                if let Some(index) = self.places.find(worker) {
+                    self.distrust(index);
+                }
+            }
+            Event::Denied { sample } => self.give_up_sample(sample, Class::Policy),
+            Event::Tick => {
+                self.tune_due = true;
+                self.places.wake_rested(self.now_ms);
+                self.places.unpark();
+            }
+            Event::Stop { soon } => self.stop(soon),
+        }
+        self.advance(tick);
+        self.say_end();
+        std::mem::take(&mut self.out)
+    }
+
+    /// Cuts what can be cut, gives what can be given, and looks after what is slow.
+    fn advance(&mut self, tick: bool) {
+        if !self.begun || self.stopping.is_some() {
+            return;
+        }
+        if self.tune_due && self.tuned_ms.is_none_or(|tuned_ms| self.now_ms >= tuned_ms + TUNE_MS) {
+            (self.tune_due, self.tuned_ms) = (false, Some(self.now_ms));
+            self.tune();
+        }
+        self.cut_gaps(false);
+        self.dispatch();
+        if self.places.free_cores() > 0 && !self.graph.joint_open.is_empty() {
+            self.cut_gaps(true);
+            self.dispatch();
+        }
+        let idle = self.places.free_cores() > 0 && self.now_ms >= self.paced_ms + PACE_MS;
+        if tick || idle {
+            self.paced_ms = self.now_ms;
+            self.pace();
+            self.dispatch();
+        }
+    }
+
+    fn say_end(&mut self) {
+        if !self.begun || self.live > 0 {
+            return;
+        }
+        let dropped = self.graph.samples.iter().any(|sample| sample.dropped.is_some());
+        let complete = if dropped { Ending::Partial } else { Ending::Complete };
+        self.said = self.stopping.or(self.graph.is_complete().then_some(complete));
+        self.out.extend(self.said.map(Command::End));
+    }
+
+    /// What was said last, once [`Command::End`] was.
+    pub fn ending(&self) -> Option<Ending> {
+        self.said
+    }
+
+    fn restored(&mut self, task: Task, facts: &Facts) {
+        if self.begun || !self.graph.restore(task, facts.chunks) {
+            // Nothing of this plan, or it covers what another commit covers.
+            if self.graph.mark(task) != Some(Mark::Done) {
+                self.out.push(Command::Forget(task));
+            }
+            return;
+        }
+        self.note(task, facts);
+    }
+
+    /// Remembers what a task's summary says about the rest of the job.
+    fn note(&mut self, task: Task, facts: &Facts) {
+        match task {
+            Task::Intake(lane) => {
+                if let Some(pairs) = facts.pairs {
+                    self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].pairs = pairs;
+                }
+            }
+            Task::Map(lane, _) => self.graph.weigh(lane.sample, &facts.weights),
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self, number: u16, drain: bool) {
+        let Some(Some(site)) = self.places.sites.get_mut(usize::from(number)) else { return };
+        site.drain = drain;
+        let here = |&worker: &u32| self.places.site_of(worker) == usize::from(number);
+        let here: Vec<u32> = self.places.names.values().copied().filter(here).collect();
+        here.iter().for_each(|&worker| self.places.seat(worker));
+        if drain {
+            self.take_back_queued(|_, attempt| here.contains(&attempt.worker));
+        }
+        self.tune_due = true;
+    }
+
+    fn worker_left(&mut self, worker: WorkerId, why: Departure) {
+        let Some(index) = self.places.find(worker) else { return };
+        self.places.leave(index);
+        for attempt in self.places.workers[index as usize].attempts.clone() {
+            if let Some(attempt) = self.release(attempt, None) {
+                self.was_lost(attempt, why);
+            }
+        }
+        self.tune_due = true;
+    }
+
+    fn started(&mut self, id: AttemptId, slot: u32) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if attempt.started_ms.is_some() {
+            return;
+        }
+        attempt.started_ms = Some(self.now_ms);
+        attempt.slot = slot;
+        let worker = &mut self.places.workers[attempt.worker as usize];
+        worker.running += 1;
+        worker.queued_ms = worker.queued_ms.saturating_sub(attempt.expected_ms as u64);
+        let (task, worker, counts) = (attempt.task, attempt.worker, attempt.counts());
+        if counts {
+            self.graph.tally_running(task, 1);
+        }
+        self.places.seat(worker);
+    }
+
+    /// Takes an attempt from its worker, because it is over.
+    pub(crate) fn release(&mut self, id: AttemptId, usage: Option<Usage>) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&id)?;
+        let index = attempt.worker;
+        let worker = &mut self.places.workers[index as usize];
+        if attempt.started_ms.is_some() {
+            worker.running -= 1;
+            if attempt.counts() {
+                self.graph.tally_running(attempt.task, -1);
+            }
+        } else {
+            worker.queued_ms = worker.queued_ms.saturating_sub(attempt.expected_ms as u64);
+        }
+        if let Some(usage) = usage {
+            worker.busy_ms += usage.finished_ms.saturating_sub(usage.started_ms);
+        }
+        self.places.take(index, id, attempt.task, self.now_ms);
+        if let Some(twin) = attempt.twin.and_then(|twin| self.attempts.get_mut(&twin)) {
+            twin.twin = None;
+        }
+        if !attempt.cancelled {
+            self.live -= 1;
+            self.ended += 1.0;
+        }
+        Some(attempt)
+    }
+
+    /// Nobody needs an attempt any more.
+    pub(crate) fn cancel(&mut self, id: AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.cancelled) else { return };
+        if attempt.counts() && attempt.started_ms.is_some() {
+            self.graph.tally_running(attempt.task, -1);
+        }
+        attempt.cancelled = true;
+        self.live -= 1;
+        let worker = self.places.workers[attempt.worker as usize].id;
+        self.out.push(Command::Cancel { worker, attempt: id });
+        if let Some(twin) = attempt.twin.take().and_then(|twin| self.attempts.get_mut(&twin)) {
+            twin.twin = None;
+        }
+    }
+
+    /// As what the output of this attempt is to be committed: its task, as far as it was not cut. `None` if it is not to
+    /// be committed: an audit, a race that was lost, an attempt that was cancelled or that the scheduler does not know.
+    /// Ask before each commit; [`Event::Done`] follows in either case. Of two attempts at one task whose outputs arrive
+    /// together either may be committed: tell the scheduler of the first before asking about the second.
+    pub fn commits(&self, attempt: AttemptId) -> Option<Task> {
+        let attempt = self.attempts.get(&attempt)?;
+        let given = self.graph.mark(attempt.task) == Some(Mark::Given);
+        (!attempt.cancelled && attempt.purpose != Purpose::Audit && given).then_some(attempt.task)
+    }
+
+    fn done(&mut self, id: AttemptId, facts: &Facts, usage: Usage) {
+        let Some(twin) = self.attempts.get(&id).map(|attempt| attempt.twin) else { return };
+        let Some(attempt) = self.release(id, Some(usage)) else { return };
+        if attempt.cancelled {
+            return;
+        }
+        self.learn(&attempt, usage);
+        if attempt.purpose == Purpose::Audit {
+            return self.audited(attempt.task, attempt.worker, facts);
+        }
+        twin.into_iter().for_each(|twin| self.cancel(twin));
+        if self.graph.mark(attempt.task) == Some(Mark::Given) {
+            self.was_done(attempt.task, attempt.worker, facts);
+        }
+    }
+
+    fn was_done(&mut self, task: Task, worker: u32, facts: &Facts) {
+        self.trouble.remove(&task);
+        self.copies.remove(&task);
+        self.note(task, facts);
+        let content = facts.content.map_or(0, |content| first_word(&content));
+        self.places.workers[worker as usize].made.push((task, content));
+        if content != 0 && self.is_audited(task) {
+            self.check(task, Some(worker), content, facts.chunks);
+        } else {
+            self.complete(task, facts.chunks);
+        }
+    }
+
+    /// A task is committed and trusted.
+    pub(crate) fn complete(&mut self, task: Task, chunks: Option<u32>) {
+        let foreign = self.graph.complete(task, chunks);
+        self.out.extend(foreign.into_iter().map(Command::Forget));
+        if let Task::FinishSample(sample) = task {
+            let state = &mut self.graph.samples[sample as usize];
+            (state.weights, state.weighed) = (Vec::new(), 0);
+            self.tune_due = true;
+        }
+        if !self.audits_waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.audits_waiting);
+            waiting.into_iter().for_each(|task| self.enqueue(task, Kind::Audit));
+        }
+    }
+
+    fn learn(&mut self, attempt: &Attempt, usage: Usage) {
+        let mut ms = usage.finished_ms.saturating_sub(usage.started_ms);
+        if ms == 0 {
+            ms = self.now_ms - attempt.started_ms.unwrap_or(attempt.given_ms);
+        }
+        let units = self.graph.units(attempt.task);
+        let expected_ms = self.costs.ms(attempt.task.stage(), units);
+        let worker = &mut self.places.workers[attempt.worker as usize];
+        self.costs.learn(attempt.task.stage(), units, ms as f64 * worker.speed());
+        worker.observe(expected_ms, ms as f64);
+        worker.failing = 0;
+    }
+
+    fn was_cut(&mut self, id: AttemptId, end: u32) {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| !attempt.cancelled) else { return };
+        let (task, worker, expected_ms) = (attempt.task, attempt.worker, attempt.expected_ms);
+        let (Task::Region(_, shard) | Task::Joint(shard)) = task else { return };
+        let cells = cells_of(shard);
+        if attempt.purpose == Purpose::Audit || end <= cells.start || end >= cells.end {
+            return;
+        }
+        // Another attempt at the whole would overlap both parts.
+        attempt.twin.into_iter().for_each(|twin| self.cancel(twin));
+        self.copies.remove(&task);
+        let whole_ms = self.task_ms(task);
+        let now = self.graph.shrink_span(task, end);
+        if let Some(trouble) = self.trouble.remove(&task) {
+            self.trouble.insert(now, trouble);
+        }
+        let share = self.task_ms(now) / whole_ms;
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.task = now;
+            attempt.cut_asked = false;
+            attempt.expected_ms = expected_ms * share;
+            if attempt.started_ms.is_none() {
+                let worker = &mut self.places.workers[worker as usize];
+                worker.queued_ms = worker.queued_ms.saturating_sub((expected_ms * (1.0 - share)) as u64);
+            }
+        }
+    }
+
+    /// Nothing new starts.
+    pub(crate) fn stop_with(&mut self, ending: Ending) {
+        if self.stopping.is_none() {
+            self.stopping = Some(ending);
+            self.take_back_queued(|_, _| true);
+        }
+    }
+
+    fn stop(&mut self, soon: bool) {
+        self.stop_with(Ending::Stopped);
+        if !soon {
+            return;
+        }
+        let running: Vec<AttemptId> = self.attempts.keys().copied().collect();
+        for id in running {
+            let attempt = &self.attempts[&id];
+            if attempt.cancelled {
+                continue;
+            }
+            let (streams, check) = (self.streams(attempt.worker), attempt.purpose == Purpose::Audit);
+            if !streams || check {
+                // A bundle hears nothing until it is over.
+                self.cancel(id);
+            } else if self.graph.is_span(attempt.task) {
+                self.ask_cut(id);
+            }
+        }
+    }
+
+    pub(crate) fn ask_cut(&mut self, id: AttemptId) {
+        if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.cut_asked) {
+            attempt.cut_asked = true;
+            let worker = self.places.workers[attempt.worker as usize].id;
+            self.out.push(Command::Cut { worker, attempt: id });
+        }
+    }
+
+    /// Whether a worker takes orders while it works.
+    pub(crate) fn streams(&self, worker: u32) -> bool {
+        let site = self.places.sites.get(self.places.site_of(worker));
+        site.is_some_and(|site| site.as_ref().is_some_and(|site| site.spec.bundles.is_none()))
+    }
+
+    /// Takes attempts that have no core yet from their workers.
+    pub(crate) fn take_back_queued(&mut self, which: impl Fn(AttemptId, &Attempt) -> bool) {
+        let queued = |(id, attempt): (&AttemptId, &Attempt)| {
+            let waits = attempt.started_ms.is_none() && !attempt.cancelled && self.streams(attempt.worker);
+            (waits && which(*id, attempt)).then_some(*id)
+        };
+        let queued: Vec<AttemptId> = self.attempts.iter().filter_map(queued).collect();
+        for id in queued {
+            let (task, purpose, twin) = {
+                let attempt = &self.attempts[&id];
+                (attempt.task, attempt.purpose, attempt.twin)
+            };
+            self.cancel(id);
+            match purpose {
+                Purpose::Audit => self.check_again(task),
+                _ if twin.is_none() => self.graph.put_back(task),
+                _ => {}
+            }
+        }
+    }
+
+    /// Expected milliseconds of a task on a core of speed 1, at least 1.
+    pub(crate) fn task_ms(&self, task: Task) -> f64 {
+        self.costs.ms(task.stage(), self.graph.units(task))
+    }
+
+    /// Expected milliseconds of a run of cells of a region or joint task.
+    pub(crate) fn cells_ms(&self, task: Task, cells: Range<u32>) -> f64 {
+        match task {
+            Task::Region(sample, _) => self.task_ms(Task::Region(sample, shard_of(cells))),
+            _ => self.task_ms(Task::Joint(shard_of(cells))),
         }
     }
 
     /// The plan this job follows.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.graph.plan
     }
 
-    /// Whether this task is of the plan, as far as the plan can tell before the intakes are done.
-    pub fn knows(&self, task: Task) -> bool {
-        match task {
-            Task::Map(lane, _) => self.states.contains_key(&Task::Intake(lane)),
-            _ => self.states.contains_key(&task),
-        }
+    /// How it is scheduled.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
-    /// The committed tasks whose outputs `task` reads.
-    pub fn inputs(&self, task: Task) -> Vec<Task> {
-        self.plan.inputs(task, |lane| self.chunks.get(&lane).copied().unwrap_or(0))
-    }
-
-    /// Takes one event and answers with what to do. `now_ms` counts from any fixed instant and never goes back.
-    pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Command> {
-        self.now_ms = self.now_ms.max(now_ms);
-        match event {
-            Event::Begin => {
-                self.begun = true;
-                self.wake_all();
-            }
-            Event::Done { task, chunks } => self.done(task, chunks),
-            Event::Failed { task, class } => {
-                self.leave_running(task);
-                self.states.insert(task, State::Failed);
-                self.stopping.get_or_insert(Ending::Failed(class));
-            }
-            Event::Stop => {
-                self.stopping.get_or_insert(Ending::Stopped);
-            }
-        }
-        self.dispatch()
-    }
-
-    fn done(&mut self, task: Task, chunks: Option<u32>) {
-        self.leave_running(task);
-        self.ready.remove(&(rank(task), task));
-        if self.states.insert(task, State::Done) == Some(State::Done) {
-            return;
-        }
-        match task {
-            Task::Intake(lane) => {
-                let chunks = chunks.unwrap_or(0);
-                self.chunks.insert(lane, chunks);
-                for chunk in 0..chunks {
-                    // A chunk that the journal already reported stays done.
-                    let state = self.states.entry(Task::Map(lane, chunk)).or_insert(State::Waiting);
-                    self.maps_left[lane.sample as usize] += u64::from(*state != State::Done);
-                }
-                self.wake(Task::Model(lane));
-                self.wake_maps(lane);
-                self.wake_regions(lane.sample);
-            }
-            Task::Model(lane) => self.wake_maps(lane),
-            Task::Map(lane, _) => {
-                if self.chunks.contains_key(&lane) {
-                    self.maps_left[lane.sample as usize] -= 1;
-                }
-                self.wake_regions(lane.sample);
-            }
-            Task::Region(sample, shard) => {
-                self.regions_left[sample as usize] -= 1;
-                if self.plan.samples[sample as usize].joint
-                    && let Some(left) = self.shards_left.get_mut(&shard)
-                {
-                    *left -= 1;
-                    self.wake_joints(shard);
-                }
-                self.wake(Task::FinishSample(sample));
-            }
-            Task::Joint(_) => {
-                self.finals_left -= 1;
-                self.wake(Task::FinishCohort);
-            }
-            Task::FinishSample(sample) => {
-                self.finals_left -= 1;
-                self.wake(Task::FinishCohort);
-                self.wake(Task::SealSample(sample));
-            }
-            Task::FinishCohort | Task::SealSample(_) => {
-                self.seals_left = self.seals_left.saturating_sub(1);
-                self.wake(Task::SealCohort);
-            }
-            Task::SealCohort => {}
-        }
-    }
-
-    fn leave_running(&mut self, task: Task) {
-        if self.states.get(&task) == Some(&State::Running) {
-            self.running -= 1;
-            self.memory_used -= self.plan.memory.of(task);
-        }
-    }
-
-    /// Makes a waiting task ready if all its inputs are there.
-    fn wake(&mut self, task: Task) {
-        if self.states.get(&task) == Some(&State::Waiting) && self.missing(task).is_none() {
-            self.states.insert(task, State::Ready);
-            self.ready.insert((rank(task), task));
-        }
-    }
-
-    fn wake_all(&mut self) {
-        let tasks: Vec<Task> = self.states.keys().copied().collect();
-        tasks.into_iter().for_each(|task| self.wake(task));
-    }
-
-    fn wake_maps(&mut self, lane: LaneId) {
-        for chunk in 0..self.chunks.get(&lane).copied().unwrap_or(0) {
-            self.wake(Task::Map(lane, chunk));
-        }
-    }
-
-    fn wake_regions(&mut self, sample: u32) {
-        if self.maps_left[sample as usize] == 0 {
-            let shards: Vec<Shard> = self.plan.region_shards().collect();
-            shards.into_iter().for_each(|shard| self.wake(Task::Region(sample, shard)));
-        }
-    }
-
-    /// A shard's joint task, and the next one's, which looks back over the line.
-    fn wake_joints(&mut self, shard: Shard) {
-        let at = self.plan.shards.iter().position(|&s| s == shard).expect("the shard is of this plan");
-        for next in at..(at + 2).min(self.plan.shards.len()) {
-            self.wake(Task::Joint(self.plan.shards[next]));
-        }
-    }
-
-    /// The stage whose output a task still lacks.
-    fn missing(&self, task: Task) -> Option<Stage> {
-        let is_done = |task: Task| self.states.get(&task) == Some(&State::Done);
-        let unless = |ok: bool, stage: Stage| (!ok).then_some(stage);
-        match task {
-            Task::Intake(_) => None,
-            Task::Model(lane) => unless(is_done(Task::Intake(lane)), Stage::Intake),
-            Task::Map(lane, _) => unless(is_done(Task::Intake(lane)), Stage::Intake)
-                .or(unless(is_done(Task::Model(lane)), Stage::Model)),
-            Task::Region(sample, _) => {
-                let lanes = 0..self.plan.samples[sample as usize].lanes;
-                let known = lanes.clone().all(|lane| self.chunks.contains_key(&LaneId { sample, lane }));
-                unless(known, Stage::Intake).or(unless(self.maps_left[sample as usize] == 0, Stage::Map))
-            }
-            Task::Joint(shard) => {
-                let at =
-                    self.plan.shards.iter().position(|&s| s == shard).expect("the shard is of this plan");
-                let window = &self.plan.shards[at.saturating_sub(1)..=at];
-                unless(window.iter().all(|shard| self.shards_left[shard] == 0), Stage::Region)
-            }
-            Task::FinishSample(sample) => unless(self.regions_left[sample as usize] == 0, Stage::Region),
-            Task::FinishCohort => unless(self.finals_left == 0, Stage::Finish),
-            Task::SealSample(sample) => unless(is_done(Task::FinishSample(sample)), Stage::Finish),
-            Task::SealCohort if !is_done(Task::FinishCohort) => Some(Stage::Finish),
-            Task::SealCohort => unless(self.seals_left == 0, Stage::Seal),
-        }
-    }
-
-    fn dispatch(&mut self) -> Vec<Command> {
-        let mut commands = Vec::new();
-        while self.begun && self.stopping.is_none() && self.running < self.limits.threads {
-            let Some(&(rank, task)) = self.ready.iter().find(|(_, task)| self.fits(*task)) else { break };
-            self.ready.remove(&(rank, task));
-            self.states.insert(task, State::Running);
-            self.running += 1;
-            self.memory_used += self.plan.memory.of(task);
-            commands.push(Command::Start(task));
-        }
-        if self.begun && self.running == 0 && !self.ended && commands.is_empty() {
-            let ending = self.stopping.or(self.is_complete().then_some(Ending::Complete));
-            if let Some(ending) = ending {
-                self.ended = true;
-                commands.push(Command::End(ending));
-            }
-        }
-        commands
-    }
-
-    fn fits(&self, task: Task) -> bool {
-        let memory = self.memory_used + self.plan.memory.of(task) <= self.limits.memory_bytes;
-        self.running < self.limits.threads && (memory || self.running == 0)
-    }
-
-    /// Why a task does not run; `None` for tasks that run or have ended.
-    pub fn why_waiting(&self, task: Task) -> Option<Waiting> {
-        match self.states.get(&task)? {
-            State::Running | State::Done | State::Failed => None,
-            State::Waiting | State::Ready if self.stopping.is_some() => Some(Waiting::Stopping),
-            State::Waiting => self.missing(task).map(Waiting::Inputs).or(Some(Waiting::Idle)),
-            State::Ready if self.running >= self.limits.threads => Some(Waiting::Threads),
-            State::Ready => Some(Waiting::Memory),
-        }
-    }
-
-    /// Waiting tasks of a sample (or of the cohort) by stage and reason, with their number.
-    pub fn waiting(&self, sample: Option<u32>) -> BTreeMap<(Stage, Waiting), u64> {
-        let mut counts = BTreeMap::new();
-        for &task in self.states.keys().filter(|task| task.sample() == sample) {
-            if let Some(reason) = self.why_waiting(task) {
-                *counts.entry((task.stage(), reason)).or_insert(0) += 1;
-            }
-        }
-        counts
-    }
-
-    /// Progress of a stage, of one sample or of everything.
-    pub fn progress(&self, stage: Stage, sample: Option<u32>) -> StageProgress {
-        self.count(|task| task.stage() == stage && (sample.is_none() || task.sample() == sample))
-    }
-
-    /// Progress of a stage's tasks that belong to no sample.
-    pub fn cohort_progress(&self, stage: Stage) -> StageProgress {
-        self.count(|task| task.stage() == stage && task.sample().is_none())
-    }
-
-    /// Whether everything is done.
-    pub fn is_complete(&self) -> bool {
-        let last = if self.plan.seals { Task::SealCohort } else { Task::FinishCohort };
-        self.states.get(&last) == Some(&State::Done)
-    }
-
-    fn count(&self, mine: impl Fn(Task) -> bool) -> StageProgress {
-        let mut progress = StageProgress::default();
-        for (_, state) in self.states.iter().filter(|&(&task, _)| mine(task)) {
-            progress.tasks += 1;
-            match state {
-                State::Waiting | State::Ready => {}
-                State::Running => progress.running += 1,
-                State::Done => progress.done += 1,
-                State::Failed => progress.failed += 1,
-            }
-        }
-        progress
+    /// Expected durations as learned so far.
+    pub fn costs(&self) -> CostModel {
+        self.costs.model()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{MemoryModel, SamplePlan};
-    use jobs::genome::Cell;
-
-    fn plan(samples: &[(u32, bool)], shards: u32, seals: bool) -> Plan {
-        let sample =
-            |(i, &(lanes, joint)): (usize, &(u32, bool))| SamplePlan { name: format!("S{i}"), lanes, joint };
-        Plan {
-            samples: samples.iter().enumerate().map(sample).collect(),
-            shards: (0..shards).map(|i| Shard::Cells { first: Cell(i), end: Cell(i + 1) }).collect(),
-            seals,
-            memory: MemoryModel { fixed_bytes: 10, task_bytes: [1, 1, 30, 40, 20, 5, 3] },
-        }
+impl Attempt {
+    /// Whether it is the one attempt at its task that counts as running.
+    fn counts(&self) -> bool {
+        self.purpose == Purpose::Work && !self.cancelled
     }
+}
 
-    /// Drives a job to its end; tasks end in an order drawn from `seed`. Returns the order of starts.
-    fn drive(
-        plan: Plan,
-        limits: Limits,
-        committed: &[Task],
-        chunks: u32,
-        mut seed: u64,
-    ) -> (Vec<Task>, Ending) {
-        let mut scheduler = Scheduler::new(plan, limits);
-        let ended = |task| Event::Done { task, chunks: matches!(task, Task::Intake(_)).then_some(chunks) };
-        for &task in committed {
-            assert_eq!(scheduler.handle(0, ended(task)), []);
-        }
-        let mut running = Vec::new();
-        let mut started = Vec::new();
-        let mut done: BTreeSet<Task> = committed.iter().copied().collect();
-        let mut commands = scheduler.handle(0, Event::Begin);
-        loop {
-            for command in commands {
-                match command {
-                    Command::Start(task) => {
-                        assert!(scheduler.inputs(task).iter().all(|input| done.contains(input)), "{task:?}");
-                        assert!(!done.contains(&task) && !running.contains(&task), "{task:?} twice");
-                        running.push(task);
-                        started.push(task);
-                        let used: u64 = running.iter().map(|&t| scheduler.plan.memory.of(t)).sum();
-                        assert!(running.len() == 1 || used + 10 <= limits.memory_bytes);
-                        assert!(running.len() <= limits.threads as usize);
-                    }
-                    Command::End(ending) => return (started, ending),
-                }
-            }
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let task = running.remove((seed >> 33) as usize % running.len());
-            done.insert(task);
-            commands = scheduler.handle(0, ended(task));
-        }
-    }
+/// What is left is added up at most this often.
+const TUNE_MS: u64 = 1000;
 
-    #[test]
-    fn every_task_runs_once_after_its_inputs_in_any_order_of_events() {
-        for seed in 0..200 {
-            let seals = seed % 2 == 1;
-            let plan = plan(&[(1, true), (2, true), (1, false)], 3, seals);
-            let limits = Limits { threads: 1 + seed as u32 % 4, memory_bytes: 60 + seed % 90 };
-            let (started, ending) = drive(plan.clone(), limits, &[], 1 + seed as u32 % 3, seed);
-            assert_eq!(ending, Ending::Complete);
-            let chunks = 1 + seed % 3;
-            let sealed = if seals { 4 } else { 0 };
-            assert_eq!(started.len() as u64, 4 + 4 + 4 * chunks + 3 * 4 + 3 + 4 + sealed);
-            let cut = seed as usize % started.len();
-            let mut committed = started[..cut].to_vec();
-            committed.sort_by_key(|task| task.key(&["c".into(), "a".into(), "b".into()]));
-            let (resumed, ending) = drive(plan, limits, &committed, chunks as u32, seed + 1);
-            assert_eq!((resumed.len() + cut, ending), (started.len(), Ending::Complete));
-        }
-    }
+/// Idle cores look for slow attempts at most this often.
+const PACE_MS: u64 = 250;
 
-    #[test]
-    fn a_failure_lets_running_tasks_end_and_starts_nothing_new() {
-        let mut scheduler =
-            Scheduler::new(plan(&[(2, true)], 1, false), Limits { threads: 2, memory_bytes: 1000 });
-        let started = scheduler.handle(0, Event::Begin);
-        let lane = |lane| Task::Intake(LaneId { sample: 0, lane });
-        assert_eq!(started, [Command::Start(lane(0)), Command::Start(lane(1))]);
-        assert_eq!(scheduler.handle(1, Event::Failed { task: lane(0), class: Class::Input }), []);
-        assert_eq!(
-            scheduler.handle(2, Event::Done { task: lane(1), chunks: Some(3) }),
-            [Command::End(Ending::Failed(Class::Input))]
-        );
-        assert_eq!(scheduler.why_waiting(Task::FinishCohort), Some(Waiting::Stopping));
-    }
+pub(crate) fn first_word(content: &[u8; 32]) -> u64 {
+    content.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)).max(1)
 }

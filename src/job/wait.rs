@@ -12,7 +12,7 @@ use jobs::quantity::parse_seconds;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
-use storage::{Fence, Journal};
+use storage::{Fence, FenceError, Journal};
 
 /// How often it is looked: at first, and once it takes long, so that nobody loads Slurm's controller by waiting.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
@@ -79,7 +79,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn alive(dir: &JobDir) -> Result<Option<String>, Failure> {
     let folder = Folder::of(dir);
     let Some(record) = folder.record()? else {
-        return Ok((!Fence::is_free(&dir.scratch())).then(|| "still runs".to_owned()));
+        return match Fence::try_acquire(&dir.scratch()) {
+            Ok(_) => Ok(None),
+            Err(FenceError::Held { holder, .. }) => Ok(Some(format!("in use by {holder}"))),
+            Err(error) => Err(error.into()),
+        };
     };
     let standing = Standing::ask(&Slurm::of_path(), &record)?;
     Ok(standing.is_alive().then(|| standing.lines().join("; ")))

@@ -7,7 +7,7 @@ use super::{Args, SubmitError};
 use crate::output::shell_word;
 use jobs::cohort::Cohort;
 use jobs::config::slurm::Slurm;
-use jobs::config::{Config, Limits, Origin};
+use jobs::config::{Config, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::quantity::parse_bytes;
 use std::path::Path;
@@ -196,15 +196,15 @@ fn command(args: &Args, out: &str, mpi: bool) -> Result<String, Failure> {
     Ok(words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "))
 }
 
-/// The limits of one process in the allocation that is asked for; without a bound where nobody says one.
-pub fn limits_in_allocation(config: &Config, limits: Limits) -> Limits {
-    let said = |one: &jobs::config::Resolved| one.key == "limits.memory" && one.origin != Origin::Default;
+/// Memory of one process in the allocation that is asked for; without a bound where nobody says one.
+pub fn memory_in_allocation(config: &Config) -> u64 {
+    let said = |one: &Resolved| one.key == "limits.memory" && one.origin != Origin::Default;
     if config.resolved.iter().any(said) {
-        return limits;
+        return config.limits.memory_bytes;
     }
     let processes = u64::from(config.slurm.number("ntasks_per_node").unwrap_or(1));
     let memory = config.slurm.get("mem").and_then(|mem| parse_bytes(&in_megabytes(mem)).ok());
-    Limits { memory_bytes: memory.map_or(u64::MAX, |bytes| bytes / processes / 4 * 3), ..limits }
+    memory.map_or(u64::MAX, |bytes| bytes / processes / 4 * 3)
 }
 
 /// Slurm's memory counts in megabytes where no unit stands.

@@ -1,0 +1,118 @@
+//! The engines of a job: who runs its tasks, by the name that the user gives.
+
+use super::burst::Burst;
+use super::office::Desk;
+use super::runner::Runner;
+use cluster::local::Local;
+use cluster::tes::TesEngine;
+use cluster::{Drive, Engine, Observer, Outcome, Report, drive};
+use jobs::config::Limits;
+use jobs::failure::Failure;
+use jobs::task::Stage;
+use scheduler::{Scheduler, SiteSpec, WorkerId, WorkerSpec};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use storage::Journal;
+
+/// What starts processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineName {
+    /// Threads of this process
+    #[default]
+    Local,
+    /// Bundles as tasks of a GA4GH TES service; what needs this machine's files stays here
+    Tes,
+}
+
+/// What is used beside the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BurstName {
+    /// Bundles as tasks of a GA4GH TES service
+    Tes,
+}
+
+/// Everything that the engines of a job are wired to.
+pub struct Wiring<'a> {
+    /// Decides.
+    pub scheduler: &'a mut Scheduler,
+    /// What is done.
+    pub journal: &'a Journal,
+    /// Leases and checks.
+    pub desk: &'a Desk<'a>,
+    /// Runs tasks in this process.
+    pub runner: &'a Runner<'a>,
+    /// Watches.
+    pub observer: &'a mut dyn Observer,
+    /// What this machine gives.
+    pub limits: Limits,
+    /// Set when the job is to stop.
+    pub stop: &'a AtomicBool,
+    /// Where work may go beside this machine.
+    pub burst: Option<&'a Burst>,
+}
+
+/// Runs the job to its end.
+pub fn run(engine: EngineName, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
+    match engine {
+        EngineName::Local => local(wiring, [true; Stage::ALL.len()]),
+        EngineName::Tes => {
+            // What may go stays here only where it must: intake and model read whole files, the last stages write them.
+            let away = wiring.burst.map(|burst| burst.spec(wiring.runner)).transpose()?;
+            let away = away.filter(|spec| spec.allowed.iter().all(|&allowed| allowed));
+            let stages = away.map_or([true; Stage::ALL.len()], |spec| spec.stages.map(|taken| !taken));
+            local(wiring, stages)
+        }
+    }
+}
+
+/// Threads of this process for these stages, and the burst site if there is one.
+fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome, Failure> {
+    let Wiring { scheduler, journal, desk, runner, observer, limits, stop, burst } = wiring;
+    let (reports, heard): (Sender<Report>, Receiver<Report>) = channel();
+    let mut sites = vec![SiteSpec { stages, ..here(runner, scheduler) }];
+    let freight = burst.map(|burst| burst.freight(runner, desk.leases));
+    thread::scope(|scope| {
+        let mut engines: Vec<Box<dyn Engine + '_>> = Vec::new();
+        let away = match (burst, &freight) {
+            (Some(burst), Some(freight)) => {
+                let settings = burst.settings(runner, journal.fence(), (1, 1))?;
+                sites.push(burst.spec(runner)?);
+                Some(TesEngine::start(scope, settings, freight, reports.clone())?)
+            }
+            _ => None,
+        };
+        let spec = WorkerSpec {
+            site: 0,
+            slots: limits.threads,
+            memory_bytes: limits.memory_bytes,
+            name: "local".to_owned(),
+        };
+        engines.push(Box::new(Local::start(scope, runner, WorkerId::new(0, 0), spec, reports)));
+        engines.extend(away.map(|away| Box::new(away) as Box<dyn Engine + '_>));
+        drive(Drive {
+            scheduler,
+            journal,
+            office: desk,
+            observer,
+            sites,
+            engines,
+            home: None,
+            reports: heard,
+            stop,
+        })
+    })
+}
+
+/// The site where this process stands; whoever was admitted may be here.
+pub fn here(runner: &Runner<'_>, scheduler: &Scheduler) -> SiteSpec {
+    SiteSpec {
+        name: runner.gate.site().to_owned(),
+        price_core_hour: 0.0,
+        latency_ms: 0,
+        bytes_per_second: None,
+        bundles: None,
+        allowed: vec![true; scheduler.plan().samples.len()],
+        stages: [true; Stage::ALL.len()],
+    }
+}
