@@ -23,11 +23,14 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
-use crate::{cohort, config, interrupt};
+use crate::slurm::record::Folder;
+use crate::slurm::wave::{Shape, Waves};
+use crate::{cohort, config, interrupt, slurm};
 use archive::Archive;
 use basis::Bases;
 use books::RunRecord;
 use burst::Burst;
+use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
 use engines::{BurstName, EngineName, Wiring};
 use jobs::cohort::Cohort;
@@ -43,7 +46,7 @@ use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::lease::LeaseKey;
 use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
@@ -290,7 +293,16 @@ fn open(args: &Args) -> Result<(), Failure> {
         dropped: &dropped,
         from_results: Mutex::new(settled.from_results),
     };
-    let driven = drive(args, &desk, &home, plan, (limits, burst.as_ref())).and_then(|record| {
+    let waves = match args.engine {
+        EngineName::SlurmArray => Some(waves(args, &dir, (&journal, &context, &gate), cut.said())?),
+        _ => None,
+    };
+    if let Some(waves) = &waves {
+        slurm::collect::collect(waves, &desk)?;
+    }
+    let beside = (burst.as_ref(), waves.as_ref());
+    let driven = drive(args, &desk, &home, plan, (limits, beside)).and_then(|record| {
+        let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
@@ -300,11 +312,12 @@ fn open(args: &Args) -> Result<(), Failure> {
             samples => return Err(Missing { samples }.into()),
         }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
-        Ok(record)
+        Ok(Some(record))
     });
     // However it ended, its events are to be found by the next run.
     trail.remember(&journal)?;
-    let record = driven?;
+    // The next coordinator goes on behind a wave.
+    let Some(record) = driven? else { return Ok(()) };
     close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
 }
@@ -331,6 +344,33 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
     }
 }
 
+/// What the bundles of a job in waves have in common.
+fn waves<'a>(
+    args: &Args,
+    dir: &JobDir,
+    (journal, context, gate): (&'a Journal, &'a Context, &'a Gate),
+    chunk_pairs: Option<u32>,
+) -> Result<Waves<'a>, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
+    let folder = Folder::of(dir);
+    Ok(Waves {
+        shape: Shape::read(&folder)?,
+        folder,
+        journal,
+        names: context.names(),
+        job: &context.job,
+        site: gate.site(),
+        data: Data::Shared {
+            job_dir: absolute(dir.root())?,
+            cohort: absolute(&args.cohort)?,
+            fence: journal.fence(),
+            samples: context.names().to_vec(),
+            chunk_pairs,
+        },
+        sent: AtomicBool::new(false),
+    })
+}
+
 /// A job is its directory; what it consists of may change from run to run.
 fn identity(cohort: &Cohort) -> JobIdentity {
     JobIdentity {
@@ -347,8 +387,8 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    (limits, burst): (Limits, Option<&Burst>),
-) -> Result<RunRecord, Failure> {
+    (limits, (burst, waves)): (Limits, (Option<&Burst>, Option<&Waves<'_>>)),
+) -> Result<Option<RunRecord>, Failure> {
     let (runner, journal) = (desk.runner, home.journal);
     let options = Options { audit_per_mille: args.audit, keep_going: args.keep_going, ..Options::default() };
     let mut scheduler = Scheduler::new(plan, options);
@@ -364,13 +404,15 @@ fn drive(
         limits,
         stop: interrupt::flag(),
         burst,
+        waves,
     };
     let outcome = engines::run(args.engine, wiring)?;
     display.finish();
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
     match outcome.ending {
-        Ending::Complete | Ending::Partial => Ok(record),
+        Ending::Complete | Ending::Partial => Ok(Some(record)),
+        Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
         Ending::Stopped => Err(Interrupted { command: command_line() }.into()),
         Ending::Failed(_) => match outcome.failure {
             Some((task, failure)) => {
