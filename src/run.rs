@@ -109,6 +109,9 @@ pub struct Args {
     /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
     audit: u32,
+    /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
+    #[arg(long, value_name = "N", hide = true)]
+    rest_ms: Option<u64>,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -318,6 +321,9 @@ fn open(args: &Args) -> Result<(), Failure> {
     trail.remember(&journal)?;
     // The next coordinator goes on behind a wave.
     let Some(record) = driven? else { return Ok(()) };
+    for path in close::foreign_results(&dir) {
+        note(&format!("{path} is of no sample of this cohort; it is left as it is"));
+    }
     close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
 }
@@ -390,7 +396,13 @@ fn drive(
     (limits, (burst, waves)): (Limits, (Option<&Burst>, Option<&Waves<'_>>)),
 ) -> Result<Option<RunRecord>, Failure> {
     let (runner, journal) = (desk.runner, home.journal);
-    let options = Options { audit_per_mille: args.audit, keep_going: args.keep_going, ..Options::default() };
+    let usual = Options::default();
+    let options = Options {
+        audit_per_mille: args.audit,
+        keep_going: args.keep_going,
+        shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
+        ..usual
+    };
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
