@@ -25,11 +25,14 @@ use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
 use crate::serve::LiveArgs;
-use crate::{cohort, config, interrupt};
+use crate::slurm::record::Folder;
+use crate::slurm::wave::{Shape, Waves};
+use crate::{cohort, config, interrupt, slurm};
 use archive::Archive;
 use basis::Bases;
 use books::RunRecord;
 use burst::Burst;
+use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
 use engines::{BurstName, EngineName, Wiring};
 use jobs::cohort::Cohort;
@@ -46,7 +49,7 @@ use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::lease::LeaseKey;
 use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
@@ -298,7 +301,16 @@ fn open(args: &Args) -> Result<(), Failure> {
         dropped: &dropped,
         from_results: Mutex::new(settled.from_results),
     };
-    let driven = drive(args, &desk, &home, plan, (limits, burst.as_ref())).and_then(|record| {
+    let waves = match args.engine {
+        EngineName::SlurmArray => Some(waves(args, &dir, (&journal, &context, &gate), cut.said())?),
+        _ => None,
+    };
+    if let Some(waves) = &waves {
+        slurm::collect::collect(waves, &desk)?;
+    }
+    let beside = (burst.as_ref(), waves.as_ref());
+    let driven = drive(args, &desk, &home, plan, (limits, beside)).and_then(|record| {
+        let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
@@ -308,11 +320,12 @@ fn open(args: &Args) -> Result<(), Failure> {
             samples => return Err(Missing { samples }.into()),
         }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
-        Ok(record)
+        Ok(Some(record))
     });
     // However it ended, its events are to be found by the next run.
     trail.remember(&journal)?;
-    let record = driven?;
+    // The next coordinator goes on behind a wave.
+    let Some(record) = driven? else { return Ok(()) };
     for path in close::foreign_results(&dir) {
         note(&format!("{path} is of no sample of this cohort; it is left as it is"));
     }
@@ -325,10 +338,9 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
     let stop = interrupt::flag();
     let mut said = false;
     loop {
-        let acquired = Fence::acquire_telling(&dir.scratch(), |holder| {
-            note(&format!("waiting to see whether {holder} still works on this job"));
-        });
-        match acquired {
+        let watching =
+            |holder: &str| note(&format!("waiting to see whether {holder} still works on this job"));
+        match Fence::acquire_telling(&dir.scratch(), watching) {
             Err(FenceError::Held { holder, .. }) if wait => {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Interrupted { command: command_line() }.into());
@@ -341,6 +353,33 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
             taken => return Ok(taken?),
         }
     }
+}
+
+/// What the bundles of a job in waves have in common.
+fn waves<'a>(
+    args: &Args,
+    dir: &JobDir,
+    (journal, context, gate): (&'a Journal, &'a Context, &'a Gate),
+    chunk_pairs: Option<u32>,
+) -> Result<Waves<'a>, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
+    let folder = Folder::of(dir);
+    Ok(Waves {
+        shape: Shape::read(&folder)?,
+        folder,
+        journal,
+        names: context.names(),
+        job: &context.job,
+        site: gate.site(),
+        data: Data::Shared {
+            job_dir: absolute(dir.root())?,
+            cohort: absolute(&args.cohort)?,
+            fence: journal.fence(),
+            samples: context.names().to_vec(),
+            chunk_pairs,
+        },
+        sent: AtomicBool::new(false),
+    })
 }
 
 /// A job is its directory; what it consists of may change from run to run.
@@ -359,8 +398,8 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    (limits, burst): (Limits, Option<&Burst>),
-) -> Result<RunRecord, Failure> {
+    (limits, (burst, waves)): (Limits, (Option<&Burst>, Option<&Waves<'_>>)),
+) -> Result<Option<RunRecord>, Failure> {
     let (runner, journal) = (desk.runner, home.journal);
     let usual = Options::default();
     let options = Options {
@@ -389,13 +428,15 @@ fn drive(
         limits,
         stop: interrupt::flag(),
         burst,
+        waves,
     };
     let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
     display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
     match outcome.ending {
-        Ending::Complete | Ending::Partial => Ok(record),
+        Ending::Complete | Ending::Partial => Ok(Some(record)),
+        Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
         Ending::Stopped => Err(Interrupted { command: command_line() }.into()),
         Ending::Failed(_) => match outcome.failure {
             Some((task, failure)) => {

@@ -3,17 +3,21 @@
 use super::burst::Burst;
 use super::office::Desk;
 use super::runner::Runner;
+use crate::slurm::wave::{Shape, WaveEngine, Waves};
 use cluster::local::Local;
 use cluster::tes::TesEngine;
 use cluster::{Drive, Engine, Observer, Outcome, Report, drive};
 use jobs::config::Limits;
 use jobs::failure::Failure;
 use jobs::task::Stage;
-use scheduler::{Scheduler, SiteSpec, WorkerId, WorkerSpec};
+use scheduler::{BundleLimits, Scheduler, SiteSpec, WorkerId, WorkerSpec};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use storage::Journal;
+
+/// From a wave's submission to its start, about.
+const ARRAY_LATENCY_MS: u64 = 60_000;
 
 /// What starts processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +27,9 @@ pub enum EngineName {
     Local,
     /// Bundles as tasks of a GA4GH TES service; what needs this machine's files stays here
     Tes,
+    /// Bundles as arrays of Slurm, wave after wave; wakachi submit --array starts it
+    #[value(hide = true)]
+    SlurmArray,
 }
 
 /// What is used beside the engine.
@@ -50,6 +57,8 @@ pub struct Wiring<'a> {
     pub stop: &'a AtomicBool,
     /// Where work may go beside this machine.
     pub burst: Option<&'a Burst>,
+    /// The waves between which this process stands.
+    pub waves: Option<&'a Waves<'a>>,
 }
 
 /// Runs the job to its end.
@@ -63,12 +72,14 @@ pub fn run(engine: EngineName, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
             let stages = away.map_or([true; Stage::ALL.len()], |spec| spec.stages.map(|taken| !taken));
             local(wiring, stages)
         }
+        // What writes results and vaults is this process's.
+        EngineName::SlurmArray => local(wiring, Stage::ALL.map(|stage| stage >= Stage::Finish)),
     }
 }
 
 /// Threads of this process for these stages, and the burst site if there is one.
 fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome, Failure> {
-    let Wiring { scheduler, journal, desk, runner, observer, limits, stop, burst } = wiring;
+    let Wiring { scheduler, journal, desk, runner, observer, limits, stop, burst, waves } = wiring;
     let (reports, heard): (Sender<Report>, Receiver<Report>) = channel();
     let mut sites = vec![SiteSpec { stages, ..here(runner, scheduler) }];
     let freight = burst.map(|burst| burst.freight(runner, desk.leases));
@@ -82,6 +93,15 @@ fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome
             }
             _ => None,
         };
+        let wave = match waves {
+            Some(waves) => {
+                sites.push(in_waves(runner, scheduler, waves));
+                let (slots, memory_bytes) = (limits.threads, limits.memory_bytes);
+                let spec = WorkerSpec { site: 1, slots, memory_bytes, name: String::new() };
+                Some(WaveEngine::start(waves, 1, &spec, reports.clone(), stop)?)
+            }
+            None => None,
+        };
         let spec = WorkerSpec {
             site: 0,
             slots: limits.threads,
@@ -90,6 +110,7 @@ fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome
         };
         engines.push(Box::new(Local::start(scope, runner, WorkerId::new(0, 0), spec, reports)));
         engines.extend(away.map(|away| Box::new(away) as Box<dyn Engine + '_>));
+        engines.extend(wave.map(|wave| Box::new(wave) as Box<dyn Engine + '_>));
         drive(Drive {
             scheduler,
             journal,
@@ -102,6 +123,17 @@ fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome
             stop,
         })
     })
+}
+
+/// The nodes of arrays, which share this process's filesystem.
+fn in_waves(runner: &Runner<'_>, scheduler: &Scheduler, waves: &Waves<'_>) -> SiteSpec {
+    let Shape { elements_max, bundle_minutes, .. } = waves.shape;
+    SiteSpec {
+        latency_ms: ARRAY_LATENCY_MS,
+        bundles: Some(BundleLimits { bundles_max: elements_max, bundle_ms: bundle_minutes * 60_000 }),
+        stages: Stage::ALL.map(|stage| stage < Stage::Finish),
+        ..here(runner, scheduler)
+    }
 }
 
 /// The site where this process stands; whoever was admitted may be here.
