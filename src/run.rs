@@ -26,7 +26,7 @@ use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use runner::Runner;
-use scheduler::{Ending, Scheduler};
+use scheduler::old::{Ending, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use storage::lease::LeaseKey;

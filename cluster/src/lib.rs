@@ -5,8 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod control;
+pub mod drive;
 pub mod engine;
+pub mod failure;
 pub mod local;
 pub mod meter;
+pub mod worker;
 
-pub use engine::{Observer, Output, Request, TaskRunner};
+pub use drive::{Drive, Outcome, Stop, drive};
+pub use engine::{
+    Committing, Control, Ended, Engine, Leasing, Observer, Office, Order, Output, Report, Request, Spending,
+    TaskRunner,
+};
+pub use failure::TaskFailure;
+pub use worker::Pool;

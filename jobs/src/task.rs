@@ -5,6 +5,8 @@
 
 use crate::genome::Cell;
 use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
 
 /// The stages of the main job, in the order a sample passes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -60,6 +62,84 @@ pub struct LaneId {
     pub lane: u32,
 }
 
+/// Which pairs of a lane a map task takes: one chunk of its intake, or one of equal parts of it. A chunk is taken apart
+/// by halves, when it proves too much for a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Chunk {
+    /// Ordinal of the chunk in its lane.
+    pub index: u32,
+    /// Which part, from 0.
+    pub part: u16,
+    /// In how many parts: a power of two; 1 is the whole chunk.
+    pub parts: u16,
+}
+
+impl Chunk {
+    /// The finest division, as a limit on how often a chunk is halved.
+    pub const PARTS_MAX: u16 = 1 << 12;
+
+    /// The chunk in one part.
+    pub const fn whole(index: u32) -> Self {
+        Chunk { index, part: 0, parts: 1 }
+    }
+
+    /// Its two halves; none if it is as small as parts get.
+    pub fn halves(self) -> Option<[Chunk; 2]> {
+        let half = |part| Chunk { part, parts: self.parts * 2, ..self };
+        (self.parts < Self::PARTS_MAX).then(|| [half(self.part * 2), half(self.part * 2 + 1)])
+    }
+
+    /// This part of `pairs`, which are the pairs of the whole chunk, counted from its first.
+    pub fn share_of(self, pairs: u64) -> Range<u64> {
+        let line = |part: u16| pairs * u64::from(part) / u64::from(self.parts);
+        line(self.part)..line(self.part + 1)
+    }
+
+    /// Whether it is one that halving makes.
+    fn is_proper(self) -> bool {
+        self.parts.is_power_of_two() && self.part < self.parts && self.parts <= Self::PARTS_MAX
+    }
+}
+
+impl fmt::Display for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parts {
+            1 => write!(f, "{}", self.index),
+            parts => write!(f, "{}.{}of{parts}", self.index, self.part),
+        }
+    }
+}
+
+impl FromStr for Chunk {
+    type Err = NotAChunk;
+
+    fn from_str(text: &str) -> Result<Self, NotAChunk> {
+        let number = |digits: &str| digits.parse().map_err(|_| NotAChunk);
+        let chunk = match text.split_once('.') {
+            None => Chunk::whole(text.parse().map_err(|_| NotAChunk)?),
+            Some((index, part)) => {
+                let (part, parts) = part.split_once("of").ok_or(NotAChunk)?;
+                let index = index.parse().map_err(|_| NotAChunk)?;
+                Chunk { index, part: number(part)?, parts: number(parts)? }
+            }
+        };
+        // One chunk has one name.
+        if chunk.is_proper() && chunk.to_string() == text { Ok(chunk) } else { Err(NotAChunk) }
+    }
+}
+
+/// A text names no chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAChunk;
+
+impl fmt::Display for NotAChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected INDEX or INDEX.PARTofPARTS")
+    }
+}
+
+impl std::error::Error for NotAChunk {}
+
 /// What a region task covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Shard {
@@ -101,8 +181,8 @@ pub enum Task {
     Intake(LaneId),
     /// Learns a lane's insert sizes.
     Model(LaneId),
-    /// Aligns one chunk of a lane.
-    Map(LaneId, u32),
+    /// Aligns one chunk of a lane, or a part of one.
+    Map(LaneId, Chunk),
     /// Marks, writes and calls one shard of a sample.
     Region(u32, Shard),
     /// Joint genotypes of one shard.
@@ -194,7 +274,8 @@ mod tests {
         let tasks = [
             Task::Intake(lane),
             Task::Model(lane),
-            Task::Map(lane, 12),
+            Task::Map(lane, Chunk::whole(12)),
+            Task::Map(lane, Chunk { index: 12, part: 1, parts: 2 }),
             Task::Region(0, shard),
             Task::Region(1, Shard::Unplaced),
             Task::Joint(shard),
@@ -206,8 +287,36 @@ mod tests {
         for task in tasks {
             assert_eq!(Task::from_key(&task.key(&samples), &samples), Some(task));
         }
-        for foreign in ["", "map/S3/0/1", "map/S1/0", "region/S1/4", "finish/S1/x"] {
+        for foreign in [
+            "",
+            "map/S3/0/1",
+            "map/S1/0",
+            "map/S1/0/1.0of1",
+            "map/S1/0/1.2of2",
+            "map/S1/0/1.1of3",
+            "map/S1/0/01",
+            "region/S1/4",
+            "finish/S1/x",
+        ] {
             assert_eq!(Task::from_key(foreign, &samples), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn halves_of_a_chunk_share_its_pairs_without_gap_or_overlap() {
+        for pairs in [0, 1, 2, 3, 1000, 16_383] {
+            let mut parts = vec![Chunk::whole(7)];
+            for _ in 0..5 {
+                let mut next = 0;
+                for part in &parts {
+                    let share = part.share_of(pairs);
+                    assert_eq!(share.start, next);
+                    next = share.end;
+                }
+                assert_eq!(next, pairs);
+                parts = parts.into_iter().flat_map(|part| part.halves().unwrap()).collect();
+            }
+        }
+        assert_eq!(Chunk { index: 0, part: 0, parts: Chunk::PARTS_MAX }.halves(), None);
     }
 }

@@ -5,8 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cost;
+pub mod event;
 pub mod machine;
+pub mod old;
 pub mod plan;
+pub mod query;
 
-pub use machine::{Command, Ending, Event, Scheduler, StageProgress, Waiting};
-pub use plan::{Limits, MemoryModel, Plan, PlanError, SamplePlan};
+pub use cost::{CostModel, StageCost};
+pub use event::{
+    AttemptId, BundleLimits, Command, Departure, Ending, Event, Exhausted, Facts, Options, Purpose, SiteSpec,
+    Usage, WEIGHED_CHUNKS, WorkerId, WorkerSpec,
+};
+pub use machine::Scheduler;
+pub use plan::{MemoryModel, Plan, PlanError, SamplePlan};
+pub use query::{CellState, Remaining, Running, StageProgress, Waiting, WorkerView};

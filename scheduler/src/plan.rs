@@ -1,10 +1,14 @@
-//! The plan: which tasks a job has, what each of them reads, how much memory each may take.
+//! The plan: what a job consists of, before anything of it is known from its data.
+//!
+//! Invariant: the plan says nothing about where chunks and shards are cut; results never depend on that.
 
+use crate::cost::CostModel;
 use jobs::failure::{Class, Classified};
+use jobs::genome::Cell;
 use jobs::task::{LaneId, Shard, Stage, Task};
 
 /// One sample as the plan sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SamplePlan {
     /// SAM's `SM`; names the results.
     pub name: String,
@@ -12,25 +16,35 @@ pub struct SamplePlan {
     pub lanes: u32,
     /// Whether the sample takes part in the joint call (tumours do not).
     pub joint: bool,
+    /// About how many pairs all its lanes have, by the size of its files.
+    pub pairs: u64,
 }
 
 /// What a job consists of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Plan {
     /// Samples in cohort order.
     pub samples: Vec<SamplePlan>,
-    /// Shards of whole cells, in genome order; the unplaced reads are not among them.
-    pub shards: Vec<Shard>,
+    /// Cells of the genome.
+    pub cells: u32,
+    /// The most cells that one region or joint task takes.
+    pub shard_cells_max: u32,
+    /// Pairs of a chunk, about: from it the number of maps is guessed until the intakes say.
+    pub chunk_pairs: u64,
+    /// Cells at which region and joint shards begin, besides the first; `None` lets expected cost decide.
+    pub lines: Option<Vec<u32>>,
     /// Whether finished files are sealed into a vault.
     pub seals: bool,
     /// Predicted memory.
     pub memory: MemoryModel,
+    /// Expected durations, until the job's own tasks say better.
+    pub costs: CostModel,
 }
 
 /// Anonymous memory that a task of each stage takes at most, as predicted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MemoryModel {
-    /// What the process takes before any task runs.
+    /// What each process takes before any task runs.
     pub fixed_bytes: u64,
     /// By stage, in the order of [`Stage::ALL`].
     pub task_bytes: [u64; 7],
@@ -46,15 +60,6 @@ impl MemoryModel {
     pub fn minimum(&self) -> u64 {
         self.fixed_bytes + self.task_bytes.iter().max().copied().unwrap_or(0)
     }
-}
-
-/// What the machine gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Tasks that may run at once.
-    pub threads: u32,
-    /// Anonymous memory of the process.
-    pub memory_bytes: u64,
 }
 
 /// Why a plan cannot be run.
@@ -84,21 +89,23 @@ impl Classified for PlanError {
 }
 
 impl Plan {
-    /// Refuses a plan whose largest task does not fit.
-    pub fn admit(&self, limits: Limits) -> Result<(), PlanError> {
+    /// Refuses a plan whose largest task does not fit into the largest worker.
+    pub fn admit(&self, memory_bytes: u64) -> Result<(), PlanError> {
         let needed_bytes = self.memory.minimum();
-        if needed_bytes > limits.memory_bytes {
-            return Err(PlanError::Memory { needed_bytes, limit_bytes: limits.memory_bytes });
+        if needed_bytes > memory_bytes {
+            return Err(PlanError::Memory { needed_bytes, limit_bytes: memory_bytes });
         }
         Ok(())
     }
 
     /// All lanes in order.
     pub fn lanes(&self) -> impl Iterator<Item = LaneId> {
-        let samples = self.samples.iter().enumerate();
-        samples.flat_map(|(sample, plan)| {
-            (0..plan.lanes).map(move |lane| LaneId { sample: sample as u32, lane })
-        })
+        (0..self.samples.len() as u32).flat_map(|sample| self.lanes_of(sample))
+    }
+
+    /// The lanes of a sample in order.
+    pub fn lanes_of(&self, sample: u32) -> impl Iterator<Item = LaneId> + use<> {
+        (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane })
     }
 
     /// The samples of the joint call.
@@ -107,68 +114,29 @@ impl Plan {
         samples.filter(|(_, plan)| plan.joint).map(|(sample, _)| sample as u32)
     }
 
-    /// A sample's region shards: every shard of the genome, then the unplaced reads.
-    pub fn region_shards(&self) -> impl Iterator<Item = Shard> {
-        self.shards.iter().copied().chain([Shard::Unplaced])
-    }
-
-    /// The tasks whose outputs `task` reads, given the number of chunks of each lane (known once its intake is done).
-    pub fn inputs(&self, task: Task, chunks: impl Fn(LaneId) -> u32) -> Vec<Task> {
-        let lanes_of =
-            |sample: u32| (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane });
+    /// Whether a task is one that this plan could have, whatever its cuts.
+    pub fn knows(&self, task: Task) -> bool {
+        let of_plan = |lane: LaneId| {
+            self.samples.get(lane.sample as usize).is_some_and(|sample| lane.lane < sample.lanes)
+        };
+        let covers = |shard: Shard| match shard {
+            Shard::Cells { first: Cell(first), end: Cell(end) } => first < end && end <= self.cells,
+            Shard::Unplaced => true,
+        };
         match task {
-            Task::Intake(_) => Vec::new(),
-            Task::Model(lane) => vec![Task::Intake(lane)],
-            Task::Map(lane, _) => vec![Task::Intake(lane), Task::Model(lane)],
-            Task::Region(sample, _) => {
-                lanes_of(sample).flat_map(|lane| (0..chunks(lane)).map(move |c| Task::Map(lane, c))).collect()
-            }
-            Task::Joint(shard) => {
-                let neighbours = self.with_previous(shard);
-                self.joint_samples()
-                    .flat_map(|sample| neighbours.iter().map(move |&shard| Task::Region(sample, shard)))
-                    .collect()
-            }
-            Task::FinishSample(sample) => {
-                let intakes = lanes_of(sample).map(Task::Intake);
-                let models = lanes_of(sample).map(Task::Model);
-                let regions = self.region_shards().map(|shard| Task::Region(sample, shard));
-                intakes.chain(models).chain(regions).collect()
-            }
-            Task::FinishCohort => {
-                let samples = (0..self.samples.len() as u32).map(Task::FinishSample);
-                samples.chain(self.shards.iter().map(|&shard| Task::Joint(shard))).collect()
-            }
-            Task::SealSample(sample) => vec![Task::FinishSample(sample)],
-            Task::SealCohort => {
-                let samples = (0..self.samples.len() as u32).map(Task::SealSample);
-                samples.chain([Task::FinishCohort]).collect()
-            }
+            Task::Intake(lane) | Task::Model(lane) | Task::Map(lane, _) => of_plan(lane),
+            Task::Region(sample, shard) => (sample as usize) < self.samples.len() && covers(shard),
+            Task::Joint(shard) => shard != Shard::Unplaced && covers(shard),
+            Task::FinishSample(sample) => (sample as usize) < self.samples.len(),
+            Task::FinishCohort => true,
+            Task::SealSample(sample) => self.seals && (sample as usize) < self.samples.len(),
+            Task::SealCohort => self.seals,
         }
     }
 
-    /// The shard, after the one before it: a deletion may reach over the line between them.
-    fn with_previous(&self, shard: Shard) -> Vec<Shard> {
-        let at = self.shards.iter().position(|&s| s == shard).expect("the shard is of this plan");
-        self.shards[at.saturating_sub(1)..=at].to_vec()
-    }
-
-    /// How many tasks of a stage there are, as far as the chunks are known.
-    pub fn count(&self, stage: Stage, chunks: impl Fn(LaneId) -> Option<u32>) -> u64 {
-        let samples = self.samples.len() as u64;
-        match stage {
-            Stage::Intake | Stage::Model => self.lanes().count() as u64,
-            Stage::Map => self.lanes().filter_map(chunks).map(u64::from).sum(),
-            Stage::Region => samples * (self.shards.len() as u64 + 1),
-            Stage::Joint => self.shards.len() as u64,
-            Stage::Finish => samples + 1,
-            Stage::Seal => {
-                if self.seals {
-                    samples + 1
-                } else {
-                    0
-                }
-            }
-        }
+    /// The stages this plan has.
+    pub fn stages(&self) -> impl Iterator<Item = Stage> + use<> {
+        let seals = self.seals;
+        Stage::ALL.into_iter().filter(move |&stage| stage != Stage::Seal || seals)
     }
 }

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 use storage::audit::{AuditError, AuditLog};
 use storage::vault::{Caller, Lineage, SealRequest, Sealer, UnlockError, Vault};
-use storage::{Commit, Journal};
+use storage::{Changes, Commit, Journal};
 use workers::access::now;
 use workers::finish::ResultFile;
 
@@ -147,7 +147,7 @@ impl Archive {
         }
         for key in journal.commits()?.keys() {
             if Task::from_key(key, samples).is_some_and(|task| task.stage() == Stage::Seal) {
-                journal.remove(key)?;
+                journal.apply(&Changes { forgotten: &[key], ..Changes::default() })?;
             }
         }
         Ok(journal.put_value(ARCHIVE, &asked)?)

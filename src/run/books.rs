@@ -4,7 +4,7 @@ use crate::job_dir::JobDir;
 use cluster::local::Outcome;
 use cluster::meter::now_ms;
 use jobs::failure::{Class, Classified, Failure};
-use scheduler::Ending;
+use scheduler::old::Ending;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -10,13 +10,13 @@ use cluster::Output;
 use jobs::cohort::{Cohort, Role, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task};
-use scheduler::Scheduler;
+use scheduler::old::Scheduler;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
+use storage::{AtomicFile, AtomicFileError, Changes, Commit, DiskError, Journal, PackError, PieceRef};
 use workers::access::Access;
 use workers::context::Context;
 use workers::finish::{self, FinishError, ResultFile, SampleLedger};
@@ -424,7 +424,7 @@ pub fn forget_damaged(
     }
     for task in forgotten.iter().filter(|task| done.contains_key(task)) {
         crate::output::note(&format!("doing again: {}", task.key(context.names())));
-        journal.remove(&task.key(context.names()))?;
+        journal.apply(&Changes { forgotten: &[&task.key(context.names())], ..Changes::default() })?;
     }
     Ok(())
 }

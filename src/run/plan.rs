@@ -8,7 +8,7 @@ use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::genome::{Cell, Contigs, Grid};
 use jobs::task::{Shard, Stage};
-use scheduler::{MemoryModel, Plan, SamplePlan};
+use scheduler::old::{MemoryModel, Plan, SamplePlan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -44,8 +44,8 @@ fn lane_pairs(cohort: &Cohort) -> impl Iterator<Item = u64> {
     bytes.map(|bytes| bytes / BYTES_PER_READ)
 }
 
-pub fn limits_of(limits: Limits) -> scheduler::Limits {
-    scheduler::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
+pub fn limits_of(limits: Limits) -> scheduler::old::Limits {
+    scheduler::old::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
 }
 
 /// The tasks of the cohort.

@@ -7,7 +7,7 @@ use crate::run::status::Status;
 use cluster::Observer;
 use indicatif::ProgressBar;
 use jobs::task::{Stage, Task};
-use scheduler::{Event, Scheduler};
+use scheduler::old::{Event, Scheduler};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,7 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::lease::{Expected, Lease, LeaseError};
 use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
-use scheduler::Scheduler;
+use scheduler::old::Scheduler;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;

@@ -4,7 +4,7 @@
 use crate::job_dir::JobDir;
 use jobs::failure::Failure;
 use jobs::task::{Shard, Stage, Task};
-use scheduler::{Event, Limits, MemoryModel, Plan, SamplePlan, Scheduler, StageProgress, Waiting};
+use scheduler::old::{Event, Limits, MemoryModel, Plan, SamplePlan, Scheduler, StageProgress, Waiting};
 use std::fs;
 use storage::Journal;
 

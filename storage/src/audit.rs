@@ -76,21 +76,33 @@ impl AuditLog {
     /// Writes the event; when this returns, it survives a crash. Its time is `now`, or that of the event before if the
     /// clock was set back. After a failure to write, the log takes no further event until it is opened again.
     pub fn append(&self, event: Event, now: Timestamp) -> Result<Leaf, AuditError> {
+        Ok(self.append_many(&[event], now)?[0])
+    }
+
+    /// Writes several events, one after the other, at the price of one; all of them, or after an error none. See
+    /// [`AuditLog::append`].
+    pub fn append_many(&self, events: &[Event], now: Timestamp) -> Result<Vec<Leaf>, AuditError> {
         let closed = || AuditError::Closed { path: self.path.clone() };
         let mut end = self.end.lock().map_err(|_| closed())?;
         let End { file, chain } = end.as_mut().ok_or_else(closed)?;
-        let (mut line, next) =
-            chain.next_line(&event, now, &self.node, &self.name, &self.key).map_err(|mismatch| {
-                AuditError::Event { path: self.path.clone(), event: event.event, mismatch }
-            })?;
-        line.push(b'\n');
-        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        let (mut lines, mut leaves, mut last) = (Vec::new(), Vec::new(), chain.clone());
+        for event in events {
+            let (line, next) =
+                last.next_line(event, now, &self.node, &self.name, &self.key).map_err(|mismatch| {
+                    AuditError::Event { path: self.path.clone(), event: event.event, mismatch }
+                })?;
+            lines.extend(line);
+            lines.push(b'\n');
+            leaves.push(next.last().expect("a line was just made"));
+            last = next;
+        }
+        let written = file.write_all(&lines).and_then(|()| file.sync_data());
         if let Err(error) = written {
             *end = None;
             return Err(DiskError::on("write", &self.path)(error).into());
         }
-        *chain = next;
-        Ok(chain.last().expect("a line was just written"))
+        *chain = last;
+        Ok(leaves)
     }
 
     /// The last event; `None` before the first one.

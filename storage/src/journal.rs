@@ -69,6 +69,17 @@ impl JobIdentity {
     }
 }
 
+/// What one transaction changes; all of it or nothing. Tasks are forgotten first, then attempts counted, then commits made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes<'a> {
+    /// Tasks that are done; one that was already is done as said here.
+    pub commits: &'a [(&'a str, &'a Commit)],
+    /// Tasks of which one more attempt begins.
+    pub attempts: &'a [&'a str],
+    /// Tasks whose commit counts no more; their pieces become garbage.
+    pub forgotten: &'a [&'a str],
+}
+
 /// The open journal of one job; it holds the directory's fence as long as it lives.
 #[derive(Debug)]
 pub struct Journal {
@@ -139,20 +150,30 @@ impl Journal {
         self.fence
     }
 
-    /// Makes a task done; durable when it returns. A second commit of the task replaces the first.
-    pub fn commit(&self, task: &str, commit: &Commit) -> Result<(), JournalError> {
-        self.commit_many(&[(task, commit)])
+    /// Changes the journal in one transaction, durable when it returns. Gives the number of each attempt, from 1.
+    pub fn apply(&self, changes: &Changes<'_>) -> Result<Vec<u32>, JournalError> {
+        self.write("write to", |transaction| {
+            let mut commits = transaction.open_table(COMMITS)?;
+            for &task in changes.forgotten {
+                commits.remove(task)?;
+            }
+            for (task, commit) in changes.commits {
+                commits.insert(task, &*commit.encode(task))?;
+            }
+            let mut attempts = transaction.open_table(ATTEMPTS)?;
+            let mut numbers = Vec::with_capacity(changes.attempts.len());
+            for &task in changes.attempts {
+                let number = attempts.get(task)?.map_or(0, |stored| stored.value()).saturating_add(1);
+                attempts.insert(task, number)?;
+                numbers.push(number);
+            }
+            Ok(numbers)
+        })
     }
 
-    /// Makes several tasks done at the price of one, all or none.
-    pub fn commit_many(&self, commits: &[(&str, &Commit)]) -> Result<(), JournalError> {
-        self.write("commit to", |transaction| {
-            let mut table = transaction.open_table(COMMITS)?;
-            for (task, commit) in commits {
-                table.insert(task, &*commit.encode(task))?;
-            }
-            Ok(())
-        })
+    /// Makes one task done; see [`Journal::apply`].
+    pub fn commit(&self, task: &str, commit: &Commit) -> Result<(), JournalError> {
+        self.apply(&Changes { commits: &[(task, commit)], ..Changes::default() }).map(drop)
     }
 
     /// All commits by task.
@@ -175,35 +196,30 @@ impl Journal {
         Ok(())
     }
 
+    /// All commits in order of task, without their pieces: quicker than [`Journal::for_each`], and enough to know what is
+    /// done and what came of it.
+    pub fn replay(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
+        self.for_each(|task, commit| each(task, Commit { pieces: Vec::new(), ..commit }))
+    }
+
     /// The commit of a task, if it is done.
     pub fn get(&self, task: &str) -> Result<Option<Commit>, JournalError> {
+        Ok(self.get_many(&[task])?.pop().expect("one for one"))
+    }
+
+    /// The commits of these tasks, in their order, as of one moment.
+    pub fn get_many(&self, tasks: &[&str]) -> Result<Vec<Option<Commit>>, JournalError> {
         let stored = attempt(&self.path, "read", || {
             let table = self.database.begin_read()?.open_table(COMMITS)?;
-            Ok(table.get(task)?.map(|stored| stored.value().to_owned()))
+            tasks
+                .iter()
+                .map(|task| Ok(table.get(task)?.map(|stored| stored.value().to_owned())))
+                .collect::<Result<Vec<_>, redb::Error>>()
         })?;
-        stored.map(|stored| self.decode(task, &stored)).transpose()
-    }
-
-    /// Makes a task not done; its pieces become garbage.
-    pub fn remove(&self, task: &str) -> Result<(), JournalError> {
-        self.write("remove a commit from", |transaction| {
-            transaction.open_table(COMMITS)?.remove(task)?;
-            Ok(())
-        })
-    }
-
-    /// Counts one more attempt at each task, durable when it returns; gives the numbers, from 1.
-    pub fn note_attempts(&self, tasks: &[&str]) -> Result<Vec<u32>, JournalError> {
-        self.write("note an attempt in", |transaction| {
-            let mut table = transaction.open_table(ATTEMPTS)?;
-            let mut numbers = Vec::with_capacity(tasks.len());
-            for &task in tasks {
-                let number = table.get(task)?.map_or(0, |stored| stored.value()).saturating_add(1);
-                table.insert(task, number)?;
-                numbers.push(number);
-            }
-            Ok(numbers)
-        })
+        let decode = |(task, stored): (&&str, Option<Vec<u8>>)| {
+            stored.map(|stored| self.decode(task, &stored)).transpose()
+        };
+        tasks.iter().zip(stored).map(decode).collect()
     }
 
     /// Attempts noted so far, by task.

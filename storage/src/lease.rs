@@ -30,10 +30,11 @@ pub struct LeaseVerifier {
 }
 
 /// Claims with a signature over them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SignedLease {
     text: String,
-    signature: [u8; 64],
+    /// 64 bytes, or it is not the scheduler's.
+    signature: Vec<u8>,
 }
 
 /// Why a task is not run under the lease that came with it.
@@ -81,7 +82,7 @@ impl LeaseKey {
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed[..]).expect("32 bytes are a seed");
         let key = pair.public_key().as_ref().try_into().expect("32 bytes");
-        LeaseKey { pair, verifier: LeaseVerifier { key, used: Mutex::default() } }
+        LeaseKey { pair, verifier: LeaseVerifier::new(key) }
     }
 
     /// The public half.
@@ -93,14 +94,14 @@ impl LeaseKey {
     pub fn sign(&self, lease: &Lease) -> SignedLease {
         let text = lease.text();
         let signature = self.pair.sign(format!("{DOMAIN}{text}").as_bytes());
-        SignedLease { signature: signature.as_ref().try_into().expect("64 bytes"), text }
+        SignedLease { signature: signature.as_ref().to_vec(), text }
     }
 }
 
 impl SignedLease {
     /// What the log calls it: SHA-256 of claims and signature, in hexadecimal.
     pub fn id(&self) -> String {
-        digest(&SHA256, &[self.text.as_bytes(), &self.signature].concat()).as_ref().iter().fold(
+        digest(&SHA256, &[self.text.as_bytes(), &self.signature[..]].concat()).as_ref().iter().fold(
             String::new(),
             |mut id, byte| {
                 let _ = write!(id, "{byte:02x}");
@@ -111,6 +112,16 @@ impl SignedLease {
 }
 
 impl LeaseVerifier {
+    /// Verifies what the scheduler with this public key signs.
+    pub fn new(key: [u8; 32]) -> Self {
+        LeaseVerifier { key, used: Mutex::default() }
+    }
+
+    /// The scheduler's public key, for workers elsewhere.
+    pub fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
     /// The claims of a lease that is the scheduler's, holds for what was asked, and was not used before; now it is.
     pub fn verify(&self, lease: &SignedLease, expected: Expected<'_>) -> Result<Lease, LeaseRefused> {
         let task = || expected.task.to_owned();

@@ -29,6 +29,6 @@ pub mod wrap;
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
 pub use fence::{Fence, FenceError};
-pub use journal::{Commit, JobIdentity, Journal, JournalError};
+pub use journal::{Changes, Commit, JobIdentity, Journal, JournalError};
 pub use key::{KeyError, KeyFolder, KeyService, SampleKey};
-pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader};
+pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, Writer};

@@ -43,6 +43,36 @@ impl PieceRef {
     }
 }
 
+/// Who writes packs, and so what they are called: no two writers that may live at one time ever share a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Writer {
+    /// The only process of a job: a pack for each sample and kind, whose space is given back when the sample is done.
+    Alone {
+        /// [`Fence::era`](crate::Fence::era) of the scheduler's fence.
+        era: u64,
+    },
+    /// One process of several: one pack for everything it writes, so that files grow with processes and not with samples.
+    OfMany {
+        /// [`Journal::fence`](crate::Journal::fence) of the scheduler that started it.
+        fence: u64,
+        /// Its number, which no other writer of this fence has while it lives.
+        number: u32,
+    },
+}
+
+impl Writer {
+    /// The pack for records of this kind, of one sample or of the cohort.
+    pub fn pack(&self, sample: Option<&str>, kind: &str) -> String {
+        match (*self, sample) {
+            (Writer::Alone { era: 0 }, Some(sample)) => format!("{sample}.{kind}.pack"),
+            (Writer::Alone { era: 0 }, None) => format!("{kind}.pack"),
+            (Writer::Alone { era }, Some(sample)) => format!("{sample}.{kind}.{era}.pack"),
+            (Writer::Alone { era }, None) => format!("{kind}.{era}.pack"),
+            (Writer::OfMany { fence, number }, _) => format!("w{fence}-{number}.pack"),
+        }
+    }
+}
+
 /// A directory of packs, open for reading; shared by all threads, each pack opened once.
 #[derive(Debug)]
 pub struct Packs {

@@ -18,7 +18,7 @@ use crate::template::{LaneContext, Template, TemplateWriter};
 use crate::vcf::EOF_BLOCK;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
-use jobs::task::{LaneId, Shard, Task};
+use jobs::task::{Chunk, LaneId, Shard, Task};
 use kernels::align::{Aligner, Workspace};
 use kernels::insert;
 use rayon::prelude::*;
@@ -125,7 +125,8 @@ pub fn sorted(context: &Access<'_>, output: &Path, progress: Progress<'_>) -> Re
         };
         tasks.into_par_iter().map(one).collect::<Result<Vec<_>, Failure>>()
     };
-    let maps = all((0..chunks).map(|chunk| Task::Map(LANE, chunk)).collect(), &before, "mapping")?;
+    let maps =
+        all((0..chunks).map(|chunk| Task::Map(LANE, Chunk::whole(chunk))).collect(), &before, "mapping")?;
     let shards = context.grid.shards(SHARD_BASES).into_iter();
     let shards = shards.map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) });
     let shards = shards.chain([Shard::Unplaced]).map(|shard| Task::Region(0, shard));

@@ -7,7 +7,7 @@ use crate::intake::{ChunkReader, ChunkStart, IntakeError};
 use crate::runs::{RunBuilder, RunError};
 use crate::template::{LaneContext, Read, Template, TemplateWriter};
 use jobs::failure::{Class, Classified};
-use jobs::task::{LaneId, Task};
+use jobs::task::{Chunk, LaneId, Task};
 use kernels::align::{Aligner, ReadMapping, Workspace};
 use kernels::insert::{self, InsertModel, Observation};
 use kernels::reference::Malformed;
@@ -121,7 +121,7 @@ fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
 pub fn map_chunk(
     context: &Access<'_>,
     lane: LaneId,
-    chunk: u32,
+    chunk: Chunk,
     start: &StoredChunk,
     model: &InsertModel,
 ) -> Result<(PieceRef, u64), MapError> {

@@ -7,7 +7,7 @@ use crate::joint;
 use crate::map::{self, StoredChunk};
 use crate::region::{self, RegionSummary};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::{LaneId, Shard, Task};
+use jobs::task::{Chunk, LaneId, Shard, Task};
 use kernels::insert::InsertModel;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,12 +147,12 @@ fn decode_start(bytes: &[u8]) -> Option<ChunkStart> {
     Some(ChunkStart { point_1: point_1.to_vec(), point_2, digest: *digest })
 }
 
-fn run_map(context: &Access<'_>, lane: LaneId, chunk: u32, inputs: &Inputs) -> Result<TaskOutput, Failure> {
+fn run_map(context: &Access<'_>, lane: LaneId, chunk: Chunk, inputs: &Inputs) -> Result<TaskOutput, Failure> {
     let intake = input(context, inputs, Task::Intake(lane))?;
     let model: ModelSummary =
         summary(context, Task::Model(lane), input(context, inputs, Task::Model(lane))?)?;
     let model = InsertModel::from_words(model.words).ok_or_else(|| form(context, Task::Model(lane)))?;
-    let start = stored_chunk(context, lane, chunk, intake)?;
+    let start = stored_chunk(context, lane, chunk.index, intake)?;
     let (piece, templates) = map::map_chunk(context, lane, chunk, &start, &model)?;
     Ok(TaskOutput { pieces: vec![piece], summary: to_json(&templates), chunks: None })
 }

@@ -14,14 +14,24 @@ pub struct Commit {
     pub pieces: Vec<PieceRef>,
     /// What the caller wants to remember of it without opening the pieces.
     pub summary: Vec<u8>,
+    /// Digest of everything the output depends on, as the caller computes it: a commit of another basis does not count.
+    pub basis: [u8; 16],
+    /// Digest of the plaintext output: equal for equal work, whoever did it.
+    pub content: [u8; 32],
     /// CPU time it took, in milliseconds.
     pub cpu_ms: u64,
     /// When it started, in milliseconds of the caller's clock.
     pub started_ms: u64,
     /// When it finished, in milliseconds of the caller's clock.
     pub finished_ms: u64,
-    /// Which of the caller's workers ran it, for timelines.
+    /// Which of the caller's workers ran it.
+    pub worker: u32,
+    /// On which of its slots, for timelines.
     pub slot: u32,
+    /// At which of the caller's sites.
+    pub site: u16,
+    /// Bytes it read.
+    pub bytes_in: u64,
 }
 
 impl Commit {

@@ -28,8 +28,13 @@ fn commit(i: u64) -> Commit {
         attempt: 1,
         pieces: vec![piece],
         summary: format!("{{\"reads\":{i}}}").into_bytes(),
+        basis: [3; 16],
+        content: [i as u8; 32],
         cpu_ms: i,
+        worker: 5,
         slot: 2,
+        site: 1,
+        bytes_in: 7 * i,
         started_ms: 1_790_000_000_000 + i,
         finished_ms: 1_790_000_000_000 + 3 * i,
     }
@@ -41,14 +46,16 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
     let journal = open(dir.path()).unwrap();
     assert_eq!((journal.fence(), journal.committed_ends().unwrap()), (1, BTreeMap::new()));
     journal.commit("a", &commit(1)).unwrap();
-    journal.commit_many(&[("b", &commit(4)), ("c", &commit(2))]).unwrap();
+    let (four, two) = (commit(4), commit(2));
+    let commits = &[("b", &four), ("c", &two)][..];
+    journal.apply(&Changes { commits, ..Changes::default() }).unwrap();
     let ends = |one, two| BTreeMap::from([("w1".to_owned(), one), ("w2".to_owned(), two)]);
     assert_eq!(journal.committed_ends().unwrap(), ends(5000, 3000));
-    journal.remove("c").unwrap();
-    journal.remove("never there").unwrap();
+    let forgotten = &["c", "never there"][..];
+    let numbers = journal.apply(&Changes { forgotten, attempts: &["a", "d"], ..Changes::default() }).unwrap();
+    assert_eq!(numbers, [1, 1]);
     assert_eq!(journal.committed_ends().unwrap(), BTreeMap::from([("w1".to_owned(), 5000)]));
-    assert_eq!(journal.note_attempts(&["a", "d"]).unwrap(), [1, 1]);
-    assert_eq!(journal.note_attempts(&["d"]).unwrap(), [2]);
+    assert_eq!(journal.apply(&Changes { attempts: &["d"], ..Changes::default() }).unwrap(), [2]);
     journal.put_value("plan", b"{}").unwrap();
     drop(journal);
 
