@@ -74,6 +74,12 @@ impl Link {
         Ok(())
     }
 
+    /// Introduces this rank to rank 0.
+    pub fn introduce(&self, hello: &Hello) -> Result<(), MpiError> {
+        self.ask(Dispatch::Send(0, vec![(Tag::Hello, hello.encode()?)]));
+        Ok(())
+    }
+
     /// Asks the MPI thread for something.
     pub fn ask(&self, dispatch: Dispatch) {
         // The thread ends with the world only.

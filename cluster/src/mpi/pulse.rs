@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 /// How often each rank gives a sign of life.
-pub const BEAT: Duration = Duration::from_secs(2);
+pub const BEAT: Duration = Duration::from_secs(1);
 
 /// What became of a rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 //! (MPI 3.1, section 3.5), so a message is its parts and then its last frame. Knows nothing of what carries frames.
 
 use super::MpiError;
-use crate::engine::{Order, Report, TaskFailure};
+use crate::engine::{Order, Report};
+use crate::failure::TaskFailure;
 use scheduler::WorkerId;
 
 /// Version of everything in this file but the first two bytes of a hello.
@@ -90,6 +91,8 @@ impl Hello {
 pub enum Message {
     /// Rank 0: the job, in the caller's own encoding, and what the rank may use of its node.
     Job {
+        /// The rank's name as a worker.
+        worker: WorkerId,
         /// What the caller wants its ranks to know.
         job: Vec<u8>,
         /// Tasks at once.
@@ -101,12 +104,10 @@ pub enum Message {
     Ready,
     /// A rank: it cannot take part.
     Unable(TaskFailure),
-    /// Rank 0: the rank is this worker from now on. What it did as another one is over.
-    You(WorkerId),
-    /// Rank 0: what the worker is to do.
-    Orders(WorkerId, Vec<Order>),
-    /// A rank: what happened. Reports of a worker that the rank is no longer are not heard.
-    Reports(WorkerId, Vec<Report>),
+    /// Rank 0: what the rank is to do.
+    Orders(Vec<Order>),
+    /// A rank: what happened.
+    Reports(Vec<Report>),
     /// A rank: a signal asked it to stop; `true` if soon.
     Stop {
         /// Whether what runs is to end at its next cell.

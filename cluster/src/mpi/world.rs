@@ -201,7 +201,7 @@ impl Pump<'_> {
             let now = Instant::now();
             if now >= beat {
                 self.beat(now);
-                beat = now + BEAT.min(Duration::from_secs(1));
+                beat = now + BEAT;
             }
             if let Some(leaving) = self.leaving.as_ref()
                 && (leaving.waiting.is_empty() && self.flights.is_empty() || now >= leaving.until)
