@@ -1,9 +1,9 @@
 //! The MPI thread: the only code that calls MPI.
 //!
 //! Invariant: one thread of the process makes every MPI call (`MPI_THREAD_FUNNELED`), sends never wait for a receiver, and
-//! a rank that does not take what it is sent holds up nobody else. It looks for messages, and rests in between for twice
-//! as long each time that there is none, from [`REST_MIN`] to [`REST_MAX`]; what this process sends wakes it at once.
-//! Knows nothing of what messages mean.
+//! a rank that does not take what it is sent holds up nobody else. It looks for messages, and rests in between for a
+//! fixed part of the time since there was one, at most [`REST_MAX`]; what this process sends wakes it at once. Knows
+//! nothing of what messages mean.
 
 // MPI reads the bytes of a send until it says that it is done; no lifetime tells the compiler so.
 #![allow(unsafe_code)]
@@ -23,11 +23,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The shortest rest between two looks: what a message waits for while there is traffic.
-const REST_MIN: Duration = Duration::from_micros(20);
+/// The longest rest between two looks: what the first message after a pause waits for at most. A look costs some 20
+/// microseconds, so an idle rank uses half a hundredth of a core.
+const REST_MAX: Duration = Duration::from_millis(4);
 
-/// The longest rest: what the first message after a pause waits for at most.
-const REST_MAX: Duration = Duration::from_millis(2);
+/// The shortest rest, of which a system makes 60 microseconds or so.
+const REST_MIN: Duration = Duration::from_micros(10);
+
+/// A rest is this part of the time since anything came or went: an answer is late by that part at most.
+const REST_PART: u32 = 8;
 
 /// Frames taken before looking at what is to be sent.
 const FRAMES_AT_ONCE: usize = 256;
@@ -194,8 +198,8 @@ struct Leaving {
 impl Pump<'_> {
     /// Runs until the world is to end; the exit code, or `None` where the owner is gone.
     fn run(&mut self, asked: &Receiver<Dispatch>) -> Option<u8> {
-        let mut rest = REST_MIN;
-        let mut beat = Instant::now();
+        let mut busy = Instant::now();
+        let mut beat = busy;
         loop {
             let moved = self.receive() | self.land();
             let now = Instant::now();
@@ -208,10 +212,13 @@ impl Pump<'_> {
             {
                 return Some(leaving.code);
             }
-            rest = if moved { REST_MIN } else { (2 * rest).min(REST_MAX) };
-            match asked.recv_timeout(rest) {
+            if moved {
+                busy = now;
+            }
+            let rest = now.saturating_duration_since(busy) / REST_PART;
+            match asked.recv_timeout(rest.clamp(REST_MIN, REST_MAX)) {
                 Ok(first) => {
-                    rest = REST_MIN;
+                    busy = Instant::now();
                     std::iter::once(first).chain(asked.try_iter()).for_each(|one| self.dispatch(one));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
