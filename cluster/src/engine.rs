@@ -4,7 +4,7 @@
 //! nothing (the task runner does) and commits nothing (the driver does).
 
 use crate::failure::TaskFailure;
-use jobs::failure::Failure;
+use jobs::failure::{Class, Failure};
 use jobs::genome::Cell;
 use jobs::task::Task;
 use scheduler::{
@@ -46,7 +46,7 @@ pub enum Order {
     Cancel(AttemptId),
     /// The events of this [`Report::Log`] are in the audit log.
     Logged(u64),
-    /// Nothing more comes: end what runs, then go.
+    /// Nothing more comes, and nobody needs what runs: end.
     Stop,
 }
 
@@ -167,7 +167,7 @@ pub struct Output {
 /// are few.
 pub trait Engine {
     /// Takes orders for one of its workers; returns without waiting for them. A batch engine gets all attempts of a
-    /// bundle in one call. An error ends the job: a worker that cannot be reached is a [`Report::Left`].
+    /// bundle in one call, and a bundle of which nothing is left to be done gets none and ends. An error ends the job: a worker that cannot be reached is a [`Report::Left`].
     fn give(&mut self, worker: WorkerId, orders: Vec<Order>) -> Result<(), Failure>;
 
     /// Called ten times a second at least, and after each round of reports.
@@ -194,8 +194,10 @@ pub struct Leasing<'a> {
     pub task: Task,
     /// The attempt's number in the journal.
     pub number: u32,
-    /// Name of the site where its worker stands.
-    pub site: &'a str,
+    /// What it reads; their samples, and no others, are those whose data it may see.
+    pub inputs: &'a [Task],
+    /// Name of the site where its worker stands; `None`: it is run in the driver's own process.
+    pub site: Option<&'a str>,
     /// Name of its worker.
     pub worker: &'a str,
 }
@@ -213,6 +215,17 @@ pub struct Committing<'a> {
 
 /// The scheduler's side: who decides, writes down and checks. Knows what a task means.
 pub trait Office {
+    /// What a task is given of what the scheduler says that it reads: outputs of tasks that are gone may stand elsewhere.
+    fn inputs(&self, _task: Task, inputs: Vec<Task>) -> Vec<Task> {
+        inputs
+    }
+
+    /// Whether a task that the scheduler gives to this worker is to be run in the driver's own process instead: because
+    /// what it needs is only there.
+    fn at_home(&self, _task: Task, _worker: WorkerId) -> bool {
+        false
+    }
+
     /// Decides for each attempt whether it may run, and leases it; all decisions are in the audit log when this returns.
     /// The outer error is that nobody can decide or write.
     fn lease(&self, asked: &[Leasing<'_>]) -> Result<Vec<Result<SignedLease, Failure>>, Failure>;
@@ -228,6 +241,12 @@ pub trait Office {
 
     /// Opens and checks the output of a worker that is not believed.
     fn verify(&self, task: Task, output: &Output) -> Result<(), Failure>;
+
+    /// Told that the job goes on without a sample, and, where a task of it failed, why. An error ends the job.
+    fn dropped(&self, sample: u32, reason: Class, failure: Option<&TaskFailure>) -> Result<(), Failure>;
+
+    /// Told that a task's commit counts no more.
+    fn forgotten(&self, _task: Task) {}
 
     /// Writes a remote worker's audit events; they are there when this returns.
     fn logged(&self, worker: WorkerId, events: &[u8]) -> Result<(), Failure>;

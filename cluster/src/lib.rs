@@ -12,7 +12,7 @@ pub mod meter;
 pub mod mpi;
 pub mod worker;
 
-pub use drive::{Drive, Outcome, Stop, drive};
+pub use drive::{Drive, Outcome, drive};
 pub use engine::{
     Committing, Control, Ended, Engine, Leasing, Observer, Office, Order, Output, Report, Request, Spending,
     TaskRunner,

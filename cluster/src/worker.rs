@@ -16,7 +16,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-/// The threads of a worker. Dropping it is [`Order::Stop`]: queued attempts are given up, those that run end.
+/// The threads of a worker. Dropping it is [`Order::Stop`]: nothing is begun any more, and what runs is cancelled.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -126,7 +126,7 @@ impl Shared {
             }
             Order::Stop => {
                 state.stopped = true;
-                state.queue.iter().for_each(|(_, control)| control.cancel());
+                state.held.values().for_each(|control| control.cancel());
                 self.changed.notify_all();
             }
             Order::Logged(_) => {}
