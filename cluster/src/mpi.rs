@@ -10,9 +10,13 @@ pub mod leader;
 pub mod pulse;
 pub mod rank;
 pub mod seat;
+pub mod ticket;
 pub mod wire;
 #[cfg(feature = "mpi")]
 pub mod world;
+
+#[cfg(test)]
+mod tests;
 
 use jobs::failure::{Class, Classified};
 use std::sync::mpsc::{Receiver, Sender};

@@ -3,6 +3,7 @@
 //! Invariant: a rank says nothing to the user; rank 0 speaks for all. It ends with the exit code of rank 0, also while
 //! tasks still run: whatever they do afterwards is in no journal.
 
+use super::ticket::Tickets;
 use super::wire::{Hello, Message};
 use super::{Arrival, Link, MpiError, Port};
 use crate::engine::{Order, Report, TaskRunner};
@@ -11,7 +12,7 @@ use crate::worker::Pool;
 use jobs::failure::{Classified, Failure};
 use scheduler::WorkerId;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -55,10 +56,10 @@ pub struct Workplace<'a> {
     pub runner: &'a dyn TaskRunner,
     /// Tasks at once.
     pub slots: u32,
-    /// What tasks have to say, beside what the rank says of them.
-    pub reports: (std::sync::mpsc::Sender<Report>, Receiver<Report>),
-    /// Told of each [`Order::Logged`].
-    pub logged: &'a (dyn Fn(u64) + Sync),
+    /// The channel that tickets and tasks report to.
+    pub reports: (Sender<Report>, Receiver<Report>),
+    /// What waits for [`Order::Logged`].
+    pub tickets: &'a Tickets,
     /// Set by a signal.
     pub stop: &'a AtomicBool,
 }
@@ -101,7 +102,7 @@ impl Rank {
     /// Works until the world ends. `end` is then given the exit code, while tasks may still run; if it returns, those
     /// are waited for.
     pub fn work(&self, place: Workplace<'_>, end: impl FnOnce(u8)) {
-        let Workplace { runner, slots, reports: (reports, said), logged, stop } = place;
+        let Workplace { runner, slots, reports: (reports, said), tickets, stop } = place;
         let link = &self.port.link;
         thread::scope(|scope| {
             let pool = Pool::start(scope, runner, slots, reports);
@@ -114,7 +115,11 @@ impl Rank {
                 let Arrival::Message(0, Message::Orders(orders)) = arrival else { continue };
                 for order in orders {
                     match order {
-                        Order::Logged(ticket) => logged(ticket),
+                        Order::Logged(ticket) => tickets.written(ticket),
+                        Order::Stop => {
+                            tickets.give_up();
+                            pool.take(Order::Stop);
+                        }
                         order => pool.take(order),
                     }
                 }

@@ -40,10 +40,11 @@ pub fn seats(hellos: &[Hello], slots: Option<u32>, memory_bytes: Option<u64>) ->
     seats
 }
 
-/// The share of `rank` in `whole` cores: whole cores, the first of `peers` getting those that do not divide.
+/// The share of `rank` in `whole` cores.
 fn part_of(whole: u32, peers: &[usize], rank: usize) -> u32 {
-    let (count, place) = (peers.len() as u32, peers.iter().position(|&peer| peer == rank).unwrap_or(0) as u32);
-    whole / count + u32::from(place < whole % count)
+    let place = peers.iter().position(|&peer| peer == rank).unwrap_or(0) as u64;
+    let before = |place: u64| place * u64::from(whole) / peers.len() as u64;
+    (before(place + 1) - before(place)) as u32
 }
 
 /// The share of `rank` in the CPUs it is bound to, each divided among the peers that are bound to it too.
@@ -73,7 +74,7 @@ mod tests {
             host: format!("n{node}"),
             pid: 1,
             cpus: words,
-            cores: (cpus.len() as u32, cpus.len() as u32),
+            cores: (u32::MAX, u32::MAX),
             memory_bytes: 96,
         }
     }
@@ -106,8 +107,8 @@ mod tests {
     #[test]
     fn a_quota_of_the_node_is_shared_and_one_of_the_rank_is_not() {
         let quota = |all, own| Hello { cores: (all, own), ..hello(0, 0..64) };
-        check(&vec![quota(4, 64); 3], &[0, 2, 2]);
-        check(&vec![quota(64, 6); 3], &[0, 6, 6]);
+        check(&vec![quota(4, u32::MAX); 3], &[0, 2, 2]);
+        check(&vec![quota(u32::MAX, 6); 3], &[0, 6, 6]);
     }
 
     #[test]

@@ -58,8 +58,8 @@ pub struct Hello {
     pub pid: u32,
     /// CPUs it is bound to, a bit each.
     pub cpus: Vec<u64>,
-    /// Cores that quotas of its control group and the batch system leave to all ranks of its node together, and to it
-    /// alone.
+    /// Cores that its control group and the batch system leave to all ranks of its node together, and to this one alone;
+    /// `u32::MAX` where they do not limit them.
     pub cores: (u32, u32),
     /// Bytes of memory for all ranks of its node together.
     pub memory_bytes: u64,
