@@ -227,6 +227,18 @@ impl Gate {
         class: DataClass,
         subjects: &[Subject],
     ) -> Result<Permit, Denial> {
+        self.ask_at(&self.site, register, action, class, subjects)
+    }
+
+    /// The same question for another site.
+    pub fn ask_at(
+        &self,
+        site: &str,
+        register: &Register,
+        action: Action,
+        class: DataClass,
+        subjects: &[Subject],
+    ) -> Result<Permit, Denial> {
         let question = Question {
             action,
             actor: &self.actor,
@@ -234,7 +246,7 @@ impl Gate {
             purpose: self.files.purpose,
             disease: self.files.disease.as_deref(),
             class,
-            site: &self.site,
+            site,
             now: now(),
         };
         jobs::policy::decide(&question, self.knowledge(register))

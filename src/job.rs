@@ -53,7 +53,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Info { dir, output } => info(&JobDir::existing(dir)?, *output),
         Command::Verify { dir } => {
             let dir = JobDir::existing(dir)?;
-            let journal = Journal::open(Fence::acquire(&dir.scratch())?)?;
+            let journal = Journal::open(Fence::try_acquire(&dir.scratch())?)?;
             close::verify_results(&dir, &journal)?;
             output::say("every result is as the ledger says");
             Ok(())
@@ -62,7 +62,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
 }
 
 fn info(dir: &JobDir, format: Format) -> Result<(), Failure> {
-    let (status, runs) = match Fence::acquire(&dir.scratch()) {
+    let (status, runs) = match Fence::try_acquire(&dir.scratch()) {
         Ok(fence) => {
             let journal = Journal::open(fence)?;
             let status = Status::from_journal(&journal)?;

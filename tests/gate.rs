@@ -108,7 +108,7 @@ fn check(spoil: impl FnOnce(&Bench), options: &str, named_in_message: &[&str], d
     fs::remove_file(bench.path("reference.fa")).unwrap();
     bench.run(options).refused(4, named_in_message);
     let scratch = bench.out.path().join(".wakachi");
-    let kept = ["audit.jsonl", "keys/.job.key", "lock"].map(|name| scratch.join(name));
+    let kept = ["audit.jsonl", "fence.1", "keys/.job.key", "lock"].map(|name| scratch.join(name));
     let left: Vec<_> = files(bench.out.path()).into_iter().filter(|path| !kept.contains(path)).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
     if denied {

@@ -271,7 +271,11 @@ impl Driver<'_> {
                 }
                 Command::DropSample { sample, reason } => {
                     let failure = self.failures.iter().find(|(task, _)| task.sample() == Some(sample));
-                    self.job.office.dropped(sample, reason, failure.map(|(_, failure)| failure))?;
+                    self.job.office.dropped(
+                        sample,
+                        reason,
+                        failure.map(|(task, failure)| (*task, failure)),
+                    )?;
                     self.failures.retain(|(task, _)| task.sample() != Some(sample));
                 }
                 // The observer saw it, and the scheduler gives it nothing more.

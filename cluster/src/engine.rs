@@ -243,7 +243,12 @@ pub trait Office {
     fn verify(&self, task: Task, output: &Output) -> Result<(), Failure>;
 
     /// Told that the job goes on without a sample, and, where a task of it failed, why. An error ends the job.
-    fn dropped(&self, sample: u32, reason: Class, failure: Option<&TaskFailure>) -> Result<(), Failure>;
+    fn dropped(
+        &self,
+        sample: u32,
+        reason: Class,
+        failure: Option<(Task, &TaskFailure)>,
+    ) -> Result<(), Failure>;
 
     /// Told that a task's commit counts no more.
     fn forgotten(&self, _task: Task) {}

@@ -4,10 +4,10 @@ use crate::job_dir::JobDir;
 use crate::output::{Format, note};
 use crate::progress::bar;
 use crate::run::status::Status;
-use cluster::Observer;
+use cluster::{Ended, Observer, Report};
 use indicatif::ProgressBar;
 use jobs::task::{Stage, Task};
-use scheduler::old::{Event, Scheduler};
+use scheduler::{Command, Event, Scheduler};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub struct Display {
     bar: Option<ProgressBar>,
     lines: bool,
     left: Option<Instant>,
+    finished: Option<u32>,
 }
 
 impl Display {
@@ -32,6 +33,7 @@ impl Display {
             cohort: cohort.to_owned(),
             dir: dir.clone(),
             left: None,
+            finished: None,
             bar: (terminal && !quiet).then(|| bar(0, cohort)),
             lines: !terminal && !quiet,
         }
@@ -54,7 +56,13 @@ impl Display {
 }
 
 impl Observer for Display {
-    fn after(&mut self, scheduler: &Scheduler, event: &Event) {
+    fn heard(&mut self, _scheduler: &Scheduler, report: &Report) {
+        if let Report::Ended(Ended { task: Task::FinishSample(sample), result: Ok(_), .. }) = report {
+            self.finished = Some(*sample);
+        }
+    }
+
+    fn after(&mut self, scheduler: &Scheduler, _event: &Event, _commands: &[Command]) {
         self.leave_status(scheduler);
         if let Some(bar) = &self.bar {
             let stages = Stage::ALL.map(|stage| (stage, scheduler.progress(stage, None)));
@@ -66,10 +74,10 @@ impl Observer for Display {
                 .map(|(stage, progress)| format!("{stage} {}/{}", progress.done, progress.tasks));
             bar.set_message(text.collect::<Vec<_>>().join(" · "));
         }
-        if let (true, Event::Done { task: Task::FinishSample(sample), .. }) = (self.lines, event) {
+        if let (true, Some(sample)) = (self.lines, self.finished.take()) {
             let plan = scheduler.plan();
             let done = scheduler.progress(Stage::Finish, None).done;
-            let name = &plan.samples[*sample as usize].name;
+            let name = &plan.samples[sample as usize].name;
             note(&format!("{}: finished {name} ({done} of {} samples)", self.cohort, plan.samples.len()));
         }
     }

@@ -2,22 +2,15 @@
 //! in its directory; for one that does not run it is made from the journal, by the same scheduler.
 
 use crate::job_dir::JobDir;
+use crate::run::office::facts_of;
 use jobs::failure::Failure;
-use jobs::task::{Shard, Stage, Task};
-use scheduler::old::{Event, Limits, MemoryModel, Plan, SamplePlan, Scheduler, StageProgress, Waiting};
+use jobs::task::{Stage, Task};
+use scheduler::{Event, Options, Plan, Scheduler, StageProgress, Waiting};
 use std::fs;
 use storage::Journal;
 
 /// Name of the journal's value that holds the plan.
 const PLAN: &str = "plan";
-
-/// The parts of a plan that its tasks follow from.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct StoredPlan {
-    samples: Vec<(String, u32, bool)>,
-    shards: Vec<Shard>,
-    seals: bool,
-}
 
 /// One stage of a sample or of everything.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -119,13 +112,13 @@ impl Status {
     pub fn from_journal(journal: &Journal) -> Result<Option<Self>, Failure> {
         let Some(plan) = stored_plan(journal)? else { return Ok(None) };
         let names: Vec<String> = plan.samples.iter().map(|sample| sample.name.clone()).collect();
-        let mut scheduler = Scheduler::new(plan, Limits { threads: 0, memory_bytes: 0 });
-        for (key, commit) in journal.commits()? {
-            let task = Task::from_key(&key, &names).filter(|&task| scheduler.knows(task));
+        let mut scheduler = Scheduler::new(plan, Options::default());
+        journal.replay(|key, commit| {
+            let task = Task::from_key(key, &names).filter(|&task| scheduler.plan().knows(task));
             if let Some(task) = task {
-                scheduler.handle(0, Event::Done { task, chunks: workers::task::chunks_of(&commit) });
+                scheduler.handle(0, Event::Committed { task, facts: facts_of(task, &commit) });
             }
-        }
+        })?;
         Ok(Some(Status::of(&journal.identity().job, &scheduler, false)))
     }
 }
@@ -136,29 +129,16 @@ fn path(dir: &JobDir) -> std::path::PathBuf {
 
 /// Remembers the plan, for who asks when the job does not run.
 pub fn store_plan(journal: &Journal, plan: &Plan) -> Result<(), Failure> {
-    let samples =
-        plan.samples.iter().map(|sample| (sample.name.clone(), sample.lanes, sample.joint)).collect();
-    let stored = StoredPlan { samples, shards: plan.shards.clone(), seals: plan.seals };
-    Ok(journal.put_value(PLAN, &serde_json::to_vec(&stored).expect("plain data always prints"))?)
+    Ok(journal.put_value(PLAN, &serde_json::to_vec(plan).expect("plain data always prints"))?)
 }
 
-/// The plan that a run of this job remembered, without its memory.
+/// The plan that a run of this job remembered.
 pub fn stored_plan(journal: &Journal) -> Result<Option<Plan>, Failure> {
-    let stored = journal.value(PLAN)?.and_then(|bytes| serde_json::from_slice::<StoredPlan>(&bytes).ok());
-    Ok(stored.map(|stored| Plan {
-        samples: stored
-            .samples
-            .into_iter()
-            .map(|(name, lanes, joint)| SamplePlan { name, lanes, joint })
-            .collect(),
-        shards: stored.shards,
-        seals: stored.seals,
-        memory: MemoryModel { fixed_bytes: 0, task_bytes: [0; 7] },
-    }))
+    Ok(journal.value(PLAN)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 fn stage_status(stage: Stage, progress: StageProgress) -> StageStatus {
-    let StageProgress { tasks, running, done, failed } = progress;
+    let StageProgress { tasks, running, done, failed, .. } = progress;
     StageStatus { stage: stage.name().to_owned(), tasks, running, done, failed }
 }
 
@@ -167,8 +147,13 @@ fn sample_status(scheduler: &Scheduler, sample: Option<u32>) -> SampleStatus {
         stage: stage.name().to_owned(),
         reason: match reason {
             Waiting::Inputs(stage) => format!("needs output of {stage}"),
-            Waiting::Threads => "all threads are busy".to_owned(),
+            Waiting::Audit => "an input is checked by a second attempt".to_owned(),
+            Waiting::Slots => "all threads are busy".to_owned(),
             Waiting::Memory => "its memory is not free".to_owned(),
+            Waiting::Site => "no site that has workers may have its data".to_owned(),
+            Waiting::Workers => "no worker is there".to_owned(),
+            Waiting::Draining => "its site is being left".to_owned(),
+            Waiting::Queued => "queued at a worker".to_owned(),
             Waiting::Stopping => "the job is stopping".to_owned(),
             Waiting::Idle => "the job does not run".to_owned(),
         },

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod key;
 pub mod keyfile;
 pub mod lease;
+pub mod lock;
 pub mod pack;
 pub mod shamir;
 pub mod signed;
