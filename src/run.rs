@@ -8,6 +8,7 @@ pub mod close;
 mod engines;
 pub mod inputs;
 mod kinship;
+mod mpi;
 mod office;
 mod plan;
 mod progress;
@@ -32,6 +33,7 @@ use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use office::{Desk, Dropped, DroppedSamples};
+use mpi::Team;
 use plan::Cut;
 use resume::PacksFound;
 use runner::{Home, Runner};
@@ -53,6 +55,8 @@ use workers::context::Context;
   wakachi run cohort.toml --out job
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
+  mpirun -n 8 --map-by node --bind-to none wakachi run cohort.toml --out job --engine mpi
+  srun --mpi=pmix -N 8 -n 8 -c 64 wakachi run cohort.toml --out job --engine mpi
 
 Exit codes: 0 complete; 1 no space, no permission, or a vault is in use; 2 usage, or a wrong passphrase; 3 input
 refused; 4 the policy forbids it (no consent, wrong place or purpose); 6 a stored piece, a result or a site of the
@@ -176,20 +180,29 @@ impl Classified for Missing {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match args.engine {
+        EngineName::Mpi => mpi::run(args, |team| here(args, team)),
+        EngineName::Local => here(args, None),
+    }
+}
+
+/// Runs the command in this process, with the help of `team`.
+fn here(args: &Args, team: Option<Team>) -> Result<(), Failure> {
     if args.repair {
         // What is forgotten must be out of all hands before it is done again.
-        open(args)?;
-        return open(&Args { repair: false, ..args.clone() });
+        open(args, None)?;
+        return open(&Args { repair: false, ..args.clone() }, team);
     }
-    open(args)
+    open(args, team)
 }
 
 /// Opens the job and repairs it, or runs it.
-fn open(args: &Args) -> Result<(), Failure> {
+fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let (limits, cut) = (config.limits, Cut::of(&config));
+    let cut = Cut::of(&config);
+    let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
     let reference = cohort.reference_path();
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
@@ -219,13 +232,17 @@ fn open(args: &Args) -> Result<(), Failure> {
     let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
     let packs = PacksFound::in_scratch(&dir.scratch());
     let ends = journal.committed_ends()?.into_iter().filter(|(pack, _)| packs.has(pack)).collect();
+    let writer = match team {
+        Some(_) => Writer::OfMany { fence: journal.fence(), number: 0 },
+        None => Writer::Alone { era },
+    };
     let context = Context::open(
         cohort.id.clone(),
         index,
         samples,
         inputs::settings(&cohort),
         &dir.scratch(),
-        (Writer::Alone { era }, ends),
+        (writer, ends),
     )?;
     if let Some(archive) = &archive {
         archive.settle(&journal, context.names(), args.repair)?;
@@ -269,7 +286,7 @@ fn open(args: &Args) -> Result<(), Failure> {
         dropped: &dropped,
         from_results: Mutex::new(settled.from_results),
     };
-    let driven = drive(args, &desk, &home, plan, limits).and_then(|record| {
+    let driven = drive(args, &desk, &home, plan, (limits, team)).and_then(|record| {
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
@@ -304,7 +321,7 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    limits: Limits,
+    (limits, team): (Limits, Option<Team>),
 ) -> Result<RunRecord, Failure> {
     let (runner, journal) = (desk.runner, home.journal);
     let options = Options { audit_per_mille: args.audit, keep_going: args.keep_going, ..Options::default() };
@@ -320,6 +337,7 @@ fn drive(
         observer: &mut display,
         limits,
         stop: interrupt::flag(),
+        team,
     };
     let outcome = engines::run(args.engine, wiring)?;
     display.finish();

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod local;
 pub mod meter;
 pub mod mpi;
+pub mod warning;
 pub mod worker;
 
 pub use drive::{Drive, Outcome, drive};

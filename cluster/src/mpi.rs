@@ -12,7 +12,7 @@ pub mod rank;
 pub mod seat;
 pub mod ticket;
 pub mod wire;
-#[cfg(feature = "mpi")]
+#[cfg_attr(not(feature = "mpi"), path = "mpi/absent.rs")]
 pub mod world;
 
 #[cfg(test)]
@@ -94,6 +94,9 @@ impl Link {
 /// What goes wrong between ranks.
 #[derive(Debug, thiserror::Error)]
 pub enum MpiError {
+    /// The program does not know MPI.
+    #[error("this wakachi is built without MPI")]
+    NotBuilt,
     /// MPI does not let one thread of several call it.
     #[error("{library} does not allow a program with threads; expected MPI_THREAD_FUNNELED at least")]
     Threads {
@@ -197,7 +200,8 @@ pub enum MpiError {
 impl Classified for MpiError {
     fn class(&self) -> Class {
         match self {
-            MpiError::Threads { .. }
+            MpiError::NotBuilt
+            | MpiError::Threads { .. }
             | MpiError::Alone { .. }
             | MpiError::OtherProtocol { .. }
             | MpiError::OtherProgram { .. } => Class::Usage,
@@ -215,6 +219,9 @@ impl Classified for MpiError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            MpiError::NotBuilt => {
+                "build it where an MPI library and libclang are: cargo build --release --features mpi".to_owned()
+            }
             MpiError::Alone { library, .. } => {
                 format!("start it with the mpirun, or the srun --mpi=.., that belongs to {library}")
             }

@@ -1,5 +1,6 @@
 //! The engines of a job: who runs its tasks, by the name that the user gives.
 
+use super::mpi::{self, Team};
 use super::office::Desk;
 use super::runner::Runner;
 use cluster::local::Local;
@@ -18,6 +19,8 @@ pub enum EngineName {
     /// Threads of this process
     #[default]
     Local,
+    /// The ranks that mpirun or srun started
+    Mpi,
 }
 
 /// Everything that the engines of a job are wired to.
@@ -36,17 +39,21 @@ pub struct Wiring<'a> {
     pub limits: Limits,
     /// Set when the job is to stop.
     pub stop: &'a AtomicBool,
+    /// The other ranks, where there are any.
+    pub team: Option<Team>,
 }
 
 /// Runs the job to its end.
-pub fn run(engine: EngineName, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
-    match engine {
-        EngineName::Local => local(wiring),
+pub fn run(engine: EngineName, mut wiring: Wiring<'_>) -> Result<Outcome, Failure> {
+    match (engine, wiring.team.take()) {
+        (EngineName::Mpi, Some(team)) => mpi::lead(team, wiring),
+        // A rank that is alone in its world is a process like any other.
+        (EngineName::Local | EngineName::Mpi, _) => local(wiring),
     }
 }
 
 fn local(wiring: Wiring<'_>) -> Result<Outcome, Failure> {
-    let Wiring { scheduler, journal, desk, runner, observer, limits, stop } = wiring;
+    let Wiring { scheduler, journal, desk, runner, observer, limits, stop, .. } = wiring;
     let (reports, heard): (Sender<Report>, Receiver<Report>) = channel();
     let site = here(runner, scheduler);
     thread::scope(|scope| {

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// How often each rank gives a sign of life.
 pub const BEAT: Duration = Duration::from_secs(1);
 
+/// For how long a rank may be silent, unless the configuration says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What became of a rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {

@@ -99,9 +99,9 @@ impl Rank {
         }
     }
 
-    /// Works until the world ends. `end` is then given the exit code, while tasks may still run; if it returns, those
-    /// are waited for.
-    pub fn work(&self, place: Workplace<'_>, end: impl FnOnce(u8)) {
+    /// Works until the world ends, and returns the exit code. `end` is given it first, while tasks may still run; if it
+    /// returns, those are waited for.
+    pub fn work(&self, place: Workplace<'_>, end: impl FnOnce(u8)) -> u8 {
         let Workplace { runner, slots, reports: (reports, said), tickets, stop } = place;
         let link = &self.port.link;
         thread::scope(|scope| {
@@ -110,7 +110,8 @@ impl Rank {
             scope.spawn(move || ready.and_then(|()| tell(link, &said, stop)));
             for arrival in &self.port.arrivals {
                 if let Some(code) = end_of(&arrival) {
-                    return end(code);
+                    end(code);
+                    return code;
                 }
                 let Arrival::Message(0, Message::Orders(orders)) = arrival else { continue };
                 for order in orders {
@@ -124,7 +125,8 @@ impl Rank {
                     }
                 }
             }
-        });
+            MpiError::NotBegun.class().exit_code()
+        })
     }
 }
 

@@ -26,7 +26,7 @@ pub fn seats(hellos: &[Hello], slots: Option<u32>, memory_bytes: Option<u64>) ->
             seats.push(Seat { slots: 0, memory_bytes: 0 });
             continue;
         }
-        let kept_free = u32::from(rank == 0);
+        let kept_free = u32::from(rank == 0 && hellos.len() > 1);
         let share = bound_share(hellos, &peers, rank)
             .min(part_of(hello.cores.0, &peers, rank))
             .min(hello.cores.1)

@@ -89,12 +89,7 @@ fn live(port: Port, size: u32, unable: bool) -> Option<u8> {
     let tickets = Tickets::new(offer.worker, reports.0.clone());
     let runner = Counter(&tickets);
     let place = Workplace { runner: &runner, slots: offer.slots, reports, tickets: &tickets, stop: &stop };
-    let mut code = None;
-    rank.work(place, |ended| {
-        tickets.give_up();
-        code = Some(ended);
-    });
-    code
+    Some(rank.work(place, |_| tickets.give_up()))
 }
 
 struct Nobody;

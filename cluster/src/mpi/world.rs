@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use super::launch::launch;
-use super::pulse::{BEAT, Change, Pulse};
+use super::pulse::{BEAT, Change, PATIENCE, Pulse};
 use super::wire::{Assembly, Hello, Tag};
 use super::{Arrival, Dispatch, Link, MpiError, Port};
 use mpi::Threading;
@@ -39,9 +39,8 @@ const FRAMES_AT_ONCE: usize = 256;
 /// How long rank 0 waits at the end for ranks to say good-bye before it aborts the world.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// For how long a rank is patient with rank 0, and rank 0 with the others until it is told otherwise.
+/// For how long the others are patient with rank 0: without it they have nothing to do, but holding cores costs.
 const PATIENCE_WITH_RANK_0: Duration = Duration::from_secs(600);
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Exit code of a world whose rank 0 broke: an internal error.
 const BROKEN: i32 = 9;
