@@ -7,6 +7,7 @@ use cluster::local::Local;
 use cluster::{Drive, Observer, Outcome, Report, drive};
 use jobs::config::Limits;
 use jobs::failure::Failure;
+use jobs::task::Stage;
 use scheduler::{Scheduler, SiteSpec, WorkerId, WorkerSpec};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -87,5 +88,6 @@ pub fn here(runner: &Runner<'_>, scheduler: &Scheduler) -> SiteSpec {
         bytes_per_second: None,
         bundles: None,
         allowed: vec![true; scheduler.plan().samples.len()],
+        stages: [true; Stage::ALL.len()],
     }
 }
