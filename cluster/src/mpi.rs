@@ -127,7 +127,10 @@ pub enum MpiError {
         waited: Duration,
     },
     /// A rank speaks another version of the protocol.
-    #[error("rank {rank} speaks version {protocol} of the protocol between ranks; expected {}", wire::PROTOCOL)]
+    #[error(
+        "rank {rank} speaks version {protocol} of the protocol between ranks; expected {}",
+        wire::PROTOCOL
+    )]
     OtherProtocol {
         /// Which.
         rank: u32,
@@ -220,7 +223,8 @@ impl Classified for MpiError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             MpiError::NotBuilt => {
-                "build it where an MPI library and libclang are: cargo build --release --features mpi".to_owned()
+                "build it where an MPI library and libclang are: cargo build --release --features mpi"
+                    .to_owned()
             }
             MpiError::Alone { library, .. } => {
                 format!("start it with the mpirun, or the srun --mpi=.., that belongs to {library}")

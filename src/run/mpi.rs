@@ -39,7 +39,7 @@ const HOME_SLOTS: u32 = 1;
 
 /// A wrong value of [`SILENCE`].
 #[derive(Debug, thiserror::Error)]
-#[error("{origin}: {SILENCE} = {value}; expected whole seconds, 5 to 86400")]
+#[error("{origin}: {SILENCE} = {value}; expected whole seconds, 3 to 86400")]
 struct WrongSilence {
     origin: String,
     value: String,
@@ -98,7 +98,8 @@ impl Team {
 
     /// Deals out seats as the configuration says; the limits of the smallest seat, which every task must fit.
     pub fn settle(&mut self, config: &Config) -> Result<Limits, Failure> {
-        let said = |key: &str| config.resolved.iter().any(|one| one.key == key && one.origin != Origin::Default);
+        let said =
+            |key: &str| config.resolved.iter().any(|one| one.key == key && one.origin != Origin::Default);
         let threads = said("limits.threads").then_some(config.limits.threads);
         let memory_bytes = said("limits.memory").then_some(config.limits.memory_bytes);
         self.seats = seats(&self.hellos, threads, memory_bytes);
@@ -110,7 +111,8 @@ impl Team {
 
     /// For people: how many there are, and what they use.
     fn describe(&self) -> String {
-        let nodes = self.hellos.iter().enumerate().filter(|(rank, hello)| hello.node as usize == *rank).count();
+        let nodes =
+            self.hellos.iter().enumerate().filter(|(rank, hello)| hello.node as usize == *rank).count();
         let slots: u32 = self.seats.iter().map(|seat| seat.slots).sum();
         let working = self.seats.iter().filter(|seat| seat.slots > 0).count();
         format!("mpi: {} ranks on {nodes} nodes; {working} work, on {slots} cores", self.hellos.len())
@@ -121,7 +123,7 @@ impl Team {
 fn patience(config: &Config) -> Result<Duration, WrongSilence> {
     let Some(one) = config.resolved.iter().find(|one| one.key == SILENCE) else { return Ok(PATIENCE) };
     match one.value.parse::<u64>() {
-        Ok(seconds @ 5..=86_400) => Ok(Duration::from_secs(seconds)),
+        Ok(seconds @ 3..=86_400) => Ok(Duration::from_secs(seconds)),
         _ => Err(WrongSilence { origin: one.origin.to_string(), value: one.value.clone() }),
     }
 }

@@ -37,7 +37,8 @@ mod tests {
 
     #[track_caller]
     fn check(environment: &[(&str, &str)], expect: Option<(&str, u32, u32)>) {
-        let variable = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, text)| text.to_string());
+        let variable =
+            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, text)| text.to_string());
         let found = launch(variable).map(|launch| (launch.by, launch.ranks, launch.rank));
         assert_eq!(found, expect);
     }

@@ -26,7 +26,9 @@ pub fn muster(arrivals: &Receiver<Arrival>, own: Hello, patience: Duration) -> R
             Ok(Arrival::Broken(error)) => return Err(error),
             // Nobody was told anything yet that could be answered.
             Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => return Err(MpiError::Mute { rank: mute as u32, waited: patience }),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(MpiError::Mute { rank: mute as u32, waited: patience });
+            }
             Err(RecvTimeoutError::Disconnected) => return Err(MpiError::NotBegun),
         }
     }

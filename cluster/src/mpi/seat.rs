@@ -17,11 +17,13 @@ pub struct Seat {
 /// The seats of all ranks. Rank 0 schedules; where no other rank stands on its node it also works, with one core kept
 /// free for the scheduling if there are several. `slots` and `memory_bytes` overrule, for each rank that works.
 pub fn seats(hellos: &[Hello], slots: Option<u32>, memory_bytes: Option<u64>) -> Vec<Seat> {
-    let alone = |rank: usize| !hellos.iter().enumerate().any(|(i, one)| i != rank && one.node == hellos[rank].node);
+    let alone =
+        |rank: usize| !hellos.iter().enumerate().any(|(i, one)| i != rank && one.node == hellos[rank].node);
     let works = |rank: usize| rank > 0 || alone(0);
     let mut seats = Vec::with_capacity(hellos.len());
     for (rank, hello) in hellos.iter().enumerate() {
-        let peers: Vec<usize> = (0..hellos.len()).filter(|&i| works(i) && hellos[i].node == hello.node).collect();
+        let peers: Vec<usize> =
+            (0..hellos.len()).filter(|&i| works(i) && hellos[i].node == hello.node).collect();
         if !works(rank) {
             seats.push(Seat { slots: 0, memory_bytes: 0 });
             continue;
@@ -49,7 +51,9 @@ fn part_of(whole: u32, peers: &[usize], rank: usize) -> u32 {
 
 /// The share of `rank` in the CPUs it is bound to, each divided among the peers that are bound to it too.
 fn bound_share(hellos: &[Hello], peers: &[usize], rank: usize) -> u32 {
-    let has = |peer: usize, cpu: usize| hellos[peer].cpus.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1);
+    let has = |peer: usize, cpu: usize| {
+        hellos[peer].cpus.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1)
+    };
     let share = |peer: usize| -> f64 {
         let cpus = (0..64 * hellos[peer].cpus.len()).filter(|&cpu| has(peer, cpu));
         cpus.map(|cpu| 1.0 / peers.iter().filter(|&&other| has(other, cpu)).count() as f64).sum()

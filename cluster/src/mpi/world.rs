@@ -69,7 +69,8 @@ impl World {
         let (arrived, arrivals) = channel();
         let (placed, place) = channel();
         let begin = move || begin(&asked, &arrived, &placed);
-        let thread = thread::Builder::new().name("mpi".to_owned()).spawn(begin).map_err(|_| MpiError::NotBegun)?;
+        let thread =
+            thread::Builder::new().name("mpi".to_owned()).spawn(begin).map_err(|_| MpiError::NotBegun)?;
         let place = place.recv().map_err(|_| MpiError::NotBegun)??;
         Ok(World { place, port: Port { link: Link::new(dispatches), arrivals }, thread })
     }
@@ -244,7 +245,9 @@ impl Pump<'_> {
         let arrival = match Tag::of(tag) {
             Some(Tag::Hello) => Hello::decode(from, bytes).map(|hello| Some(Arrival::Hello(from, hello))),
             Some(Tag::Part) => assembly.part(from, bytes).map(|()| None),
-            Some(Tag::Message) => assembly.last(from, bytes).map(|message| Some(Arrival::Message(from, message))),
+            Some(Tag::Message) => {
+                assembly.last(from, bytes).map(|message| Some(Arrival::Message(from, message)))
+            }
             Some(Tag::End) => {
                 self.leave(bytes.first().copied().unwrap_or(BROKEN as u8));
                 Ok(None)
@@ -295,7 +298,9 @@ impl Pump<'_> {
 
     fn dispatch(&mut self, dispatch: Dispatch) {
         match dispatch {
-            Dispatch::Send(to, frames) => frames.into_iter().for_each(|(tag, bytes)| self.send(to, tag, bytes)),
+            Dispatch::Send(to, frames) => {
+                frames.into_iter().for_each(|(tag, bytes)| self.send(to, tag, bytes))
+            }
             Dispatch::Patience(patience) => self.pulse.set_limit(patience),
             Dispatch::End(code) => {
                 (1..self.place.size).for_each(|rank| self.send(rank, Tag::End, vec![code]));
