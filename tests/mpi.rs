@@ -119,7 +119,7 @@ impl Running {
     /// The process of a rank that has written something.
     fn busy(&mut self, rank: u32) -> Pid {
         let written = |running: &Running| {
-            let packs = fs::read_dir(running.out.join(".wakachi")).ok()?.flatten();
+            let packs = fs::read_dir(running.out.join(".wakachi/packs")).ok()?.flatten();
             let of_rank = format!("-{rank}.pack");
             let mut packs = packs.filter(|pack| pack.file_name().to_string_lossy().ends_with(&of_rank));
             packs.any(|pack| pack.metadata().is_ok_and(|pack| pack.len() > 4096)).then_some(())

@@ -165,20 +165,17 @@ impl<L: Listener> Clerk<L> {
                 let spec = WorkerSpec { site, slots: seat.slots, memory_bytes: seat.memory_bytes, name };
                 self.report(Report::Joined { worker: self.worker(rank), spec });
             }
-            Arrival::Message(rank, Message::Unable(failure)) if roll.is(rank, Standing::Called) => {
+            Arrival::Message(rank, Message::Unable(failure)) if !roll.is(rank, Standing::Out) => {
                 let failure = Failure::from(failure);
                 self.listener.say(&format!("{} cannot take part: {failure}", roll.name(rank)));
                 roll.unable.get_or_insert(failure);
-                roll.put_out(rank);
+                self.lose(rank, &mut roll);
             }
             Arrival::Message(_, Message::Stop { soon }) => self.listener.stop(soon),
             Arrival::Silent(rank) if !roll.is(rank, Standing::Out) => {
                 let name = roll.name(rank);
                 self.listener.say(&format!("{name} is not heard any more: what it had goes to others"));
-                if roll.is(rank, Standing::Working) {
-                    self.report(Report::Left { worker: self.worker(rank), why: Departure::Lost });
-                }
-                roll.put_out(rank);
+                self.lose(rank, &mut roll);
             }
             Arrival::Back(rank) => {
                 let sent = self.link.send(rank, &Message::Orders(vec![Order::Stop]));
@@ -188,6 +185,13 @@ impl<L: Listener> Clerk<L> {
             // From ranks that are out, or what ranks do not say.
             Arrival::Message(..) | Arrival::Silent(_) | Arrival::Hello(..) | Arrival::End(_) => {}
         }
+    }
+
+    fn lose(&self, rank: u32, roll: &mut Roll) {
+        if roll.is(rank, Standing::Working) {
+            self.report(Report::Left { worker: self.worker(rank), why: Departure::Lost });
+        }
+        roll.put_out(rank);
     }
 
     fn worker(&self, rank: u32) -> WorkerId {

@@ -106,8 +106,13 @@ impl Rank {
         let link = &self.port.link;
         thread::scope(|scope| {
             let pool = Pool::start(scope, runner, slots, reports);
-            let ready = link.send(0, &Message::Ready);
-            scope.spawn(move || ready.and_then(|()| tell(link, &said, stop)));
+            scope.spawn(move || {
+                let told = link.send(0, &Message::Ready).and_then(|()| tell(link, &said, stop));
+                if let Err(error) = told {
+                    // Rank 0 gives what is here to others.
+                    let _ = link.send(0, &Message::Unable(Failure::from(error).into()));
+                }
+            });
             for arrival in &self.port.arrivals {
                 if let Some(code) = end_of(&arrival) {
                     end(code);
