@@ -92,6 +92,9 @@ pub struct Args {
     /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
     audit: u32,
+    /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
+    #[arg(long, value_name = "N", hide = true)]
+    rest_ms: Option<u64>,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -301,6 +304,9 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     // However it ended, its events are to be found by the next run.
     trail.remember(&journal)?;
     let record = driven?;
+    for path in close::foreign_results(&dir) {
+        note(&format!("{path} is of no sample of this cohort; it is left as it is"));
+    }
     close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
 }
@@ -324,7 +330,13 @@ fn drive(
     (limits, team): (Limits, Option<Team>),
 ) -> Result<RunRecord, Failure> {
     let (runner, journal) = (desk.runner, home.journal);
-    let options = Options { audit_per_mille: args.audit, keep_going: args.keep_going, ..Options::default() };
+    let usual = Options::default();
+    let options = Options {
+        audit_per_mille: args.audit,
+        keep_going: args.keep_going,
+        shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
+        ..usual
+    };
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
