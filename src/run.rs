@@ -11,6 +11,7 @@ mod engines;
 mod freight;
 pub mod inputs;
 mod kinship;
+mod mpi;
 mod office;
 pub mod plan;
 mod progress;
@@ -34,12 +35,12 @@ use books::RunRecord;
 use burst::Burst;
 use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
-use engines::{BurstName, EngineName, Wiring};
+use engines::{BurstName, EngineName, Means, Wiring};
 use jobs::cohort::Cohort;
-use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
+use mpi::Team;
 use office::{Desk, Dropped, DroppedSamples};
 use plan::Cut;
 use progress::{Display, View};
@@ -68,6 +69,8 @@ const HELD_INTERVAL: Duration = Duration::from_millis(500);
   wakachi run cohort.toml --out job
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
+  mpirun -n 8 --map-by node --bind-to none wakachi run cohort.toml --out job --engine mpi
+  srun --mpi=pmix -N 8 -n 8 -c 64 wakachi run cohort.toml --out job --engine mpi
 
 Exit codes: 0 complete; 1 no space, no permission, or a vault is in use; 2 usage, or a wrong passphrase; 3 input
 refused; 4 the policy forbids it (no consent, wrong place or purpose); 6 a stored piece, a result or a site of the
@@ -205,20 +208,29 @@ impl Classified for Missing {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match args.engine {
+        EngineName::Mpi => mpi::run(args, |team| here(args, team)),
+        EngineName::Local | EngineName::Tes | EngineName::SlurmArray => here(args, None),
+    }
+}
+
+/// Runs the command in this process, with the help of `team`.
+fn here(args: &Args, team: Option<Team>) -> Result<(), Failure> {
     if args.repair {
         // What is forgotten must be out of all hands before it is done again.
-        open(args)?;
-        return open(&Args { repair: false, ..args.clone() });
+        open(args, None)?;
+        return open(&Args { repair: false, ..args.clone() }, team);
     }
-    open(args)
+    open(args, team)
 }
 
 /// Opens the job and repairs it, or runs it.
-fn open(args: &Args) -> Result<(), Failure> {
+fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let (limits, cut) = (config.limits, Cut::of(&config));
+    let cut = Cut::of(&config);
+    let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
     let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
     let burst = away.then(|| Burst::of(&config)).transpose()?;
     let reference = cohort.reference_path();
@@ -251,13 +263,17 @@ fn open(args: &Args) -> Result<(), Failure> {
     let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
     let packs = PacksFound::in_scratch(&dir.scratch());
     let ends = journal.committed_ends()?.into_iter().filter(|(pack, _)| packs.has(pack)).collect();
+    let writer = match team {
+        Some(_) => Writer::OfMany { fence: journal.fence(), number: 0 },
+        None => Writer::Alone { era },
+    };
     let context = Context::open(
         cohort.id.clone(),
         index,
         samples,
         inputs::settings(&cohort),
         &dir.scratch(),
-        (Writer::Alone { era }, ends),
+        (writer, ends),
     )?;
     if let Some(archive) = &archive {
         archive.settle(&journal, context.names(), args.repair)?;
@@ -308,8 +324,8 @@ fn open(args: &Args) -> Result<(), Failure> {
     if let Some(waves) = &waves {
         slurm::collect::collect(waves, &desk)?;
     }
-    let beside = (burst.as_ref(), waves.as_ref());
-    let driven = drive(args, &desk, &home, plan, (limits, beside)).and_then(|record| {
+    let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
+    let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
         let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
@@ -398,9 +414,9 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    (limits, (burst, waves)): (Limits, (Option<&Burst>, Option<&Waves<'_>>)),
+    means: Means<'_>,
 ) -> Result<Option<RunRecord>, Failure> {
-    let (runner, journal) = (desk.runner, home.journal);
+    let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
     let usual = Options::default();
     let options = Options {
         audit_per_mille: args.audit,
@@ -425,10 +441,8 @@ fn drive(
         desk,
         runner,
         observer: &mut display,
-        limits,
+        means,
         stop: interrupt::flag(),
-        burst,
-        waves,
     };
     let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
     display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));

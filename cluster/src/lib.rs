@@ -19,6 +19,8 @@ pub mod metrics;
 pub mod watch;
 pub mod store;
 pub mod tes;
+pub mod mpi;
+pub mod warning;
 pub mod worker;
 
 pub use drive::{Drive, Outcome, drive};

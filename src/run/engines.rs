@@ -1,6 +1,7 @@
 //! The engines of a job: who runs its tasks, by the name that the user gives.
 
 use super::burst::Burst;
+use super::mpi::{self, Team};
 use super::office::Desk;
 use super::runner::Runner;
 use crate::slurm::wave::{Shape, WaveEngine, Waves};
@@ -25,6 +26,8 @@ pub enum EngineName {
     /// Threads of this process
     #[default]
     Local,
+    /// The ranks that mpirun or srun started
+    Mpi,
     /// Bundles as tasks of a GA4GH TES service; what needs this machine's files stays here
     Tes,
     /// Bundles as arrays of Slurm, wave after wave; wakachi submit --array starts it
@@ -51,35 +54,46 @@ pub struct Wiring<'a> {
     pub runner: &'a Runner<'a>,
     /// Watches.
     pub observer: &'a mut dyn Observer,
-    /// What this machine gives.
-    pub limits: Limits,
+    /// Who works.
+    pub means: Means<'a>,
     /// Set when the job is to stop.
     pub stop: &'a AtomicBool,
+}
+
+/// What a job may use: this machine, and what stands beside it.
+pub struct Means<'a> {
+    /// What this machine gives.
+    pub limits: Limits,
     /// Where work may go beside this machine.
     pub burst: Option<&'a Burst>,
     /// The waves between which this process stands.
     pub waves: Option<&'a Waves<'a>>,
+    /// The other ranks, where there are any.
+    pub team: Option<Team>,
 }
 
 /// Runs the job to its end.
-pub fn run(engine: EngineName, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
-    match engine {
-        EngineName::Local => local(wiring, [true; Stage::ALL.len()]),
-        EngineName::Tes => {
+pub fn run(engine: EngineName, mut wiring: Wiring<'_>) -> Result<Outcome, Failure> {
+    match (engine, wiring.means.team.take()) {
+        (EngineName::Mpi, Some(team)) => mpi::lead(team, wiring),
+        // A rank that is alone in its world is a process like any other.
+        (EngineName::Local | EngineName::Mpi, _) => local(wiring, [true; Stage::ALL.len()]),
+        (EngineName::Tes, _) => {
             // What may go stays here only where it must: intake and model read whole files, the last stages write them.
-            let away = wiring.burst.map(|burst| burst.spec(wiring.runner)).transpose()?;
+            let away = wiring.means.burst.map(|burst| burst.spec(wiring.runner)).transpose()?;
             let away = away.filter(|spec| spec.allowed.iter().all(|&allowed| allowed));
             let stages = away.map_or([true; Stage::ALL.len()], |spec| spec.stages.map(|taken| !taken));
             local(wiring, stages)
         }
         // What writes results and vaults is this process's.
-        EngineName::SlurmArray => local(wiring, Stage::ALL.map(|stage| stage >= Stage::Finish)),
+        (EngineName::SlurmArray, _) => local(wiring, Stage::ALL.map(|stage| stage >= Stage::Finish)),
     }
 }
 
 /// Threads of this process for these stages, and the burst site if there is one.
 fn local(wiring: Wiring<'_>, stages: [bool; Stage::ALL.len()]) -> Result<Outcome, Failure> {
-    let Wiring { scheduler, journal, desk, runner, observer, limits, stop, burst, waves } = wiring;
+    let Wiring { scheduler, journal, desk, runner, observer, means, stop } = wiring;
+    let Means { limits, burst, waves, .. } = means;
     let (reports, heard): (Sender<Report>, Receiver<Report>) = channel();
     let mut sites = vec![SiteSpec { stages, ..here(runner, scheduler) }];
     let freight = burst.map(|burst| burst.freight(runner, desk.leases));
