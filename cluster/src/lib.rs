@@ -8,5 +8,6 @@
 pub mod engine;
 pub mod local;
 pub mod meter;
+pub mod sim;
 
 pub use engine::{Observer, Output, Request, TaskRunner};
