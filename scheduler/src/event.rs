@@ -56,6 +56,8 @@ pub struct SiteSpec {
     pub bundles: Option<BundleLimits>,
     /// By sample of the plan: whether its data may be there. Samples beyond its end may not.
     pub allowed: Vec<bool>,
+    /// By stage, in the order of [`jobs::task::Stage::ALL`]: whether its workers can do it.
+    pub stages: [bool; 7],
 }
 
 /// A worker as it joins.
@@ -259,7 +261,8 @@ pub enum Command {
         /// Which.
         attempt: AttemptId,
     },
-    /// Nobody needs this attempt any more; whatever it says later is ignored.
+    /// Nobody needs this attempt any more. It is over, and its core free, when it says [`Event::Done`] or
+    /// [`Event::Failed`], as every attempt does; what it says means nothing else. The job's end does not wait for it.
     Cancel {
         /// Who has it.
         worker: WorkerId,

@@ -1,35 +1,492 @@
 //! The state machine of a job: `handle(now, event) -> commands`.
+//!
+//! Each event changes marks and counters; then gaps in the coverage are cut into tasks, tasks that may start go to
+//! workers with room, and idle cores make the slow attempts of others their business. What decides where and in which
+//! order stands in [`crate::ready`], [`crate::place`] and [`crate::pace`], who is tried again and who is believed in
+//! [`crate::trust`].
+//!
+//! Invariant: the answers are a function of the plan, the options and the events so far. Nothing starts before its inputs
+//! are committed; every cell is committed once; the end is said once, when nothing runs.
 
-use crate::cost::CostModel;
-use crate::event::{AttemptId, Command, Ending, Event, Options, SiteSpec};
+use crate::cost::{CostModel, Costs};
+use crate::coverage::{cells_of, shard_of};
+use crate::event::{AttemptId, Command, Departure, Ending, Event, Facts, Options, Purpose, Usage, WorkerId};
+use crate::graph::{Graph, Mark};
+use crate::hash::{FastMap, FastSet};
+use crate::place::Places;
 use crate::plan::Plan;
-use crate::query::{CellState, Remaining, Running, StageProgress, Waiting, WorkerView};
-use jobs::task::{Shard, Stage, Task};
+use crate::ready::{Kind, Ready};
+use crate::trust::{Audit, Trouble};
+use jobs::failure::Class;
+use jobs::task::Task;
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// An attempt at a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub task: Task,
+    pub worker: u32,
+    pub purpose: Purpose,
+    pub given_ms: u64,
+    pub started_ms: Option<u64>,
+    pub slot: u32,
+    /// The cell it is at, and since when.
+    pub reached: Option<(u32, u64)>,
+    /// Of the whole task, on its worker.
+    pub expected_ms: f64,
+    /// The other attempt at the same task.
+    pub twin: Option<AttemptId>,
+    pub cut_asked: bool,
+    pub cancelled: bool,
+    pub straggles: bool,
+}
 
 /// The scheduler of one job.
 #[derive(Debug)]
 pub struct Scheduler {
-    plan: Plan,
-    options: Options,
+    pub(crate) graph: Graph,
+    pub(crate) options: Options,
+    pub(crate) costs: Costs,
+    pub(crate) ready: Ready,
+    pub(crate) places: Places,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) next_attempt: u64,
+    /// Attempts that were not cancelled.
+    pub(crate) live: u32,
+    pub(crate) trouble: FastMap<Task, Trouble>,
+    pub(crate) audits: FastMap<Task, Audit>,
+    /// Checks whose inputs are missing.
+    pub(crate) audits_waiting: Vec<Task>,
+    pub(crate) verified: FastSet<Task>,
+    /// Attempts of which a copy is wanted, by task.
+    pub(crate) copies: FastMap<Task, AttemptId>,
+    /// Running attempts that were lost with their workers, and attempts that ended.
+    pub(crate) lost: f64,
+    pub(crate) ended: f64,
+    pub(crate) paced_ms: u64,
+    /// Work or workers changed since [`Scheduler::tune`], which was then.
+    pub(crate) tune_due: bool,
+    tuned_ms: Option<u64>,
+    /// Expected core time left, as of the last look.
+    pub(crate) left_ms: f64,
+    pub(crate) stopping: Option<Ending>,
+    said: Option<Ending>,
+    pub(crate) begun: bool,
+    pub(crate) now_ms: u64,
+    pub(crate) out: Vec<Command>,
 }
 
-#[allow(unused_variables, clippy::unimplemented)]
 impl Scheduler {
     /// A job with nothing done yet. Report what the journal holds as [`Event::Committed`], then [`Event::Begin`].
     pub fn new(plan: Plan, options: Options) -> Self {
-        Scheduler { plan, options }
+        Scheduler {
+            costs: Costs::new(&plan.costs),
+            ready: Ready::new(plan.samples.len()),
+            graph: Graph::new(plan),
+            options,
+            places: Places::default(),
+            attempts: BTreeMap::new(),
+            next_attempt: 1,
+            live: 0,
+            trouble: FastMap::default(),
+            audits: FastMap::default(),
+            audits_waiting: Vec::new(),
+            verified: FastSet::default(),
+            copies: FastMap::default(),
+            lost: 0.0,
+            ended: 0.0,
+            paced_ms: 0,
+            tune_due: true,
+            tuned_ms: None,
+            left_ms: 0.0,
+            stopping: None,
+            said: None,
+            begun: false,
+            now_ms: 0,
+            out: Vec::new(),
+        }
     }
 
     /// Takes one event and answers with what to do. `now_ms` counts from any fixed instant; it is held where a clock
-    /// jumps back.
+    /// jumps back. [`Event::Tick`] is expected about once a second.
     pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Command> {
-        unimplemented!()
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.said.is_some() {
+            return Vec::new();
+        }
+        let tick = matches!(event, Event::Tick);
+        match event {
+            Event::Committed { task, facts } => self.restored(task, &facts),
+            Event::Begin => {
+                self.begun = true;
+                self.graph.begin();
+                self.tune_due = true;
+            }
+            Event::Site { site, spec } => {
+                self.places.set_site(site, spec);
+                self.allow();
+                self.places.unpark();
+                self.tune_due = true;
+            }
+            Event::Drain { site, drain } => self.drain(site, drain),
+            Event::Joined { worker, spec } => {
+                if let Some(index) = self.places.join(self.now_ms, worker, spec) {
+                    self.places.seat(index);
+                    self.tune_due = true;
+                }
+            }
+            Event::Left { worker, why } => self.worker_left(worker, why),
+            Event::Started { attempt, slot } => self.started(attempt, slot),
+            Event::Reached { attempt, cell } => {
+                if let Some(attempt) = self.attempts.get_mut(&attempt) {
+                    attempt.reached = Some((cell.0, self.now_ms));
+                }
+            }
+            Event::Done { attempt, facts, usage } => self.done(attempt, &facts, usage),
+            Event::Cut { attempt, end } => self.was_cut(attempt, end.0),
+            Event::Failed { attempt, class, exhausted, damaged, usage } => {
+                if let Some(attempt) = self.release(attempt, Some(usage)) {
+                    self.failed(attempt, class, exhausted, damaged);
+                }
+            }
+            Event::Distrust { worker } => {
+                if let Some(index) = self.places.find(worker) {
+                    self.distrust(index);
+                }
+            }
+            Event::Denied { sample } => self.give_up_sample(sample, Class::Policy),
+            Event::Tick => {
+                self.tune_due = true;
+                self.places.wake_rested(self.now_ms);
+                self.places.unpark();
+            }
+            Event::Stop { soon } => self.stop(soon),
+        }
+        self.advance(tick);
+        self.say_end();
+        std::mem::take(&mut self.out)
+    }
+
+    /// Cuts what can be cut, gives what can be given, and looks after what is slow.
+    fn advance(&mut self, tick: bool) {
+        if !self.begun || self.stopping.is_some() {
+            return;
+        }
+        if self.tune_due && self.tuned_ms.is_none_or(|tuned_ms| self.now_ms >= tuned_ms + TUNE_MS) {
+            (self.tune_due, self.tuned_ms) = (false, Some(self.now_ms));
+            self.tune();
+        }
+        self.cut_gaps(false);
+        self.dispatch();
+        if self.places.free_cores() > 0 && !self.graph.joint_open.is_empty() {
+            self.cut_gaps(true);
+            self.dispatch();
+        }
+        let idle = self.places.free_cores() > 0 && self.now_ms >= self.paced_ms + PACE_MS;
+        if tick || idle {
+            self.paced_ms = self.now_ms;
+            self.pace();
+            self.dispatch();
+        }
+    }
+
+    fn say_end(&mut self) {
+        if !self.begun || self.live > 0 {
+            return;
+        }
+        let dropped = self.graph.samples.iter().any(|sample| sample.dropped.is_some());
+        let complete = if dropped { Ending::Partial } else { Ending::Complete };
+        self.said = self.stopping.or(self.graph.is_complete().then_some(complete));
+        self.out.extend(self.said.map(Command::End));
+    }
+
+    /// What was said last, once [`Command::End`] was.
+    pub fn ending(&self) -> Option<Ending> {
+        self.said
+    }
+
+    fn restored(&mut self, task: Task, facts: &Facts) {
+        if self.begun || !self.graph.restore(task, facts.chunks) {
+            // Nothing of this plan, or it covers what another commit covers.
+            if self.graph.mark(task) != Some(Mark::Done) {
+                self.out.push(Command::Forget(task));
+            }
+            return;
+        }
+        self.note(task, facts);
+    }
+
+    /// Remembers what a task's summary says about the rest of the job.
+    fn note(&mut self, task: Task, facts: &Facts) {
+        match task {
+            Task::Intake(lane) => {
+                if let Some(pairs) = facts.pairs {
+                    self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].pairs = pairs;
+                }
+            }
+            Task::Map(lane, _) => self.graph.weigh(lane.sample, &facts.weights),
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self, number: u16, drain: bool) {
+        let Some(Some(site)) = self.places.sites.get_mut(usize::from(number)) else { return };
+        site.drain = drain;
+        let here = |&worker: &u32| self.places.site_of(worker) == usize::from(number);
+        let here: Vec<u32> = self.places.names.values().copied().filter(here).collect();
+        here.iter().for_each(|&worker| self.places.seat(worker));
+        if drain {
+            self.take_back_queued(|_, attempt| here.contains(&attempt.worker));
+        }
+        self.tune_due = true;
+    }
+
+    fn worker_left(&mut self, worker: WorkerId, why: Departure) {
+        let Some(index) = self.places.find(worker) else { return };
+        self.places.leave(index);
+        for attempt in self.places.workers[index as usize].attempts.clone() {
+            if let Some(attempt) = self.release(attempt, None) {
+                self.was_lost(attempt, why);
+            }
+        }
+        self.tune_due = true;
+    }
+
+    fn started(&mut self, id: AttemptId, slot: u32) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if attempt.started_ms.is_some() {
+            return;
+        }
+        attempt.started_ms = Some(self.now_ms);
+        attempt.slot = slot;
+        let worker = &mut self.places.workers[attempt.worker as usize];
+        worker.running += 1;
+        worker.queued_ms = worker.queued_ms.saturating_sub(attempt.expected_ms as u64);
+        let (task, worker, counts) = (attempt.task, attempt.worker, attempt.counts());
+        if counts {
+            self.graph.tally_running(task, 1);
+        }
+        self.places.seat(worker);
+    }
+
+    /// Takes an attempt from its worker, because it is over.
+    pub(crate) fn release(&mut self, id: AttemptId, usage: Option<Usage>) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&id)?;
+        let index = attempt.worker;
+        let worker = &mut self.places.workers[index as usize];
+        if attempt.started_ms.is_some() {
+            worker.running -= 1;
+            if attempt.counts() {
+                self.graph.tally_running(attempt.task, -1);
+            }
+        } else {
+            worker.queued_ms = worker.queued_ms.saturating_sub(attempt.expected_ms as u64);
+        }
+        if let Some(usage) = usage {
+            worker.busy_ms += usage.finished_ms.saturating_sub(usage.started_ms);
+        }
+        self.places.take(index, id, attempt.task, self.now_ms);
+        if let Some(twin) = attempt.twin.and_then(|twin| self.attempts.get_mut(&twin)) {
+            twin.twin = None;
+        }
+        if !attempt.cancelled {
+            self.live -= 1;
+            self.ended += 1.0;
+        }
+        Some(attempt)
+    }
+
+    /// Nobody needs an attempt any more.
+    pub(crate) fn cancel(&mut self, id: AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.cancelled) else { return };
+        if attempt.counts() && attempt.started_ms.is_some() {
+            self.graph.tally_running(attempt.task, -1);
+        }
+        attempt.cancelled = true;
+        self.live -= 1;
+        let worker = self.places.workers[attempt.worker as usize].id;
+        self.out.push(Command::Cancel { worker, attempt: id });
+        if let Some(twin) = attempt.twin.take().and_then(|twin| self.attempts.get_mut(&twin)) {
+            twin.twin = None;
+        }
+    }
+
+    /// As what the output of this attempt is to be committed: its task, as far as it was not cut. `None` if it is not to
+    /// be committed: an audit, a race that was lost, an attempt that was cancelled or that the scheduler does not know.
+    /// Ask before each commit; [`Event::Done`] follows in either case. Of two attempts at one task whose outputs arrive
+    /// together either may be committed: tell the scheduler of the first before asking about the second.
+    pub fn commits(&self, attempt: AttemptId) -> Option<Task> {
+        let attempt = self.attempts.get(&attempt)?;
+        let given = self.graph.mark(attempt.task) == Some(Mark::Given);
+        (!attempt.cancelled && attempt.purpose != Purpose::Audit && given).then_some(attempt.task)
+    }
+
+    fn done(&mut self, id: AttemptId, facts: &Facts, usage: Usage) {
+        let Some(twin) = self.attempts.get(&id).map(|attempt| attempt.twin) else { return };
+        let Some(attempt) = self.release(id, Some(usage)) else { return };
+        if attempt.cancelled {
+            return;
+        }
+        self.learn(&attempt, usage);
+        if attempt.purpose == Purpose::Audit {
+            return self.audited(attempt.task, attempt.worker, facts);
+        }
+        twin.into_iter().for_each(|twin| self.cancel(twin));
+        if self.graph.mark(attempt.task) == Some(Mark::Given) {
+            self.was_done(attempt.task, attempt.worker, facts);
+        }
+    }
+
+    fn was_done(&mut self, task: Task, worker: u32, facts: &Facts) {
+        self.trouble.remove(&task);
+        self.copies.remove(&task);
+        self.note(task, facts);
+        let content = facts.content.map_or(0, |content| first_word(&content));
+        self.places.workers[worker as usize].made.push((task, content));
+        if content != 0 && self.is_audited(task) {
+            self.check(task, Some(worker), content, facts.chunks);
+        } else {
+            self.complete(task, facts.chunks);
+        }
+    }
+
+    /// A task is committed and trusted.
+    pub(crate) fn complete(&mut self, task: Task, chunks: Option<u32>) {
+        let foreign = self.graph.complete(task, chunks);
+        self.out.extend(foreign.into_iter().map(Command::Forget));
+        if let Task::FinishSample(sample) = task {
+            let state = &mut self.graph.samples[sample as usize];
+            (state.weights, state.weighed) = (Vec::new(), 0);
+            self.tune_due = true;
+        }
+        if !self.audits_waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.audits_waiting);
+            waiting.into_iter().for_each(|task| self.enqueue(task, Kind::Audit));
+        }
+    }
+
+    fn learn(&mut self, attempt: &Attempt, usage: Usage) {
+        let mut ms = usage.finished_ms.saturating_sub(usage.started_ms);
+        if ms == 0 {
+            ms = self.now_ms - attempt.started_ms.unwrap_or(attempt.given_ms);
+        }
+        let units = self.graph.units(attempt.task);
+        let expected_ms = self.costs.ms(attempt.task.stage(), units);
+        let worker = &mut self.places.workers[attempt.worker as usize];
+        self.costs.learn(attempt.task.stage(), units, ms as f64 * worker.speed());
+        worker.observe(expected_ms, ms as f64);
+        worker.failing = 0;
+    }
+
+    fn was_cut(&mut self, id: AttemptId, end: u32) {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| !attempt.cancelled) else { return };
+        let (task, worker, expected_ms) = (attempt.task, attempt.worker, attempt.expected_ms);
+        let (Task::Region(_, shard) | Task::Joint(shard)) = task else { return };
+        let cells = cells_of(shard);
+        if attempt.purpose == Purpose::Audit || end <= cells.start || end >= cells.end {
+            return;
+        }
+        // Another attempt at the whole would overlap both parts.
+        attempt.twin.into_iter().for_each(|twin| self.cancel(twin));
+        self.copies.remove(&task);
+        let whole_ms = self.task_ms(task);
+        let now = self.graph.shrink_span(task, end);
+        if let Some(trouble) = self.trouble.remove(&task) {
+            self.trouble.insert(now, trouble);
+        }
+        let share = self.task_ms(now) / whole_ms;
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.task = now;
+            attempt.cut_asked = false;
+            attempt.expected_ms = expected_ms * share;
+            if attempt.started_ms.is_none() {
+                let worker = &mut self.places.workers[worker as usize];
+                worker.queued_ms = worker.queued_ms.saturating_sub((expected_ms * (1.0 - share)) as u64);
+            }
+        }
+    }
+
+    /// Nothing new starts.
+    pub(crate) fn stop_with(&mut self, ending: Ending) {
+        if self.stopping.is_none() {
+            self.stopping = Some(ending);
+            self.take_back_queued(|_, _| true);
+        }
+    }
+
+    fn stop(&mut self, soon: bool) {
+        self.stop_with(Ending::Stopped);
+        if !soon {
+            return;
+        }
+        let running: Vec<AttemptId> = self.attempts.keys().copied().collect();
+        for id in running {
+            let attempt = &self.attempts[&id];
+            if attempt.cancelled {
+                continue;
+            }
+            let (streams, check) = (self.streams(attempt.worker), attempt.purpose == Purpose::Audit);
+            if !streams || check {
+                // A bundle hears nothing until it is over.
+                self.cancel(id);
+            } else if self.graph.is_span(attempt.task) {
+                self.ask_cut(id);
+            }
+        }
+    }
+
+    pub(crate) fn ask_cut(&mut self, id: AttemptId) {
+        if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.cut_asked) {
+            attempt.cut_asked = true;
+            let worker = self.places.workers[attempt.worker as usize].id;
+            self.out.push(Command::Cut { worker, attempt: id });
+        }
+    }
+
+    /// Whether a worker takes orders while it works.
+    pub(crate) fn streams(&self, worker: u32) -> bool {
+        let site = self.places.sites.get(self.places.site_of(worker));
+        site.is_some_and(|site| site.as_ref().is_some_and(|site| site.spec.bundles.is_none()))
+    }
+
+    /// Takes attempts that have no core yet from their workers.
+    pub(crate) fn take_back_queued(&mut self, which: impl Fn(AttemptId, &Attempt) -> bool) {
+        let queued = |(id, attempt): (&AttemptId, &Attempt)| {
+            let waits = attempt.started_ms.is_none() && !attempt.cancelled && self.streams(attempt.worker);
+            (waits && which(*id, attempt)).then_some(*id)
+        };
+        let queued: Vec<AttemptId> = self.attempts.iter().filter_map(queued).collect();
+        for id in queued {
+            let (task, purpose, twin) = {
+                let attempt = &self.attempts[&id];
+                (attempt.task, attempt.purpose, attempt.twin)
+            };
+            self.cancel(id);
+            match purpose {
+                Purpose::Audit => self.check_again(task),
+                _ if twin.is_none() => self.graph.put_back(task),
+                _ => {}
+            }
+        }
+    }
+
+    /// Expected milliseconds of a task on a core of speed 1, at least 1.
+    pub(crate) fn task_ms(&self, task: Task) -> f64 {
+        self.costs.ms(task.stage(), self.graph.units(task))
+    }
+
+    /// Expected milliseconds of a run of cells of a region or joint task.
+    pub(crate) fn cells_ms(&self, task: Task, cells: Range<u32>) -> f64 {
+        match task {
+            Task::Region(sample, _) => self.task_ms(Task::Region(sample, shard_of(cells))),
+            _ => self.task_ms(Task::Joint(shard_of(cells))),
+        }
     }
 
     /// The plan this job follows.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.graph.plan
     }
 
     /// How it is scheduled.
@@ -37,81 +494,25 @@ impl Scheduler {
         &self.options
     }
 
-    /// The committed tasks whose outputs `task` reads, in genome order.
-    pub fn inputs(&self, task: Task) -> Vec<Task> {
-        unimplemented!()
-    }
-
-    /// As what the output of this attempt is to be committed: its task, as far as it was not cut. `None` if it is not to
-    /// be committed: an audit, a race that was lost, an attempt that was cancelled or that the scheduler does not know.
-    /// Ask before each commit; [`Event::Done`] follows in either case.
-    pub fn commits(&self, attempt: AttemptId) -> Option<Task> {
-        unimplemented!()
-    }
-
-    /// Progress of a stage, of one sample or of everything.
-    pub fn progress(&self, stage: Stage, sample: Option<u32>) -> StageProgress {
-        unimplemented!()
-    }
-
-    /// Progress of a stage's tasks that belong to no sample.
-    pub fn cohort_progress(&self, stage: Stage) -> StageProgress {
-        unimplemented!()
-    }
-
-    /// Tasks of a sample (or of the cohort) that do not run, by stage and reason, with their number.
-    pub fn waiting(&self, sample: Option<u32>) -> BTreeMap<(Stage, Waiting), u64> {
-        unimplemented!()
-    }
-
-    /// Attempts that have a core.
-    pub fn running(&self) -> impl Iterator<Item = Running> {
-        std::iter::empty()
-    }
-
-    /// Workers that are there, in the order of their names.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerView<'_>> {
-        std::iter::empty()
-    }
-
-    /// Sites in order, and whether they are being left.
-    pub fn sites(&self) -> impl Iterator<Item = (u16, &SiteSpec, bool)> {
-        std::iter::empty()
-    }
-
-    /// The genome of a sample (`None`: of the joint call), cut as its tasks are, in order; gaps that are not cut yet are
-    /// one run each.
-    pub fn coverage(&self, sample: Option<u32>) -> Vec<(Shard, CellState)> {
-        unimplemented!()
-    }
-
-    /// Time left, with its uncertainty; `None` as long as nobody works.
-    pub fn remaining_ms(&self) -> Option<Remaining> {
-        unimplemented!()
-    }
-
-    /// Whether everything that was not dropped is done.
-    pub fn is_complete(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Whether a sample was dropped.
-    pub fn is_dropped(&self, sample: u32) -> bool {
-        unimplemented!()
-    }
-
-    /// What was said last, once [`Command::End`] was.
-    pub fn ending(&self) -> Option<Ending> {
-        unimplemented!()
-    }
-
     /// Expected durations as learned so far.
     pub fn costs(&self) -> CostModel {
-        unimplemented!()
+        self.costs.model()
     }
+}
 
-    /// Expected milliseconds of a task on one core of speed 1, by what is known of its reads.
-    pub fn expected_ms(&self, task: Task) -> u64 {
-        unimplemented!()
+impl Attempt {
+    /// Whether it is the one attempt at its task that counts as running.
+    fn counts(&self) -> bool {
+        self.purpose == Purpose::Work && !self.cancelled
     }
+}
+
+/// What is left is added up at most this often.
+const TUNE_MS: u64 = 1000;
+
+/// Idle cores look for slow attempts at most this often.
+const PACE_MS: u64 = 250;
+
+pub(crate) fn first_word(content: &[u8; 32]) -> u64 {
+    content.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)).max(1)
 }

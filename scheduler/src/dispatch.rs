@@ -1,0 +1,416 @@
+//! From gaps to tasks, and from tasks to workers.
+
+use crate::coverage::{cells_of, cut_at, cut_evenly, shard_of};
+use crate::event::{AttemptId, Command, Purpose};
+use crate::graph::Mark;
+use crate::machine::{Attempt, Scheduler};
+use crate::ready::{Item, Kind};
+use jobs::task::{Stage, Task};
+use std::cmp::Reverse;
+use std::ops::Range;
+
+/// What was found for a worker.
+enum Found {
+    Item(Item),
+    /// It would end sooner, or cheaper, elsewhere.
+    Elsewhere,
+    Nothing,
+}
+
+/// Entries of one queue that are tried for a worker that may not have the first.
+const LOOKS: usize = 8;
+
+/// Queues of one stage that are tried for a worker.
+const ROWS: usize = 4;
+
+/// The last work of a job is cut so that each core gets about so many pieces.
+const LAST_PIECES: f64 = 6.0;
+
+impl Scheduler {
+    /// Cuts gaps that may be cut, and queues what was woken. Open runs of the joint call wait until they are worth a
+    /// task, unless cores would be idle.
+    pub(crate) fn cut_gaps(&mut self, idle: bool) {
+        for (sample, cells) in std::mem::take(&mut self.graph.opened) {
+            let state = &self.graph.samples[sample as usize];
+            if state.dropped.is_some() {
+                continue;
+            }
+            for gap in state.cells.gaps(cells) {
+                let target_ms = self.target_ms(Stage::Region);
+                let reads: Vec<f64> = gap.clone().map(|cell| self.graph.reads_at(sample, cell)).collect();
+                let cost = *self.costs.stage(Stage::Region);
+                let ms = |cell: u32| cost.read_ns * 1e-6 * reads[(cell - gap.start) as usize] + cost.cell_ms;
+                let task = |cells| Task::Region(sample, shard_of(cells));
+                for cells in self.pieces(gap.clone(), target_ms, ms) {
+                    self.add_ready(task(cells));
+                }
+            }
+        }
+        self.cut_joint(idle);
+        for task in std::mem::take(&mut self.graph.woken) {
+            self.enqueue(task, Kind::Work);
+        }
+    }
+
+    fn cut_joint(&mut self, idle: bool) {
+        let all = idle || self.graph.is_covered();
+        if self.graph.joint_open.is_empty() || !(all || self.graph.joint_touched) {
+            return;
+        }
+        self.graph.joint_touched = false;
+        let target_ms = self.target_ms(Stage::Joint);
+        let cost = *self.costs.stage(Stage::Joint);
+        let cell_ms = cost.cell_ms * f64::from(self.graph.joined);
+        let open: Vec<Range<u32>> = self.graph.joint_open.iter().map(|(&first, &end)| first..end).collect();
+        for run in open {
+            if self.graph.plan.lines.is_none() && !all && run.len() as f64 * cell_ms < target_ms {
+                continue;
+            }
+            for cells in self.pieces(run.clone(), target_ms, |_| cell_ms) {
+                if self.is_whole(&cells) {
+                    self.graph.close_joint(cells.clone());
+                    self.add_ready(Task::Joint(shard_of(cells)));
+                }
+            }
+        }
+    }
+
+    /// Whether the forced lines let these cells be a task: not while what lies between two lines is open only in part.
+    fn is_whole(&self, cells: &Range<u32>) -> bool {
+        let Some(lines) = &self.graph.plan.lines else { return true };
+        let at = lines.partition_point(|&line| line <= cells.start);
+        let first = if at == 0 { 0 } else { lines[at - 1] };
+        let end = lines.get(at).copied().unwrap_or(u32::MAX).min(self.graph.plan.cells);
+        self.graph.joint.gaps(first..end).contains(cells)
+    }
+
+    fn pieces(&self, gap: Range<u32>, target_ms: f64, ms: impl Fn(u32) -> f64) -> Vec<Range<u32>> {
+        match &self.graph.plan.lines {
+            Some(lines) => cut_at(gap, lines),
+            None => {
+                let whole_ms: f64 = gap.clone().map(&ms).sum();
+                let target_ms = self.shared_ms(whole_ms, target_ms);
+                cut_evenly(gap, target_ms, self.graph.plan.shard_cells_max.max(1), ms)
+            }
+        }
+    }
+
+    /// A rest that was cut off is shared among the cores that have nothing else.
+    fn shared_ms(&self, whole_ms: f64, target_ms: f64) -> f64 {
+        let free = self.places.free_cores();
+        if free == 0 || self.ready.len() > 0 {
+            return target_ms;
+        }
+        target_ms.min((whole_ms / f64::from(free + 1)).max(self.options.shard_ms_min as f64))
+    }
+
+    /// How long a new region or joint task should take: as long as the plan wishes, shorter towards the end of the job.
+    fn target_ms(&self, stage: Stage) -> f64 {
+        let wished = self.options.shard_target_ms as f64;
+        let share = self.left_ms / f64::from(self.places.slots().max(1)) / LAST_PIECES;
+        let least = (self.options.shard_ms_min as f64).max(8.0 * self.costs.stage(stage).fixed_ms);
+        share.clamp(least.min(wished), wished)
+    }
+
+    /// Makes a gap a task that may start.
+    pub(crate) fn add_ready(&mut self, task: Task) {
+        if self.graph.add_span(task, Mark::Ready) {
+            self.enqueue(task, Kind::Work);
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, task: Task, kind: Kind) {
+        let again = kind == Kind::Work && !self.trouble.is_empty() && self.trouble.contains_key(&task);
+        let kind = if again { Kind::Again } else { kind };
+        let item = Item { kind, ms: self.task_ms(task).min(f64::from(u32::MAX)) as u32, task: Reverse(task) };
+        let first = self.ready.push(self.graph.row(task), item);
+        if first || kind != Kind::Work {
+            self.places.unpark();
+        }
+    }
+
+    /// Which samples each site may have, by the queues: the cohort's tasks read every joined sample.
+    pub(crate) fn allow(&mut self) {
+        for (number, site) in self.places.sites.iter().enumerate() {
+            let Some(site) = site else { continue };
+            let may = |sample: usize| site.spec.allowed.get(sample).copied().unwrap_or(false);
+            let mut allowed: Vec<bool> = (0..self.graph.samples.len()).map(may).collect();
+            let counts = |&(sample, _): &(usize, &bool)| self.graph.samples[sample].dropped.is_none();
+            let all = allowed.iter().enumerate().filter(counts).all(|(_, &allowed)| allowed);
+            allowed.push(all);
+            self.ready.allow(number as u16, allowed);
+        }
+    }
+
+    /// Gives tasks to workers as long as there are both.
+    pub(crate) fn dispatch(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        // What one site took makes another the better one for the rest.
+        while (0..self.places.sites.len()).fold(false, |any, site| self.dispatch_to(site) | any)
+            && self.places.sites.len() > 1
+        {}
+    }
+
+    /// Gives a site what it should get. Returns whether it got anything.
+    fn dispatch_to(&mut self, number: usize) -> bool {
+        let mut any = false;
+        while self.ready.has_for(number) {
+            let Some(worker) = self.places.next_with_room(number) else { break };
+            match self.find_for(number, worker) {
+                Found::Item(item) => {
+                    self.start(worker, item);
+                    self.fill(number, worker);
+                    any = true;
+                }
+                Found::Elsewhere => break,
+                Found::Nothing => self.places.park(worker),
+            }
+        }
+        any
+    }
+
+    /// A bundle is filled with the first task it gets: tasks for its cores and the time that bundles are to take, or an
+    /// equal share of what there is.
+    fn fill(&mut self, number: usize, worker: u32) {
+        let Some(site) = &self.places.sites[number] else { return };
+        let Some(bundles) = site.spec.bundles else { return };
+        let slots = u64::from(self.places.workers[worker as usize].spec.slots);
+        let offered = site.offered() as u64;
+        let share = self.ready.ms(number) / offered.max(1);
+        // Waiting in a queue for less than the way there takes is not worth it.
+        let least = site.spec.latency_ms.min(bundles.bundle_ms) * slots;
+        let wished = share.max(least).min(bundles.bundle_ms * slots);
+        while self.places.workers[worker as usize].queued_ms < wished && self.ready.has_for(number) {
+            match self.find_for(number, worker) {
+                Found::Item(item) => self.start(worker, item),
+                Found::Elsewhere | Found::Nothing => break,
+            }
+        }
+        let ms = self.places.workers[worker as usize].queued_ms / slots.max(1);
+        self.places.workers[worker as usize].filled = Some((self.now_ms, ms));
+        self.places.seat(worker);
+    }
+
+    fn find_for(&mut self, number: usize, worker: u32) -> Found {
+        let Some(site) = &self.places.sites[number] else { return Found::Nothing };
+        let stages = site.spec.stages;
+        let mut otherwise = Found::Nothing;
+        for (row, stage) in self.ready.fronts(number, stages) {
+            if !self.places.fits(worker, stage, &self.graph.plan.memory) {
+                continue;
+            }
+            let mut next = Some(row);
+            for _ in 0..ROWS {
+                let Some(row) = next else { break };
+                let mut aside = Vec::new();
+                let mut found = Found::Nothing;
+                while aside.len() < LOOKS {
+                    let Some(item) = self.ready.pop(row, stage) else { break };
+                    if !self.holds(&item) {
+                        continue;
+                    }
+                    if self.is_barred(&item, worker) {
+                        aside.push(item);
+                    } else if self.is_better_elsewhere(&item, number) {
+                        aside.push(item);
+                        found = Found::Elsewhere;
+                        break;
+                    } else {
+                        found = Found::Item(item);
+                        break;
+                    }
+                }
+                for item in aside {
+                    self.ready.push(row, item);
+                }
+                match found {
+                    Found::Item(item) => return Found::Item(item),
+                    Found::Elsewhere => otherwise = Found::Elsewhere,
+                    Found::Nothing => {}
+                }
+                next = self.ready.next_row(number, stage, row);
+            }
+        }
+        otherwise
+    }
+
+    /// Whether an entry still says what is to be done.
+    fn holds(&mut self, item: &Item) -> bool {
+        let task = item.task.0;
+        match item.kind {
+            Kind::Work | Kind::Again => {
+                self.graph.mark(task) == Some(Mark::Ready) && !self.graph.is_dropped(task)
+            }
+            Kind::Copy => {
+                let wanted = self.copies.get(&task).and_then(|id| self.attempts.get(id));
+                wanted.is_some_and(|first| {
+                    first.task == task && !first.cancelled && first.twin.is_none() && !first.cut_asked
+                })
+            }
+            Kind::Audit => self.wants_check(task),
+        }
+    }
+
+    /// Whether a worker may not have a task that others may.
+    fn is_barred(&self, item: &Item, worker: u32) -> bool {
+        let task = item.task.0;
+        match item.kind {
+            Kind::Work => false,
+            Kind::Again => {
+                let tried = self.trouble.get(&task).map_or(&[][..], |trouble| &trouble.tried);
+                tried.contains(&worker) && self.others(task, tried) > 0
+            }
+            Kind::Copy => self.copies.get(&task).is_some_and(|first| self.attempts[first].worker == worker),
+            Kind::Audit => {
+                let had = self.audits.get(&task).map(|audit| audit.workers()).unwrap_or_default();
+                had.contains(&worker) && self.others(task, &had) > 0
+            }
+        }
+    }
+
+    /// Workers that may get this task, other than these.
+    pub(crate) fn others(&self, task: Task, these: &[u32]) -> u32 {
+        let row = self.graph.row(task);
+        let open = |number: usize| {
+            let site = self.places.sites[number].as_ref()?;
+            let may =
+                !site.drain && site.spec.stages[task.stage() as usize] && self.ready.is_allowed(number, row);
+            may.then_some(site.workers)
+        };
+        let all: u32 = (0..self.places.sites.len()).filter_map(open).sum();
+        let counted = |&&worker: &&u32| {
+            let one = &self.places.workers[worker as usize];
+            !one.gone && !one.quarantined && open(self.places.site_of(worker)).is_some()
+        };
+        let mut these = these.to_vec();
+        these.sort_unstable();
+        these.dedup();
+        all - these.iter().filter(counted).count() as u32
+    }
+
+    /// Whether another site would end a task in nine tenths of the time, or in about the same time for less.
+    fn is_better_elsewhere(&self, item: &Item, here: usize) -> bool {
+        if item.kind != Kind::Work || self.places.sites.len() == 1 {
+            return false;
+        }
+        let task = item.task.0;
+        let (row, stage) = (self.graph.row(task), task.stage());
+        let bytes = self.graph.units(task).reads * self.graph.plan.costs.bytes_per_read;
+        let ms = u64::from(item.ms);
+        // What was popped to be looked at waits with the others.
+        let ends =
+            |site: usize| self.places.ends_in_ms(site, self.now_ms, self.ready.ms(site) + ms, ms, bytes);
+        let price =
+            |site: usize| self.places.sites[site].as_ref().map_or(f64::MAX, |site| site.spec.price_core_hour);
+        let mine = ends(here);
+        (0..self.places.sites.len()).any(|other| {
+            let Some(site) = &self.places.sites[other] else { return false };
+            let may = other != here
+                && !site.drain
+                && site.workers > 0
+                && site.spec.stages[stage as usize]
+                && self.ready.is_allowed(other, row)
+                && self.places.could_fit(other, stage, &self.graph.plan.memory);
+            if !may {
+                return false;
+            }
+            let theirs = ends(other);
+            theirs.saturating_mul(10) < mine.saturating_mul(9)
+                || (theirs.saturating_mul(9) <= mine.saturating_mul(10) && price(other) < price(here))
+        })
+    }
+
+    fn start(&mut self, worker: u32, item: Item) {
+        let task = item.task.0;
+        let id = AttemptId(self.next_attempt);
+        self.next_attempt += 1;
+        let purpose = match item.kind {
+            Kind::Work | Kind::Again => Purpose::Work,
+            Kind::Copy => Purpose::Copy,
+            Kind::Audit => Purpose::Audit,
+        };
+        let twin = if purpose == Purpose::Copy { self.copies.remove(&task) } else { None };
+        if let Some(first) = twin.and_then(|twin| self.attempts.get_mut(&twin)) {
+            first.twin = Some(id);
+        }
+        match purpose {
+            Purpose::Work => self.graph.set(task, Mark::Given),
+            Purpose::Audit => self.check_given(task, id),
+            Purpose::Copy => {}
+        }
+        let expected_ms = self.task_ms(task) / self.places.workers[worker as usize].speed();
+        let attempt = Attempt {
+            task,
+            worker,
+            purpose,
+            given_ms: self.now_ms,
+            started_ms: None,
+            slot: 0,
+            reached: None,
+            expected_ms,
+            twin,
+            cut_asked: false,
+            cancelled: false,
+            straggles: false,
+        };
+        self.attempts.insert(id, attempt);
+        self.live += 1;
+        self.places.give(worker, id, task, expected_ms as u64);
+        self.places.seat(worker);
+        let worker = self.places.workers[worker as usize].id;
+        self.out.push(Command::Start { worker, attempt: id, task, purpose });
+    }
+
+    /// Cuts a task that is too much for its worker in two; `false` if it cannot be cut.
+    pub(crate) fn split(&mut self, task: Task) -> bool {
+        let trouble = self.trouble.remove(&task);
+        let halves = match task {
+            Task::Map(lane, chunk) => self.graph.halve(lane, chunk).map(|halves| halves.to_vec()),
+            Task::Region(..) | Task::Joint(_) if self.graph.is_span(task) => self.halve_cells(task),
+            _ => None,
+        };
+        let Some(halves) = halves else {
+            self.trouble.extend(trouble.map(|trouble| (task, trouble)));
+            return false;
+        };
+        for half in halves {
+            if let Some(trouble) = &trouble {
+                self.trouble.insert(half, trouble.clone());
+            }
+            if self.graph.is_span(half) && self.graph.has_inputs(half) {
+                self.add_ready(half);
+            } else {
+                self.graph.put_back(half);
+            }
+        }
+        true
+    }
+
+    /// Two runs of cells of about equal cost.
+    fn halve_cells(&mut self, task: Task) -> Option<Vec<Task>> {
+        let (Task::Region(_, shard) | Task::Joint(shard)) = task else { return None };
+        let cells = cells_of(shard);
+        if cells.len() < 2 {
+            return None;
+        }
+        let ms = |cell: u32| self.cells_ms(task, cell..cell + 1);
+        let whole: f64 = cells.clone().map(ms).sum();
+        let mut sum = 0.0;
+        let mut middle = cells.start + 1;
+        for cell in cells.start..cells.end - 1 {
+            sum += ms(cell);
+            middle = cell + 1;
+            if sum + ms(cell + 1) / 2.0 >= whole / 2.0 {
+                break;
+            }
+        }
+        self.graph.remove_span(task);
+        let part = |cells| match task {
+            Task::Region(sample, _) => Task::Region(sample, shard_of(cells)),
+            _ => Task::Joint(shard_of(cells)),
+        };
+        Some(vec![part(cells.start..middle), part(middle..cells.end)])
+    }
+}

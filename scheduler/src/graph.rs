@@ -1,0 +1,784 @@
+//! What waits for what: a sample's way from intake to seal, and the cohort's.
+//!
+//! Invariant: a task is woken only when everything it reads is committed and trusted; when something it reads is taken
+//! back before it was given to a worker, it waits again. Counters are kept with every change, nothing is searched.
+
+use crate::cost::Units;
+use crate::coverage::{Coverage, cells_of, shard_of};
+use crate::lane::Lane;
+use crate::plan::Plan;
+use jobs::failure::Class;
+use jobs::task::{Chunk, LaneId, Shard, Stage, Task};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// Something it reads is missing.
+    #[default]
+    Todo,
+    /// It may start.
+    Ready,
+    /// A worker has it.
+    Given,
+    /// It is committed, but it is being checked; nobody may read it yet.
+    Held,
+    /// It is committed.
+    Done,
+    /// It was given up.
+    Failed,
+}
+
+/// Tasks of one stage by mark.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// By [`Mark`].
+    pub marks: [u32; 6],
+    /// Those of the given that have a core.
+    pub running: u32,
+}
+
+/// How far a sample is.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Its lanes.
+    pub lanes: Vec<Lane>,
+    /// Why it was dropped.
+    pub dropped: Option<Class>,
+    /// Its region tasks.
+    pub cells: Coverage,
+    /// The region task of reads without a place.
+    pub unplaced: Mark,
+    /// Its results.
+    pub finish: Mark,
+    /// Its objects in the vault.
+    pub seal: Mark,
+    /// Reads by cell, as far as maps told; empty if none did.
+    pub weights: Vec<u32>,
+    /// Reads in `weights`.
+    pub weighed: u64,
+    joint: bool,
+    /// Lanes whose chunks are not known.
+    lanes_closed: u32,
+    /// Intakes and models that are not done.
+    lanes_left: u32,
+    /// Leaves of known lanes that are not done.
+    maps_left: u32,
+}
+
+/// All tasks of a job.
+#[derive(Debug)]
+pub struct Graph {
+    /// What it was made from.
+    pub plan: Plan,
+    /// By number.
+    pub samples: Vec<Sample>,
+    /// The joint tasks.
+    pub joint: Coverage,
+    /// Runs of cells that could be joint tasks and are not cut yet, by first cell.
+    pub joint_open: BTreeMap<u32, u32>,
+    /// The cohort's results.
+    pub finish: Mark,
+    /// The cohort's objects in the vault.
+    pub seal: Mark,
+    /// Whether open runs of the joint call changed since somebody looked.
+    pub joint_touched: bool,
+    /// Tasks that became ready since somebody looked.
+    pub woken: Vec<Task>,
+    /// Cells of samples whose gaps may be cut into region tasks, since somebody looked.
+    pub opened: Vec<(u32, Range<u32>)>,
+    /// By sample and, last, for the cohort: tasks by stage.
+    pub tallies: Vec<[Tally; 7]>,
+    /// Joined samples that were not dropped.
+    pub joined: u32,
+    /// By cell: of how many joined samples it is done.
+    covered: Vec<u32>,
+    /// Cells that are done of all of them.
+    full: u32,
+    /// Tasks that are being checked.
+    held: u32,
+    finals_left: u32,
+    seals_left: u32,
+    begun: bool,
+}
+
+impl Graph {
+    /// Nothing is done.
+    pub fn new(plan: Plan) -> Self {
+        let samples: Vec<Sample> = plan
+            .samples
+            .iter()
+            .map(|sample| {
+                let pairs = sample.pairs / u64::from(sample.lanes.max(1));
+                Sample {
+                    lanes: vec![Lane::of_pairs(pairs); sample.lanes as usize],
+                    dropped: None,
+                    cells: Coverage::default(),
+                    unplaced: Mark::Todo,
+                    finish: Mark::Todo,
+                    seal: Mark::Todo,
+                    weights: Vec::new(),
+                    weighed: 0,
+                    joint: sample.joint,
+                    lanes_closed: sample.lanes,
+                    lanes_left: 2 * sample.lanes,
+                    maps_left: 0,
+                }
+            })
+            .collect();
+        let mut tallies = vec![[Tally::default(); 7]; samples.len() + 1];
+        for (tally, sample) in tallies.iter_mut().zip(plan.samples.iter().map(Some).chain([None])) {
+            let lanes = sample.map_or(0, |sample| sample.lanes);
+            tally[Stage::Intake as usize].marks[0] = lanes;
+            tally[Stage::Model as usize].marks[0] = lanes;
+            tally[Stage::Region as usize].marks[0] = u32::from(sample.is_some());
+            tally[Stage::Finish as usize].marks[0] = 1;
+            tally[Stage::Seal as usize].marks[0] = plan.seals.into();
+        }
+        let joined = plan.joint_samples().count() as u32;
+        Graph {
+            joined,
+            covered: vec![0; plan.cells as usize],
+            finals_left: samples.len() as u32,
+            seals_left: samples.len() as u32,
+            joint: Coverage::default(),
+            joint_open: BTreeMap::new(),
+            joint_touched: false,
+            full: if joined == 0 { plan.cells } else { 0 },
+            held: 0,
+            finish: Mark::Todo,
+            seal: Mark::Todo,
+            woken: Vec::new(),
+            opened: Vec::new(),
+            begun: false,
+            tallies,
+            samples,
+            plan,
+        }
+    }
+
+    /// Where the tallies and queues of this task's sample are; the cohort's are last.
+    pub fn row(&self, task: Task) -> usize {
+        task.sample().map_or(self.samples.len(), |sample| sample as usize)
+    }
+
+    fn sample(&mut self, sample: u32) -> &mut Sample {
+        &mut self.samples[sample as usize]
+    }
+
+    fn lane(&self, lane: LaneId) -> &Lane {
+        &self.samples[lane.sample as usize].lanes[lane.lane as usize]
+    }
+
+    /// How far a task is; `None` if nothing is cut like this.
+    pub fn mark(&self, task: Task) -> Option<Mark> {
+        match task {
+            Task::Intake(lane) => Some(self.lane(lane).intake),
+            Task::Model(lane) => Some(self.lane(lane).model),
+            Task::Map(lane, chunk) => self.lane(lane).mark(chunk),
+            Task::Region(sample, Shard::Unplaced) => Some(self.samples[sample as usize].unplaced),
+            Task::Region(sample, shard) => self.samples[sample as usize].cells.mark(&cells_of(shard)),
+            Task::Joint(shard) => self.joint.mark(&cells_of(shard)),
+            Task::FinishSample(sample) => Some(self.samples[sample as usize].finish),
+            Task::SealSample(sample) => Some(self.samples[sample as usize].seal),
+            Task::FinishCohort => Some(self.finish),
+            Task::SealCohort => Some(self.seal),
+        }
+    }
+
+    /// Whether a sample's tasks are of no use any more.
+    pub fn is_dropped(&self, task: Task) -> bool {
+        task.sample().is_some_and(|sample| self.samples[sample as usize].dropped.is_some())
+    }
+
+    /// Marks a task anew, and nothing else. Spans and leaves must exist.
+    pub fn set(&mut self, task: Task, mark: Mark) {
+        let before = self.mark(task).unwrap_or_default();
+        self.held += u32::from(mark == Mark::Held);
+        self.held -= u32::from(before == Mark::Held);
+        // Leaves of a lane that is not open are tallied when it opens.
+        if !matches!(task, Task::Map(lane, _) if self.lane(lane).chunks.is_none()) {
+            self.tally(task, before, -1);
+            self.tally(task, mark, 1);
+        }
+        match task {
+            Task::Intake(lane) => self.sample(lane.sample).lanes[lane.lane as usize].intake = mark,
+            Task::Model(lane) => self.sample(lane.sample).lanes[lane.lane as usize].model = mark,
+            Task::Map(lane, chunk) => self.sample(lane.sample).lanes[lane.lane as usize].set(chunk, mark),
+            Task::Region(sample, Shard::Unplaced) => self.sample(sample).unplaced = mark,
+            Task::Region(sample, shard) => self.sample(sample).cells.set(&cells_of(shard), mark),
+            Task::Joint(shard) => self.joint.set(&cells_of(shard), mark),
+            Task::FinishSample(sample) => self.sample(sample).finish = mark,
+            Task::SealSample(sample) => self.sample(sample).seal = mark,
+            Task::FinishCohort => self.finish = mark,
+            Task::SealCohort => self.seal = mark,
+        }
+    }
+
+    fn tally(&mut self, task: Task, mark: Mark, by: i32) {
+        let row = self.row(task);
+        let count = &mut self.tallies[row][task.stage() as usize].marks[mark as usize];
+        *count = count.wrapping_add_signed(by);
+    }
+
+    /// An attempt got a core (`1`) or gave it back (`-1`).
+    pub fn tally_running(&mut self, task: Task, by: i32) {
+        let row = self.row(task);
+        let running = &mut self.tallies[row][task.stage() as usize].running;
+        *running = running.wrapping_add_signed(by);
+    }
+
+    /// Makes a gap a task. `false` if it is none.
+    pub fn add_span(&mut self, task: Task, mark: Mark) -> bool {
+        let added = match task {
+            Task::Region(sample, shard) => self.sample(sample).cells.insert(cells_of(shard), mark),
+            Task::Joint(shard) => self.joint.insert(cells_of(shard), mark),
+            _ => false,
+        };
+        if added {
+            self.tally(task, mark, 1);
+        }
+        added
+    }
+
+    /// Makes a region or joint task a gap again.
+    pub fn remove_span(&mut self, task: Task) {
+        let Some(mark) = self.mark(task) else { return };
+        if self.is_span(task) {
+            self.held -= u32::from(mark == Mark::Held);
+        }
+        match task {
+            Task::Region(_, Shard::Unplaced) => return self.set(task, Mark::Todo),
+            Task::Region(sample, shard) => self.sample(sample).cells.remove(&cells_of(shard)),
+            Task::Joint(shard) => self.joint.remove(&cells_of(shard)),
+            _ => return,
+        }
+        self.tally(task, mark, -1);
+    }
+
+    /// Ends a region or joint task that was given to a worker before `end`; the rest is a gap, and may be cut.
+    pub fn shrink_span(&mut self, task: Task, end: u32) -> Task {
+        match task {
+            Task::Region(sample, shard) => {
+                let cells = cells_of(shard);
+                self.sample(sample).cells.shrink(&cells, end);
+                self.open_regions(sample, end..cells.end);
+                Task::Region(sample, shard_of(cells.start..end))
+            }
+            Task::Joint(shard) => {
+                let cells = cells_of(shard);
+                self.joint.shrink(&cells, end);
+                self.open_joint(end..cells.end);
+                Task::Joint(shard_of(cells.start..end))
+            }
+            _ => task,
+        }
+    }
+
+    /// Takes a map into halves; `None` if it cannot be.
+    pub fn halve(&mut self, lane: LaneId, chunk: Chunk) -> Option<[Task; 2]> {
+        let before = self.lane(lane).mark(chunk)?;
+        let halves = self.sample(lane.sample).lanes[lane.lane as usize].halve(chunk)?;
+        self.tally(Task::Map(lane, chunk), before, -1);
+        self.tally(Task::Map(lane, chunk), Mark::Todo, 2);
+        self.sample(lane.sample).maps_left += 1;
+        Some(halves.map(|half| Task::Map(lane, half)))
+    }
+
+    /// What the journal holds, before the job begins. `false` if it is of no use: nothing of this plan, or done already.
+    pub fn restore(&mut self, task: Task, chunks: Option<u32>) -> bool {
+        if !self.plan.knows(task) {
+            return false;
+        }
+        let usable = match task {
+            Task::Map(lane, chunk) => {
+                let state = &mut self.samples[lane.sample as usize].lanes[lane.lane as usize];
+                let inside = state.chunks.is_none_or(|chunks| chunk.index < chunks);
+                let more = if inside { state.carve(chunk) } else { None };
+                if let Some(more) = more.filter(|_| self.lane(lane).chunks.is_some()) {
+                    self.tally(task, Mark::Todo, more as i32);
+                    self.sample(lane.sample).maps_left += more;
+                }
+                more.is_some()
+            }
+            Task::Region(_, Shard::Cells { .. }) | Task::Joint(_) => self.add_span(task, Mark::Todo),
+            _ => self.mark(task) != Some(Mark::Done),
+        };
+        if usable {
+            self.complete(task, chunks);
+        }
+        usable
+    }
+
+    /// The job begins: wakes whatever can run.
+    pub fn begin(&mut self) {
+        self.begun = true;
+        for sample in 0..self.samples.len() as u32 {
+            self.wake_sample(sample);
+        }
+        self.open_joint(0..self.plan.cells);
+        self.wake_cohort();
+    }
+
+    /// A task is committed and trusted: wakes what waited for it. An intake says how many chunks there are; what was
+    /// committed of others is returned.
+    pub fn complete(&mut self, task: Task, chunks: Option<u32>) -> Vec<Task> {
+        let mut foreign = Vec::new();
+        self.set(task, Mark::Done);
+        match task {
+            Task::Intake(lane) => {
+                foreign = self.open_lane(lane, chunks.unwrap_or(0));
+                self.sample(lane.sample).lanes_left -= 1;
+            }
+            Task::Model(lane) => self.sample(lane.sample).lanes_left -= 1,
+            Task::Map(lane, _) => {
+                let open = u32::from(self.lane(lane).chunks.is_some());
+                self.sample(lane.sample).maps_left -= open;
+            }
+            Task::Region(sample, shard) if self.counts_in_joint(sample) => self.cover(cells_of(shard)),
+            Task::FinishSample(_) => self.finals_left -= 1,
+            Task::SealSample(_) => self.seals_left -= 1,
+            Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+        }
+        if self.begun {
+            match task {
+                Task::Intake(lane) | Task::Model(lane) => {
+                    self.wake_lane(lane);
+                    self.wake_regions(lane.sample);
+                }
+                Task::Map(lane, _) => self.wake_regions(lane.sample),
+                _ => {}
+            }
+            match task.sample() {
+                Some(sample) => self.wake_results(sample),
+                None => self.wake_cohort(),
+            }
+        }
+        foreign
+    }
+
+    /// A task that was done is so no more: what waits for it and was not given to a worker waits again.
+    pub fn retract(&mut self, task: Task, mark: Mark) {
+        if self.mark(task) != Some(Mark::Done) {
+            return;
+        }
+        self.set(task, mark);
+        match task {
+            Task::Intake(lane) | Task::Model(lane) => {
+                self.sample(lane.sample).lanes_left += 1;
+                self.unwake(Task::Model(lane));
+                let ready: Vec<Chunk> = self.leaves_at(lane, Mark::Ready);
+                ready.into_iter().for_each(|chunk| self.set(Task::Map(lane, chunk), Mark::Todo));
+            }
+            Task::Map(lane, _) => {
+                self.sample(lane.sample).maps_left += 1;
+                self.close_regions(lane.sample);
+            }
+            Task::Region(sample, shard) if self.counts_in_joint(sample) => self.uncover(cells_of(shard)),
+            Task::FinishSample(_) => self.finals_left += 1,
+            Task::SealSample(_) => self.seals_left += 1,
+            Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+        }
+        if let Some(sample) = task.sample() {
+            if !matches!(task, Task::SealSample(_)) {
+                self.unwake(Task::FinishSample(sample));
+            }
+            self.unwake(Task::SealSample(sample));
+        }
+        self.unwake(Task::FinishCohort);
+        self.unwake(Task::SealCohort);
+    }
+
+    /// A commit counts no more: the task is to be done again.
+    pub fn redo(&mut self, task: Task) {
+        self.retract(task, Mark::Held);
+        if self.mark(task) != Some(Mark::Held) {
+            return;
+        }
+        self.put_back(task);
+        match task {
+            Task::Region(sample, shard) if self.mark(task).is_none() => {
+                self.open_regions(sample, cells_of(shard));
+            }
+            Task::Joint(shard) if self.mark(task).is_none() => self.open_joint(cells_of(shard)),
+            _ => {}
+        }
+    }
+
+    /// The tasks that have read a task's output, as they are cut now.
+    pub fn consumers(&self, task: Task) -> Vec<Task> {
+        let regions = |sample: u32| {
+            let spans = self.samples[sample as usize].cells.spans();
+            let cells = spans.map(move |(cells, _)| Task::Region(sample, shard_of(cells)));
+            cells.chain([Task::Region(sample, Shard::Unplaced)])
+        };
+        match task {
+            Task::Intake(lane) => vec![Task::Model(lane)],
+            Task::Model(lane) => self.lane(lane).leaves().map(|(chunk, _)| Task::Map(lane, chunk)).collect(),
+            Task::Map(lane, _) => regions(lane.sample).collect(),
+            Task::Region(sample, shard) => {
+                let cells = cells_of(shard);
+                let joint = self.samples[sample as usize].joint && !cells.is_empty();
+                let reach = if joint { cells.start..cells.end + 1 } else { 0..0 };
+                let joints = self.joint.overlapping(reach).map(|(cells, _)| Task::Joint(shard_of(cells)));
+                joints.chain([Task::FinishSample(sample)]).collect()
+            }
+            Task::Joint(_) => vec![Task::FinishCohort],
+            Task::FinishSample(sample) => vec![Task::SealSample(sample), Task::FinishCohort],
+            Task::FinishCohort | Task::SealSample(_) if self.plan.seals => vec![Task::SealCohort],
+            Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => Vec::new(),
+        }
+    }
+
+    /// Leaves of a lane with this mark.
+    pub fn leaves_at(&self, lane: LaneId, mark: Mark) -> Vec<Chunk> {
+        self.lane(lane).leaves().filter(|&(_, m)| m == mark).map(|(chunk, _)| chunk).collect()
+    }
+
+    /// A task that was given to a worker is to be given again, once everything it reads is there.
+    pub fn put_back(&mut self, task: Task) {
+        if self.is_span(task) && !self.has_inputs(task) {
+            // Cut anew when they are there.
+            self.remove_span(task);
+            return;
+        }
+        self.set(task, Mark::Todo);
+        self.wake(task);
+    }
+
+    /// Whether a task is a run of cells, which may be cut anew.
+    pub fn is_span(&self, task: Task) -> bool {
+        matches!(task, Task::Region(_, Shard::Cells { .. }) | Task::Joint(_))
+    }
+
+    /// Whether a task may run, by what it reads.
+    pub fn has_inputs(&self, task: Task) -> bool {
+        self.missing(task).is_none()
+    }
+
+    /// The stage whose outputs a task still lacks.
+    pub fn missing(&self, task: Task) -> Option<Stage> {
+        let unless = |ok: bool, stage: Stage| (!ok).then_some(stage);
+        match task {
+            Task::Intake(_) => None,
+            Task::Model(lane) => unless(self.lane(lane).intake == Mark::Done, Stage::Intake),
+            Task::Map(lane, _) => {
+                let lane = self.lane(lane);
+                unless(lane.intake == Mark::Done, Stage::Intake)
+                    .or(unless(lane.model == Mark::Done, Stage::Model))
+            }
+            Task::Region(sample, _) => {
+                let sample = &self.samples[sample as usize];
+                unless(sample.lanes_closed == 0, Stage::Intake).or(unless(sample.maps_left == 0, Stage::Map))
+            }
+            Task::Joint(shard) => {
+                let cells = cells_of(shard);
+                unless(cells.clone().all(|cell| self.joint_ready(cell)), Stage::Region)
+            }
+            Task::FinishSample(sample) => {
+                let sample = &self.samples[sample as usize];
+                let covered = sample.cells.done_cells() == self.plan.cells && sample.unplaced == Mark::Done;
+                let mapped = sample.lanes_closed == 0 && sample.lanes_left == 0 && sample.maps_left == 0;
+                unless(covered && mapped, Stage::Region)
+            }
+            Task::FinishCohort => unless(self.finals_left == 0 && self.held == 0, Stage::Finish)
+                .or(unless(self.joint.done_cells() == self.plan.cells, Stage::Joint)),
+            Task::SealSample(sample) => {
+                unless(self.samples[sample as usize].finish == Mark::Done, Stage::Finish)
+            }
+            Task::SealCohort => {
+                unless(self.finish == Mark::Done, Stage::Finish).or(unless(self.seals_left == 0, Stage::Seal))
+            }
+        }
+    }
+
+    /// Whether everything that was not dropped is done.
+    pub fn is_complete(&self) -> bool {
+        if self.plan.seals { self.seal == Mark::Done } else { self.finish == Mark::Done }
+    }
+
+    /// Goes on without a sample. Returns the commits of joint tasks that had it; the joint tasks that workers have must
+    /// have been put back before.
+    pub fn drop_sample(&mut self, sample: u32, reason: Class) -> Vec<Task> {
+        let state = self.sample(sample);
+        state.dropped = Some(reason);
+        state.weights = Vec::new();
+        let finished = state.finish == Mark::Done;
+        let sealed = state.seal == Mark::Done;
+        let joint = state.joint;
+        let covered: Vec<Range<u32>> = if joint {
+            state.cells.spans().filter(|(_, mark)| *mark == Mark::Done).map(|(cells, _)| cells).collect()
+        } else {
+            Vec::new()
+        };
+        self.finals_left -= u32::from(!finished);
+        self.seals_left -= u32::from(!sealed);
+        let mut forgotten = Vec::new();
+        if joint {
+            for cell in covered.into_iter().flatten() {
+                self.covered[cell as usize] -= 1;
+            }
+            self.joined -= 1;
+            self.full = self.covered.iter().filter(|&&samples| samples == self.joined).count() as u32;
+            let spans: Vec<(Range<u32>, Mark)> = self.joint.spans().collect();
+            for (cells, mark) in spans {
+                let task = Task::Joint(shard_of(cells));
+                self.remove_span(task);
+                if matches!(mark, Mark::Done | Mark::Held) {
+                    forgotten.push(task);
+                }
+            }
+            self.joint_open.clear();
+            self.open_joint(0..self.plan.cells);
+        }
+        for task in [Task::FinishCohort, Task::SealCohort] {
+            if self.mark(task) == Some(Mark::Done) {
+                self.set(task, Mark::Todo);
+                forgotten.push(task);
+            }
+            self.unwake(task);
+        }
+        self.wake_cohort();
+        forgotten
+    }
+
+    fn open_lane(&mut self, lane: LaneId, chunks: u32) -> Vec<Task> {
+        let row = lane.sample as usize;
+        let state = &mut self.samples[row].lanes[lane.lane as usize];
+        if state.chunks == Some(chunks) {
+            // Done again after its output was lost.
+            return Vec::new();
+        }
+        let first_time = state.chunks.is_none();
+        let foreign = state.open(chunks);
+        let mut marks = [0; 6];
+        state.leaves().for_each(|(_, mark)| marks[mark as usize] += 1);
+        let left: u32 = marks.iter().sum::<u32>() - marks[Mark::Done as usize];
+        let tally = &mut self.tallies[row][Stage::Map as usize];
+        tally.marks.iter_mut().zip(marks).for_each(|(sum, more)| *sum += more);
+        self.samples[row].maps_left += left;
+        self.samples[row].lanes_closed -= u32::from(first_time);
+        foreign.into_iter().map(|chunk| Task::Map(lane, chunk)).collect()
+    }
+
+    fn counts_in_joint(&self, sample: u32) -> bool {
+        let sample = &self.samples[sample as usize];
+        sample.joint && sample.dropped.is_none()
+    }
+
+    fn wake(&mut self, task: Task) {
+        if self.begun
+            && !self.is_dropped(task)
+            && self.mark(task) == Some(Mark::Todo)
+            && self.has_inputs(task)
+            && self.plan.knows(task)
+        {
+            self.set(task, Mark::Ready);
+            self.woken.push(task);
+        }
+    }
+
+    fn unwake(&mut self, task: Task) {
+        if self.mark(task) == Some(Mark::Ready) && !self.has_inputs(task) {
+            self.set(task, Mark::Todo);
+        }
+    }
+
+    fn wake_sample(&mut self, sample: u32) {
+        let lanes: Vec<LaneId> = self.plan.lanes_of(sample).collect();
+        lanes.into_iter().for_each(|lane| self.wake_lane(lane));
+        self.wake_regions(sample);
+        self.wake_results(sample);
+    }
+
+    fn wake_lane(&mut self, lane: LaneId) {
+        self.wake(Task::Intake(lane));
+        self.wake(Task::Model(lane));
+        if self.missing(Task::Map(lane, Chunk::whole(0))).is_none() {
+            let todo = self.leaves_at(lane, Mark::Todo);
+            todo.into_iter().for_each(|chunk| self.wake(Task::Map(lane, chunk)));
+        }
+    }
+
+    fn wake_results(&mut self, sample: u32) {
+        self.wake(Task::FinishSample(sample));
+        self.wake(Task::SealSample(sample));
+        self.wake_cohort();
+    }
+
+    fn wake_cohort(&mut self) {
+        self.wake(Task::FinishCohort);
+        self.wake(Task::SealCohort);
+    }
+
+    fn wake_regions(&mut self, sample: u32) {
+        self.wake(Task::Region(sample, Shard::Unplaced));
+        self.open_regions(sample, 0..self.plan.cells);
+    }
+
+    fn open_regions(&mut self, sample: u32, cells: Range<u32>) {
+        if self.begun && self.has_inputs(Task::Region(sample, Shard::Unplaced)) {
+            self.opened.push((sample, cells));
+        }
+    }
+
+    fn close_regions(&mut self, sample: u32) {
+        let spans = self.samples[sample as usize].cells.spans();
+        let ready = spans.filter(|(_, mark)| *mark == Mark::Ready).map(|(cells, _)| cells);
+        let ready: Vec<Range<u32>> = ready.collect();
+        for cells in ready {
+            self.remove_span(Task::Region(sample, shard_of(cells)));
+        }
+        self.unwake(Task::Region(sample, Shard::Unplaced));
+    }
+
+    /// Whether every joined sample is done everywhere.
+    pub fn is_covered(&self) -> bool {
+        self.full == self.plan.cells
+    }
+
+    fn joint_ready(&self, cell: u32) -> bool {
+        let full = |cell: u32| self.covered[cell as usize] == self.joined;
+        full(cell) && (cell == 0 || full(cell - 1))
+    }
+
+    /// A joined sample's region task is done.
+    fn cover(&mut self, cells: Range<u32>) {
+        let before = self.full;
+        for cell in cells.clone() {
+            self.covered[cell as usize] += 1;
+            self.full += u32::from(self.covered[cell as usize] == self.joined);
+        }
+        if self.full > before {
+            // The cell after it looks back into it.
+            self.open_joint(cells.start..(cells.end + 1).min(self.plan.cells));
+        }
+    }
+
+    /// A joined sample's region task is not done after all.
+    fn uncover(&mut self, cells: Range<u32>) {
+        for cell in cells.clone() {
+            self.full -= u32::from(self.covered[cell as usize] == self.joined);
+            self.covered[cell as usize] -= 1;
+        }
+        let touched = cells.start..(cells.end + 1).min(self.plan.cells);
+        let ready = self.joint.overlapping(touched.clone()).filter(|(_, mark)| *mark == Mark::Ready);
+        let ready: Vec<Range<u32>> = ready.map(|(cells, _)| cells).collect();
+        for span in &ready {
+            self.remove_span(Task::Joint(shard_of(span.clone())));
+        }
+        self.close_joint(touched);
+        ready.into_iter().for_each(|span| self.open_joint(span));
+    }
+
+    /// Adds to the open runs whatever of `cells` can be joined and is no task yet.
+    fn open_joint(&mut self, cells: Range<u32>) {
+        if !self.begun {
+            return;
+        }
+        for gap in self.joint.gaps(cells) {
+            let mut next = gap.start;
+            while next < gap.end {
+                let first = next;
+                while next < gap.end && self.joint_ready(next) {
+                    next += 1;
+                }
+                if first < next {
+                    self.add_open(first..next);
+                }
+                next += 1;
+            }
+        }
+    }
+
+    fn add_open(&mut self, cells: Range<u32>) {
+        let (mut first, mut end) = (cells.start, cells.end);
+        while let Some((&other, &other_end)) =
+            self.joint_open.range(..=end).next_back().filter(|&(_, &other_end)| other_end >= first)
+        {
+            self.joint_open.remove(&other);
+            (first, end) = (first.min(other), end.max(other_end));
+        }
+        self.joint_open.insert(first, end);
+        self.joint_touched = true;
+    }
+
+    /// Takes `cells` out of the open runs.
+    pub fn close_joint(&mut self, cells: Range<u32>) {
+        while let Some((first, end)) = self
+            .joint_open
+            .range(..cells.end)
+            .next_back()
+            .map(|(&first, &end)| (first, end))
+            .filter(|&(_, end)| end > cells.start)
+        {
+            self.joint_open.remove(&first);
+            if first < cells.start {
+                self.joint_open.insert(first, cells.start);
+            }
+            if end > cells.end {
+                self.joint_open.insert(cells.end, end);
+            }
+        }
+    }
+
+    /// How much of what its duration depends on a task has, by what is known.
+    pub fn units(&self, task: Task) -> Units {
+        let joined = f64::from(self.joined);
+        let all_cells = f64::from(self.plan.cells);
+        match task {
+            Task::Intake(lane) => Units { reads: self.lane(lane).pairs as f64, cells: 0.0 },
+            Task::Model(_) => Units::default(),
+            Task::Map(lane, chunk) => Units { reads: self.lane(lane).pairs_of(chunk), cells: 0.0 },
+            Task::Region(sample, Shard::Unplaced) => {
+                Units { reads: self.reads_of(sample) * UNPLACED, cells: 0.0 }
+            }
+            Task::Region(sample, shard) => {
+                let cells = cells_of(shard);
+                let reads = cells.clone().map(|cell| self.reads_at(sample, cell)).sum();
+                Units { reads, cells: cells.len() as f64 }
+            }
+            Task::Joint(shard) => {
+                let cells = cells_of(shard).len() as f64;
+                Units { reads: 0.0, cells: cells * joined }
+            }
+            Task::FinishSample(sample) | Task::SealSample(sample) => {
+                Units { reads: self.reads_of(sample), cells: all_cells }
+            }
+            Task::FinishCohort | Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
+        }
+    }
+
+    /// Reads of a sample, as counted or guessed.
+    pub fn reads_of(&self, sample: u32) -> f64 {
+        self.samples[sample as usize].lanes.iter().map(|lane| 2.0 * lane.pairs as f64).sum()
+    }
+
+    /// Reads of a sample in a cell, by the chunks that were weighed.
+    pub fn reads_at(&self, sample: u32, cell: u32) -> f64 {
+        let state = &self.samples[sample as usize];
+        let reads = self.reads_of(sample);
+        match state.weights.get(cell as usize) {
+            Some(&weight) if state.weighed > 0 => f64::from(weight) * reads / state.weighed as f64,
+            _ => reads / f64::from(self.plan.cells.max(1)),
+        }
+    }
+
+    /// A map tells where its reads lie.
+    pub fn weigh(&mut self, sample: u32, weights: &[(jobs::genome::Cell, u32)]) {
+        let cells = self.plan.cells as usize;
+        let state = self.sample(sample);
+        if state.finish == Mark::Done || state.dropped.is_some() {
+            return;
+        }
+        for &(cell, reads) in weights.iter().filter(|(cell, _)| (cell.0 as usize) < cells) {
+            state.weights.resize(cells, 0);
+            state.weights[cell.0 as usize] = state.weights[cell.0 as usize].saturating_add(reads);
+            state.weighed += u64::from(reads);
+        }
+    }
+}
+
+/// Share of a sample's reads that has no place, about.
+const UNPLACED: f64 = 0.01;

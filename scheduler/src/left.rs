@@ -1,0 +1,143 @@
+//! How much is left to do: core time, time, and how sure that is.
+
+use crate::cost::Units;
+use crate::graph::Mark;
+use crate::machine::Scheduler;
+use crate::query::Remaining;
+use jobs::task::{LaneId, Stage, Task};
+
+/// Work of one stage that is not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StageLeft {
+    /// Tasks, some of them expected.
+    pub tasks: f64,
+    /// Core time in milliseconds.
+    pub ms: f64,
+}
+
+/// One and a half standard deviations: low and high are rarely exceeded.
+const DEVIATIONS: f64 = 1.5;
+
+/// Tasks of a stage that a group of samples should have for each core, so that the end of a stage does not matter.
+const WINDOW_TASKS: f64 = 4.0;
+
+impl Scheduler {
+    /// Core time left by stage, with what runs counted whole.
+    pub fn left(&self) -> [StageLeft; 7] {
+        let mut left = [StageLeft::default(); 7];
+        for row in 0..self.graph.tallies.len() {
+            if self.graph.samples.get(row).is_some_and(|sample| sample.dropped.is_some()) {
+                continue;
+            }
+            for stage in self.graph.plan.stages() {
+                let (tasks, units) = self.left_of(stage, row);
+                if tasks > 0.0 {
+                    let cost = self.costs.stage(stage);
+                    left[stage as usize].tasks += tasks;
+                    left[stage as usize].ms += cost.ms(units) + cost.fixed_ms * (tasks - 1.0);
+                }
+            }
+        }
+        left
+    }
+
+    /// Tasks of a row and stage that are not done, and what they come to.
+    fn left_of(&self, stage: Stage, row: usize) -> (f64, Units) {
+        let marks = &self.graph.tallies[row][stage as usize].marks;
+        let open =
+            f64::from(marks.iter().sum::<u32>() - marks[Mark::Done as usize] - marks[Mark::Held as usize]);
+        let (uncut, units) = self.uncut(stage, row);
+        let tasks = open + uncut;
+        if tasks == 0.0 {
+            return (0.0, Units::default());
+        }
+        let sample = row as u32;
+        let cohort = row == self.graph.samples.len();
+        let of = |task: Task| self.graph.units(task);
+        let cells = |done: u32| f64::from(self.graph.plan.cells - done);
+        let units = match stage {
+            Stage::Intake => {
+                let lane = of(Task::Intake(LaneId { sample, lane: 0 }));
+                Units { reads: lane.reads * tasks, cells: 0.0 }
+            }
+            Stage::Model => Units::default(),
+            Stage::Map => {
+                let known: u32 = marks.iter().sum();
+                let pairs = self.graph.reads_of(sample) / 2.0 - units.reads;
+                Units { reads: units.reads + pairs * open / f64::from(known.max(1)), cells: 0.0 }
+            }
+            Stage::Region => {
+                let left = cells(self.graph.samples[row].cells.done_cells());
+                let share = left / f64::from(self.graph.plan.cells.max(1));
+                Units { reads: self.graph.reads_of(sample) * share, cells: left }
+            }
+            Stage::Joint => {
+                let left = cells(self.graph.joint.done_cells());
+                Units { reads: 0.0, cells: left * f64::from(self.graph.joined) }
+            }
+            Stage::Finish if cohort => of(Task::FinishCohort),
+            Stage::Finish => of(Task::FinishSample(sample)),
+            Stage::Seal if cohort => of(Task::SealCohort),
+            Stage::Seal => of(Task::SealSample(sample)),
+        };
+        (tasks, units)
+    }
+
+    /// Time left, with its uncertainty; `None` as long as nobody works.
+    pub fn remaining_ms(&self) -> Option<Remaining> {
+        let slots = f64::from(self.places.slots());
+        if slots == 0.0 || !self.begun {
+            return None;
+        }
+        let left = self.left();
+        let credit: f64 = self
+            .running()
+            .map(|running| {
+                let elapsed = self.now_ms.saturating_sub(running.since_ms) as f64;
+                elapsed.min(running.expected_ms as f64 * 0.9)
+            })
+            .sum();
+        let core_ms = (left.iter().map(|stage| stage.ms).sum::<f64>() - credit).max(0.0);
+        // A job takes at least its longest way, and at most that and an even share of all work.
+        let way_ms: f64 = left.iter().map(|stage| stage.ms / stage.tasks.max(1.0)).sum();
+        let even_ms = core_ms / slots;
+        let expected = even_ms.max(way_ms) + 0.25 * even_ms.min(way_ms);
+        let variance: f64 = Stage::ALL
+            .iter()
+            .map(|&stage| {
+                let StageLeft { tasks, ms } = left[stage as usize];
+                let systematic = self.costs.doubt(stage) * ms;
+                let chance = self.costs.stage(stage).spread * ms / tasks.max(1.0).sqrt();
+                systematic.powi(2) + chance.powi(2)
+            })
+            .sum();
+        let off = expected * (DEVIATIONS * variance.sqrt() / core_ms.max(1.0)).min(3.0);
+        Some(Remaining {
+            expected_ms: expected as u64,
+            low_ms: (expected - off).max(expected / 4.0) as u64,
+            high_ms: (expected + off) as u64,
+        })
+    }
+
+    /// Sets how many samples are worked on together, and how far intakes go ahead, by what a sample costs and how many
+    /// cores there are.
+    pub(crate) fn tune(&mut self) {
+        let samples = self.graph.samples.len().max(1) as f64;
+        let slots = f64::from(self.places.slots().max(1));
+        let left = self.left();
+        self.left_ms = left.iter().map(|stage| stage.ms).sum();
+        let plan = &self.graph.plan;
+        let pairs = plan.samples.iter().map(|sample| sample.pairs as f64).sum::<f64>() / samples;
+        let lanes = plan.samples.iter().map(|sample| f64::from(sample.lanes)).sum::<f64>() / samples;
+        let ms = |stage: Stage, reads: f64, cells: f64| self.costs.ms(stage, Units { reads, cells });
+        let map_ms = ms(Stage::Map, plan.chunk_pairs as f64, 0.0);
+        let maps = (pairs / plan.chunk_pairs.max(1) as f64).max(1.0);
+        let regions_ms = ms(Stage::Region, 2.0 * pairs, f64::from(plan.cells));
+        let region_ms = regions_ms.min(self.options.shard_target_ms as f64);
+        let first_ms = ms(Stage::Intake, pairs / lanes.max(1.0), 0.0) + ms(Stage::Model, 0.0, 0.0);
+        let sample_ms = first_ms * lanes + maps * map_ms + regions_ms;
+        let window = (slots * WINDOW_TASKS * (map_ms + region_ms) / sample_ms).ceil();
+        self.ready.window = window.clamp(1.0, samples) as u32;
+        self.ready.ahead = (self.ready.window as f64 + 2.0 * slots * first_ms / sample_ms).ceil() as u32;
+    }
+}

@@ -1,0 +1,152 @@
+//! Slow attempts: cut and shared out, or run a second time elsewhere.
+//!
+//! When cores are idle and nothing is ready for them, whatever is waiting for a core elsewhere is fetched back; then the
+//! attempt with the longest rest is cut at its next cell, if its rest is worth sharing, else it is run a second time where
+//! it would end sooner. An attempt far beyond what was expected of it is treated so even while all cores are busy.
+//!
+//! Invariant: an attempt that was asked to end early is not copied, and one that has a copy is not cut; so no cell is ever
+//! in two tasks.
+
+use crate::coverage::cells_of;
+use crate::event::AttemptId;
+use crate::machine::{Attempt, Scheduler};
+use crate::ready::Kind;
+use jobs::task::{Shard, Stage, Task};
+
+/// An attempt that takes so many times what was expected is a straggler.
+const STRAGGLES: f64 = 4.0;
+
+/// A copy is worth it if the first attempt is expected to take so many times longer.
+const COPY_GAIN: f64 = 1.3;
+
+/// What an attempt still has to do.
+struct Rest {
+    id: AttemptId,
+    /// Expected milliseconds until it ends.
+    ms: f64,
+    /// Of these, what it would lose by a cut.
+    cut_ms: f64,
+    /// Expected milliseconds of a new attempt.
+    fresh_ms: f64,
+    straggles: bool,
+}
+
+impl Scheduler {
+    /// Looks after slow attempts.
+    pub(crate) fn pace(&mut self) {
+        let mut idle = self.places.free_cores() as usize;
+        if idle > 0 && self.ready.len() == 0 {
+            idle -= self.fetch_back(idle);
+        } else {
+            idle = 0;
+        }
+        let mut rests: Vec<Rest> = self.attempts.iter().filter_map(|(&id, a)| self.rest_of(id, a)).collect();
+        for rest in rests.iter().filter(|rest| rest.straggles) {
+            if let Some(attempt) = self.attempts.get_mut(&rest.id) {
+                attempt.straggles = true;
+            }
+        }
+        rests.retain(|rest| idle > 0 || rest.straggles);
+        rests.sort_by(|a, b| b.ms.total_cmp(&a.ms).then(a.id.cmp(&b.id)));
+        for rest in rests {
+            if idle == 0 && !rest.straggles {
+                continue;
+            }
+            idle = idle.saturating_sub(self.relieve(&rest));
+        }
+    }
+
+    /// Cuts or copies a slow attempt. Returns how many cores that will occupy.
+    fn relieve(&mut self, rest: &Rest) -> usize {
+        let least_ms = self.options.shard_ms_min as f64;
+        let task = self.attempts[&rest.id].task;
+        if self.options.cut_stragglers && rest.cut_ms >= 2.0 * least_ms {
+            self.ask_cut(rest.id);
+            return (rest.cut_ms / least_ms) as usize;
+        }
+        let copied = self.options.speculate
+            && task.stage() < Stage::Finish
+            && rest.ms > COPY_GAIN * rest.fresh_ms
+            && !self.copies.contains_key(&task)
+            && self.others(task, &[self.attempts[&rest.id].worker]) > 0;
+        if copied {
+            self.copies.insert(task, rest.id);
+            self.enqueue(task, Kind::Copy);
+        }
+        copied.into()
+    }
+
+    /// Takes what waits for a core from workers that have more than they run. Returns how many.
+    fn fetch_back(&mut self, most: usize) -> usize {
+        let queued = |(id, attempt): (&AttemptId, &Attempt)| {
+            let worker = &self.places.workers[attempt.worker as usize];
+            let latency_ms = self.places.sites[self.places.site_of(attempt.worker)]
+                .as_ref()
+                .map_or(0, |site| site.spec.latency_ms);
+            let settled = self.now_ms > attempt.given_ms + 2 * latency_ms + FETCH_MS;
+            let full = worker.running >= worker.spec.slots;
+            (full && settled && attempt.started_ms.is_none()).then_some(*id)
+        };
+        let queued: Vec<AttemptId> = self.attempts.iter().filter_map(queued).take(most).collect();
+        if !queued.is_empty() {
+            self.take_back_queued(|id, _| queued.binary_search(&id).is_ok());
+            self.cut_gaps(false);
+        }
+        queued.len()
+    }
+
+    fn rest_of(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
+        if attempt.cancelled || attempt.cut_asked || attempt.twin.is_some() {
+            return None;
+        }
+        if attempt.purpose == crate::event::Purpose::Audit {
+            return None;
+        }
+        let streams = self.streams(attempt.worker);
+        let Some(started_ms) = attempt.started_ms else {
+            return if streams { None } else { self.rest_in_bundle(id, attempt) };
+        };
+        let elapsed = (self.now_ms - started_ms) as f64;
+        let whole = attempt.expected_ms.max(1.0);
+        let straggles = elapsed > STRAGGLES * whole && elapsed > 2.0 * self.options.shard_ms_min as f64;
+        let fresh_ms = self.task_ms(attempt.task);
+        let spread = self.costs.stage(attempt.task.stage()).spread;
+        // An attempt beyond what is usual will take as long again, as far as anybody knows.
+        let blind =
+            if elapsed > whole * (1.0 + 2.0 * spread) { elapsed } else { (whole - elapsed).max(whole * 0.3) };
+        let shard = match attempt.task {
+            Task::Region(_, shard @ Shard::Cells { .. }) | Task::Joint(shard) => shard,
+            _ => return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, straggles }),
+        };
+        let cells = cells_of(shard);
+        // Where it did not say, it may be anywhere but in the last cell: asking costs nothing.
+        let (at, since) = attempt.reached.unwrap_or((cells.start, started_ms));
+        let at = at.clamp(cells.start, cells.end - 1);
+        let behind = if at > cells.start { self.cells_ms(attempt.task, cells.start..at) } else { 0.0 };
+        let begun = self.cells_ms(attempt.task, cells.start..at + 1);
+        let at_its_pace =
+            ((since - started_ms.min(since)) as f64 / behind.max(1.0)).max(elapsed / begun.max(1.0));
+        let own = self.places.workers[attempt.worker as usize].speed().recip();
+        let pace = if behind > 0.0 { at_its_pace } else { own.max(elapsed / begun.max(1.0)) };
+        let after = if at + 1 < cells.end { self.cells_ms(attempt.task, at + 1..cells.end) } else { 0.0 };
+        let cut_ms = if streams { after * pace } else { 0.0 };
+        let cell_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
+        let ms = if at + 1 < cells.end { after * pace + cell_ms } else { blind };
+        Some(Rest { id, ms, cut_ms, fresh_ms, straggles })
+    }
+
+    /// A bundle says nothing until it is over; it is late when it takes far longer than all of it was expected to.
+    fn rest_in_bundle(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
+        let worker = &self.places.workers[attempt.worker as usize];
+        let site = self.places.sites[self.places.site_of(attempt.worker)].as_ref()?;
+        let (filled_ms, length_ms) = worker.filled?;
+        let elapsed = (self.now_ms - filled_ms) as f64;
+        let expected = (length_ms + site.spec.latency_ms) as f64 + attempt.expected_ms;
+        let fresh_ms = self.task_ms(attempt.task) + site.spec.latency_ms as f64;
+        let straggles = elapsed > STRAGGLES * expected;
+        straggles.then_some(Rest { id, ms: elapsed, cut_ms: 0.0, fresh_ms, straggles })
+    }
+}
+
+/// What was given just now is on its way to a core.
+const FETCH_MS: u64 = 100;
