@@ -126,7 +126,7 @@ impl MeasuredJob {
             }
             Task::FinishCohort | Task::SealCohort => {
                 let joints = written(&|task| matches!(task, Task::Joint(_)));
-                (2.0 * pairs_of(None), all_cells * f64::from(self.samples), joints)
+                (f64::from(self.samples), all_cells * f64::from(self.samples), joints)
             }
         };
         // Result files are no pieces; they are about as large as what they are made of.

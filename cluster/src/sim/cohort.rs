@@ -221,7 +221,7 @@ impl Cohort {
             Task::Region(sample, shard) => sum(&mut range(shard, sample)),
             Task::Joint(shard) => sum(&mut (0..self.spec.samples).flat_map(|sample| range(shard, sample))),
             Task::FinishSample(_) | Task::SealSample(_) => of_sample,
-            Task::FinishCohort | Task::SealCohort => of_sample * f64::from(self.spec.samples),
+            Task::FinishCohort | Task::SealCohort => f64::from(self.spec.samples),
         }
     }
 

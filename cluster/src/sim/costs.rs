@@ -1,7 +1,7 @@
 //! What tasks cost, as measured: the document `wakachi.costs/1`.
 //!
 //! A task of a kind costs `fixed + reads * per read + cells * per cell`, times a log-normal residual. Units are those of
-//! [`scheduler::StageCost`]. Everything in it was measured by a job; nothing here is a guess of ours.
+//! [`scheduler::StageCost`], but the cohort's own finish and seal count samples in place of reads. Everything in it was measured by a job; nothing here is a guess of ours.
 
 use jobs::task::Task;
 use scheduler::{CostModel, StageCost};

@@ -19,8 +19,12 @@ pub enum Topic {
     Speed,
     /// Whether and when a worker is lost.
     Loss,
+    /// Whether a worker is taken away.
+    Reclaim,
     /// Whether a worker lies.
     Lie,
+    /// Whether a worker's outputs are damaged.
+    Damage,
     /// What becomes of an attempt.
     Fate,
     /// What becomes of a message.

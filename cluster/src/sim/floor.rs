@@ -1,4 +1,4 @@
-//! The workers' side of an imagined job: attempts that load, compute cell by cell, and store, each at its worker's speed.
+//! The workers' side of an imagined job: attempts that load and compute cell by cell, then store, each at its worker's speed.
 //!
 //! Invariant: whatever a worker does to an attempt, the attempt's span stands in the list once, with its end and its CPU
 //! time. Nothing here knows what the scheduler thinks.
@@ -90,10 +90,25 @@ pub enum Later {
     Say(usize, Report),
 }
 
+/// What a worker is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Traits {
+    /// How fast it is; 1 is usual.
+    pub speed: f64,
+    /// Some of its outputs are wrong, which only a comparison shows.
+    pub lies: bool,
+    /// Some of its outputs fail verification.
+    pub damages: bool,
+}
+
+impl Traits {
+    /// As a worker should be.
+    pub const SOUND: Traits = Traits { speed: 1.0, lies: false, damages: false };
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Queued,
-    Loading,
     Starting,
     Cell(Cell),
     Storing,
@@ -107,6 +122,8 @@ struct Attempt {
     phase: Phase,
     slot: u32,
     began_us: u64,
+    /// When everything it reads has come.
+    loaded_us: u64,
     cpu_us: u64,
     /// Wall time at which the phase began, and its CPU time, for attempts that end within it.
     phase_us: (u64, u64),
@@ -116,13 +133,11 @@ struct Attempt {
 struct Worker {
     id: WorkerId,
     site: usize,
-    speed: f64,
+    traits: Traits,
     /// By slot, the attempt it runs.
     slots: Vec<Option<u64>>,
     queue: VecDeque<u64>,
     alive: bool,
-    lies: bool,
-    damages: bool,
     ends_when_empty: bool,
     wall_us: Option<u64>,
 }
@@ -162,25 +177,21 @@ impl<'a> Floor<'a> {
         }
     }
 
-    /// A worker appears; its ordinal and name. `sound` ones neither lie nor are slow.
-    pub fn appear(&mut self, now_us: u64, site: usize, slots: u32, sound: bool) -> (usize, WorkerId) {
-        let (ordinal, faults) = (self.workers.len(), &self.scenario.faults);
-        let draws = |share: f64, topic: Topic, b: u64| !sound && self.dice.happens(share, topic, ordinal as u64, b);
-        let speed = if draws(faults.slow, Topic::Speed, 0) { faults.slow_speed } else { 1.0 };
+    /// A worker appears; its ordinal and name.
+    pub fn appear(&mut self, now_us: u64, site: usize, slots: u32, traits: Traits) -> (usize, WorkerId) {
+        let ordinal = self.workers.len();
         let id = WorkerId::new(site as u8, ordinal as u32);
         self.workers.push(Worker {
             id,
             site,
-            speed,
+            traits,
             slots: vec![None; slots as usize],
             queue: VecDeque::new(),
             alive: true,
-            lies: draws(faults.lying, Topic::Lie, 0),
-            damages: draws(faults.damaged, Topic::Lie, 1),
             ends_when_empty: false,
             wall_us: None,
         });
-        self.presences.push(Presence { slots, speed, from_us: now_us, to_us: u64::MAX });
+        self.presences.push(Presence { slots, speed: traits.speed, from_us: now_us, to_us: u64::MAX });
         (ordinal, id)
     }
 
@@ -238,6 +249,7 @@ impl<'a> Floor<'a> {
                         phase: Phase::Queued,
                         slot: 0,
                         began_us: now_us,
+                        loaded_us: now_us,
                         cpu_us: 0,
                         phase_us: (now_us, 0),
                     },
@@ -251,7 +263,7 @@ impl<'a> Floor<'a> {
                 };
                 let Some((first, end)) = cells(attempt.task) else { return };
                 let next = match attempt.phase {
-                    Phase::Loading | Phase::Starting => first + 1,
+                    Phase::Starting => first + 1,
                     Phase::Cell(cell) => cell.0 + 1,
                     Phase::Queued | Phase::Storing => return,
                 };
@@ -262,9 +274,10 @@ impl<'a> Floor<'a> {
             }
             Order::Cancel(id) => {
                 if let Some(&number) = self.numbers.get(&id) {
-                    self.end(now_us, number, Fate::Cancelled);
                     self.workers[worker].queue.retain(|&queued| queued != number);
-                    self.fill(now_us, worker, later);
+                    let (class, exhausted) = (Class::Interrupted, None);
+                    let result = Outcome::Failed { class, exhausted, damaged: false };
+                    self.give(now_us, number, result, Fate::Cancelled, later);
                 }
             }
         }
@@ -278,10 +291,10 @@ impl<'a> Floor<'a> {
             let (bytes, _) = self.cohort.bytes(self.attempts[&number].task);
             let loaded_us = self.transfer(now_us, worker, bytes);
             let attempt = self.attempts.get_mut(&number).expect("queued attempts are there");
-            (attempt.slot, attempt.began_us, attempt.phase) = (slot as u32, now_us, Phase::Loading);
-            attempt.phase_us = (now_us, 0);
+            (attempt.slot, attempt.began_us, attempt.phase) = (slot as u32, now_us, Phase::Starting);
+            attempt.loaded_us = loaded_us;
             later.push((now_us, Later::Say(worker, Report::Started(attempt.id, slot as u32))));
-            later.push((loaded_us, Later::Step(Step(number))));
+            self.compute(now_us, number, self.cohort.base_us(self.attempts[&number].task), later);
         }
         let (done, id) = (&self.workers[worker], self.workers[worker].id);
         if done.ends_when_empty && done.alive && done.slots.iter().all(Option::is_none) {
@@ -314,10 +327,6 @@ impl<'a> Floor<'a> {
         }
         match attempt.phase {
             Phase::Queued => {}
-            Phase::Loading => {
-                attempt.phase = Phase::Starting;
-                self.compute(now_us, number, self.cohort.base_us(self.attempts[&number].task), later);
-            }
             Phase::Starting => match self.misfortune(number) {
                 Some((class, exhausted, damaged)) => {
                     self.report_failure(now_us, number, class, exhausted, damaged, later);
@@ -341,7 +350,7 @@ impl<'a> Floor<'a> {
     fn compute(&mut self, now_us: u64, number: u64, cpu_us: u64, later: &mut Vec<(u64, Later)>) {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         attempt.phase_us = (now_us, cpu_us);
-        let wall_us = (cpu_us as f64 / self.workers[attempt.worker].speed) as u64;
+        let wall_us = (cpu_us as f64 / self.workers[attempt.worker].traits.speed) as u64;
         later.push((now_us + wall_us, Later::Step(Step(number))));
     }
 
@@ -383,7 +392,9 @@ impl<'a> Floor<'a> {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         attempt.phase = Phase::Storing;
         let (worker, task) = (attempt.worker, attempt.task);
-        let stored_us = self.transfer(now_us, worker, self.cohort.bytes(task).1);
+        // What it reads comes while it computes; it ends no sooner than that has come.
+        let computed_us = now_us.max(attempt.loaded_us);
+        let stored_us = self.transfer(computed_us, worker, self.cohort.bytes(task).1);
         later.push((stored_us, Later::Step(Step(number))));
     }
 
@@ -391,16 +402,17 @@ impl<'a> Floor<'a> {
         let attempt = &self.attempts[&number];
         let (worker, wrong) = (&self.workers[attempt.worker], self.scenario.faults.wrong);
         let is_wrong = self.dice.happens(wrong, Topic::Fate, number, 2);
-        let result = if worker.damages && is_wrong {
+        let result = if worker.traits.damages && is_wrong {
             Outcome::Unsound
         } else {
             let mut facts = self.cohort.facts(attempt.task);
-            if worker.lies && is_wrong {
+            if worker.traits.lies && is_wrong {
                 facts.content = facts.content.map(|content| content.map(|byte| !byte));
             }
             Outcome::Done(facts)
         };
-        self.give(now_us, number, result, later);
+        // Until somebody says otherwise, its work was for nothing.
+        self.give(now_us, number, result, Fate::Failed, later);
     }
 
     fn fail(
@@ -423,11 +435,18 @@ impl<'a> Floor<'a> {
         damaged: bool,
         later: &mut Vec<(u64, Later)>,
     ) {
-        self.give(now_us, number, Outcome::Failed { class, exhausted, damaged }, later);
+        self.give(now_us, number, Outcome::Failed { class, exhausted, damaged }, Fate::Failed, later);
     }
 
     /// The attempt ends and says how; the slot is free.
-    fn give(&mut self, now_us: u64, number: u64, result: Outcome, later: &mut Vec<(u64, Later)>) {
+    fn give(
+        &mut self,
+        now_us: u64,
+        number: u64,
+        result: Outcome,
+        fate: Fate,
+        later: &mut Vec<(u64, Later)>,
+    ) {
         let attempt = &self.attempts[&number];
         let (bytes_in, bytes_out) = self.cohort.bytes(attempt.task);
         let ended = Ended {
@@ -446,8 +465,7 @@ impl<'a> Floor<'a> {
             result,
         };
         let worker = attempt.worker;
-        // Until somebody says otherwise, its work was for nothing.
-        self.end(now_us, number, Fate::Failed);
+        self.end(now_us, number, fate);
         later.push((now_us, Later::Say(worker, Report::Ended(ended))));
         self.fill(now_us, worker, later);
     }
@@ -465,7 +483,7 @@ impl<'a> Floor<'a> {
         worker.slots[attempt.slot as usize] = None;
         // Of a phase that did not end, as much as time allowed.
         let (since, whole) = attempt.phase_us;
-        let partly = ((now_us - since) as f64 * worker.speed).min(whole as f64) as u64;
+        let partly = ((now_us - since) as f64 * worker.traits.speed).min(whole as f64) as u64;
         self.spans.push(Span {
             worker: attempt.worker as u32,
             slot: attempt.slot,

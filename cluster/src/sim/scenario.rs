@@ -17,8 +17,10 @@ pub struct SiteWorld {
     pub batch: Option<Batch>,
     /// Price of a core for an hour.
     pub price_core_hour: f64,
-    /// By sample: whether its data may be here. Empty: all.
+    /// Samples whose data may not be here.
     pub forbidden: Vec<u32>,
+    /// By stage: whether its workers can do it.
+    pub stages: [bool; 7],
 }
 
 /// A batch system.
@@ -46,6 +48,7 @@ impl Default for SiteWorld {
             batch: None,
             price_core_hour: 0.0,
             forbidden: Vec::new(),
+            stages: [true; 7],
         }
     }
 }

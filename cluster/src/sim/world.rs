@@ -6,7 +6,7 @@
 
 use super::cohort::Cohort;
 use super::dice::{Dice, Topic};
-use super::floor::{Ended, Floor, Later, Order, Outcome, Report, Step};
+use super::floor::{Ended, Floor, Later, Order, Outcome, Report, Step, Traits};
 use super::referee::Referee;
 use super::scenario::Scenario;
 use super::trace::{Fate, Trace};
@@ -55,6 +55,8 @@ pub struct Run {
     pub scheduler_ns: u64,
     /// Wrong outputs that stayed committed.
     pub wrong: u64,
+    /// What the scheduler was told and answered, if it was to be written down.
+    pub log: Vec<String>,
 }
 
 /// How a run is watched.
@@ -64,6 +66,8 @@ pub struct Watch {
     pub referee: bool,
     /// Measures the scheduler's CPU time.
     pub measure: bool,
+    /// Writes down everything said.
+    pub log: bool,
     /// When it has taken too long to end, in microseconds of its own clock; 0 for never.
     pub deadline_us: u64,
 }
@@ -82,7 +86,7 @@ pub fn run<M: Mind>(
 }
 
 enum Happening {
-    Arrive { wave: usize, sound: bool },
+    Arrive { wave: usize, lot: Option<u64> },
     Vanish(usize),
     Bundle(usize, Vec<(AttemptId, Task, Purpose)>),
     Order(usize, Order),
@@ -127,11 +131,14 @@ struct World<'a, M> {
     serving: Vec<Report>,
     busy: bool,
     journal: BTreeMap<Task, Entry>,
+    /// Why attempts were made that do more than the work.
+    purposes: BTreeMap<AttemptId, Purpose>,
     referee: Option<Referee>,
     messages: u64,
     events: u64,
     scheduler_ns: u64,
     ending: Option<Ending>,
+    log: Vec<String>,
 }
 
 impl<'a, M: Mind> World<'a, M> {
@@ -167,11 +174,13 @@ impl<'a, M: Mind> World<'a, M> {
             serving: Vec::new(),
             busy: false,
             journal: BTreeMap::new(),
+            purposes: BTreeMap::new(),
             referee: watch.referee.then(|| Referee::new(cohort.plan(memory))),
             messages: 0,
             events: 0,
             scheduler_ns: 0,
             ending: None,
+            log: Vec::new(),
         }
     }
 
@@ -182,8 +191,11 @@ impl<'a, M: Mind> World<'a, M> {
                 Some(batch) => batch.bundles_max,
                 None => spec.workers,
             };
-            // One worker of each wave is sound, so that every job can end.
-            (0..workers).for_each(|worker| self.at(spec.at_us, Happening::Arrive { wave, sound: worker == 0 }));
+            for worker in 0..u64::from(workers) {
+                // One worker of each wave is sound, so that every job can end.
+                let lot = (worker > 0).then_some((wave as u64) << 32 | worker);
+                self.at(spec.at_us, Happening::Arrive { wave, lot });
+            }
         }
         faults.crashes_us.iter().for_each(|&at| self.at(at, Happening::Crash));
         for &(at, site) in &faults.drains {
@@ -219,7 +231,7 @@ impl<'a, M: Mind> World<'a, M> {
     fn happen(&mut self, happening: Happening) {
         let mut later = Vec::new();
         match happening {
-            Happening::Arrive { wave, sound } => self.arrive(wave, sound),
+            Happening::Arrive { wave, lot } => self.arrive(wave, lot),
             Happening::Vanish(worker) => {
                 if self.floor.is_alive(worker) {
                     self.floor.vanish(self.now_us, worker);
@@ -283,10 +295,16 @@ impl<'a, M: Mind> World<'a, M> {
         self.at(arrives, Happening::Deliver(report, self.life));
     }
 
-    fn arrive(&mut self, wave: usize, sound: bool) {
+    /// A worker comes. Without a lot it is sound: nothing happens to it.
+    fn arrive(&mut self, wave: usize, lot: Option<u64>) {
         let (spec, faults) = (self.scenario.waves[wave], &self.scenario.faults);
         let batch = self.scenario.sites[spec.site as usize].batch;
-        let (worker, id) = self.floor.appear(self.now_us, spec.site as usize, spec.slots, sound);
+        let traits = lot.map_or(Traits::SOUND, |lot| Traits {
+            speed: if self.drawn(faults.slow, Topic::Speed, lot) { faults.slow_speed } else { 1.0 },
+            lies: self.drawn(faults.lying, Topic::Lie, lot),
+            damages: self.drawn(faults.damaged, Topic::Damage, lot),
+        });
+        let (worker, id) = self.floor.appear(self.now_us, spec.site as usize, spec.slots, traits);
         self.ordinals.insert(id, worker);
         self.waves.push(wave);
         self.offered.push(batch.is_some());
@@ -298,19 +316,26 @@ impl<'a, M: Mind> World<'a, M> {
             name: format!("w{worker}"),
         };
         self.send(self.now_us, worker, Report::Joined(id, joined));
-        let (draw, moment) = (worker as u64, |dice: Dice| dice.within(Topic::Loss, worker as u64, 1, 0, faults.horizon_us));
-        // Who comes in place of another stays; else nobody could say how many are lost.
-        let first = self.now_us <= spec.at_us;
-        if sound || !first || batch.is_some() {
-            return;
-        }
-        if self.dice.happens(faults.killed, Topic::Loss, draw, 0) {
-            self.at(self.now_us + moment(self.dice), Happening::Vanish(worker));
-        } else if self.dice.happens(faults.reclaimed, Topic::Loss, draw, 2) {
-            let lost_us = self.now_us + moment(self.dice);
+        let Some(lot) = lot.filter(|_| batch.is_none()) else { return };
+        let lost_us = self.now_us + self.dice.within(Topic::Loss, lot, 1, 0, faults.horizon_us);
+        if self.drawn(faults.killed, Topic::Loss, lot) {
             self.at(lost_us, Happening::Vanish(worker));
-            self.at(lost_us + faults.cold_start_us.max(1), Happening::Arrive { wave, sound: false });
+        } else if self.drawn(faults.reclaimed, Topic::Reclaim, lot) {
+            self.at(lost_us, Happening::Vanish(worker));
+            // Who comes in place of another stays; else nobody could say how many are lost.
+            self.at(lost_us + faults.cold_start_us.max(1), Happening::Arrive { wave, lot: None });
         }
+    }
+
+    /// Whether a lot is among the stated share of its wave: exactly so many are, whatever the seed.
+    fn drawn(&self, share: f64, topic: Topic, lot: u64) -> bool {
+        if share <= 0.0 {
+            return false;
+        }
+        let (wave, mine) = (lot >> 32, self.dice.bits(topic, lot, 0));
+        let workers = u64::from(self.scenario.waves[wave as usize].workers);
+        let before = (1..workers).filter(|worker| self.dice.bits(topic, wave << 32 | worker, 0) < mine).count();
+        before < (share * workers as f64).round() as usize
     }
 
     /// The coordinator takes up what lies in its inbox, if it has nothing else to do.
@@ -354,11 +379,19 @@ impl<'a, M: Mind> World<'a, M> {
                 bytes_per_second: site.worker_bytes_per_second,
                 bundles,
                 allowed: (0..samples).map(|sample| !site.forbidden.contains(&sample)).collect(),
+                stages: site.stages,
             };
             Event::Site { site: number, spec }
         });
         let committed = self.journal.iter().map(|(&task, entry)| Event::Committed { task, facts: entry.facts.clone() });
-        let events: Vec<Event> = committed.chain(sites).chain([Event::Begin]).collect();
+        // What was said while nobody listened, or to an earlier life, is asked again by whoever begins a job.
+        let faults = &self.scenario.faults;
+        let denied = faults.denials.iter().filter(|(at, _)| *at <= self.now_us);
+        let denied = denied.map(|&(_, sample)| Event::Denied { sample });
+        let drained = faults.drains.iter().filter(|(at, _)| *at <= self.now_us);
+        let drained = drained.map(|&(_, site)| Event::Drain { site, drain: true });
+        let events: Vec<Event> =
+            committed.chain(sites).chain(drained).chain([Event::Begin]).chain(denied).collect();
         events.into_iter().for_each(|event| self.tell(event));
         self.at(self.now_us + self.scenario.coordinator.tick_us, Happening::Tick(self.life));
     }
@@ -373,10 +406,11 @@ impl<'a, M: Mind> World<'a, M> {
         self.busy = false;
         self.inbox.clear();
         self.serving.clear();
+        self.purposes.clear();
         let back_us = self.now_us + self.scenario.faults.restart_us;
         self.at(back_us, Happening::Restart);
         for worker in alive {
-            self.at(back_us + 1, Happening::Arrive { wave: self.waves[worker], sound: true });
+            self.at(back_us + 1, Happening::Arrive { wave: self.waves[worker], lot: None });
         }
     }
 
@@ -390,7 +424,7 @@ impl<'a, M: Mind> World<'a, M> {
                 if !std::mem::replace(&mut self.offered[ordinal], true)
                     && self.scenario.sites[worker.engine() as usize].batch.is_some()
                 {
-                    self.at(self.now_us, Happening::Arrive { wave: self.waves[ordinal], sound: true });
+                    self.at(self.now_us, Happening::Arrive { wave: self.waves[ordinal], lot: None });
                 }
             }
             Report::Started(attempt, slot) => self.tell(Event::Started { attempt, slot }),
@@ -417,7 +451,9 @@ impl<'a, M: Mind> World<'a, M> {
                         self.journal.insert(wanted, Entry { span, facts: facts.clone() });
                     }
                     None if self.floor.spans[span].fate == Fate::Failed => {
-                        self.floor.spans[span].fate = Fate::Beaten;
+                        let purpose = self.purposes.get(&attempt);
+                        let audit = purpose == Some(&Purpose::Audit);
+                        self.floor.spans[span].fate = if audit { Fate::Audited } else { Fate::Beaten };
                     }
                     None => {}
                 }
@@ -446,6 +482,9 @@ impl<'a, M: Mind> World<'a, M> {
         self.events += 1;
         let jumped: i64 = self.scenario.faults.jumps.iter().filter(|(at, _)| *at <= self.now_us).map(|jump| jump.1).sum();
         self.clock_ms = (self.now_us / 1000) as i64 + jumped;
+        if self.watch.log {
+            self.log.push(format!("{} {event:?}", self.now_us));
+        }
         let before = if self.watch.measure { thread_cpu_ns() } else { 0 };
         let commands = self.mind.handle(self.clock_ms.max(0) as u64, event);
         if self.watch.measure {
@@ -453,6 +492,9 @@ impl<'a, M: Mind> World<'a, M> {
         }
         let mut bundles: BTreeMap<usize, Vec<(AttemptId, Task, Purpose)>> = BTreeMap::new();
         for command in commands {
+            if self.watch.log {
+                self.log.push(format!("    {command:?}"));
+            }
             self.obey(command, &mut bundles);
         }
         for (worker, attempts) in bundles {
@@ -472,6 +514,9 @@ impl<'a, M: Mind> World<'a, M> {
                     return;
                 };
                 self.check_start(worker, task);
+                if purpose != Purpose::Work {
+                    self.purposes.insert(attempt, purpose);
+                }
                 match self.scenario.sites[worker.engine() as usize].batch {
                     Some(_) if self.offered[ordinal] => {
                         bundles.entry(ordinal).or_default().push((attempt, task, purpose));
@@ -535,6 +580,9 @@ impl<'a, M: Mind> World<'a, M> {
         if samples.iter().any(|&sample| site.forbidden.contains(&sample) && !referee.is_dropped(sample)) {
             referee.complain(|| format!("{task:?} is given to {worker:?}, where its data may not be"));
         }
+        if !site.stages[task.stage() as usize] {
+            referee.complain(|| format!("{task:?} is given to {worker:?}, which cannot do it"));
+        }
         let memory_bytes = self.scenario.waves[self.waves[self.ordinals[&worker]]].memory_bytes;
         if self.memory.fixed_bytes + self.memory.of(task) > memory_bytes {
             referee.complain(|| format!("{task:?} does not fit into {worker:?}"));
@@ -557,7 +605,7 @@ impl<'a, M: Mind> World<'a, M> {
             ending: self.ending,
             events: self.events,
         };
-        Run { trace, broken, scheduler_ns: self.scheduler_ns, wrong }
+        Run { trace, broken, scheduler_ns: self.scheduler_ns, wrong, log: self.log }
     }
 }
 
