@@ -2,6 +2,7 @@
 
 mod align;
 mod audit;
+mod bench;
 mod call;
 mod cohort;
 mod config;
@@ -77,6 +78,8 @@ enum Command {
     Policy(policy::Command),
     #[command(subcommand)]
     Audit(audit::Command),
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -149,6 +152,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Custodian(command) => custodian::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }

@@ -22,6 +22,7 @@ pub mod tes;
 pub mod mpi;
 pub mod warning;
 pub mod worker;
+pub mod sim;
 
 pub use drive::{Drive, Outcome, drive};
 pub use engine::{
