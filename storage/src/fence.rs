@@ -115,37 +115,30 @@ impl Fence {
                 Err(LockError::Held { .. }) => None,
                 Err(LockError::Disk(error)) => return Err(error.into()),
             };
-            let newest = numbers(dir)?.last().copied();
-            let Some(number) = newest else {
-                match lock {
+            let Some(&number) = numbers(dir)?.last() else {
+                if lock.is_none() {
                     // Somebody is about to make the first claim.
-                    None => {
-                        return Err(FenceError::Held {
-                            dir: dir.to_owned(),
-                            holder: "another process".to_owned(),
-                        });
-                    }
-                    Some(lock) => match Self::claim(dir, me, 1, 0, pace.beat, Some(lock))? {
-                        Some(fence) => return Ok(fence),
-                        None => continue,
-                    },
+                    return Err(FenceError::Held {
+                        dir: dir.to_owned(),
+                        holder: "another process".to_owned(),
+                    });
+                }
+                match Self::claim(dir, me, 1, 0, pace.beat, lock)? {
+                    Some(fence) => return Ok(fence),
+                    None => continue,
                 }
             };
             let path = claim_path(dir, number);
             let Some(found) = read(&path)? else { continue };
             let holder = Claim::parse(&found);
             let life = holder.as_ref().map_or(Life::Unknown, |holder| holder.life(me, lock.is_some()));
-            let held = || FenceError::Held {
-                dir: dir.to_owned(),
-                holder: holder
-                    .as_ref()
-                    .map_or_else(|| "a process that does not say who".to_owned(), Claim::text),
-            };
+            let text = holder.as_ref().map_or_else(|| "another process".to_owned(), Claim::text);
+            let held = || FenceError::Held { dir: dir.to_owned(), holder: text.clone() };
             let silent = match (life, pace.silence) {
                 (Life::Ended, _) => false,
                 (Life::Lives, _) | (Life::Unknown, None) => return Err(held()),
                 (Life::Unknown, Some(silence)) => {
-                    waiting(&holder.as_ref().map_or_else(|| "another process".to_owned(), Claim::text));
+                    waiting(&text);
                     if !is_silent(&path, &found, silence, pace.beat)? {
                         return Err(held());
                     }
@@ -181,6 +174,8 @@ impl Fence {
             let _ = fs::remove_file(&path);
             return Err(DiskError::on("write", &path)(error).into());
         }
+        // Before the claim of before is removed: with neither, the eras would begin again.
+        sync_parent(&path)?;
         let numbers = numbers(dir)?;
         if numbers.last() != Some(&number) {
             // It was slow: others took the directory and gave it up since it looked.
@@ -240,6 +235,13 @@ impl Fence {
         copy(path, &partial)?;
         fs::rename(&partial, path).map_err(DiskError::on("rename", path))?;
         sync_parent(path)
+    }
+
+    /// A fence as after a holder elsewhere was silent.
+    #[cfg(test)]
+    pub(crate) fn of_era(dir: &Path, era: u64) -> Self {
+        let number = numbers(dir).unwrap().last().map_or(1, |number| number + 1);
+        Self::claim(dir, &Claim::mine(), number, era, BEAT, None).unwrap().unwrap()
     }
 
     /// The directory it guards.

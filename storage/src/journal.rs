@@ -144,7 +144,7 @@ impl PackNumbers {
 impl Journal {
     /// Opens `journal.redb` in the fenced directory, or begins it; refuses a journal of another identity.
     pub fn open_or_create(guard: Fence, identity: &JobIdentity) -> Result<Self, JournalError> {
-        let files = Files::of(&guard);
+        let files = Files::of(&guard)?;
         if !files.are_there()? {
             files.create(identity)?;
         }
@@ -153,7 +153,7 @@ impl Journal {
 
     /// Opens the journal that is there, whatever its identity.
     pub fn open(guard: Fence) -> Result<Self, JournalError> {
-        let files = Files::of(&guard);
+        let files = Files::of(&guard)?;
         match files.are_there()? {
             true => Self::load(guard, files, None),
             false => Err(JournalError::Missing { path: files.database() }),
@@ -162,7 +162,7 @@ impl Journal {
 
     /// Removes a journal that is damaged: the job begins anew.
     pub fn discard(guard: &Fence) -> Result<(), JournalError> {
-        Files::of(guard).remove()
+        Files::of(guard)?.remove()
     }
 
     fn load(guard: Fence, mut files: Files, expected: Option<&JobIdentity>) -> Result<Self, JournalError> {

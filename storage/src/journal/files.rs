@@ -41,8 +41,11 @@ pub(super) struct Files {
 impl Files {
     /// The files behind this fence. Each era has its own: what a holder that lost the directory still writes, it writes
     /// to files that nobody reads any more.
-    pub fn of(guard: &Fence) -> Self {
-        Files { dir: guard.dir().to_owned(), era: guard.era(), generation: 0 }
+    pub fn of(guard: &Fence) -> Result<Self, JournalError> {
+        let dir = guard.dir().to_owned();
+        // Somebody may have removed the claims, and the eras with them.
+        let era = eras(&dir)?.last().copied().unwrap_or(0).max(guard.era());
+        Ok(Files { dir, era, generation: 0 })
     }
 
     pub fn database(&self) -> PathBuf {
@@ -59,47 +62,36 @@ impl Files {
 
     /// Whether there is a journal; one of an earlier era is taken over into this one.
     pub fn are_there(&self) -> Result<bool, JournalError> {
-        let is_there = |files: &Files| {
-            let path = files.database();
-            path.try_exists().map_err(DiskError::on("open", &path))
-        };
-        if is_there(self)? {
-            return Ok(true);
+        match eras(&self.dir)?.last() {
+            None => Ok(false),
+            Some(&era) if era == self.era => Ok(true),
+            Some(&era) => self.take_over(&Files { era, ..self.clone() }).map(|()| true),
         }
-        for era in (0..self.era).rev() {
-            let before = Files { era, ..self.clone() };
-            if is_there(&before)? {
-                self.take_over(&before)?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Goes on with copies of another era's files. Whoever had them may be in the middle of one transaction, not more:
     /// it asks its fence before each. The database's header lies in its first page, which is copied first; what that
-    /// names was on the device by then, and no single transaction writes over it.
+    /// names was on the device by then. A copy into which the end of that transaction came is made again.
     fn take_over(&self, before: &Files) -> Result<(), JournalError> {
-        copy(&before.database(), &self.partial())?;
-        let logs = before.strays(|_| true)?;
-        for log in &logs {
-            let generation =
-                log.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit('.').nth(1));
-            let generation =
-                generation.and_then(|number| number.parse().ok()).expect("it was found by its name");
-            copy(log, &Files { generation, ..self.clone() }.log())?;
+        let partial = self.partial();
+        let verified = || {
+            copy(&before.database(), &partial)?;
+            database::open(&partial, database::backend(&partial, false)?).map(drop)
+        };
+        verified().or_else(|_| verified())?;
+        for (generation, log) in before.logs()? {
+            copy(&log, &Files { generation, ..self.clone() }.log())?;
         }
         self.publish()?;
-        Ok(logs.iter().chain([&before.database()]).try_for_each(|path| remove(path))?)
+        before.remove()
     }
 
-    /// Removes the journal, of whatever era.
+    /// Removes the files of this era and of those before.
     pub fn remove(&self) -> Result<(), JournalError> {
-        for era in 0..=self.era {
+        for era in eras(&self.dir)?.into_iter().filter(|era| *era <= self.era) {
             let files = Files { era, ..self.clone() };
-            for path in files.strays(|_| true)?.into_iter().chain([files.database()]) {
-                remove(&path)?;
-            }
+            let logs = files.logs()?.into_iter().map(|(_, path)| path);
+            logs.chain([files.database()]).try_for_each(|path| remove(&path))?;
         }
         Ok(())
     }
@@ -111,17 +103,12 @@ impl Files {
         Ok(sync_parent(&path)?)
     }
 
-    /// This era's piece logs of generations that are asked for.
-    fn strays(&self, asked: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, JournalError> {
-        let listed = fs::read_dir(&self.dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let listed = listed.map_err(DiskError::on("list", &self.dir))?;
+    /// This era's piece logs by generation.
+    fn logs(&self) -> Result<Vec<(u64, PathBuf)>, DiskError> {
         let prefix = format!("{}.", stem(self.era));
-        let generation = |path: &Path| {
-            let name = path.file_name()?.to_str()?;
-            name.strip_prefix(&prefix)?.strip_suffix(".pieces")?.parse::<u64>().ok()
-        };
-        let paths = listed.into_iter().map(|entry| entry.path());
-        Ok(paths.filter(|path| generation(path).is_some_and(&asked)).collect())
+        let of = |name: &str| name.strip_prefix(&prefix)?.strip_suffix(".pieces")?.parse().ok();
+        let generations = numbered(&self.dir, of)?.into_iter();
+        Ok(generations.map(|generation| (generation, Files { generation, ..self.clone() }.log())).collect())
     }
 
     /// Begins a journal.
@@ -172,8 +159,10 @@ impl Files {
         let path = self.log();
         let opened = PieceLog::open(database::backend(&path, true)?, end);
         let log = opened.map_err(|error| JournalError::from_database("open", &path, error.into()))?;
-        for stray in self.strays(|generation| generation != self.generation)? {
-            remove(&stray)?;
+        for (generation, stray) in self.logs()? {
+            if generation != self.generation {
+                remove(&stray)?;
+            }
         }
         Ok(log)
     }
@@ -255,6 +244,24 @@ impl Files {
             Ok(())
         })
     }
+}
+
+/// The eras that have a journal in this directory, in order.
+fn eras(dir: &Path) -> Result<Vec<u64>, DiskError> {
+    numbered(dir, |name| match name.strip_prefix("journal.")? {
+        "redb" => Some(0),
+        rest => rest.strip_suffix(".redb")?.parse().ok(),
+    })
+}
+
+/// The numbers that names of files in this directory have, in order.
+fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<u64>, DiskError> {
+    let listed = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let listed = listed.map_err(DiskError::on("list", dir))?;
+    let mut numbers: Vec<u64> =
+        listed.into_iter().filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn stem(era: u64) -> String {

@@ -235,7 +235,7 @@ fn a_journal_that_is_mostly_garbage_is_written_anew() {
     std::fs::write(dir.path().join("journal.1.pieces"), [1; 5000]).unwrap();
     std::fs::write(dir.path().join("journal.partial"), [1; 5000]).unwrap();
     let guard = Fence::acquire(dir.path()).unwrap();
-    let mut files = Files::of(&guard);
+    let mut files = Files::of(&guard).unwrap();
     let (database, identity, log) = files.open().unwrap();
     assert!(!dir.path().join("journal.1.pieces").exists());
     let (database, log) = files.compact(database, log, 10_000).unwrap();
@@ -329,6 +329,38 @@ fn a_full_disk_is_said_and_what_was_committed_stays() {
     assert_eq!(journal.commits().unwrap().len(), done);
     assert!(done > 0);
     journal.commit("later", &commit(1)).unwrap();
+}
+
+#[test]
+fn a_journal_outlives_its_eras_and_its_claims() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = || -> Vec<String> {
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with("journal"));
+        names.sort();
+        names
+    };
+    for (i, era) in (0..).zip([0, 4, 9]) {
+        let guard = Fence::of_era(dir.path(), era);
+        // What a crash in the middle of taking over leaves.
+        let partial = if era == 0 { "journal.partial".to_owned() } else { format!("journal.{era}.partial") };
+        std::fs::write(dir.path().join(partial), b"half").unwrap();
+        let journal = Journal::open_or_create(guard, &identity()).unwrap();
+        journal.commit(&format!("t{i}"), &commit(i)).unwrap();
+        assert_eq!((journal.commits().unwrap().len() as u64, journal.fence()), (i + 1, i + 1));
+    }
+    assert_eq!(names(), ["journal.9.0.pieces", "journal.9.redb"]);
+    for claim in std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+        if claim.file_name().unwrap().to_str().unwrap().starts_with("fence.") {
+            std::fs::remove_file(claim).unwrap();
+        }
+    }
+    let journal = open(dir.path()).unwrap();
+    assert_eq!((journal.commits().unwrap().len(), journal.guard().era()), (3, 0));
+    drop(journal);
+    Journal::discard(&Fence::acquire(dir.path()).unwrap()).unwrap();
+    assert_eq!(names(), Vec::<String>::new());
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Bench {
             Recorder { file, inner, ops: Arc::clone(&ops), full_after }
         };
         let guard = Fence::acquire(self.dir.path()).unwrap();
-        let files = Files::of(&guard);
+        let files = Files::of(&guard).unwrap();
         let path = self.dir.path().join(FILE);
         let opened = database::open(&path, recorder(0)).and_then(|database| {
             let log = PieceLog::open(recorder(1), self.begun[1].len() as u64).unwrap();
