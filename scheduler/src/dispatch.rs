@@ -245,9 +245,10 @@ impl Scheduler {
             }
             Kind::Copy => {
                 let wanted = self.copies.get(&task).and_then(|id| self.attempts.get(id));
-                wanted.is_some_and(|first| {
-                    first.task == task && !first.cancelled && first.twin.is_none() && !first.cut_asked
-                })
+                self.graph.has_inputs(task)
+                    && wanted.is_some_and(|first| {
+                        first.task == task && !first.cancelled && first.twin.is_none() && !first.cut_asked
+                    })
             }
             Kind::Audit => self.wants_check(task),
         }
@@ -272,22 +273,40 @@ impl Scheduler {
 
     /// Workers that may get this task, other than these.
     pub(crate) fn others(&self, task: Task, these: &[u32]) -> u32 {
-        let row = self.graph.row(task);
-        let open = |number: usize| {
-            let site = self.places.sites[number].as_ref()?;
-            let may =
-                !site.drain && site.spec.stages[task.stage() as usize] && self.ready.is_allowed(number, row);
-            may.then_some(site.workers)
-        };
-        let all: u32 = (0..self.places.sites.len()).filter_map(open).sum();
+        let (row, stage) = (self.graph.row(task), task.stage());
+        let need_bytes = self.places.least_memory(stage, &self.graph.plan.memory);
+        let open = |number: usize| self.may_go_to(number, row, stage);
+        let all: u32 = (0..self.places.sites.len())
+            .filter(|&number| open(number))
+            .map(|number| self.places.workers_with(number, need_bytes))
+            .sum();
         let counted = |&&worker: &&u32| {
             let one = &self.places.workers[worker as usize];
-            !one.gone && !one.quarantined && open(self.places.site_of(worker)).is_some()
+            let there = !one.gone && !one.quarantined && open(self.places.site_of(worker));
+            there && one.spec.memory_bytes >= need_bytes
         };
         let mut these = these.to_vec();
         these.sort_unstable();
         these.dedup();
         all - these.iter().filter(counted).count() as u32
+    }
+
+    /// Whether a worker other than this has a core for a task and nothing for it.
+    pub(crate) fn has_core_for(&self, task: Task, other_than: u32) -> bool {
+        let (row, stage) = (self.graph.row(task), task.stage());
+        (0..self.places.sites.len()).any(|number| {
+            self.may_go_to(number, row, stage)
+                && self.places.next_with_core(number).is_some_and(|worker| {
+                    worker != other_than && self.places.fits(worker, stage, &self.graph.plan.memory)
+                })
+        })
+    }
+
+    /// Whether tasks of this row and stage may be given to a site at all.
+    fn may_go_to(&self, number: usize, row: usize, stage: Stage) -> bool {
+        self.places.sites[number].as_ref().is_some_and(|site| {
+            !site.drain && site.spec.stages[stage as usize] && self.ready.is_allowed(number, row)
+        })
     }
 
     /// Whether another site would end a task in nine tenths of the time, or in about the same time for less.
@@ -304,16 +323,13 @@ impl Scheduler {
             |site: usize| self.places.ends_in_ms(site, self.now_ms, self.ready.ms(site) + ms, ms, bytes);
         let price =
             |site: usize| self.places.sites[site].as_ref().map_or(f64::MAX, |site| site.spec.price_core_hour);
+        let need_bytes = self.places.least_memory(stage, &self.graph.plan.memory);
         let mine = ends(here);
         (0..self.places.sites.len()).any(|other| {
-            let Some(site) = &self.places.sites[other] else { return false };
-            let may = other != here
-                && !site.drain
-                && site.workers > 0
-                && site.spec.stages[stage as usize]
-                && self.ready.is_allowed(other, row)
-                && self.places.could_fit(other, stage, &self.graph.plan.memory);
-            if !may {
+            if other == here
+                || !self.may_go_to(other, row, stage)
+                || self.places.workers_with(other, need_bytes) == 0
+            {
                 return false;
             }
             let theirs = ends(other);

@@ -336,7 +336,9 @@ impl Graph {
                 let open = u32::from(self.lane(lane).chunks.is_some());
                 self.sample(lane.sample).maps_left -= open;
             }
-            Task::Region(sample, shard) if self.counts_in_joint(sample) => self.cover(cells_of(shard)),
+            Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
+                self.cover(cells_of(shard));
+            }
             Task::FinishSample(_) => self.finals_left -= 1,
             Task::SealSample(_) => self.seals_left -= 1,
             Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
@@ -375,7 +377,9 @@ impl Graph {
                 self.sample(lane.sample).maps_left += 1;
                 self.close_regions(lane.sample);
             }
-            Task::Region(sample, shard) if self.counts_in_joint(sample) => self.uncover(cells_of(shard)),
+            Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
+                self.uncover(cells_of(shard));
+            }
             Task::FinishSample(_) => self.finals_left += 1,
             Task::SealSample(_) => self.seals_left += 1,
             Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
@@ -393,16 +397,8 @@ impl Graph {
     /// A commit counts no more: the task is to be done again.
     pub fn redo(&mut self, task: Task) {
         self.retract(task, Mark::Held);
-        if self.mark(task) != Some(Mark::Held) {
-            return;
-        }
-        self.put_back(task);
-        match task {
-            Task::Region(sample, shard) if self.mark(task).is_none() => {
-                self.open_regions(sample, cells_of(shard));
-            }
-            Task::Joint(shard) if self.mark(task).is_none() => self.open_joint(cells_of(shard)),
-            _ => {}
+        if self.mark(task) == Some(Mark::Held) {
+            self.put_back(task);
         }
     }
 
@@ -441,6 +437,9 @@ impl Graph {
         if self.is_span(task) && !self.has_inputs(task) {
             // Cut anew when they are there.
             self.remove_span(task);
+            if let Task::Joint(shard) = task {
+                self.open_joint(cells_of(shard));
+            }
             return;
         }
         self.set(task, Mark::Todo);
@@ -493,9 +492,10 @@ impl Graph {
         }
     }
 
-    /// Whether everything that was not dropped is done.
+    /// Whether everything that was not dropped is done; an input that was made again after it was read counts, too.
     pub fn is_complete(&self) -> bool {
-        if self.plan.seals { self.seal == Mark::Done } else { self.finish == Mark::Done }
+        let done = |task: Task| self.mark(task) == Some(Mark::Done) && self.has_inputs(task);
+        done(Task::FinishCohort) && (!self.plan.seals || done(Task::SealCohort))
     }
 
     /// Goes on without a sample. Returns the commits of joint tasks that had it; the joint tasks that workers have must

@@ -327,10 +327,15 @@ impl Places {
         self.sites.iter().flatten().map(Site::memory_max).max().unwrap_or(0)
     }
 
-    /// Whether a site has a worker that could ever run a task of this stage, by its memory.
-    pub fn could_fit(&self, site: usize, stage: Stage, memory: &MemoryModel) -> bool {
-        let most = self.sites[site].as_ref().map_or(0, Site::memory_max);
-        memory.fixed_bytes + memory.task_bytes[stage as usize] <= most || most == self.memory_max()
+    /// The memory that a worker must have in all to run a task of this stage; the most that there is, if nobody has
+    /// enough.
+    pub fn least_memory(&self, stage: Stage, memory: &MemoryModel) -> u64 {
+        (memory.fixed_bytes + memory.task_bytes[stage as usize]).min(self.memory_max())
+    }
+
+    /// Workers of a site with at least this memory.
+    pub fn workers_with(&self, site: usize, bytes: u64) -> u32 {
+        self.sites[site].as_ref().map_or(0, |site| site.memory.range(bytes..).map(|(_, &count)| count).sum())
     }
 
     /// Puts a worker among those with room, if it has any.
@@ -365,10 +370,15 @@ impl Places {
         self.sites[site].as_ref()?.room.first().map(|&(_, _, worker)| worker)
     }
 
+    /// A worker of this site with a free core.
+    pub fn next_with_core(&self, site: usize) -> Option<u32> {
+        let room = self.sites[site].as_ref()?.room.first();
+        room.filter(|&&(fill, ..)| fill < FULL).map(|&(_, _, worker)| worker)
+    }
+
     /// Whether a worker of this site has a free core.
     pub fn has_free_core(&self, site: usize) -> bool {
-        let room = self.sites[site].as_ref().and_then(|site| site.room.first());
-        room.is_some_and(|&(fill, ..)| fill < FULL)
+        self.next_with_core(site).is_some()
     }
 
     /// Nothing was found for this worker; it is not asked again until something changes.
@@ -392,9 +402,14 @@ impl Places {
     /// Whether a worker's memory takes one more task of this stage.
     pub fn fits(&self, worker: u32, stage: Stage, memory: &MemoryModel) -> bool {
         let one = &self.workers[worker as usize];
-        let alone = memory.fixed_bytes + memory.task_bytes[stage as usize] > self.memory_max();
+        // What nobody has the memory for runs alone where there is most.
         one.memory_with(memory, Some(stage)) <= one.spec.memory_bytes
-            || (alone && one.attempts.is_empty() && one.spec.memory_bytes == self.memory_max())
+            || (one.attempts.is_empty() && one.spec.memory_bytes >= self.least_memory(stage, memory))
+    }
+
+    /// Workers that are there and trusted.
+    pub fn open_workers(&self) -> u32 {
+        self.sites.iter().flatten().map(|site| site.workers).sum()
     }
 
     /// Cores that may get something, of all sites.

@@ -223,7 +223,8 @@ impl Scheduler {
 
     /// A committed output was found damaged: it is made again.
     fn damaged(&mut self, task: Task) {
-        if !matches!(self.graph.mark(task), Some(Mark::Done | Mark::Held)) {
+        let committed = matches!(self.graph.mark(task), Some(Mark::Done | Mark::Held));
+        if !committed || self.graph.is_dropped(task) {
             return;
         }
         let maker = self.maker_of(task);
@@ -234,7 +235,8 @@ impl Scheduler {
         if often {
             return self.give_up(task, Class::Integrity);
         }
-        if let Some(worker) = maker {
+        // Alone, it can only try again.
+        if let Some(worker) = maker.filter(|_| self.places.open_workers() > 1) {
             let one = &mut self.places.workers[worker as usize];
             one.strikes += 1;
             if one.strikes >= 2 && !one.gone && !one.quarantined {
@@ -315,7 +317,8 @@ impl Scheduler {
             self.give_back(&attempt);
         }
         for (task, content) in made {
-            if self.graph.mark(task) != Some(Mark::Done) || self.verified.contains(&task) {
+            let checked = self.graph.is_dropped(task) || self.verified.contains(&task);
+            if checked || self.graph.mark(task) != Some(Mark::Done) {
                 continue;
             }
             let finished = task.sample().is_some_and(|sample| {
@@ -329,7 +332,7 @@ impl Scheduler {
                 self.check_held(task, Some(worker), content, None);
             }
         }
-        if self.places.sites.iter().flatten().all(|site| site.workers == 0) {
+        if self.places.open_workers() == 0 {
             self.stop_with(Ending::Failed(Class::Integrity));
         }
         self.tune_due = true;

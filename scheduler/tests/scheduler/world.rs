@@ -227,6 +227,7 @@ impl World {
             assert_eq!(commands, [], "something after the end");
         }
         let mut filled = BTreeSet::new();
+        let mut replaced = Vec::new();
         for command in commands {
             self.log.push(command);
             match command {
@@ -254,7 +255,12 @@ impl World {
                     assert!(self.committed.remove(&task).is_some(), "forgets {task:?}, which is not there");
                 }
                 Command::DropSample { sample, .. } => assert!(self.dropped.insert(sample)),
-                Command::Quarantine { .. } => {}
+                Command::Quarantine { worker } => {
+                    // Somebody replaces what is needed.
+                    if let Some(one) = self.workers.get(&worker).filter(|one| one.immortal) {
+                        replaced.push(one.spec.clone());
+                    }
+                }
                 Command::End(ending) => {
                     assert_eq!(self.ending, None, "two ends");
                     self.ending = Some(ending);
@@ -262,6 +268,7 @@ impl World {
                 }
             }
         }
+        replaced.into_iter().for_each(|spec| drop(self.add_worker(spec, self.now_ms + 1000, true)));
         let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
         workers.into_iter().for_each(|worker| self.run_next(worker));
         // A cut attempt says so.
