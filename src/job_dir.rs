@@ -75,10 +75,12 @@ impl JobDir {
     /// The job that is there.
     pub fn existing(root: &Path) -> Result<Self, JobDirError> {
         let dir = JobDir { root: root.to_owned() };
-        if dir.scratch().join("journal.redb").exists() {
-            Ok(dir)
-        } else {
-            Err(JobDirError::NoJob { path: root.to_owned() })
+        // A journal that was taken over from a process that may still live has a number in its name.
+        let is_journal = |name: &str| name.starts_with("journal.") && name.ends_with(".redb");
+        let mut entries = fs::read_dir(dir.scratch()).into_iter().flatten().flatten();
+        match entries.any(|entry| entry.file_name().to_str().is_some_and(is_journal)) {
+            true => Ok(dir),
+            false => Err(JobDirError::NoJob { path: root.to_owned() }),
         }
     }
 
