@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use storage::lease::LeaseKey;
-use storage::{Commit, DiskError, Fence, JobIdentity, Journal, JournalError, KeyFolder, Writer};
+use storage::{Commit, Fence, JobIdentity, Journal, JournalError, KeyFolder, Writer};
 use trail::Trail;
 use workers::context::Context;
 
@@ -374,8 +374,15 @@ fn open_journal(fence: Fence, identity: &JobIdentity, repair: bool) -> Result<Jo
     match Journal::open_or_create(fence, identity) {
         Err(JournalError::Damaged { path, what }) if repair => {
             note(&format!("journal {} is damaged: {what}; doing all again", path.display()));
-            std::fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
-            Ok(Journal::open_or_create(Fence::acquire(&scratch)?, identity)?)
+            let fence = Fence::acquire(&scratch)?;
+            Journal::discard(&fence)?;
+            Ok(Journal::open_or_create(fence, identity)?)
+        }
+        Ok(journal) if repair => {
+            for task in journal.forget_damaged()? {
+                note(&format!("what the journal knows of {task} is damaged; doing it again"));
+            }
+            Ok(journal)
         }
         opened => Ok(opened?),
     }

@@ -160,6 +160,11 @@ impl Journal {
         }
     }
 
+    /// Removes a journal that is damaged: the job begins anew.
+    pub fn discard(guard: &Fence) -> Result<(), JournalError> {
+        Files::of(guard).remove()
+    }
+
     fn load(guard: Fence, mut files: Files, expected: Option<&JobIdentity>) -> Result<Self, JournalError> {
         let (database, identity, log) = files.open()?;
         if let Some(given) = expected {
@@ -347,8 +352,9 @@ impl Journal {
     /// One past the last committed byte of each pack; what lies beyond is garbage. Reads all commits if any was
     /// forgotten or replaced since this was asked last.
     pub fn committed_ends(&self) -> Result<BTreeMap<String, u64>, JournalError> {
-        if self.read(|database| Ok(counter(&database.begin_read()?.open_table(COUNTERS)?, LOOSE_ENDS)?))? > 0
-        {
+        let loose =
+            self.read(|database| counter(&database.begin_read()?.open_table(COUNTERS)?, LOOSE_ENDS))?;
+        if loose > 0 {
             let mut ends = BTreeMap::<String, u64>::new();
             self.for_each(|_, commit| {
                 for piece in commit.pieces {
@@ -378,6 +384,32 @@ impl Journal {
             }
             Ok(ends)
         })
+    }
+
+    /// One past the last byte of one pack that was ever committed.
+    pub fn committed_end(&self, pack: &str) -> Result<u64, JournalError> {
+        let packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(&number) = packs.numbers.get(pack) else { return Ok(0) };
+        self.read(|database| {
+            Ok(database.begin_read()?.open_table(PACKS)?.get(number)?.map_or(0, |row| row.value().1))
+        })
+    }
+
+    /// Forgets every commit whose pieces are damaged, so that it is done again, and says which.
+    pub fn forget_damaged(&self) -> Result<Vec<String>, JournalError> {
+        let mut damaged = Vec::new();
+        self.for_each_row(|task, row| {
+            match row.head.map(|head| self.whole(task, &head)).transpose() {
+                Err(JournalError::Damaged { .. }) => damaged.push(task.to_owned()),
+                other => drop(other?),
+            }
+            Ok(())
+        })?;
+        if !damaged.is_empty() {
+            let forgotten: Vec<&str> = damaged.iter().map(String::as_str).collect();
+            self.apply(&Changes { forgotten: &forgotten, ..Changes::default() })?;
+        }
+        Ok(damaged)
     }
 
     fn for_each_row(

@@ -25,8 +25,8 @@ pub struct LeaseKey {
 #[derive(Debug)]
 pub struct LeaseVerifier {
     key: [u8; 32],
-    /// Tasks with their attempts.
-    used: Mutex<BTreeSet<(String, u32)>>,
+    /// Digests of tasks with their attempts: a job may have millions.
+    used: Mutex<BTreeSet<[u8; 16]>>,
 }
 
 /// Claims with a signature over them.
@@ -132,11 +132,17 @@ impl LeaseVerifier {
         let claims = Lease::from_text(&lease.text).map_err(|_| LeaseRefused::Form { task: task() })?;
         claims.check(expected).map_err(|source| LeaseRefused::Claims { task: task(), source })?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.insert((claims.task.clone(), claims.attempt)) {
+        match used.insert(name(&claims)) {
             true => Ok(claims),
             false => Err(LeaseRefused::Used { task: task(), attempt: claims.attempt }),
         }
     }
+}
+
+fn name(lease: &Lease) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&lease.attempt.to_le_bytes()).update(lease.task.as_bytes());
+    *hasher.finalize().as_bytes().first_chunk().expect("32 bytes")
 }
 
 #[cfg(test)]
@@ -183,6 +189,17 @@ mod tests {
         let second = key.sign(&Lease { attempt: 2, ..lease });
         assert!(key.verifier().verify(&second, Expected { attempt: 2, ..expected }).is_ok());
         assert_ne!(signed.id(), second.id());
+        // It travels to a worker elsewhere, who knows the public key alone.
+        let sent = postcard::to_stdvec(&signed).unwrap();
+        let elsewhere = LeaseVerifier::new(key.verifier().key());
+        let received: SignedLease = postcard::from_bytes(&sent).unwrap();
+        assert!(received == signed && elsewhere.verify(&received, expected).is_ok());
+        for at in 0..sent.len() {
+            let changed = [&sent[..at], &[sent[at] ^ 1], &sent[at + 1..]].concat();
+            let received = postcard::from_bytes::<SignedLease>(&changed);
+            let elsewhere = LeaseVerifier::new(key.verifier().key());
+            assert!(received.map_or(true, |lease| elsewhere.verify(&lease, expected).is_err()), "byte {at}");
+        }
         for bit in 0..signed.text.len() * 8 {
             let mut bytes = signed.text.clone().into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);

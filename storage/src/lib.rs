@@ -32,4 +32,6 @@ pub use disk::DiskError;
 pub use fence::{Fence, FenceError};
 pub use journal::{Changes, Commit, JobIdentity, Journal, JournalError};
 pub use key::{KeyError, KeyFolder, KeyService, SampleKey};
-pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, Writer};
+pub use pack::{
+    BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, Writer, WriterNumbers,
+};

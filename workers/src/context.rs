@@ -138,7 +138,6 @@ pub struct Context {
     encoders: Mutex<HashMap<u32, Arc<CramEncoder>>>,
     writer: Writer,
     packs: Packs,
-    packs_dir: PathBuf,
     open: Mutex<HashMap<String, Arc<Pack>>>,
     committed_ends: BTreeMap<String, u64>,
 }
@@ -177,7 +176,6 @@ impl Context {
             encoders: Mutex::default(),
             writer,
             packs: Packs::new(&packs_dir),
-            packs_dir,
             open: Mutex::default(),
             committed_ends,
         })
@@ -277,6 +275,6 @@ impl Context {
         let name = self.writer.pack(Some(&self.names[sample as usize]), "map");
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         // Space that cannot be given back now is given back with the rest when the job ends.
-        let _ = fs::remove_file(self.packs_dir.join(name));
+        let _ = self.packs.remove(&name);
     }
 }

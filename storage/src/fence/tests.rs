@@ -139,7 +139,7 @@ fn a_holder_that_wakes_up_later_finds_the_directory_lost_and_has_changed_nothing
     journal.commit("next", &commit(7)).unwrap();
     holder.signal("CONT");
     let mut told = 20;
-    while let Some(line) = holder.said.next() {
+    for line in holder.said.by_ref() {
         let line = line.unwrap();
         if let Some(number) = line.strip_prefix("committed ") {
             told = number.parse::<usize>().unwrap();

@@ -90,8 +90,16 @@ impl Files {
             copy(log, &Files { generation, ..self.clone() }.log())?;
         }
         self.publish()?;
-        for path in logs.into_iter().chain([before.database()]) {
-            fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
+        Ok(logs.iter().chain([&before.database()]).try_for_each(|path| remove(path))?)
+    }
+
+    /// Removes the journal, of whatever era.
+    pub fn remove(&self) -> Result<(), JournalError> {
+        for era in 0..=self.era {
+            let files = Files { era, ..self.clone() };
+            for path in files.strays(|_| true)?.into_iter().chain([files.database()]) {
+                remove(&path)?;
+            }
         }
         Ok(())
     }
@@ -165,7 +173,7 @@ impl Files {
         let opened = PieceLog::open(database::backend(&path, true)?, end);
         let log = opened.map_err(|error| JournalError::from_database("open", &path, error.into()))?;
         for stray in self.strays(|generation| generation != self.generation)? {
-            fs::remove_file(&stray).map_err(DiskError::on("remove", &stray))?;
+            remove(&stray)?;
         }
         Ok(log)
     }
@@ -254,11 +262,15 @@ fn stem(era: u64) -> String {
 }
 
 fn new_database(path: &Path) -> Result<Database, JournalError> {
+    remove(path)?;
+    database::create(path, database::backend(path, true)?)
+}
+
+/// Removes a file if it is there.
+fn remove(path: &Path) -> Result<(), DiskError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(DiskError::on("remove", path)(error).into());
-        }
-        _ => database::create(path, database::backend(path, true)?),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(DiskError::on("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

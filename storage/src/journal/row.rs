@@ -75,8 +75,8 @@ pub(super) struct Span {
     pub check: [u8; CHECK_BYTES],
 }
 
-/// A piece with its pack's number in the journal.
-type Listed = (u32, u64, u64, [u8; 32]);
+/// A piece's pack, by its number in the journal, offset and length; its BLAKE3 follows.
+type Listed = (u32, u64, u64);
 
 impl<'a> Head<'a> {
     pub fn of(commit: &'a Commit, pieces: Option<Span>) -> Self {
@@ -142,12 +142,15 @@ pub(super) fn list(
     if pieces.is_empty() {
         return None;
     }
-    let listed = |(piece, number): (&PieceRef, &u32)| (*number, piece.offset, piece.length, piece.blake3);
-    let listed: Vec<Listed> = pieces.iter().zip(numbers).map(listed).collect();
-    let bytes = encoded(&listed);
-    let offset = start + out.len() as u64;
-    out.extend_from_slice(&bytes);
-    Some(Span { offset, length: bytes.len() as u64, check: check(task, &bytes) })
+    let at = out.len();
+    out.extend(encoded(&(pieces.len() as u64)));
+    for (piece, &number) in pieces.iter().zip(numbers) {
+        let listed: Listed = (number, piece.offset, piece.length);
+        out.extend(encoded(&listed));
+        out.extend(piece.blake3);
+    }
+    let bytes = &out[at..];
+    Some(Span { offset: start + at as u64, length: bytes.len() as u64, check: check(task, bytes) })
 }
 
 /// The pieces of a task's list; `None` if the bytes are not those that were listed. `name` gives the name of a pack.
@@ -160,11 +163,15 @@ pub(super) fn unlist<'n>(
     if span.check != check(task, bytes) {
         return None;
     }
-    let listed: Vec<Listed> = postcard::from_bytes(bytes).ok()?;
-    let piece = |(number, offset, length, blake3)| {
-        Some(PieceRef { pack: name(number)?.to_owned(), offset, length, blake3 })
-    };
-    listed.into_iter().map(piece).collect()
+    let (count, mut rest) = postcard::take_from_bytes::<u64>(bytes).ok()?;
+    let mut pieces = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let ((number, offset, length), after) = postcard::take_from_bytes::<Listed>(rest).ok()?;
+        let (blake3, after) = after.split_first_chunk()?;
+        pieces.push(PieceRef { pack: name(number)?.to_owned(), offset, length, blake3: *blake3 });
+        rest = after;
+    }
+    rest.is_empty().then_some(pieces)
 }
 
 fn encoded(value: &impl Serialize) -> Vec<u8> {
@@ -172,7 +179,7 @@ fn encoded(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn check(task: &str, bytes: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(task.len() as u64).to_le_bytes()).update(task.as_bytes()).update(bytes);
-    hasher.finalize().as_bytes()[..CHECK_BYTES].try_into().expect("eight bytes")
+    // In one piece, which is quicker than three updates for so few bytes.
+    let hashed = [&(task.len() as u64).to_le_bytes(), task.as_bytes(), bytes].concat();
+    *blake3::hash(&hashed).as_bytes().first_chunk().expect("32 bytes")
 }

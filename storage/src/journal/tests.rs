@@ -331,6 +331,35 @@ fn a_full_disk_is_said_and_what_was_committed_stays() {
     journal.commit("later", &commit(1)).unwrap();
 }
 
+#[test]
+fn commits_with_damaged_pieces_can_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path()).unwrap();
+    for i in 0..5 {
+        journal.commit(&format!("t{i}"), &commit(i)).unwrap();
+    }
+    assert_eq!(journal.forget_damaged().unwrap(), Vec::<String>::new());
+    drop(journal);
+    let path = dir.path().join("journal.0.pieces");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let journal = open(dir.path()).unwrap();
+    assert_eq!(journal.get("t1").unwrap(), Some(commit(1)));
+    let error = journal.get("t2").unwrap_err();
+    assert!(error.class() == Class::Integrity && error.to_string().contains("t2"), "{error}");
+    assert!(journal.replay(|_, _| {}).is_ok(), "what is done is known without pieces");
+    assert_eq!(journal.forget_damaged().unwrap(), ["t2"]);
+    assert_eq!(journal.commits().unwrap().len(), 4);
+    assert_eq!(journal.committed_ends().unwrap().len(), 2);
+    assert_eq!((journal.committed_end("w0").unwrap(), journal.committed_end("w9").unwrap()), (4000, 0));
+    drop(journal);
+    let guard = Fence::acquire(dir.path()).unwrap();
+    Journal::discard(&guard).unwrap();
+    assert!(matches!(Journal::open(guard), Err(JournalError::Missing { .. })));
+}
+
 /// Copy-on-write leaves most of a journal's pages unused, so damage there changes nothing; anywhere else it is refused.
 #[test]
 fn damage_is_refused_or_changes_nothing() {
