@@ -354,7 +354,9 @@ fn drive(
     let outcome = engines::run(args.engine, wiring)?;
     display.finish();
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
-    let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
+    // What other processes ran is not in this one's account.
+    let cpu_ms = process_cpu_ms().max(outcome.cpu_ms);
+    let record = begun.end(journal, &outcome, cpu_ms, peak, mapped)?;
     match outcome.ending {
         Ending::Complete | Ending::Partial => Ok(record),
         Ending::Stopped => Err(Interrupted { command: command_line() }.into()),
