@@ -447,7 +447,9 @@ fn drive(
     let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
     display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
-    let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
+    // What other processes ran is not in this one's account.
+    let cpu_ms = process_cpu_ms().max(outcome.cpu_ms);
+    let record = begun.end(journal, &outcome, cpu_ms, peak, mapped)?;
     match outcome.ending {
         Ending::Complete | Ending::Partial => Ok(Some(record)),
         Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),

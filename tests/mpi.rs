@@ -199,7 +199,7 @@ fn a_killed_rank_costs_what_was_in_flight_and_a_second_world_is_refused_before()
     let resumed = said(&mut start().unwrap()).ok().json();
     assert!(results(out.path()) == *expect, "other bytes after a rank was killed");
     let (commits, redone) = counted(out.path());
-    let run = resumed["tasks"].as_u64().unwrap();
+    let run = resumed["run"]["tasks"].as_u64().unwrap();
     assert_eq!(done + run, commits, "committed tasks were done again");
     // Two ranks with one core each, and what waits at them and at rank 0.
     assert!(redone <= 2 * (1 + 2) + 1, "{redone} attempts were lost");

@@ -203,7 +203,8 @@ impl Pump<'_> {
         loop {
             let moved = self.receive() | self.land();
             let now = Instant::now();
-            if now >= beat {
+            // Ranks that have said good-bye say nothing more.
+            if now >= beat && self.leaving.is_none() {
                 self.beat(now);
                 beat = now + BEAT;
             }

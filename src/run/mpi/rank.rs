@@ -41,7 +41,7 @@ pub struct Calling {
 #[derive(Debug, thiserror::Error)]
 pub enum RankError {
     /// Another job.
-    #[error("this node sees another cohort, reference, policy or configuration than rank 0")]
+    #[error("this node sees another job directory, cohort, reference, policy or configuration than rank 0")]
     OtherSight,
     /// What rank 0 said cannot be read.
     #[error("what rank 0 says of the job cannot be read")]
@@ -73,7 +73,7 @@ impl Calling {
             fence: journal.fence(),
             lease_key: runner.leases.key(),
             samples: runner.context.names().to_vec(),
-            sight: sight(runner),
+            sight: sight(runner)?,
         })
     }
 
@@ -83,10 +83,12 @@ impl Calling {
     }
 }
 
-/// Digest of what all ranks must see alike: samples, parameters, reads, how lanes are cut, reference, site and policy.
-fn sight(runner: &Runner<'_>) -> String {
+/// Digest of what all ranks must see alike: the job directory by its secret, samples, parameters, reads, how lanes are cut,
+/// reference, site and policy.
+fn sight(runner: &Runner<'_>) -> Result<String, Failure> {
     let (cohort, context, gate) = (runner.cohort, runner.context, runner.gate);
     let mut text = cohort.canonical();
+    text += &format!("{}\n", books::hex(&*runner.keys.job_secret("ranks")?));
     for contig in context.index.contigs().iter() {
         text += &format!("{}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5));
     }
@@ -100,7 +102,7 @@ fn sight(runner: &Runner<'_>) -> String {
         }
     }
     text += &format!("{}\n{}\n", gate.site(), gate.policy().sha256);
-    books::blake3_text(&text)
+    Ok(books::blake3_text(&text))
 }
 
 /// A rank's life; the exit code, which is rank 0's.
@@ -152,7 +154,7 @@ fn work(args: &Args, rank: &Rank, offer: Offer) -> Result<u8, Failure> {
         leases: &leases,
         home: None,
     };
-    if sight(&runner) != calling.sight {
+    if sight(&runner)? != calling.sight {
         return Err(RankError::OtherSight.into());
     }
     let stop = interrupt::quiet_flag();
