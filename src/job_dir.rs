@@ -89,7 +89,10 @@ impl JobDir {
 
     /// Whether it has come as far as its journal.
     pub fn has_journal(&self) -> bool {
-        self.scratch().join("journal.redb").exists()
+        // A journal that was taken over from a process that may still live has a number in its name.
+        let is_journal = |name: &str| name.starts_with("journal.") && name.ends_with(".redb");
+        let mut entries = fs::read_dir(self.scratch()).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_str().is_some_and(is_journal))
     }
 
     /// The directory itself.

@@ -207,7 +207,12 @@ impl Slurm {
             return Ok(String::from_utf8_lossy(&stdout).into_owned());
         }
         let message = shortened(&String::from_utf8_lossy(&stderr));
-        let unreachable = ["Unable to contact slurm controller", "Socket timed out", "Connection refused"];
+        let unreachable = [
+            "Unable to contact slurm controller",
+            "Could not establish a configuration source",
+            "Socket timed out",
+            "Connection refused",
+        ];
         match unreachable.iter().any(|words| message.contains(words)) {
             true => Err(SlurmError::Unreachable { program, message }),
             false => Err(SlurmError::Refused { program, message }),

@@ -218,6 +218,35 @@ fn a_job_whose_consents_are_withdrawn_is_not_tried_again() {
     cluster.wakachi(&["submit", text(&file), "--out", text(&out)]).refused(4, &[]);
 }
 
+/// The batch jobs of a directory that are for this.
+fn submitted(out: &Path, purpose: &str) -> Vec<u64> {
+    let record = fs::read(out.join(".wakachi/slurm/jobs.json")).expect("a record");
+    let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+    let jobs = record["jobs"].as_array().expect("jobs").iter().filter(|job| job["purpose"] == purpose);
+    jobs.map(|job| job["id"].as_u64().expect("a number")).collect()
+}
+
+#[test]
+fn waves_of_bundles_give_the_same_bytes_and_what_is_lost_is_given_out_again() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let options = "--array --array-max 3 --array-parallel 2 --array-minutes 1 --chunk-pairs 2000";
+    let first = submit(&cluster, &small().0.file(), out.path(), options);
+    let wave = until("the first wave is out", || submitted(out.path(), "wave").first().copied());
+    cluster.slurm(&format!("scancel {wave}_0"));
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), first));
+    assert_same(out.path());
+    let (waves, coordinators) = (submitted(out.path(), "wave"), submitted(out.path(), "coordinator"));
+    assert_eq!(waves.len() + 1, coordinators.len(), "a coordinator behind each wave");
+    for wave in waves {
+        let elements = cluster.slurm(&format!("scontrol --oneliner show job {wave}"));
+        assert!(elements.lines().filter(|line| !line.is_empty()).count() <= 3, "{elements}");
+    }
+    // Nothing stays of bundles but the record.
+    assert!(!wakachi::files(&out.path().join(".wakachi/slurm/bundles")).iter().any(|path| path.is_file()));
+}
+
 #[test]
 fn what_slurm_refuses_is_said() {
     let Some(cluster) = cluster() else { return };

@@ -62,17 +62,21 @@ pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<(), Failure> {
         match left.is_empty() {
             // Of an element that did all it was given nobody needs what it said.
             true => drop(fs::remove_file(&log)),
-            false => blame(waves.names, &mut state, &left, element, &log.display().to_string()),
+            false => blame(&mut state, &left, element, &log.display().to_string()),
         }
     }
     let count = harvest.outputs.len();
     harvest.commit(waves, &mut state, office)?;
     note(&format!("wave {}: {count} tasks done", state.number));
     state.barren = if count > 0 { 0 } else { state.barren + 1 };
+    let barren = state.barren >= BARREN_MAX;
+    if barren {
+        state = State { number: state.number, ..State::default() };
+    }
     state.write(waves.journal)?;
     let wave = waves.folder.wave(state.number);
     fs::remove_dir_all(&wave).map_err(DiskError::on("remove", &wave))?;
-    match state.barren >= BARREN_MAX {
+    match barren {
         true => Err(Barren { array: array.to_string() }.into()),
         false => Ok(()),
     }
@@ -88,21 +92,22 @@ fn read_bundle(folder: &Folder, wave: u32, element: u32) -> Result<Option<Bundle
 }
 
 impl Harvest {
-    /// Reads the receipt of a bundle; the requests of which it says nothing.
+    /// Reads the receipt of a bundle; the keys of the tasks of which it says nothing.
     fn gather(
         &mut self,
         waves: &Waves<'_>,
         state: &mut State,
         (office, bundle): (&dyn Office, &Bundle),
         element: u32,
-    ) -> Result<Vec<Request>, Failure> {
+    ) -> Result<Vec<String>, Failure> {
         let path = Receipt::path_of(&waves.folder.bundle(state.number, element));
         let mut open: BTreeMap<_, &Request> = bundle.requests.iter().map(|one| (one.attempt, one)).collect();
         let receipt = Receipt::read(&path, &bundle.id).unwrap_or_else(|error| {
             note(&format!("{}: {error}", path.display()));
             None
         });
-        let Some(receipt) = receipt else { return Ok(bundle.requests.clone()) };
+        let key = |request: &Request| request.task.key(waves.names);
+        let Some(receipt) = receipt else { return Ok(bundle.requests.iter().map(key).collect()) };
         for events in &receipt.logged {
             office.logged(bundle.worker, events)?;
         }
@@ -125,7 +130,7 @@ impl Harvest {
                 Err(failure) => state.known.entry(task.key(waves.names)).or_default().push(failure),
             }
         }
-        Ok(open.into_values().cloned().collect())
+        Ok(open.into_values().map(key).collect())
     }
 
     /// Commits all outputs in one transaction.
@@ -170,12 +175,12 @@ impl Harvest {
 
 /// Why requests came to nothing whose element wrote no receipt of them. What ran out of something in company is tried
 /// alone first; what was only lost is given out again.
-fn blame(names: &[String], state: &mut State, left: &[Request], element: Option<&Element>, log: &str) {
+fn blame(state: &mut State, left: &[String], element: Option<&Element>, log: &str) {
     let failed = |state: &mut State, exhausted, class, what: String| {
-        for request in left {
+        for key in left {
             let chain = vec![what.clone(), format!("its log is {log}")];
             let failure = TaskFailure { class, chain, hint: None, exhausted, damaged: None };
-            state.known.entry(request.task.key(names)).or_default().push(failure);
+            state.known.entry(key.clone()).or_default().push(failure);
         }
     };
     let exhausted = match element.map(|element| element.state) {
@@ -199,6 +204,58 @@ fn blame(names: &[String], state: &mut State, left: &[Request], element: Option<
             Class::Failed,
             "the worker ran out of what it was given".to_owned(),
         ),
-        _ => state.alone.extend(left.iter().map(|request| request.task.key(names))),
+        _ => state.alone.extend(left.iter().cloned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known after an element with these tasks ended so without a receipt: failures by what ran out and class,
+    /// and how many tasks go alone.
+    fn check(
+        tasks: usize,
+        ended: Option<(Standing, Option<u32>)>,
+        known: &[(Option<Exhausted>, Class)],
+        alone: usize,
+    ) {
+        let left: Vec<String> = (0..tasks).map(|task| format!("map/S/0/{task}")).collect();
+        let element = ended.map(|(state, code)| Element {
+            index: Some(0),
+            state,
+            reason: None,
+            code,
+            restarts: 0,
+            nodes: None,
+        });
+        let mut state = State::default();
+        blame(&mut state, &left, element.as_ref(), "0.log");
+        let found: Vec<_> =
+            state.known.values().flatten().map(|failure| (failure.exhausted, failure.class)).collect();
+        assert_eq!((&found[..], state.alone.len()), (known, alone), "{ended:?}");
+    }
+
+    #[test]
+    fn what_ran_out_in_company_is_tried_alone_before_it_is_blamed() {
+        let memory = (Some(Exhausted::Memory), Class::Failed);
+        check(3, Some((Standing::OutOfMemory, None)), &[], 3);
+        check(1, Some((Standing::OutOfMemory, None)), &[memory], 0);
+        check(1, Some((Standing::Failed, Some(137))), &[memory], 0);
+        check(1, Some((Standing::TimedOut, None)), &[(Some(Exhausted::Time), Class::Failed)], 0);
+    }
+
+    #[test]
+    fn what_was_only_lost_is_nobodys_fault() {
+        for state in [Standing::Lost, Standing::Cancelled, Standing::Completed] {
+            check(2, Some((state, None)), &[], 0);
+        }
+        check(2, None, &[], 0);
+    }
+
+    #[test]
+    fn a_worker_that_refused_says_why_with_its_code() {
+        check(2, Some((Standing::Failed, Some(4))), &[(None, Class::Policy); 2], 0);
+        check(1, Some((Standing::Failed, Some(77))), &[(None, Class::Failed)], 0);
     }
 }

@@ -13,6 +13,7 @@ use cluster::bundle::{BUNDLE_SCHEMA, Bundle, Data};
 use cluster::meter::now_ms;
 use cluster::{Ended, Engine, Order, Report, Request, TaskFailure, worker};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::task::Task;
 use scheduler::{AttemptId, Departure, Usage, WorkerId, WorkerSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,6 +176,9 @@ impl<'a> WaveEngine<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Self, Failure> {
         let state = State::read(waves.journal)?;
+        // It is handed on with the next wave only: whoever submits again what failed, because of it or not, has perhaps
+        // given it more.
+        State { known: BTreeMap::new(), alone: BTreeSet::new(), ..state.clone() }.write(waves.journal)?;
         for number in 0..waves.shape.elements_max {
             let spec =
                 WorkerSpec { name: format!("wave {}, element {number}", state.number + 1), ..spec.clone() };
@@ -186,7 +190,7 @@ impl<'a> WaveEngine<'a> {
         Ok(WaveEngine { waves, slurm: Slurm::of_path(), state, reports, stop, untold, bundles, given })
     }
 
-    fn end(&self, attempt: AttemptId, task: jobs::task::Task, failure: TaskFailure) {
+    fn end(&self, attempt: AttemptId, task: Task, failure: TaskFailure) {
         let ended = Ended { attempt, task, result: Err(failure), usage: Usage::default() };
         let _ = self.reports.send(Report::Ended(ended));
     }
@@ -265,18 +269,12 @@ impl Engine for WaveEngine<'_> {
                     }
                 }
                 Order::Cancel(attempt) => {
-                    for requests in self.bundles.values_mut() {
-                        if let Some(at) = requests.iter().position(|request| request.attempt == attempt) {
-                            let request = requests.remove(at);
-                            let cancelled = TaskFailure::from(Failure::from(worker::Cancelled));
-                            let ended = Ended {
-                                attempt,
-                                task: request.task,
-                                result: Err(cancelled),
-                                usage: Usage::default(),
-                            };
-                            let _ = self.reports.send(Report::Ended(ended));
-                        }
+                    let found = self.bundles.values_mut().find_map(|requests| {
+                        let at = requests.iter().position(|request| request.attempt == attempt)?;
+                        Some(requests.remove(at))
+                    });
+                    if let Some(request) = found {
+                        self.end(attempt, request.task, TaskFailure::from(Failure::from(worker::Cancelled)));
                     }
                 }
                 // Nothing runs here that could be cut or told anything.
