@@ -179,13 +179,15 @@ impl Burst {
     /// The site as the scheduler sees it: it takes what reads and writes packs, of the samples whose data may be there.
     pub fn spec(&self, runner: &Runner<'_>) -> Result<SiteSpec, GateError> {
         let register = runner.gate.register()?;
+        let named = &runner.cohort.governance.sites;
+        let is_named = named.is_empty() || named.iter().any(|site| site.text == self.tes.site);
         let allowed = (0..runner.context.samples.len() as u32).map(|sample| {
             let subjects = runner.subjects(&[sample]);
             // Reads are the most sensitive of what goes there; each task is asked for again with its own class.
             let asked = [Action::Dispatch, Action::Read].map(|action| {
                 runner.gate.ask_at(self.site(), &register, action, DataClass::Fastq, &subjects).is_ok()
             });
-            asked == [true, true]
+            is_named && asked == [true, true]
         });
         Ok(SiteSpec {
             name: self.tes.site.clone(),
