@@ -211,6 +211,10 @@ fn small() -> &'static (Cohort, std::collections::BTreeMap<String, String>) {
                     attestation = { scheme = \"example\", expires = 2099-01-01 }\n";
         let text = fs::read_to_string(&sites).expect("sites") + more;
         fs::write(&sites, text).expect("sites");
+        let sheet = fs::read_to_string(cohort.file()).expect("a cohort");
+        let named = sheet.replace("sites = [\"here\"]", "sites = [\"here\", \"cloud\"]");
+        assert_ne!(sheet, named);
+        fs::write(cohort.file(), named).expect("a cohort");
         let expect = digests(&cohort.job("-t 2").path().join("results"));
         (cohort, expect)
     })
@@ -240,6 +244,7 @@ fn a_lying_worker_is_not_believed() {
     let (out, config) = (folder(), cloud.config(""));
     cloud.run(cohort, out.path(), "--engine local --burst tes -t 1", &config).ok();
     assert_eq!(&digests(&out.path().join("results")), expect);
+    assert!(cloud.states().len() >= 2, "{:?}", cloud.states());
     cloud.assert_by_the_book();
 }
 

@@ -97,7 +97,8 @@ fn what_is_no_bundle_or_comes_too_late_is_refused() {
     check("other", br#"{"schema": "wakachi.plan/1"}"#, 3, "wakachi.bundle/1");
     let late = serde_json::to_vec(&bundle(&cohort, dir.path(), -1)).expect("JSON");
     check("late", &late, 4, "was to be run before");
-    let ticket = br#"{"schema": "wakachi.ticket/1", "id": "1", "bundle": {"url": "file:///nonexistent/x", "bytes": 1,
+    let ticket =
+        br#"{"schema": "wakachi.ticket/1", "id": "1", "bundle": {"url": "file:///nonexistent/x", "bytes": 1,
         "blake3": "0000000000000000000000000000000000000000000000000000000000000000"},
         "key": "0000000000000000000000000000000000000000000000000000000000000000"}"#;
     check("ticket", ticket, 8, "is not there");
