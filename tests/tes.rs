@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use wakachi::{Cohort, Said, command, digests, folder, said, shared, text};
 
 const TOKEN: &str = "a-token-for-tests";
+const SECRET: &str = "a-secret-for-tests";
 const BUCKET: &str = "burst";
 const PREFIX: &str = "wakachi";
 
@@ -52,14 +53,18 @@ struct Cloud {
     dir: TempDir,
     s3: String,
     tes: String,
-    _services: [Service; 2],
+    _services: [Service; 3],
 }
 
 impl Cloud {
     /// Starts both; `faults` are dealt out to the first tasks of the service.
     fn start(faults: &str) -> Option<Self> {
-        let (python, spec) =
-            (python()?, shared("data/ga4gh/tes/task_execution_service.openapi.yaml")?);
+        Cloud::with_store(faults, &[])
+    }
+
+    /// The same, with these words to the guard before the store.
+    fn with_store(faults: &str, guard: &[&str]) -> Option<Self> {
+        let (python, spec) = (python()?, shared("data/ga4gh/tes/task_execution_service.openapi.yaml")?);
         let dir = folder();
         let port = free_port();
         let moto = python.with_file_name("moto_server");
@@ -69,25 +74,36 @@ impl Cloud {
             .stderr(Stdio::null())
             .spawn()
             .expect("moto starts");
-        let s3 = format!("http://127.0.0.1:{port}");
+        let moto = Service(moto);
         wait_for(port);
         let signed = "authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request";
         assert!(http(port, "PUT", &format!("/{BUCKET}"), signed).starts_with("HTTP/1.1 200"));
-        let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tes/server.py");
+        let (guard, port) = announced(
+            Command::new(python)
+                .arg(script("guard.py"))
+                .args(["--behind", &port.to_string(), "--secret", SECRET])
+                .args(guard),
+        );
+        let s3 = format!("http://127.0.0.1:{port}");
         let root = dir.path().join("tasks");
-        let mut tes = Command::new(python)
-            .arg(server)
-            .args(["--spec", text(&spec), "--wakachi", env!("CARGO_BIN_EXE_wakachi"), "--root", text(&root)])
-            .args(["--faults", faults, "--token", TOKEN, "--s3", &s3, "--bucket", BUCKET, "--prefix", PREFIX])
-            .envs(credentials())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the service starts");
-        let mut port = String::new();
-        BufReader::new(tes.stdout.take().expect("piped")).read_line(&mut port).expect("its port");
-        let tes_url = format!("http://127.0.0.1:{}/ga4gh/tes/v1", port.trim());
+        let (tes, port) = announced(
+            Command::new(python)
+                .arg(script("server.py"))
+                .args([
+                    "--spec",
+                    text(&spec),
+                    "--wakachi",
+                    env!("CARGO_BIN_EXE_wakachi"),
+                    "--root",
+                    text(&root),
+                ])
+                .args(["--faults", faults, "--token", TOKEN, "--s3", &s3, "--bucket", BUCKET])
+                .args(["--prefix", PREFIX])
+                .envs(credentials()),
+        );
+        let tes_url = format!("http://127.0.0.1:{port}/ga4gh/tes/v1");
         fs::write(dir.path().join("token"), TOKEN).expect("a token");
-        Some(Cloud { dir, s3, tes: tes_url, _services: [Service(moto), Service(tes)] })
+        Some(Cloud { dir, s3, tes: tes_url, _services: [moto, guard, tes] })
     }
 
     /// Writes a configuration and returns its name.
@@ -105,9 +121,15 @@ impl Cloud {
         path
     }
 
+    fn command(&self, cohort: &Cohort, out: &Path, options: &str, config: &Path) -> Command {
+        let mut command =
+            command(&["run", text(&cohort.file()), "--out", text(out), "--config", text(config)]);
+        command.args(options.split_whitespace()).envs(credentials()).env("AWS_ENDPOINT_URL", &self.s3);
+        command
+    }
+
     fn run(&self, cohort: &Cohort, out: &Path, options: &str, config: &Path) -> Said {
-        let mut command = command(&["run", text(&cohort.file()), "--out", text(out), "--config", text(config)]);
-        said(command.args(options.split_whitespace()).envs(credentials()).env("AWS_ENDPOINT_URL", &self.s3))
+        said(&mut self.command(cohort, out, options, config))
     }
 
     fn ask(&self, path: &str) -> serde_json::Value {
@@ -129,8 +151,21 @@ impl Cloud {
     }
 }
 
+/// Starts a service that prints its port.
+fn announced(command: &mut Command) -> (Service, u16) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the service starts");
+    let mut port = String::new();
+    let said = child.stdout.take().expect("piped");
+    BufReader::new(said).read_line(&mut port).expect("its port");
+    (Service(child), port.trim().parse().expect("a port"))
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tes").join(name)
+}
+
 fn credentials() -> [(&'static str, &'static str); 3] {
-    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")]
+    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_REGION", "us-east-1")]
 }
 
 fn free_port() -> u16 {
@@ -152,13 +187,17 @@ fn wait_for(port: u16) {
 
 /// The whole answer to a request without a body.
 fn http(port: u16, method: &str, target: &str, header: &str) -> String {
+    String::from_utf8_lossy(&http_bytes(port, method, target, &format!("host: 127.0.0.1\r\n{header}")))
+        .into_owned()
+}
+
+fn http_bytes(port: u16, method: &str, target: &str, headers: &str) -> Vec<u8> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n{header}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-    );
+    let request =
+        format!("{method} {target} HTTP/1.1\r\n{headers}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).expect("a request");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("an answer");
     answer
 }
 
@@ -172,6 +211,10 @@ fn small() -> &'static (Cohort, std::collections::BTreeMap<String, String>) {
                     attestation = { scheme = \"example\", expires = 2099-01-01 }\n";
         let text = fs::read_to_string(&sites).expect("sites") + more;
         fs::write(&sites, text).expect("sites");
+        let sheet = fs::read_to_string(cohort.file()).expect("a cohort");
+        let named = sheet.replace("sites = [\"here\"]", "sites = [\"here\", \"cloud\"]");
+        assert_ne!(sheet, named);
+        fs::write(cohort.file(), named).expect("a cohort");
         let expect = digests(&cohort.job("-t 2").path().join("results"));
         (cohort, expect)
     })
@@ -201,6 +244,7 @@ fn a_lying_worker_is_not_believed() {
     let (out, config) = (folder(), cloud.config(""));
     cloud.run(cohort, out.path(), "--engine local --burst tes -t 1", &config).ok();
     assert_eq!(&digests(&out.path().join("results")), expect);
+    assert!(cloud.states().len() >= 2, "{:?}", cloud.states());
     cloud.assert_by_the_book();
 }
 
@@ -225,58 +269,99 @@ fn who_may_not_go_stays() {
 #[test]
 fn an_independent_client_is_served_by_the_book() {
     let Some(cloud) = Cloud::start("") else { return };
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tes/client.py");
     let base = cloud.tes.trim_end_matches("/ga4gh/tes/v1");
-    let served = said(Command::new(python().expect("python")).arg(client).args([base, TOKEN]));
+    let served = said(Command::new(python().expect("python")).arg(script("client.py")).args([base, TOKEN]));
     assert_eq!(served.stdout, "served\n", "{}", served.stderr);
     cloud.assert_by_the_book();
 }
 
 #[test]
 fn a_store_that_ignores_the_condition_is_refused() {
-    let Some(cloud) = Cloud::start("") else { return };
+    let Some(cloud) = Cloud::with_store("", &["--ignore-condition"]) else { return };
     let (cohort, _) = small();
-    // Everything passes through but the one header, as in stores that do not know it.
-    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (port, behind) = (proxy.local_addr().expect("an address").port(), port_of(&cloud.s3));
-    thread::spawn(move || {
-        for socket in proxy.incoming().flatten() {
-            thread::spawn(move || pass_without_condition(socket, behind));
-        }
-    });
-    let broken = Cloud { s3: format!("http://127.0.0.1:{port}"), ..cloud };
-    let (out, config) = (folder(), broken.config(""));
-    let refused = broken.run(cohort, out.path(), "--engine tes -t 1", &config);
+    let (out, config) = (folder(), cloud.config(""));
+    let refused = cloud.run(cohort, out.path(), "--engine tes -t 1", &config);
     refused.refused(2, &["s3://burst/wakachi cannot be used", "If-None-Match is ignored"]);
+    assert_eq!(cloud.states(), Vec::<String>::new());
 }
 
-/// Passes requests on, one connection each way, and drops `if-none-match`.
-fn pass_without_condition(client: TcpStream, behind: u16) {
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", behind)) else { return };
-    let (mut back, mut to_client) = (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
-    thread::spawn(move || std::io::copy(&mut back, &mut to_client));
-    let mut reader = BufReader::new(client);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            let lower = line.to_ascii_lowercase();
-            if let Some(bytes) = lower.strip_prefix("content-length:") {
-                length = bytes.trim().parse().unwrap_or(0);
-            }
-            if !lower.starts_with("if-none-match") && server.write_all(line.as_bytes()).is_err() {
-                return;
-            }
-            if line == "\r\n" {
-                break;
-            }
+#[test]
+fn a_coordinator_that_died_leaves_nothing_running() {
+    let Some(cloud) = Cloud::start("hang,hang") else { return };
+    let (cohort, expect) = small();
+    let (out, config) = (folder(), cloud.config(""));
+    let mut first = cloud.command(cohort, out.path(), "--engine tes -t 1", &config);
+    let first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut first = Service(first);
+    let since = Instant::now();
+    while !cloud.states().contains(&"RUNNING".to_owned()) {
+        assert!(since.elapsed() < Duration::from_secs(60), "no task was started");
+        thread::yield_now();
+    }
+    first.0.kill().expect("a child");
+    drop(first);
+    cloud.run(cohort, out.path(), "--engine tes -t 1", &config).ok();
+    assert_eq!(&digests(&out.path().join("results")), expect);
+    let running = cloud.states().into_iter().filter(|state| state == "RUNNING");
+    assert_eq!(running.count(), 0);
+    cloud.assert_by_the_book();
+}
+
+#[test]
+fn a_worker_reads_its_own_bundle_and_nothing_else() {
+    let Some(cloud) = Cloud::start("hang,hang") else { return };
+    let (cohort, _) = small();
+    let (out, config) = (folder(), cloud.config(""));
+    let mut job = cloud.command(cohort, out.path(), "--engine tes -t 1", &config);
+    let job = Service(job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts"));
+    let since = Instant::now();
+    let tickets = loop {
+        let tickets = tickets(&cloud.ask("/__tasks"));
+        if tickets.len() == 2 {
+            break tickets;
         }
-        let mut body = vec![0; length];
-        if reader.read_exact(&mut body).is_err() || server.write_all(&body).is_err() {
-            return;
+        assert!(since.elapsed() < Duration::from_secs(60), "two bundles were to be sent");
+        thread::yield_now();
+    };
+    let port = port_of(&cloud.s3);
+    let get = |url: &str| {
+        let target = url.split_once(&format!("127.0.0.1:{port}")).expect("our store").1;
+        let answer = http_bytes(port, "GET", target, &format!("host: 127.0.0.1:{port}"));
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    };
+    let [first, second] =
+        [&tickets[0], &tickets[1]].map(|ticket| ticket["bundle"]["url"].as_str().expect("a URL"));
+    assert!(get(first).contains("200"), "{}", get(first));
+    // The other's name under this one's signature, another method's right, a longer life: none of them is signed.
+    let name = |url: &str| url.split('?').next().expect("a name").to_owned();
+    let query = |url: &str| url.split_once('?').expect("a query").1.to_owned();
+    let index = name(first).split("/bundles/").next().expect("a prefix").to_owned() + "/index/0";
+    for stolen in [
+        format!("{}?{}", name(second), query(first)),
+        format!("{index}?{}", query(first)),
+        name(first).replace("/bundle", "/standing") + "?" + &query(first),
+        first.replace("X-Amz-Expires=", "X-Amz-Expires=9"),
+    ] {
+        assert!(get(&stolen).contains("403"), "{stolen}: {}", get(&stolen));
+    }
+    // Nothing of a person lies in the clear where the tasks are run, nor in what the service was told.
+    let told = cloud.ask("/__tasks").to_string();
+    let names = cohort.samples();
+    let files = wakachi::files(&cloud.dir.path().join("tasks"));
+    for sample in names {
+        assert!(!told.contains(&sample), "the service is told of {sample}");
+        for file in &files {
+            let bytes = fs::read(file).unwrap_or_default();
+            let found = bytes.windows(sample.len()).any(|window| window == sample.as_bytes());
+            assert!(!found, "{} names {sample}", file.display());
         }
     }
+    drop(job);
+}
+
+/// The tickets that the service was given.
+fn tickets(tasks: &serde_json::Value) -> Vec<serde_json::Value> {
+    let inputs = tasks.as_array().expect("tasks").iter().flat_map(|task| task["inputs"].as_array());
+    let contents = inputs.flatten().filter_map(|input| input["content"].as_str());
+    contents.map(|content| serde_json::from_str(content).expect("a ticket")).collect()
 }

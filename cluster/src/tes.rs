@@ -3,6 +3,7 @@
 pub mod api;
 pub mod client;
 pub mod engine;
+mod follow;
 
 pub use client::{Client, TesError, View};
 pub use engine::{Freight, Settings, TesEngine};

@@ -179,13 +179,15 @@ impl Burst {
     /// The site as the scheduler sees it: it takes what reads and writes packs, of the samples whose data may be there.
     pub fn spec(&self, runner: &Runner<'_>) -> Result<SiteSpec, GateError> {
         let register = runner.gate.register()?;
+        let named = &runner.cohort.governance.sites;
+        let is_named = named.is_empty() || named.iter().any(|site| site.text == self.tes.site);
         let allowed = (0..runner.context.samples.len() as u32).map(|sample| {
             let subjects = runner.subjects(&[sample]);
             // Reads are the most sensitive of what goes there; each task is asked for again with its own class.
             let asked = [Action::Dispatch, Action::Read].map(|action| {
                 runner.gate.ask_at(self.site(), &register, action, DataClass::Fastq, &subjects).is_ok()
             });
-            asked == [true, true]
+            is_named && asked == [true, true]
         });
         Ok(SiteSpec {
             name: self.tes.site.clone(),
@@ -260,4 +262,39 @@ fn table<T: serde::de::DeserializeOwned>(config: &Config, name: &str) -> Result<
         what: error.message().to_owned(),
     };
     toml::from_str(&text).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobs::config::{Machine, Sources, resolve};
+
+    fn burst(tes: &str, site: &str) -> Result<Burst, BurstError> {
+        let text = format!("[engine.tes]\n{tes}\n[site.cloud]\n{site}\n");
+        let files = [("wakachi.toml".to_owned(), text.into_bytes())];
+        let machine = Machine { cores: 1, memory_bytes: 1 << 30 };
+        let (flags, env) = (BTreeMap::new(), BTreeMap::new());
+        let config = resolve(&Sources { flags: &flags, env: &env, files: &files, machine });
+        Burst::of(&config.expect("a configuration"))
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        const TES: &str = "url = \"https://h/v1\"\nsite = \"cloud\"\nimage = \"i\"";
+        const STORE: &str = "store = \"s3://b/p\"";
+        let sound = burst(&format!("{TES}\nbackend_parameters = {{ VmSize = \"D8\" }}"), STORE);
+        let sound = sound.map_err(|error| error.to_string()).unwrap();
+        assert_eq!((sound.tes.cores, sound.tes.backend_parameters["VmSize"].as_str()), (8, "D8"));
+        for (tes, site, named) in [
+            ("url = \"https://h\"", STORE, "[engine.tes]: missing field `site`"),
+            (TES, "price_core_hour = 1", "[site.cloud]: missing field `store`"),
+            (&format!("{TES}\ncore = 3"), STORE, "unknown field `core`"),
+            (&format!("{TES}\ncores = 0"), STORE, "cores: out of range"),
+            (&format!("{TES}\nbundle_hours_max = 200"), STORE, "bundle_hours_max: out of range"),
+            (&format!("{TES}\nmemory = \"much\""), STORE, "memory: "),
+        ] {
+            let error = burst(tes, site).map(drop).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
 }

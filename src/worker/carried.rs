@@ -19,7 +19,7 @@ use cluster::store::{StoreError, presigned};
 use cluster::{Control, Ended, Order, Output, Pool, Report, Request, TaskFailure, TaskRunner};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::lease::Expected;
-use jobs::policy::{Action, Permit, Subject};
+use jobs::policy::{Action, NotPermitted, Permit, Subject};
 use jobs::task::Task;
 use jobs::time::Timestamp;
 use std::collections::BTreeMap;
@@ -29,9 +29,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use storage::lease::LeaseVerifier;
-use storage::{DiskError, KeyError, KeyService, PieceRef, SampleKey, Writer};
+use storage::{DiskError, KeyError, KeyService, PackError, PieceRef, SampleKey, Writer};
 use workers::access::{Access, now, samples_of};
 use workers::context::{Context, Lane, Sample, Settings};
 use workers::index_file::ReferenceIndex;
@@ -57,8 +57,7 @@ impl Classified for Overtaken {
 
 /// Runs the bundle of a ticket.
 pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
-    let (began, places) =
-        (std::time::Instant::now(), args.scratch.clone().unwrap_or_else(std::env::temp_dir));
+    let (began, places) = (Instant::now(), args.scratch.clone().unwrap_or_else(std::env::temp_dir));
     let scratch = tempfile::Builder::new().prefix("wakachi-").tempdir_in(&places);
     let scratch = scratch.map_err(DiskError::on("make a directory in", &places))?;
     let bundle = open(ticket, scratch.path())?;
@@ -85,7 +84,7 @@ pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
         subjects: standing.knowledge.subjects.clone(),
         lease_key: key,
         first: LeaseVerifier::of(key),
-        standing: Mutex::new(standing),
+        standing: Mutex::new((standing, Instant::now())),
     };
     let threads = args.threads();
     let begun_ms = began.elapsed().as_millis() as u64;
@@ -287,7 +286,8 @@ struct Runner<'a> {
     lease_key: [u8; 32],
     /// Knows which leases were begun with.
     first: LeaseVerifier,
-    standing: Mutex<Standing>,
+    /// As it was read last, and when.
+    standing: Mutex<(Standing, Instant)>,
 }
 
 /// One key opens what the bundle carries, against a permit as everywhere.
@@ -332,6 +332,7 @@ impl Runner<'_> {
     fn attempt(&self, request: &Request, control: &Control) -> Result<Output, Failure> {
         let input = self.work.packs().join(format!("in-{}.pack", request.attempt.0));
         let samples = samples_of(request.task, request.inputs.iter().map(|(task, _)| *task));
+        self.freshen()?;
         self.check_lease(request, &samples, &self.first)?;
         let permit = self.decide(request.task, &samples)?;
         self.work.carried.parcels[&request.attempt.0].input.fetch(&input)?;
@@ -356,7 +357,7 @@ impl Runner<'_> {
     ) -> Result<(), Failure> {
         let task = request.task.key(self.context.names());
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let lease = standing.leases.get(&request.attempt.0);
+        let lease = standing.0.leases.get(&request.attempt.0);
         let lease = lease.ok_or_else(|| NoLease { task: task.clone() })?;
         let mut names: Vec<String> =
             self.subjects(samples).into_iter().map(|subject| subject.sample).collect();
@@ -397,15 +398,14 @@ impl Runner<'_> {
         access: &Access<'_>,
         request: &Request,
         samples: &[u32],
-        work: impl FnOnce() -> Result<T, Failure>,
+        work: impl Fn() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let interval = Duration::from_secs(self.gate.policy().lease_ttl_seconds.into()) / 4;
         let (working, over) = channel::<()>();
         let refused = Mutex::new(None);
         let done = thread::scope(|scope| {
             let refused = &refused;
             scope.spawn(move || {
-                while over.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                while over.recv_timeout(self.interval()) == Err(RecvTimeoutError::Timeout) {
                     match self.renew(request, samples) {
                         Ok(permit) => access.renew(permit),
                         Err(failure) if failure.class() == Class::Policy => {
@@ -417,7 +417,16 @@ impl Runner<'_> {
                     }
                 }
             });
-            let done = work();
+            let done = match (work(), access.holds()) {
+                // A permit that ended while nobody could renew it: the machine slept.
+                (Err(_), Err(PackError::Permit(NotPermitted::Expired { .. }))) => {
+                    self.renew(request, samples).and_then(|permit| {
+                        access.renew(permit);
+                        work()
+                    })
+                }
+                (done, _) => done,
+            };
             drop(working);
             done
         });
@@ -427,11 +436,25 @@ impl Runner<'_> {
         }
     }
 
+    /// How often the standing is read again: before a permit or a lease ends.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(self.gate.policy().lease_ttl_seconds.into()) / 4
+    }
+
+    /// Reads the standing again if it is not of just now.
+    fn freshen(&self) -> Result<(), Failure> {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if standing.1.elapsed() >= self.interval() {
+            let bundle = || NoLease { task: format!("bundle {}", self.work.bundle.id) };
+            let newer = self.work.standing()?.ok_or_else(bundle)?;
+            self.gate.renew(newer.knowledge.register.clone());
+            *standing = (newer, Instant::now());
+        }
+        Ok(())
+    }
+
     fn renew(&self, request: &Request, samples: &[u32]) -> Result<Permit, Failure> {
-        let newer =
-            self.work.standing()?.ok_or_else(|| NoLease { task: request.task.key(self.context.names()) })?;
-        self.gate.renew(newer.knowledge.register.clone());
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = newer;
+        self.freshen()?;
         self.check_lease(request, samples, &LeaseVerifier::of(self.lease_key))?;
         self.decide(request.task, samples)
     }

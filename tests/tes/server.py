@@ -8,6 +8,7 @@ Faults are dealt out to tasks in the order in which they are created; later task
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -223,11 +224,23 @@ class Service:
                 return
             task["state"] = "INITIALIZING"
         with open(sandbox / "stderr", "wb") as stderr:
-            process = subprocess.Popen(command, env=env, stderr=stderr, stdout=stderr, start_new_session=True, cwd=sandbox)
+            process = subprocess.Popen(
+                command,
+                env=env,
+                stderr=stderr,
+                stdout=stderr,
+                start_new_session=True,
+                cwd=sandbox,
+                # Whatever becomes of the service, its tasks end with it.
+                preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
+            )
         held["process"] = process
         with self.lock:
             if task["state"] not in OVER:
                 task["state"] = "RUNNING"
+        if fault == "hang":
+            # As if it had work for days.
+            process.send_signal(signal.SIGSTOP)
         if fault in ("preempt", "oom"):
             # Not at once: something is to be in flight, and perhaps something sent.
             deadline = time.time() + float(self.args.fault_after)

@@ -4,26 +4,26 @@
 //! under the sample's own; what the service or the worker says only tells when to look. A bundle whose standing ends is
 //! cancelled. Whatever of an earlier life of the job still runs is cancelled before anything new is sent.
 
-use super::api::{Executor, Input, Resources, State, Task as TesTask};
-use super::client::{Client, TesError, View};
+use super::api::{Executor, Input, Resources, Task as TesTask};
+use super::client::{Client, TesError};
 use crate::bundle::carried::{
     Carried, CarriedSample, Link, Parcel, Standing, bundle_context, standing_context,
 };
 use crate::bundle::ticket::{BundleKey, Object, TICKET_SCHEMA, Ticket};
-use crate::bundle::{BUNDLE_SCHEMA, Bundle, BundleError, Data, outcome, to_json};
-use crate::engine::{Ended, Engine, Order, Output, Report, Request};
+use crate::bundle::{BUNDLE_SCHEMA, Bundle, Data, to_json};
+use crate::engine::{Engine, Order, Output, Report, Request};
 use crate::failure::TaskFailure;
 use crate::store::{Store, StoreError};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use jobs::task::Task;
 use jobs::time::Timestamp;
-use scheduler::{AttemptId, Departure, Exhausted, Usage, WorkerId, WorkerSpec};
+use scheduler::{Departure, WorkerId, WorkerSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -41,12 +41,6 @@ const TICKET_PATH: &str = "/wakachi/ticket.json";
 const BINARY_PATH: &str = "/wakachi/bin/wakachi";
 /// Bundles in a row from which nothing came, after which the service is given up: it would be so for ever.
 const BARREN_MAX: u32 = 6;
-/// Polls in a row without an answer, after which the service is given up.
-const SILENT_MAX: u32 = 20;
-/// Bytes of an outcome that are fetched.
-const OUTCOME_BYTES_MAX: u64 = 8 << 30;
-/// How a process ends that was killed for its memory.
-const KILLED: i32 = 137;
 /// Bytes of a gigabyte, as the interface counts.
 const GIGABYTE: f64 = 1e9;
 
@@ -147,10 +141,10 @@ pub struct TesEngine<'scope> {
     orders: HashMap<WorkerId, Sender<Order>>,
 }
 
-struct Shared<'scope> {
-    settings: Settings,
-    freight: &'scope dyn Freight,
-    reports: Sender<Report>,
+pub(super) struct Shared<'scope> {
+    pub(super) settings: Settings,
+    pub(super) freight: &'scope dyn Freight,
+    pub(super) reports: Sender<Report>,
     index: Object,
     closing: AtomicBool,
     next: AtomicU32,
@@ -236,25 +230,17 @@ impl Engine for TesEngine<'_> {
 }
 
 /// A bundle that was sent.
-struct Sent {
-    id: String,
-    key: BundleKey,
-    task: String,
+pub(super) struct Sent {
+    pub(super) id: String,
+    pub(super) key: BundleKey,
+    pub(super) task: String,
     /// Attempts that are not over, in the order in which they are run.
-    open: Vec<Request>,
-    started: usize,
-    renewed: Instant,
-    born: Instant,
+    pub(super) open: Vec<Request>,
+    pub(super) started: usize,
+    pub(super) renewed: Instant,
+    pub(super) born: Instant,
     /// Whether anything came of it.
-    bore: bool,
-}
-
-/// What becomes of a bundle.
-enum Fate {
-    /// Go on.
-    Going,
-    /// It is over.
-    Over(Departure),
+    pub(super) bore: bool,
 }
 
 impl Shared<'_> {
@@ -275,12 +261,12 @@ impl Shared<'_> {
         format!("{}-{}-{}", self.settings.fence, worker.engine(), worker.local())
     }
 
-    fn say(&self, report: Report) {
+    pub(super) fn say(&self, report: Report) {
         // A driver that is gone needs to know nothing more.
         let _ = self.reports.send(report);
     }
 
-    fn give_up(&self, failure: Failure) {
+    pub(super) fn give_up(&self, failure: Failure) {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     }
 
@@ -320,7 +306,7 @@ impl Shared<'_> {
         }
     }
 
-    fn folder(&self, id: &str) -> String {
+    pub(super) fn folder(&self, id: &str) -> String {
         format!("bundles/{}/{id}", self.settings.tag)
     }
 
@@ -463,195 +449,6 @@ impl Shared<'_> {
             ]),
             ..TesTask::default()
         }
-    }
-
-    /// Looks after a bundle until it is over.
-    fn follow(&self, sent: &mut Sent, orders: &Receiver<Order>) -> Departure {
-        let mut silent = 0;
-        loop {
-            match orders.recv_timeout(self.settings.poll) {
-                Ok(Order::Cancel(attempt)) => {
-                    let cancelled = sent.open.iter().position(|request| request.attempt == attempt);
-                    if let Some(at) = cancelled {
-                        let request = sent.open.remove(at);
-                        self.fail(&request, TaskFailure::from(Failure::from(crate::worker::Cancelled)));
-                    }
-                    if sent.open.is_empty() {
-                        return self.cancelled(sent);
-                    }
-                }
-                Ok(Order::Stop) => return self.cancelled(sent),
-                // A bundle cannot be told anything while it runs.
-                Ok(Order::Cut(_) | Order::Logged(_) | Order::Run(_)) => {}
-                Err(RecvTimeoutError::Timeout) => match self.look(sent) {
-                    Ok(Fate::Going) => silent = 0,
-                    Ok(Fate::Over(why)) => return why,
-                    Err(failure) if failure.class() == Class::Remote && silent < SILENT_MAX => silent += 1,
-                    Err(failure) => {
-                        self.give_up(failure);
-                        return self.cancelled(sent);
-                    }
-                },
-                Err(RecvTimeoutError::Disconnected) => return self.cancelled(sent),
-            }
-        }
-    }
-
-    fn cancelled(&self, sent: &Sent) -> Departure {
-        // One that cannot be reached now is cancelled when the job begins the next time; its standing ends before.
-        let _ = self.settings.store.remove(&format!("{}/standing", self.folder(&sent.id)));
-        let _ = self.settings.client.cancel(&sent.task);
-        Departure::Lost
-    }
-
-    /// One look: what came, how the service says it stands, whether the policy still allows it.
-    fn look(&self, sent: &mut Sent) -> Result<Fate, Failure> {
-        // Asked first: what is there after the task is over was there when it was.
-        let state = self.settings.client.get(&sent.task, View::Minimal)?.state;
-        let honest = self.collect(sent)?;
-        if !honest {
-            return Ok(Fate::Over(self.cancelled(sent)));
-        }
-        if state.is_over() {
-            return self.conclude(sent, state).map(Fate::Over);
-        }
-        if sent.open.is_empty() && state == State::Canceling {
-            return Ok(Fate::Over(Departure::Ended));
-        }
-        if state == State::Running {
-            self.note_started(sent);
-        }
-        if sent.born.elapsed() > self.settings.bundle_life {
-            return Ok(Fate::Over(self.cancelled(sent)));
-        }
-        if sent.renewed.elapsed() >= self.settings.renew && !sent.open.is_empty() {
-            return Ok(self.renew(sent)?);
-        }
-        Ok(Fate::Going)
-    }
-
-    /// Says which attempts have a core now, as far as can be known from here: as many as there are cores, in order.
-    fn note_started(&self, sent: &mut Sent) {
-        let slots = self.settings.resources.cpu_cores as usize;
-        for (at, request) in sent.open.iter().enumerate().take(slots).skip(sent.started) {
-            self.say(Report::Started { attempt: request.attempt, slot: at as u32 });
-        }
-        sent.started = sent.started.max(slots.min(sent.open.len()));
-    }
-
-    /// Takes in every outcome that is there; false: one of them is not what its worker should have sent.
-    fn collect(&self, sent: &mut Sent) -> Result<bool, Failure> {
-        let (store, folder) = (&self.settings.store, format!("{}/out", self.folder(&sent.id)));
-        for (name, _) in store.list(&folder)? {
-            let attempt = name.rsplit('/').next().and_then(|number| number.parse().ok()).map(AttemptId);
-            let at = sent.open.iter().position(|request| Some(request.attempt) == attempt);
-            let Some(at) = at else { continue };
-            let object = store.get(&name, OUTCOME_BYTES_MAX)?;
-            let request = sent.open.remove(at);
-            sent.started = sent.started.saturating_sub(1);
-            match self.take_in(sent, &request, &name, &object) {
-                Ok(ended) => {
-                    sent.bore |= ended.result.is_ok();
-                    self.say(Report::Ended(ended));
-                }
-                Err(failure) => {
-                    let chain = [format!("worker {} sent something else than its output", sent.id)];
-                    let chain = chain.into_iter().chain(failure.chain()).collect();
-                    let failure = TaskFailure { class: Class::Remote, chain, ..TaskFailure::from(failure) };
-                    self.fail(&request, failure);
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Opens an outcome and re-seals what it brings.
-    fn take_in(&self, sent: &Sent, request: &Request, name: &str, object: &[u8]) -> Result<Ended, Failure> {
-        let ended = outcome::open(name, &sent.id, &sent.key, request.attempt, object)?;
-        if ended.task != request.task {
-            return Err(BundleError::Sealed { name: name.to_owned() }.into());
-        }
-        let Ok(output) = ended.result else { return Ok(ended) };
-        let folder = self.settings.scratch.join(&sent.id);
-        fs::create_dir_all(&folder).map_err(DiskError::on("make", &folder))?;
-        let path = folder.join(outcome::pack_name(request.attempt));
-        fs::write(&path, object).map_err(DiskError::on("write", &path))?;
-        let output = self.freight.unpack(request, ended.task, &sent.key, &folder, output);
-        fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
-        Ok(Ended { result: Ok(output?), task: ended.task, attempt: ended.attempt, usage: ended.usage })
-    }
-
-    /// What becomes of attempts that are still open when the task is over.
-    fn conclude(&self, sent: &mut Sent, state: State) -> Result<Departure, Failure> {
-        let full = self.settings.client.get(&sent.task, View::Full)?;
-        self.keep_log(sent, state, &full)?;
-        if sent.open.is_empty() {
-            return Ok(Departure::Ended);
-        }
-        let code = full.logs.last().and_then(|log| log.logs.last()).map_or(0, |log| log.exit_code);
-        let what = match (state, code) {
-            (State::ExecutorError, KILLED) => "was killed, most likely for its memory".to_owned(),
-            (State::Complete, _) => "says it is complete, but left attempts out".to_owned(),
-            (State::ExecutorError, code) => format!("ended with exit code {code}"),
-            // Nobody's fault: they are done elsewhere.
-            _ => return Ok(Departure::Lost),
-        };
-        // Those that had a core are to blame; the others were only in its queue and are moved.
-        let running = match (state, code) {
-            (State::ExecutorError, KILLED) => self.settings.resources.cpu_cores as usize,
-            _ => sent.open.len(),
-        };
-        let exhausted = (code == KILLED).then_some(Exhausted::Memory);
-        let class = if exhausted.is_some() { Class::Failed } else { Class::Remote };
-        for request in sent.open.drain(..).take(running) {
-            let chain = vec![
-                format!("the worker of bundle {} {what}", sent.id),
-                format!("its log is {}", self.log_path(&sent.id).display()),
-            ];
-            self.fail(&request, TaskFailure { class, chain, hint: None, exhausted, damaged: None });
-        }
-        Ok(Departure::Lost)
-    }
-
-    fn log_path(&self, id: &str) -> PathBuf {
-        self.settings.scratch.join(format!("{id}.log"))
-    }
-
-    /// Keeps what service and worker wrote, for the user.
-    fn keep_log(&self, sent: &Sent, state: State, task: &TesTask) -> Result<(), Failure> {
-        let mut text = format!("bundle {}, task {}, {state:?}\n", sent.id, sent.task);
-        for log in &task.logs {
-            log.system_logs.iter().for_each(|line| text += &format!("system: {line}\n"));
-            for executor in &log.logs {
-                text += &format!("exit code {}\n{}\n", executor.exit_code, executor.stderr);
-            }
-        }
-        let path = self.log_path(&sent.id);
-        Ok(fs::write(&path, text).map_err(DiskError::on("write", &path))?)
-    }
-
-    /// Asks the gate again and replaces the standing; a no ends the bundle.
-    fn renew(&self, sent: &mut Sent) -> Result<Fate, Failure> {
-        match self.freight.standing(&sent.open) {
-            Ok(standing) => {
-                let sealed = sent.key.seal(&standing_context(&sent.id), &to_json(&standing));
-                self.settings.store.replace(&format!("{}/standing", self.folder(&sent.id)), sealed)?;
-                sent.renewed = Instant::now();
-                Ok(Fate::Going)
-            }
-            Err(refused) if refused.class() == Class::Policy => {
-                let refused = TaskFailure::from(refused);
-                sent.open.drain(..).for_each(|request| self.fail(&request, refused.clone()));
-                Ok(Fate::Over(self.cancelled(sent)))
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    fn fail(&self, request: &Request, failure: TaskFailure) {
-        let (attempt, task) = (request.attempt, request.task);
-        self.say(Report::Ended(Ended { attempt, task, result: Err(failure), usage: Usage::default() }));
     }
 }
 

@@ -1,0 +1,100 @@
+"""A guard before a store that checks no signatures (moto): a presigned URL is held against its own signature, as AWS does
+(Signature Version 4, query parameters), and by its time; what does not fit is refused with 403. With --ignore-condition
+it drops If-None-Match instead, as some stores do.
+
+    guard.py --behind PORT --secret SECRET [--ignore-condition]
+"""
+
+import argparse
+import hashlib
+import hmac
+import http.client
+import urllib.parse
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def quoted(text, safe=""):
+    return urllib.parse.quote(text, safe="-_.~" + safe)
+
+
+def is_signed(method, target, host, secret):
+    url = urllib.parse.urlsplit(target)
+    query = urllib.parse.parse_qsl(url.query, keep_blank_values=True)
+    given = dict(query)
+    begun = datetime.strptime(given["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    if datetime.now(timezone.utc) > begun + timedelta(seconds=int(given["X-Amz-Expires"])):
+        return False
+    _, day, region, service, last = given["X-Amz-Credential"].rsplit("/", 4)
+    pairs = sorted((quoted(k), quoted(v)) for k, v in query if k != "X-Amz-Signature")
+    canonical = "\n".join(
+        [
+            method,
+            quoted(urllib.parse.unquote(url.path), "/"),
+            "&".join(f"{k}={v}" for k, v in pairs),
+            f"host:{host}",
+            "",
+            "host",
+            "UNSIGNED-PAYLOAD",
+        ]
+    )
+    scope = f"{day}/{region}/{service}/{last}"
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"AWS4-HMAC-SHA256\n{given['X-Amz-Date']}\n{scope}\n{digest}"
+    key = ("AWS4" + secret).encode()
+    for part in (day, region, service, last):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    expected = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected, given["X-Amz-Signature"])
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def pass_on(self):
+        args = self.server.args
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        host = self.headers.get("host", "")
+        if "X-Amz-Signature" in self.path and not is_signed(self.command, self.path, host, args.secret):
+            return self.answer(403, [], b"SignatureDoesNotMatch")
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "transfer-encoding")}
+        if args.ignore_condition:
+            headers = {k: v for k, v in headers.items() if k.lower() != "if-none-match"}
+        behind = http.client.HTTPConnection("127.0.0.1", args.behind, timeout=30)
+        behind.request(self.command, self.path, body=body, headers=headers)
+        response = behind.getresponse()
+        content = response.read()
+        kept = [(k, v) for k, v in response.getheaders() if k.lower() not in ("connection", "transfer-encoding", "content-length")]
+        length = response.getheader("content-length") if self.command == "HEAD" else str(len(content))
+        self.answer(response.status, kept, content, length)
+
+    def answer(self, status, headers, content, length=None):
+        self.send_response(status)
+        for key, value in headers:
+            self.send_header(key, value)
+        self.send_header("content-length", length or str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = pass_on
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--behind", type=int, required=True)
+    parser.add_argument("--secret", required=True)
+    parser.add_argument("--ignore-condition", action="store_true")
+    args = parser.parse_args()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.args = args
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
