@@ -2,6 +2,7 @@
 
 mod align;
 mod audit;
+mod bench;
 mod call;
 mod cohort;
 mod config;
@@ -24,6 +25,7 @@ mod simulate;
 mod slurm;
 mod submit;
 mod vault;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -62,6 +64,7 @@ enum Command {
     Run(run::Args),
     Serve(serve::Args),
     Submit(submit::Args),
+    Worker(worker::Args),
     /// Checks cohorts
     #[command(subcommand)]
     Cohort(CohortCommand),
@@ -75,6 +78,8 @@ enum Command {
     Policy(policy::Command),
     #[command(subcommand)]
     Audit(audit::Command),
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -138,6 +143,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Submit(args) => submit::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
@@ -146,6 +152,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Custodian(command) => custodian::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }

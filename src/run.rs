@@ -5,15 +5,18 @@ mod archive;
 pub mod asks;
 mod basis;
 pub mod books;
+mod burst;
 pub mod close;
 mod engines;
+mod freight;
 pub mod inputs;
 mod kinship;
+mod mpi;
 mod office;
 pub mod plan;
 mod progress;
 mod resume;
-mod runner;
+pub mod runner;
 pub mod status;
 pub mod trail;
 
@@ -23,17 +26,21 @@ use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
 use crate::serve::LiveArgs;
-use crate::{cohort, config, interrupt};
+use crate::slurm::record::Folder;
+use crate::slurm::wave::{Shape, Waves};
+use crate::{cohort, config, interrupt, slurm};
 use archive::Archive;
 use basis::Bases;
 use books::RunRecord;
+use burst::Burst;
+use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
-use engines::{EngineName, Wiring};
+use engines::{BurstName, EngineName, Means, Wiring};
 use jobs::cohort::Cohort;
-use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
+use mpi::Team;
 use office::{Desk, Dropped, DroppedSamples};
 use plan::Cut;
 use progress::{Display, View};
@@ -43,10 +50,10 @@ use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::lease::LeaseKey;
-use storage::{Commit, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
+use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
 use trail::Trail;
 use workers::context::Context;
 
@@ -62,6 +69,8 @@ const HELD_INTERVAL: Duration = Duration::from_millis(500);
   wakachi run cohort.toml --out job
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
+  mpirun -n 8 --map-by node --bind-to none wakachi run cohort.toml --out job --engine mpi
+  srun --mpi=pmix -N 8 -n 8 -c 64 wakachi run cohort.toml --out job --engine mpi
 
 Exit codes: 0 complete; 1 no space, no permission, or a vault is in use; 2 usage, or a wrong passphrase; 3 input
 refused; 4 the policy forbids it (no consent, wrong place or purpose); 6 a stored piece, a result or a site of the
@@ -97,12 +106,18 @@ pub struct Args {
     /// What runs the tasks
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
+    /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
+    #[arg(long, value_enum)]
+    burst: Option<BurstName>,
     /// Goes on without a sample that cannot be done, and ends with exit code 10
     #[arg(long)]
     keep_going: bool,
     /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
     audit: u32,
+    /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
+    #[arg(long, value_name = "N", hide = true)]
+    rest_ms: Option<u64>,
     #[command(flatten)]
     live: LiveArgs,
     /// Form of the summary on stdout
@@ -193,20 +208,31 @@ impl Classified for Missing {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match args.engine {
+        EngineName::Mpi => mpi::run(args, |team| here(args, team)),
+        EngineName::Local | EngineName::Tes | EngineName::SlurmArray => here(args, None),
+    }
+}
+
+/// Runs the command in this process, with the help of `team`.
+fn here(args: &Args, team: Option<Team>) -> Result<(), Failure> {
     if args.repair {
         // What is forgotten must be out of all hands before it is done again.
-        open(args)?;
-        return open(&Args { repair: false, ..args.clone() });
+        open(args, None)?;
+        return open(&Args { repair: false, ..args.clone() }, team);
     }
-    open(args)
+    open(args, team)
 }
 
 /// Opens the job and repairs it, or runs it.
-fn open(args: &Args) -> Result<(), Failure> {
+fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let (limits, cut) = (config.limits, Cut::of(&config));
+    let cut = Cut::of(&config);
+    let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
+    let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
+    let burst = away.then(|| Burst::of(&config)).transpose()?;
     let reference = cohort.reference_path();
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
@@ -237,13 +263,17 @@ fn open(args: &Args) -> Result<(), Failure> {
     let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
     let packs = PacksFound::in_scratch(&dir.scratch());
     let ends = journal.committed_ends()?.into_iter().filter(|(pack, _)| packs.has(pack)).collect();
+    let writer = match team {
+        Some(_) => Writer::OfMany { fence: journal.fence(), number: 0 },
+        None => Writer::Alone { era },
+    };
     let context = Context::open(
         cohort.id.clone(),
         index,
         samples,
         inputs::settings(&cohort),
         &dir.scratch(),
-        (Writer::Alone { era }, ends),
+        (writer, ends),
     )?;
     if let Some(archive) = &archive {
         archive.settle(&journal, context.names(), args.repair)?;
@@ -287,7 +317,16 @@ fn open(args: &Args) -> Result<(), Failure> {
         dropped: &dropped,
         from_results: Mutex::new(settled.from_results),
     };
-    let driven = drive(args, &desk, &home, plan, limits).and_then(|record| {
+    let waves = match args.engine {
+        EngineName::SlurmArray => Some(waves(args, &dir, (&journal, &context, &gate), cut.said())?),
+        _ => None,
+    };
+    if let Some(waves) = &waves {
+        slurm::collect::collect(waves, &desk)?;
+    }
+    let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
+    let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
+        let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
@@ -297,11 +336,15 @@ fn open(args: &Args) -> Result<(), Failure> {
             samples => return Err(Missing { samples }.into()),
         }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
-        Ok(record)
+        Ok(Some(record))
     });
     // However it ended, its events are to be found by the next run.
     trail.remember(&journal)?;
-    let record = driven?;
+    // The next coordinator goes on behind a wave.
+    let Some(record) = driven? else { return Ok(()) };
+    for path in close::foreign_results(&dir) {
+        note(&format!("{path} is of no sample of this cohort; it is left as it is"));
+    }
     close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
 }
@@ -311,10 +354,9 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
     let stop = interrupt::flag();
     let mut said = false;
     loop {
-        let acquired = Fence::acquire_telling(&dir.scratch(), |holder| {
-            note(&format!("waiting to see whether {holder} still works on this job"));
-        });
-        match acquired {
+        let watching =
+            |holder: &str| note(&format!("waiting to see whether {holder} still works on this job"));
+        match Fence::acquire_telling(&dir.scratch(), watching) {
             Err(FenceError::Held { holder, .. }) if wait => {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Interrupted { command: command_line() }.into());
@@ -327,6 +369,33 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
             taken => return Ok(taken?),
         }
     }
+}
+
+/// What the bundles of a job in waves have in common.
+fn waves<'a>(
+    args: &Args,
+    dir: &JobDir,
+    (journal, context, gate): (&'a Journal, &'a Context, &'a Gate),
+    chunk_pairs: Option<u32>,
+) -> Result<Waves<'a>, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
+    let folder = Folder::of(dir);
+    Ok(Waves {
+        shape: Shape::read(&folder)?,
+        folder,
+        journal,
+        names: context.names(),
+        job: &context.job,
+        site: gate.site(),
+        data: Data::Shared {
+            job_dir: absolute(dir.root())?,
+            cohort: absolute(&args.cohort)?,
+            fence: journal.fence(),
+            samples: context.names().to_vec(),
+            chunk_pairs,
+        },
+        sent: AtomicBool::new(false),
+    })
 }
 
 /// A job is its directory; what it consists of may change from run to run.
@@ -345,10 +414,16 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    limits: Limits,
-) -> Result<RunRecord, Failure> {
-    let (runner, journal) = (desk.runner, home.journal);
-    let options = Options { audit_per_mille: args.audit, keep_going: args.keep_going, ..Options::default() };
+    means: Means<'_>,
+) -> Result<Option<RunRecord>, Failure> {
+    let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
+    let usual = Options::default();
+    let options = Options {
+        audit_per_mille: args.audit,
+        keep_going: args.keep_going,
+        shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
+        ..usual
+    };
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
@@ -368,7 +443,7 @@ fn drive(
         desk,
         runner,
         observer: &mut display,
-        limits,
+        means,
         stop: interrupt::flag(),
     };
     let outcome = engines::run(args.engine, wiring)
@@ -378,7 +453,8 @@ fn drive(
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
     match outcome.ending {
-        Ending::Complete | Ending::Partial => Ok(record),
+        Ending::Complete | Ending::Partial => Ok(Some(record)),
+        Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
         Ending::Stopped => Err(Interrupted { command: command_line() }.into()),
         Ending::Failed(_) => match outcome.failure {
             Some((task, failure)) => {
@@ -396,15 +472,8 @@ fn open_journal(fence: Fence, identity: &JobIdentity, repair: bool) -> Result<Jo
     match Journal::open_or_create(fence, identity) {
         Err(JournalError::Damaged { path, what }) if repair => {
             note(&format!("journal {} is damaged: {what}; doing all again", path.display()));
-            let fence = Fence::acquire(&scratch)?;
-            Journal::discard(&fence)?;
-            Ok(Journal::open_or_create(fence, identity)?)
-        }
-        Ok(journal) if repair => {
-            for task in journal.forget_damaged()? {
-                note(&format!("what the journal knows of {task} is damaged; doing it again"));
-            }
-            Ok(journal)
+            std::fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
+            Ok(Journal::open_or_create(Fence::acquire(&scratch)?, identity)?)
         }
         opened => Ok(opened?),
     }

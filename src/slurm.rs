@@ -4,8 +4,10 @@
 //! that hangs; what they say is read by the forms that Slurm promises for scripts (`--parsable`, `--oneliner`, `-P`), and
 //! what cannot be read is an error. Knows nothing of what a job is for.
 
+pub mod collect;
 pub mod record;
 mod state;
+pub mod wave;
 
 pub use state::{Element, State};
 
@@ -128,10 +130,16 @@ impl Slurm {
         Slurm { bin: None, timeout: TIMEOUT }
     }
 
-    /// Submits a script.
-    pub fn submit<S: AsRef<OsStr>>(&self, options: &[S], script: &Path) -> Result<BatchId, SlurmError> {
-        let words = [OsStr::new("--parsable")].into_iter().chain(options.iter().map(AsRef::as_ref));
-        let said = self.answer("sbatch", words.chain([script.as_os_str()]))?;
+    /// Submits a script with these words.
+    pub fn submit<S: AsRef<OsStr>>(
+        &self,
+        options: &[S],
+        script: &Path,
+        words: &[S],
+    ) -> Result<BatchId, SlurmError> {
+        let options = [OsStr::new("--parsable")].into_iter().chain(options.iter().map(AsRef::as_ref));
+        let words = [script.as_os_str()].into_iter().chain(words.iter().map(AsRef::as_ref));
+        let said = self.answer("sbatch", options.chain(words))?;
         let line = said.trim();
         let (id, cluster) = match line.split_once(';') {
             Some((id, cluster)) => (id, Some(cluster.to_owned())),
@@ -243,7 +251,7 @@ mod tests {
         let check = |said: &str, expect: Option<(u32, Option<&str>)>| {
             let folder = tempfile::tempdir().unwrap();
             let slurm = fake(folder.path(), &[("sbatch", &format!("echo '{said}'"))]);
-            let found = slurm.submit(&["--begin=now"], Path::new("x.sh")).ok();
+            let found = slurm.submit(&["--begin=now"], Path::new("x.sh"), &["word"]).ok();
             assert_eq!(
                 found,
                 expect.map(|(id, cluster)| BatchId { id, cluster: cluster.map(str::to_owned) })
@@ -260,7 +268,7 @@ mod tests {
         let check = |script: &str, expect: Class, part: &str| {
             let folder = tempfile::tempdir().unwrap();
             let error =
-                fake(folder.path(), &[("sbatch", script)]).submit(&[""; 0], Path::new("x")).unwrap_err();
+                fake(folder.path(), &[("sbatch", script)]).submit(&[""; 0], Path::new("x"), &[]).unwrap_err();
             assert_eq!(error.class(), expect, "{error}");
             assert!(error.to_string().contains(part) && error.hint().is_some(), "{error}");
         };
@@ -270,11 +278,11 @@ mod tests {
         check(&format!("echo '{down}' >&2; exit 1"), Class::Remote, "Unable to contact");
         check("echo what", Class::Remote, "what");
         let folder = tempfile::tempdir().unwrap();
-        let absent = fake(folder.path(), &[]).submit(&[""; 0], Path::new("x")).unwrap_err();
+        let absent = fake(folder.path(), &[]).submit(&[""; 0], Path::new("x"), &[]).unwrap_err();
         assert_eq!(absent.class(), Class::Usage);
         let mut slurm = fake(folder.path(), &[("sbatch", "exec sleep 60")]);
         slurm.timeout = Duration::from_millis(50);
-        assert!(matches!(slurm.submit(&[""; 0], Path::new("x")), Err(SlurmError::Silent { .. })));
+        assert!(matches!(slurm.submit(&[""; 0], Path::new("x"), &[]), Err(SlurmError::Silent { .. })));
     }
 
     #[test]

@@ -11,9 +11,11 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
-use crate::run::{LimitArgs, admission, books, plan};
+use crate::run::plan::{self, Cut};
+use crate::run::{LimitArgs, admission, books};
 use crate::slurm::Slurm;
 use crate::slurm::record::{Folder, Purpose, Record, Standing, Submitted};
+use crate::slurm::wave::Shape;
 use crate::{cohort, config};
 use cluster::meter::now_ms;
 use jobs::cohort::Cohort;
@@ -63,11 +65,14 @@ pub struct Args {
     #[arg(long)]
     array: bool,
     /// Most elements of one wave
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     array_max: u32,
     /// Most elements that run at once [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     array_parallel: Option<u32>,
+    /// About how long an element runs; it ends when its bundle is done
+    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    array_minutes: u64,
     #[command(flatten)]
     limits: LimitArgs,
     /// The site where the nodes stand, as sites.toml calls it [default: the first of the cohort's sites]
@@ -203,8 +208,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let config = config::load(&asked)?;
     let cohort = check(args, &config)?;
     let script = Script::new(args, &config, &cohort)?;
+    let element = if args.array { Some(Script::of_element(args, &config, &cohort)?) } else { None };
     if args.dry_run {
-        output::say(script.text().trim_end());
+        for script in [Some(&script), element.as_ref()].into_iter().flatten() {
+            output::say(script.text().trim_end());
+        }
         return Ok(());
     }
     keep_out_of_vaults([args.out.as_path()])?;
@@ -213,21 +221,29 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     fs::create_dir_all(folder.path()).map_err(DiskError::on("make", folder.path()))?;
     let slurm = Slurm::of_path();
     nothing_alive(&slurm, &dir, folder.record()?.as_ref())?;
-    let path = folder.script();
-    fs::write(&path, script.text())
-        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o700)))
-        .map_err(DiskError::on("write", &path))?;
+    write(&folder.script(), &script)?;
+    if let Some(element) = &element {
+        write(&folder.wave_script(), element)?;
+        let (elements_max, parallel) = (args.array_max, args.array_parallel);
+        Shape { elements_max, parallel, bundle_minutes: args.array_minutes }.write(&folder)?;
+    }
     let purpose = if args.array { Purpose::Coordinator } else { Purpose::Job };
     let submitted = submit(&slurm, &folder, purpose)?;
     say(args.output, dir.root(), &folder, &submitted);
     Ok(())
 }
 
+fn write(path: &Path, script: &Script) -> Result<(), DiskError> {
+    fs::write(path, script.text())
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+        .map_err(DiskError::on("write", path))
+}
+
 /// Hands the script of a job to Slurm and remembers it.
 pub fn submit(slurm: &Slurm, folder: &Folder, purpose: Purpose) -> Result<Submitted, Failure> {
     let path = folder.script();
     let text = fs::read_to_string(&path).map_err(DiskError::on("read", &path))?;
-    let batch = slurm.submit(&[""; 0], &path)?;
+    let batch = slurm.submit(&[""; 0], &path, &[])?;
     let submitted =
         Submitted { batch, purpose, submitted_ms: now_ms(), script_blake3: books::blake3_text(&text) };
     folder.add(submitted.clone())?;
@@ -283,7 +299,7 @@ fn check(args: &Args, config: &Config) -> Result<Cohort, Failure> {
         return Err(SubmitError::Passphrase.into());
     }
     let bases = Bases::open(&cohort.reference_path())?;
-    let plan = plan::plan(&cohort, bases.contigs(), config.limits, &plan::Cut::of(config), &[]);
-    plan.admit(script::limits_in_allocation(config, config.limits).memory_bytes)?;
+    let plan = plan::plan(&cohort, bases.contigs(), config.limits, &Cut::of(config), &[]);
+    plan.admit(script::memory_in_allocation(config))?;
     Ok(cohort)
 }

@@ -147,9 +147,11 @@ fn of_two_live_copies_of_one_job_one_commits() {
     let Some(cluster) = cluster() else { return };
     let out = folder();
     let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 500");
-    let first = hold(out.path());
+    let first = until("the job runs", || holder(out.path()));
     let node = cluster.shown(job, "NodeList");
     cluster.kill_daemons(&node, job);
+    // Not before: the kernel hangs up on a group whose parent dies while it stands still.
+    signal(first, Signal::STOP);
     until("Slurm starts the second copy", || {
         log(out.path(), job).contains("waiting for process").then_some(())
     });
@@ -199,12 +201,14 @@ fn a_job_whose_consents_are_withdrawn_is_not_tried_again() {
     let job = submit(&cluster, &file, &out, "");
     let sheet = fs::read_to_string(cohort.join("samples.csv")).unwrap();
     let people: Vec<&str> = sheet.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
-    let withdrawn: Vec<_> = people.iter().map(|&person| (person, "withdrawn", "1.1", "")).collect();
+    let withdrawn: Vec<_> =
+        people.iter().map(|&person| (person, "inactive", "clinical_return", "")).collect();
     fs::write(cohort.join("consent.csv"), register(&withdrawn)).unwrap();
     let cohort_file = fs::read_to_string(&file).unwrap().replace("consent.json", "consent.csv");
     fs::write(&file, cohort_file).unwrap();
     cluster.slurm(&format!("scontrol release {job}"));
     let said = wait(&cluster, &out);
+    assert_eq!(said.code, Some(4), "{}\n{}", said.stderr, log(&out, job));
     said.refused(4, &[&job.to_string(), "code 4"]);
     assert_eq!(
         (cluster.shown(job, "Restarts").as_str(), cluster.shown(job, "ExitCode").as_str()),

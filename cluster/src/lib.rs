@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bill;
+pub mod bundle;
 pub mod control;
 pub mod dashboard;
 pub mod drive;
@@ -16,7 +17,12 @@ pub mod local;
 pub mod meter;
 pub mod metrics;
 pub mod watch;
+pub mod store;
+pub mod tes;
+pub mod mpi;
+pub mod warning;
 pub mod worker;
+pub mod sim;
 
 pub use drive::{Drive, Outcome, drive};
 pub use engine::{

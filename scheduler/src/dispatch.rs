@@ -291,6 +291,17 @@ impl Scheduler {
         all - these.iter().filter(counted).count() as u32
     }
 
+    /// Whether a worker other than this has a core for a task and nothing for it.
+    pub(crate) fn has_core_for(&self, task: Task, other_than: u32) -> bool {
+        let (row, stage) = (self.graph.row(task), task.stage());
+        (0..self.places.sites.len()).any(|number| {
+            self.may_go_to(number, row, stage)
+                && self.places.next_with_core(number).is_some_and(|worker| {
+                    worker != other_than && self.places.fits(worker, stage, &self.graph.plan.memory)
+                })
+        })
+    }
+
     /// Whether tasks of this row and stage may be given to a site at all.
     fn may_go_to(&self, number: usize, row: usize, stage: Stage) -> bool {
         self.places.sites[number].as_ref().is_some_and(|site| {

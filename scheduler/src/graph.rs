@@ -492,9 +492,10 @@ impl Graph {
         }
     }
 
-    /// Whether everything that was not dropped is done.
+    /// Whether everything that was not dropped is done; an input that was made again after it was read counts, too.
     pub fn is_complete(&self) -> bool {
-        if self.plan.seals { self.seal == Mark::Done } else { self.finish == Mark::Done }
+        let done = |task: Task| self.mark(task) == Some(Mark::Done) && self.has_inputs(task);
+        done(Task::FinishCohort) && (!self.plan.seals || done(Task::SealCohort))
     }
 
     /// Goes on without a sample. Returns the commits of joint tasks that had it; the joint tasks that workers have must

@@ -59,7 +59,10 @@ impl Scheduler {
     /// Cuts or copies a slow attempt. Returns how many cores that will occupy.
     fn relieve(&mut self, rest: &Rest) -> usize {
         let least_ms = self.options.shard_ms_min as f64;
-        let task = self.attempts[&rest.id].task;
+        let (task, worker) = (self.attempts[&rest.id].task, self.attempts[&rest.id].worker);
+        if !rest.straggles && !self.has_core_for(task, worker) {
+            return 0;
+        }
         if self.options.cut_stragglers && rest.cut_ms >= 2.0 * least_ms {
             self.ask_cut(rest.id);
             return (rest.cut_ms / least_ms) as usize;
@@ -68,7 +71,7 @@ impl Scheduler {
             && task.stage() < Stage::Finish
             && rest.ms > COPY_GAIN * rest.fresh_ms
             && !self.copies.contains_key(&task)
-            && self.others(task, &[self.attempts[&rest.id].worker]) > 0;
+            && self.others(task, &[worker]) > 0;
         if copied {
             self.copies.insert(task, rest.id);
             self.enqueue(task, Kind::Copy);
@@ -85,7 +88,8 @@ impl Scheduler {
                 .map_or(0, |site| site.spec.latency_ms);
             let settled = self.now_ms > attempt.given_ms + 2 * latency_ms + FETCH_MS;
             let full = worker.running >= worker.spec.slots;
-            (full && settled && attempt.started_ms.is_none()).then_some(*id)
+            let waits = full && settled && attempt.started_ms.is_none() && !attempt.cancelled;
+            (waits && self.has_core_for(attempt.task, attempt.worker)).then_some(*id)
         };
         let queued: Vec<AttemptId> = self.attempts.iter().filter_map(queued).take(most).collect();
         if !queued.is_empty() {

@@ -370,10 +370,15 @@ impl Places {
         self.sites[site].as_ref()?.room.first().map(|&(_, _, worker)| worker)
     }
 
+    /// A worker of this site with a free core.
+    pub fn next_with_core(&self, site: usize) -> Option<u32> {
+        let room = self.sites[site].as_ref()?.room.first();
+        room.filter(|&&(fill, ..)| fill < FULL).map(|&(_, _, worker)| worker)
+    }
+
     /// Whether a worker of this site has a free core.
     pub fn has_free_core(&self, site: usize) -> bool {
-        let room = self.sites[site].as_ref().and_then(|site| site.room.first());
-        room.is_some_and(|&(fill, ..)| fill < FULL)
+        self.next_with_core(site).is_some()
     }
 
     /// Nothing was found for this worker; it is not asked again until something changes.

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             return Ok(());
         }
     }
-    match Fence::acquire(&dir.scratch()) {
+    match Fence::try_acquire(&dir.scratch()) {
         Ok(_) => {
             output::say("nothing runs");
             Ok(())

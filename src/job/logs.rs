@@ -6,7 +6,7 @@ use crate::slurm::record::{Folder, Submitted};
 use jobs::failure::{Class, Classified, Failure};
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use storage::DiskError;
 
@@ -65,14 +65,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The logs of a batch job: its own, or one for each element.
+/// The logs of a batch job: its own, or one for each element that did not do all it was given.
 fn logs_of(folder: &Folder, submitted: &Submitted) -> Result<Vec<PathBuf>, Failure> {
     let own = folder.log(&submitted.batch);
-    let elements = match fs::read_dir(folder.elements(&submitted.batch)) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(DiskError::on("read", folder.path())(error).into()),
-    };
+    let entries = fs::read_dir(folder.path()).map_err(DiskError::on("read", folder.path()))?;
+    let of_element = format!("{}_", submitted.batch.id);
+    let elements = entries.flatten().map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&of_element) && name.ends_with(".log"))
+    });
     let mut logs: Vec<PathBuf> = std::iter::once(own).chain(elements).filter(|path| path.is_file()).collect();
     logs.sort();
     Ok(logs)

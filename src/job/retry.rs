@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let folder = Folder::of(&dir);
     let record = folder.record()?;
     let Some(last) = record.as_ref().and_then(latest) else {
-        let fence = Fence::acquire(&dir.scratch())?;
+        let fence = Fence::try_acquire(&dir.scratch())?;
         let last = books::all(&Journal::open(fence)?)?.pop();
         return Err(NotSubmitted { dir: dir.root().to_owned(), command: last.map(|run| run.command) }.into());
     };

@@ -13,7 +13,7 @@ use jobs::quantity::parse_seconds;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
-use storage::{Fence, Journal};
+use storage::{Fence, FenceError, Journal};
 
 /// How often it is looked: at first, and once it takes long, so that nobody loads Slurm's controller by waiting.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
@@ -80,7 +80,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn alive(dir: &JobDir) -> Result<Option<String>, Failure> {
     let folder = Folder::of(dir);
     let Some(record) = folder.record()? else {
-        return Ok((!storage::lock::Lock::is_free(&dir.scratch())).then(|| "still runs".to_owned()));
+        return match Fence::try_acquire(&dir.scratch()) {
+            Ok(_) => Ok(None),
+            Err(FenceError::Held { holder, .. }) => Ok(Some(format!("in use by {holder}"))),
+            Err(error) => Err(error.into()),
+        };
     };
     let standing = Standing::ask(&Slurm::of_path(), &record)?;
     Ok(standing.is_alive().then(|| standing.lines().join("; ")))
@@ -93,7 +97,9 @@ fn ended(dir: &JobDir) -> Result<(), Failure> {
         && let Some(last) = latest(&record)
     {
         let element = Slurm::of_path().elements(&last.batch)?.pop();
-        let code = folder.exit_code(&last.batch).or(element.as_ref().and_then(|one| one.code));
+        // Of a node that was given up the script may still write its code: Slurm's word counts first.
+        let by_slurm = element.as_ref().map(|one| one.code);
+        let code = by_slurm.unwrap_or_else(|| folder.exit_code(&last.batch));
         match (code, element.map(|one| one.state)) {
             (Some(0), _) => return Ok(()),
             (Some(code), _) => {

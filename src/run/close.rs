@@ -410,6 +410,19 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
     let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
 }
 
+/// Files among the results that the ledger does not know: of samples that left the cohort.
+pub fn foreign_results(dir: &JobDir) -> Vec<String> {
+    let Some(ledger) = read_ledger(dir) else { return Vec::new() };
+    let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
+    let known: BTreeSet<&str> = files.map(|file| file.path.as_str()).collect();
+    let entries = fs::read_dir(dir.results()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let paths = names.filter(|name| !name.starts_with('.')).map(|name| format!("results/{name}"));
+    let mut foreign: Vec<String> = paths.filter(|path| !known.contains(path.as_str())).collect();
+    foreign.sort();
+    foreign
+}
+
 /// The packs of what finished samples say of themselves, which outlive the job.
 pub fn packs_of_finished(journal: &Journal, context: &Context) -> Result<BTreeSet<String>, Failure> {
     let mut packs = BTreeSet::new();

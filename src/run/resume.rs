@@ -10,7 +10,7 @@ use jobs::task::{LaneId, Shard, Task};
 use scheduler::Plan;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use storage::{Changes, Commit, Journal};
 use workers::task::chunks_of;
 
@@ -175,7 +175,6 @@ fn cells_of(tasks: &[Task]) -> u64 {
 
 /// Which packs are there, and how long they are.
 pub struct PacksFound {
-    dir: PathBuf,
     bytes: HashMap<String, u64>,
 }
 
@@ -186,7 +185,7 @@ impl PacksFound {
         let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
         let found = entries
             .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len())));
-        PacksFound { bytes: found.collect(), dir }
+        PacksFound { bytes: found.collect() }
     }
 
     /// Whether all pieces of a commit are there, by length: what they hold shows when they are read.
@@ -198,10 +197,5 @@ impl PacksFound {
     /// Whether a pack is there.
     pub fn has(&self, pack: &str) -> bool {
         self.bytes.contains_key(pack)
-    }
-
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 }

@@ -91,11 +91,6 @@ impl Folder {
         self.0.join(format!("{}.log", batch.id))
     }
 
-    /// Where the elements of an array say what they say, a file for each.
-    pub fn elements(&self, batch: &BatchId) -> PathBuf {
-        self.0.join("elements").join(batch.id.to_string())
-    }
-
     /// With which code the script of a batch job ended, if it got there.
     pub fn exit_code(&self, batch: &BatchId) -> Option<u32> {
         fs::read_to_string(self.0.join(format!("{}.exit", batch.id))).ok()?.trim().parse().ok()

@@ -7,7 +7,7 @@ use super::{Args, SubmitError};
 use crate::output::shell_word;
 use jobs::cohort::Cohort;
 use jobs::config::slurm::Slurm;
-use jobs::config::{Config, Limits, Origin};
+use jobs::config::{Config, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::quantity::parse_bytes;
 use std::path::Path;
@@ -30,11 +30,9 @@ pub struct Script {
 }
 
 impl Script {
-    /// For this job; or what Slurm, or this program, cannot do of what is asked.
+    /// For the job, or for the coordinator of its waves; or what Slurm, or this program, cannot do of what is asked.
     pub fn new(args: &Args, config: &Config, cohort: &Cohort) -> Result<Self, Failure> {
         let slurm = &config.slurm;
-        let out = absolute(&args.out)?;
-        let mpi = start_of_ranks(slurm)?;
         let warning = slurm.number("warning").unwrap_or(WARNING_SECONDS);
         if slurm.time_seconds().is_some_and(|seconds| seconds <= u64::from(warning)) {
             return Err(SubmitError::Shape {
@@ -43,43 +41,22 @@ impl Script {
             }
             .into());
         }
-        let folder = format!("{out}/.wakachi/slurm");
-        let mut lines = vec!["#!/bin/bash".to_owned()];
-        let name = format!("wakachi-{}", cohort.id).chars().take(NAME_MAX).collect::<String>();
         let options = [
-            format!("--job-name={name}"),
-            format!("--output={}/%j.log", folder.replace('%', "%%")),
             "--open-mode=append".to_owned(),
             "--requeue".to_owned(),
             // Sent to this script only; Slurm may send it a minute early.
             format!("--signal=B:USR1@{warning}"),
         ];
-        let keys = [
-            "partition",
-            "account",
-            "qos",
-            "clusters",
-            "time",
-            "nodes",
-            "ntasks_per_node",
-            "cpus_per_task",
-            "mem",
-        ];
-        let asked =
-            keys.iter().filter_map(|key| Some(format!("--{}={}", key.replace('_', "-"), slurm.get(key)?)));
-        let words =
-            options.into_iter().chain(asked).map(|option| shell_word(&option)).chain(slurm.sbatch.clone());
-        lines.extend(words.map(|word| format!("#SBATCH {word}")));
-        lines.push(format!(
-            "# wakachi {}. To submit it again as it is: wakachi job retry {}",
-            env!("CARGO_PKG_VERSION"),
-            shell_word(&out)
-        ));
-        lines.push(String::new());
-        lines.push(format!("folder={}", shell_word(&folder)));
+        let mut lines = head(args, config, cohort, "%j.log", options)?;
         lines.push(format!("requeues_max={}", slurm.number("requeues_max").unwrap_or(REQUEUES_MAX)));
         lines.extend(slurm.setup.clone());
-        let command = command(args, &out, mpi.is_some())?;
+        let mpi = if args.array { None } else { start_of_ranks(slurm)? };
+        let engine = match (&mpi, args.array) {
+            (_, true) => Some("slurm-array"),
+            (Some(_), false) => Some("mpi"),
+            (None, false) => None,
+        };
+        let command = command(args, engine)?;
         let (start, tell) = match mpi {
             Some(kind) => (format!("srun --mpi={kind} {command}"), TELL_RANKS),
             None => (command, TELL_PROCESS),
@@ -89,11 +66,57 @@ impl Script {
         Ok(Script { text })
     }
 
+    /// For an element of a wave: its word is the number of the wave.
+    pub fn of_element(args: &Args, config: &Config, cohort: &Cohort) -> Result<Self, Failure> {
+        start_of_one(&config.slurm)?;
+        // A bundle that is lost is given out again with the next wave.
+        let mut lines = head(args, config, cohort, "%A_%a.log", ["--no-requeue".to_owned()])?;
+        lines.extend(config.slurm.setup.clone());
+        let bundle = r#""$folder/bundles/$1/$SLURM_ARRAY_TASK_ID.json""#;
+        let program = shell_word(&program()?);
+        lines.push(format!(
+            "exec {program} worker --bundle {bundle} --threads \"${{SLURM_CPUS_PER_TASK:-1}}\"\n"
+        ));
+        Ok(Script { text: lines.join("\n") })
+    }
+
     /// The script.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
+
+/// What every script begins with: options of sbatch, how it came to be, and the folder of its files.
+fn head<const N: usize>(
+    args: &Args,
+    config: &Config,
+    cohort: &Cohort,
+    log: &str,
+    options: [String; N],
+) -> Result<Vec<String>, Failure> {
+    let slurm = &config.slurm;
+    let out = absolute(&args.out)?;
+    let folder = format!("{out}/.wakachi/slurm");
+    let name = format!("wakachi-{}", cohort.id).chars().take(NAME_MAX).collect::<String>();
+    let own = [format!("--job-name={name}"), format!("--output={}/{log}", folder.replace('%', "%%"))];
+    let asked =
+        KEYS.iter().filter_map(|key| Some(format!("--{}={}", key.replace('_', "-"), slurm.get(key)?)));
+    let words = own.into_iter().chain(options).chain(asked).map(|option| shell_word(&option));
+    let mut lines = vec!["#!/bin/bash".to_owned()];
+    lines.extend(words.chain(slurm.sbatch.clone()).map(|word| format!("#SBATCH {word}")));
+    let version = env!("CARGO_PKG_VERSION");
+    lines.push(format!(
+        "# wakachi {version}. To submit it again as it is: wakachi job retry {}",
+        shell_word(&out)
+    ));
+    lines.push(String::new());
+    lines.push(format!("folder={}", shell_word(&folder)));
+    Ok(lines)
+}
+
+/// Keys of `[engine.slurm]` that are options of sbatch.
+const KEYS: [&str; 9] =
+    ["partition", "account", "qos", "clusters", "time", "nodes", "ntasks_per_node", "cpus_per_task", "mem"];
 
 /// A step is signalled by Slurm: srun itself takes a SIGTERM for the order to kill.
 const TELL_RANKS: &str = r#"scancel --quiet --signal=TERM "$SLURM_JOB_ID""#;
@@ -129,11 +152,14 @@ trap '' USR1 TERM
 
 again=
 case $code in
-# Stopped. Who cancels a job does not want it again; Slurm does not call such a job running.
-130) [ -z "$stopping" ] || [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" != RUNNING ] || again=yes ;;
-# A remote party failed.
-8) again=yes ;;
+130) again=$stopping ;; # stopped
+8) again=yes ;; # a remote party failed
 esac
+# Who cancelled the job does not want it again; and if its node was given up, another copy of this script runs it.
+if [ -n "$again" ]; then
+    read -r state restarts < <(squeue --noheader --jobs="$SLURM_JOB_ID" --Format=State:20,RestartCnt:20)
+    [ "$state $restarts" = "RUNNING ${SLURM_RESTART_COUNT:-0}" ] || again=
+fi
 if [ -n "$again" ]; then
     if [ "${SLURM_RESTART_COUNT:-0}" -ge "$requeues_max" ]; then
         echo "wakachi: it was put back into the queue $requeues_max times, which is enough" >&2
@@ -147,20 +173,24 @@ echo "$code" >"$folder/$SLURM_JOB_ID.exit"
 exit "$code"
 "#;
 
+/// Refuses an allocation that is more than one process.
+fn start_of_one(slurm: &Slurm) -> Result<(), SubmitError> {
+    match slurm.number("nodes").unwrap_or(1) * slurm.number("ntasks_per_node").unwrap_or(1) {
+        0 | 1 => Ok(()),
+        processes => Err(SubmitError::Shape {
+            problem: format!(
+                "{processes} processes on several nodes or cores are one MPI world, and there is none"
+            ),
+            hint: "give --array, or --mpi pmix with a program built with --features mpi, or one node and --cpus-per-task",
+        }),
+    }
+}
+
 /// How srun starts the ranks; `None`: one process on one node.
 fn start_of_ranks(slurm: &Slurm) -> Result<Option<String>, SubmitError> {
     let kind = slurm.get("mpi").unwrap_or(if HAS_MPI { "pmix" } else { "none" });
-    let processes = slurm.number("nodes").unwrap_or(1) * slurm.number("ntasks_per_node").unwrap_or(1);
     if kind == "none" {
-        return match processes {
-            0 | 1 => Ok(None),
-            _ => Err(SubmitError::Shape {
-                problem: format!(
-                    "{processes} processes on several nodes or cores are one MPI world, and mpi is none"
-                ),
-                hint: "give --array, or --mpi pmix with a program built with --features mpi, or one node and --cpus-per-task",
-            }),
-        };
+        return start_of_one(slurm).map(|()| None);
     }
     match HAS_MPI {
         true => Ok(Some(kind.to_owned())),
@@ -171,14 +201,16 @@ fn start_of_ranks(slurm: &Slurm) -> Result<Option<String>, SubmitError> {
     }
 }
 
+/// This program.
+fn program() -> Result<String, Failure> {
+    absolute(&std::env::current_exe().map_err(DiskError::on("find", Path::new("wakachi")))?)
+}
+
 /// The program with its words, quoted for the shell.
-fn command(args: &Args, out: &str, mpi: bool) -> Result<String, Failure> {
-    let program = std::env::current_exe().map_err(DiskError::on("find", Path::new("wakachi")))?;
-    let mut words = vec![absolute(&program)?, "run".to_owned(), absolute(&args.cohort)?];
-    words.extend(["--out", out, "--wait"].map(str::to_owned));
-    if mpi {
-        words.extend(["--engine", "mpi"].map(str::to_owned));
-    }
+fn command(args: &Args, engine: Option<&str>) -> Result<String, Failure> {
+    let mut words = vec![program()?, "run".to_owned(), absolute(&args.cohort)?];
+    words.extend(["--out".to_owned(), absolute(&args.out)?, "--wait".to_owned()]);
+    words.extend(engine.iter().flat_map(|engine| ["--engine", engine]).map(str::to_owned));
     let asked = args.limits.asked(None);
     for (key, value) in asked.flags {
         words.extend([format!("--{}", key.replace('_', "-")), value]);
@@ -193,15 +225,15 @@ fn command(args: &Args, out: &str, mpi: bool) -> Result<String, Failure> {
     Ok(words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "))
 }
 
-/// The limits of one process in the allocation that is asked for; without a bound where nobody says one.
-pub fn limits_in_allocation(config: &Config, limits: Limits) -> Limits {
-    let said = |one: &jobs::config::Resolved| one.key == "limits.memory" && one.origin != Origin::Default;
+/// Memory of one process in the allocation that is asked for; without a bound where nobody says one.
+pub fn memory_in_allocation(config: &Config) -> u64 {
+    let said = |one: &Resolved| one.key == "limits.memory" && one.origin != Origin::Default;
     if config.resolved.iter().any(said) {
-        return limits;
+        return config.limits.memory_bytes;
     }
     let processes = u64::from(config.slurm.number("ntasks_per_node").unwrap_or(1));
     let memory = config.slurm.get("mem").and_then(|mem| parse_bytes(&in_megabytes(mem)).ok());
-    Limits { memory_bytes: memory.map_or(u64::MAX, |bytes| bytes / processes / 4 * 3), ..limits }
+    memory.map_or(u64::MAX, |bytes| bytes / processes / 4 * 3)
 }
 
 /// Slurm's memory counts in megabytes where no unit stands.

@@ -109,8 +109,13 @@ impl Drop for Cluster {
 
 /// The process that runs the job of this directory on this machine.
 pub fn holder(job: &Path) -> Option<Pid> {
-    let note = fs::read_to_string(job.join(".wakachi/lock")).ok()?;
-    let pid: i32 = note.strip_prefix("process ")?.split(' ').next()?.parse().ok()?;
+    let claims = fs::read_dir(job.join(".wakachi")).ok()?.flatten();
+    let newest = claims
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("fence.")?.parse::<u64>().ok())
+        .max()?;
+    let claim = fs::read(job.join(format!(".wakachi/fence.{newest}"))).ok()?;
+    let claim: serde_json::Value = serde_json::from_slice(&claim).ok()?;
+    let pid = claim["pid"].as_i64()? as i32;
     let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let runs_here = String::from_utf8_lossy(&words).contains(job.to_str()?);
     Pid::from_raw(pid).filter(|_| runs_here)
