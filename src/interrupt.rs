@@ -24,7 +24,7 @@ pub fn flag() -> &'static AtomicBool {
             if STOP.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(Class::Interrupted.exit_code()));
             }
-            note("\nstopping when the tasks in flight are done; once more to stop at once");
+            note("\nstopping: what runs ends, or is cut at the next grid line; once more to stop at once");
         };
         // Without a handler an interrupt ends the program at once, which the journal survives too.
         let _ = ctrlc::set_handler(handler);

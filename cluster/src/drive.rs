@@ -374,6 +374,12 @@ impl Driver<'_> {
         if !given.cancelled {
             self.failures.push((given.task, failure));
         }
+        if class == Class::Policy && given.task.sample().is_none() {
+            let inputs = self.job.scheduler.inputs(given.task);
+            for sample in self.job.office.denied(given.task, &inputs) {
+                self.tell(Event::Denied { sample })?;
+            }
+        }
         self.tell(Event::Failed { attempt, class, exhausted, damaged, usage })
     }
 

@@ -230,6 +230,11 @@ pub trait Office {
     /// The outer error is that nobody can decide or write.
     fn lease(&self, asked: &[Leasing<'_>]) -> Result<Vec<Result<SignedLease, Failure>>, Failure>;
 
+    /// Of a task of the cohort that the policy refused: because of whose data.
+    fn denied(&self, _task: Task, _inputs: &[Task]) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Told of outputs just before they are committed; an error keeps them from being so.
     fn committing(&self, outputs: &[Committing<'_>]) -> Result<(), Failure>;
 

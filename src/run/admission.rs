@@ -7,7 +7,7 @@ use super::books;
 use super::trail::Trail;
 use crate::gate::Gate;
 use crate::output::note;
-use jobs::cohort::Cohort;
+use jobs::cohort::{Cohort, Sample};
 use jobs::consent::Register;
 use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::Failure;
@@ -100,8 +100,10 @@ fn exclude(gate: &Gate, cohort: &Cohort, denial: Denial) -> Result<Vec<Excluded>
 
 /// Everybody in a cohort.
 pub fn subjects(cohort: &Cohort) -> Vec<Subject> {
-    let samples = cohort.samples.iter();
-    samples
-        .map(|sample| Subject { sample: sample.sample.clone(), participant: sample.participant.clone() })
-        .collect()
+    cohort.samples.iter().map(subject_of).collect()
+}
+
+/// One sample as the policy knows it.
+pub fn subject_of(sample: &Sample) -> Subject {
+    Subject { sample: sample.sample.clone(), participant: sample.participant.clone() }
 }

@@ -2,7 +2,7 @@
 
 use super::basis::Bases;
 use super::books;
-use super::runner::Runner;
+use super::runner::{Runner, class_of};
 use crate::output::note;
 use cluster::{Committing, Leasing, Office, Output, TaskFailure};
 use jobs::event::{Event, EventName, Outcome};
@@ -104,6 +104,15 @@ impl Office for Desk<'_> {
         }
         self.runner.trail.write_many(&events)?;
         Ok(leases)
+    }
+
+    fn denied(&self, task: Task, inputs: &[Task]) -> Vec<u32> {
+        let Ok(register) = self.runner.gate.register() else { return Vec::new() };
+        let is_denied = |&sample: &u32| {
+            let subjects = self.runner.subjects(&[sample]);
+            self.runner.gate.ask(&register, Action::Read, class_of(task), &subjects).is_err()
+        };
+        samples_of(task, inputs.iter().copied()).into_iter().filter(is_denied).collect()
     }
 
     fn committing(&self, outputs: &[Committing<'_>]) -> Result<(), Failure> {

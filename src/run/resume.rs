@@ -41,9 +41,15 @@ struct Done {
 pub fn settle(journal: &Journal, plan: &Plan, bases: &Bases, whole: &Whole<'_>) -> Result<Settled, Failure> {
     let names: Vec<String> = plan.samples.iter().map(|sample| sample.name.clone()).collect();
     let mut done = Done::default();
+    // One basis for thousands of tasks.
+    let joint = bases.of(Task::Joint(Shard::Unplaced), |_| false);
+    let basis_of = |task| match task {
+        Task::Joint(_) => joint,
+        task => bases.of(task, |_| false),
+    };
     journal.replay(|key, commit| {
         if let Some(task) = Task::from_key(key, &names).filter(|&task| plan.knows(task)) {
-            let current = bases.of(task, |_| false) == commit.basis;
+            let current = basis_of(task) == commit.basis;
             done.tasks.entry(task.sample()).or_default().push((task, current));
             if let (Task::Intake(lane), Some(chunks)) = (task, chunks_of(&commit)) {
                 done.chunks.insert(lane, chunks);

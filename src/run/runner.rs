@@ -1,6 +1,6 @@
 //! Runs a job's tasks under leases, which are checked and decided again where the task is run.
 
-use super::admission::{Excluded, subjects};
+use super::admission::{Excluded, subject_of};
 use super::archive::Archive;
 use super::close;
 use super::office::DroppedSamples;
@@ -284,8 +284,7 @@ impl Runner<'_> {
 
     /// These samples as the policy knows them.
     pub fn subjects(&self, samples: &[u32]) -> Vec<Subject> {
-        let all = subjects(self.cohort);
-        samples.iter().map(|&sample| all[sample as usize].clone()).collect()
+        samples.iter().map(|&sample| subject_of(&self.cohort.samples[sample as usize])).collect()
     }
 
     /// Runs `work` and renews its permit before it ends, as long as the gate says yes. Once it says no, nothing more is
