@@ -71,6 +71,16 @@ pub fn load(asked: &Asked) -> Result<Config, ConfigError> {
     jobs::config::resolve(&sources).map_err(|diagnostics| ConfigError::Wrong { diagnostics })
 }
 
+/// Price of one core for one hour, by site, where `[site.NAME] price_core_hour` says one.
+pub fn prices(config: &Config) -> BTreeMap<String, f64> {
+    let priced = config.resolved.iter().filter_map(|one| {
+        let site = one.key.strip_prefix("site.")?.strip_suffix(".price_core_hour")?;
+        let price = one.value.parse::<f64>().ok().filter(|price| price.is_finite() && *price >= 0.0)?;
+        Some((site.to_owned(), price))
+    });
+    priced.collect()
+}
+
 /// `wakachi config show`: every key, its value, and where the value came from. As JSON the answer has the schema
 /// `wakachi.config/1`.
 pub fn show(asked: &Asked, format: Format, mut say: impl FnMut(&str)) -> Result<(), ConfigError> {

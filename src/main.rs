@@ -40,6 +40,7 @@ use std::process::ExitCode;
   wakachi demo                                a small cohort, simulated, run and assessed
   wakachi run cohort.toml --out job           the main job; the same command again resumes it
   wakachi submit cohort.toml --out job        the same as a batch job of Slurm
+  wakachi serve job                           the job in a browser, while it runs and afterwards
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
   wakachi call REF.fa OUT.cram -o OUT.vcf.gz
   wakachi policy explain cohort.toml          who is permitted on what consent, who is not and why

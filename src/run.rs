@@ -427,11 +427,13 @@ fn drive(
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
+    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let mut display = Display::new(View {
         names: status::names(runner.cohort, runner.context.index.contigs()),
         dir: runner.dir.clone(),
         format: args.output,
         metrics_file: args.live.metrics_file.clone(),
+        prices: config::prices(&config),
         stop: interrupt::flag(),
     });
     let _dashboard = args.live.start(runner.dir)?;
@@ -444,8 +446,10 @@ fn drive(
         means,
         stop: interrupt::flag(),
     };
-    let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
-    display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
+    let outcome = engines::run(args.engine, wiring)
+        .inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
+    let bill = display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
+    close::report_bill(runner.dir, &bill)?;
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     // What other processes ran is not in this one's account.
     let cpu_ms = process_cpu_ms().max(outcome.cpu_ms);

@@ -203,7 +203,8 @@ impl Job for Watched {
     }
 
     fn ask(&self, ask: &Ask) -> Result<(), Failure> {
-        let info = status::seen(&self.dir).filter(|info| info.state.is_live()).ok_or(ServeError::NotRunning)?;
+        let info =
+            status::seen(&self.dir).filter(|info| info.state.is_live()).ok_or(ServeError::NotRunning)?;
         if let Ask::Drain { site, .. } = ask
             && !info.sites.iter().any(|known| known.name == *site)
         {

@@ -231,8 +231,7 @@ enum Standing {
     Open,
 }
 
-const STANDINGS: [Standing; 4] =
-    [Standing::StartUp, Standing::Ordered, Standing::Leaving, Standing::Open];
+const STANDINGS: [Standing; 4] = [Standing::StartUp, Standing::Ordered, Standing::Leaving, Standing::Open];
 
 #[derive(Debug, Default)]
 struct SiteBook {
@@ -523,7 +522,8 @@ impl Bill {
             bundle.heard_ms.get_or_insert(self.now_ms);
         }
         // A slot that a worker does not have is somebody's who has none.
-        let slot = if slot < desk.held.len() { Some(slot) } else { desk.held.iter().position(Option::is_none) };
+        let slot =
+            if slot < desk.held.len() { Some(slot) } else { desk.held.iter().position(Option::is_none) };
         // Its next attempt can be heard of before the end of the last, which is still being committed.
         if let Some(before) = slot.and_then(|slot| desk.held[slot])
             && let Some(before) = self.attempts.get_mut(&before)

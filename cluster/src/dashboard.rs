@@ -116,12 +116,16 @@ impl Classified for DashboardError {
     fn hint(&self) -> Option<String> {
         match self {
             DashboardError::Open { .. } => Some(
-                "give --token-file FILE, or listen on 127.0.0.1 and come by ssh -L 7777:127.0.0.1:7777 HOST".to_owned(),
+                "give --token-file FILE, or listen on 127.0.0.1 and come by ssh -L 7777:127.0.0.1:7777 HOST"
+                    .to_owned(),
             ),
             DashboardError::Private => Some("give --token-file FILE".to_owned()),
             DashboardError::Listen { listen, source } => Some(match source.kind() {
                 io::ErrorKind::AddrInUse => {
-                    format!("something listens there already; another port: {}:0 takes any that is free", ip_of(listen))
+                    format!(
+                        "something listens there already; another port: {}:0 takes any that is free",
+                        ip_of(listen)
+                    )
                 }
                 io::ErrorKind::PermissionDenied => "choose a port above 1023".to_owned(),
                 _ => "choose an address of this machine, such as 127.0.0.1:7777".to_owned(),
@@ -280,7 +284,9 @@ async fn status(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
 
 async fn metrics_text(State(desk): State<Arc<Desk>>) -> Response {
     match desk.look().await.and_then(|seen| seen.info) {
-        Some(info) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&info)).into_response(),
+        Some(info) => {
+            ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&info)).into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the job has said nothing yet\n").into_response(),
     }
 }

@@ -389,7 +389,8 @@ mod tests {
 
     #[test]
     fn a_document_of_which_fields_are_missing_is_understood() {
-        let info: JobInfo = serde_json::from_str(r#"{"schema":"wakachi.job-info/2","state":"complete"}"#).unwrap();
+        let info: JobInfo =
+            serde_json::from_str(r#"{"schema":"wakachi.job-info/2","state":"complete"}"#).unwrap();
         assert_eq!((info.state, info.samples.len()), (State::Complete, 0));
         for state in State::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());

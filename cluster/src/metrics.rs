@@ -91,7 +91,11 @@ fn workers(text: &mut Text<'_>, info: &JobInfo) {
     info.sites
         .iter()
         .for_each(|site| text.value(&[("site", &site.name)], f64::from(u8::from(site.draining))));
-    text.family("wakachi_workers_quarantined", "gauge", "Workers that get nothing more: their output was wrong.");
+    text.family(
+        "wakachi_workers_quarantined",
+        "gauge",
+        "Workers that get nothing more: their output was wrong.",
+    );
     text.value(&[], info.workers.iter().filter(|worker| worker.quarantined).count() as f64);
 }
 
@@ -109,14 +113,22 @@ fn bill(text: &mut Text<'_>, info: &JobInfo) {
         let labels = [("sample", sample), ("stage", line.stage.name()), ("site", line.site.as_str())];
         text.value(&labels, seconds(line.core_ms));
     }
-    text.family("wakachi_idle_core_seconds_total", "counter", "Core time that went into nothing that counts, by cause.");
+    text.family(
+        "wakachi_idle_core_seconds_total",
+        "counter",
+        "Core time that went into nothing that counts, by cause.",
+    );
     let sites = || bill.sites.iter().map(|line| line.site.as_str());
     for (cause, site) in Idle::ALL.into_iter().flat_map(|cause| sites().map(move |site| (cause, site))) {
         let line = bill.idle.iter().find(|line| line.cause == cause && line.site == site);
         let labels = [("cause", cause.name()), ("site", site)];
         text.value(&labels, seconds(line.map_or(0, |line| line.core_ms)));
     }
-    text.family("wakachi_transferred_bytes_total", "counter", "Bytes that attempts read (in) and wrote (out).");
+    text.family(
+        "wakachi_transferred_bytes_total",
+        "counter",
+        "Bytes that attempts read (in) and wrote (out).",
+    );
     for line in &bill.sites {
         text.value(&[("site", &line.site), ("direction", "in")], line.bytes_in as f64);
         text.value(&[("site", &line.site), ("direction", "out")], line.bytes_out as f64);

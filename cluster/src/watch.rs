@@ -10,8 +10,8 @@ mod timeline;
 use crate::bill::{Account, Bill, Idle};
 use crate::engine::Report;
 use crate::info::{
-    AttemptInfo, HISTORY_MAX, JobInfo, Rate, RatePoint, SCHEMA, SampleInfo, SiteInfo, Span, StageInfo, State, Timeline,
-    WaitingInfo, WorkerInfo,
+    AttemptInfo, HISTORY_MAX, JobInfo, Rate, RatePoint, SCHEMA, SampleInfo, SiteInfo, Span, StageInfo, State,
+    Timeline, WaitingInfo, WorkerInfo,
 };
 use jobs::genome::{CELL_BASES, Cell};
 use jobs::task::{Shard, Stage, Task};
@@ -19,8 +19,8 @@ use scheduler::{
     AttemptId, Command, Ending, Event, Facts, Purpose, Scheduler, StageProgress, Waiting, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-pub use timeline::timeline;
 use timeline::Lanes;
+pub use timeline::timeline;
 
 /// Over how long the present rate is taken.
 const RATE_MS: u64 = 60_000;

@@ -93,7 +93,8 @@ fn printed(bill: &Account) -> String {
     let mut header = vec!["site", "core time", "bytes in", "bytes out"];
     header.extend(if priced { &["an hour of a core", "price"][..] } else { &[] });
     let rows = bill.sites.iter().map(|line| {
-        let mut row = vec![line.site.clone(), duration(line.core_ms), bytes(line.bytes_in), bytes(line.bytes_out)];
+        let mut row =
+            vec![line.site.clone(), duration(line.core_ms), bytes(line.bytes_in), bytes(line.bytes_out)];
         if priced {
             row.extend([format!("{:.4}", line.price_core_hour), format!("{:.2}", line.price)]);
         }

@@ -67,9 +67,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             Format::Json if args.watch => {
                 output::say(&serde_json::to_string(&answer).expect("plain data always prints"));
             }
-            Format::Json => {
-                output::json(&serde_json::to_value(&answer).expect("plain data always prints"))
-            }
+            Format::Json => output::json(&serde_json::to_value(&answer).expect("plain data always prints")),
             Format::Quiet => {}
             Format::Table => {
                 let again = if terminal { CLEAR } else { "\n" };
@@ -107,7 +105,9 @@ fn ask(dir: &JobDir) -> Result<Answer, Failure> {
             (status::at_rest(dir, &journal)?, books::all(&journal)?)
         }
         // The job runs; it says itself how far it is.
-        Err(FenceError::Held { .. }) => (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new()),
+        Err(FenceError::Held { .. }) => {
+            (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new())
+        }
         Err(error) => return Err(error.into()),
     };
     let info = info.ok_or_else(|| NoPlan { dir: dir.root().to_owned() })?;
@@ -149,9 +149,8 @@ fn printed(answer: &Answer) -> String {
 }
 
 fn headline(info: &JobInfo) -> String {
-    let (done, tasks) = info.stages.iter().fold((0, 0), |(done, tasks), stage| {
-        (done + stage.done, tasks + stage.tasks)
-    });
+    let (done, tasks) =
+        info.stages.iter().fold((0, 0), |(done, tasks), stage| (done + stage.done, tasks + stage.tasks));
     let name = if info.job.is_empty() { "job" } else { &info.job };
     let mut line = format!("{name}: {}", info.state.name());
     if tasks > 0 {

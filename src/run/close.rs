@@ -9,6 +9,7 @@ use crate::run::kinship::Comparison;
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
 use cluster::Output;
+use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task};
@@ -25,7 +26,7 @@ use workers::joint::JointSummary;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
 use workers::report::{
-    Exclusion, FileEntry, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
+    BillLine, Exclusion, FileEntry, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
 };
 use workers::task::sealed_to;
 
@@ -459,4 +460,20 @@ fn pieces_are_whole(context: &Access<'_>, task: Task, commit: &Commit) -> Result
         }
     }
     Ok(true)
+}
+
+/// Adds to a job's report what its core time went to, which is known only when the job is over.
+pub fn report_bill(dir: &JobDir, bill: &Account) -> Result<(), Failure> {
+    let path = dir.scratch().join("report.json");
+    let Some(mut data) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<ReportData>(&text).ok())
+    else {
+        return Ok(());
+    };
+    let work = Stage::ALL.map(|stage| (stage.name(), true, bill.by_stage(stage)));
+    let idle = Idle::ALL.map(|cause| (cause.words(), false, bill.by_cause(cause)));
+    let lines = work.into_iter().chain(idle).filter(|(.., core_ms)| *core_ms > 0);
+    data.bill = lines.map(|(what, work, core_ms)| BillLine { what: what.to_owned(), work, core_ms }).collect();
+    data.price = bill.price;
+    write(&dir.report(), render(&data).as_bytes())?;
+    Ok(write(&path, &json(&data))?)
 }

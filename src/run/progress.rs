@@ -5,6 +5,7 @@ use super::{asks, status};
 use crate::job_dir::JobDir;
 use crate::output::{Format, note};
 use crate::progress::bar;
+use cluster::bill::Account;
 use cluster::dashboard::Ask;
 use cluster::info::JobInfo;
 use cluster::meter::now_ms;
@@ -13,8 +14,8 @@ use cluster::{Observer, Report, metrics};
 use indicatif::ProgressBar;
 use jobs::failure::Failure;
 use jobs::task::{Stage, Task};
-use scheduler::{AttemptId, Command, Event, Scheduler};
-use std::collections::HashMap;
+use scheduler::{AttemptId, Command, Event, Scheduler, SiteSpec};
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,8 @@ pub struct View {
     pub format: Format,
     /// Where metrics are left too.
     pub metrics_file: Option<PathBuf>,
+    /// Price of an hour of a core, by site, where the engine does not say.
+    pub prices: BTreeMap<String, f64>,
     /// What an ask to stop sets.
     pub stop: &'static AtomicBool,
 }
@@ -80,8 +83,8 @@ impl Display {
         display
     }
 
-    /// Takes the bar away and leaves the last status, with all that ran.
-    pub fn finish(mut self, scheduler: &Scheduler, journal: &Journal, failure: Option<&Failure>) {
+    /// Takes the bar away and leaves the last status, with all that ran; returns the bill of all starts.
+    pub fn finish(mut self, scheduler: &Scheduler, journal: &Journal, failure: Option<&Failure>) -> Account {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -94,6 +97,7 @@ impl Display {
         }
         info.vaults = status::vaults(&self.view.dir);
         self.leave(&info);
+        info.bill
     }
 
     fn now_ms(&self) -> u64 {
@@ -130,6 +134,13 @@ impl Display {
         self.next = Instant::now() + self.interval;
     }
 
+    /// A site with its price, where its engine does not say one.
+    fn priced(&self, event: &Event) -> Option<Event> {
+        let Event::Site { site, spec } = event else { return None };
+        let price_core_hour = *self.view.prices.get(&spec.name).filter(|_| spec.price_core_hour == 0.0)?;
+        Some(Event::Site { site: *site, spec: SiteSpec { price_core_hour, ..spec.clone() } })
+    }
+
     fn draw_bar(&self, bar: &ProgressBar, scheduler: &Scheduler) {
         let stages = Stage::ALL.map(|stage| (stage, scheduler.progress(stage, None)));
         bar.set_length(stages.iter().map(|(_, progress)| progress.tasks).sum());
@@ -158,7 +169,10 @@ impl Observer for Display {
     }
 
     fn after(&mut self, scheduler: &Scheduler, event: &Event, commands: &[Command]) {
-        self.watch.after(self.now_ms(), event, commands);
+        match self.priced(event) {
+            Some(event) => self.watch.after(self.now_ms(), &event, commands),
+            None => self.watch.after(self.now_ms(), event, commands),
+        }
         if self.lines {
             for command in commands {
                 if let Command::Start { attempt, task: Task::FinishSample(sample), .. } = command {

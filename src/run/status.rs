@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use storage::vault::Vault;
 use storage::Journal;
 use storage::lock::Lock;
+use storage::vault::Vault;
 
 /// Name of the journal's value that holds the plan.
 const PLAN: &str = "plan";

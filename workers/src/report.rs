@@ -16,6 +16,7 @@ use crate::qc::pedigree::Declared;
 use crate::qc::relatedness::PairCounts;
 use crate::qc::sex::SexEvidence;
 
+mod bill;
 mod coverage;
 mod html;
 mod kin;
@@ -56,6 +57,12 @@ pub struct ReportData {
     pub tasks: Vec<TaskSpan>,
     /// Totals by stage, in order.
     pub stages: Vec<StageTotal>,
+    /// What the core time went to; empty where nobody counted.
+    #[serde(default)]
+    pub bill: Vec<BillLine>,
+    /// Price of all of it; 0 where no rates are configured.
+    #[serde(default)]
+    pub price: f64,
     /// Result files.
     pub files: Vec<FileEntry>,
     /// What was left out on purpose, and why.
@@ -208,6 +215,17 @@ pub struct StageTotal {
     pub wall_ms: u64,
     /// Processor time in milliseconds.
     pub cpu_ms: u64,
+}
+
+/// What one use took of the allocated core time; all lines sum to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillLine {
+    /// A stage, or why cores were idle, in words.
+    pub what: String,
+    /// Whether it is a stage's work.
+    pub work: bool,
+    /// Core time.
+    pub core_ms: u64,
 }
 
 /// One result file.

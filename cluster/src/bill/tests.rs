@@ -54,7 +54,12 @@ fn every_idle_core_has_its_cause() {
     let names = ["a".to_owned(), "b".to_owned()];
     let mut tell = |now, event, commands: &[Command], open| bill.after(now, &event, commands, open);
     tell(0, Event::Site { site: 0, spec: site("home", 3.6, false) }, &[], Idle::NoReadyTask);
-    tell(0, joined(1, 0, 2), &[start(1, 1, 0, Purpose::Work), start(1, 2, 1, Purpose::Copy)], Idle::NoReadyTask);
+    tell(
+        0,
+        joined(1, 0, 2),
+        &[start(1, 1, 0, Purpose::Work), start(1, 2, 1, Purpose::Copy)],
+        Idle::NoReadyTask,
+    );
     tell(10, begun(1, 0), &[], Idle::NoReadyTask);
     tell(15, begun(2, 1), &[], Idle::NoReadyTask);
     // Its own clock is of another year; 5 of its 50 ms were commit.

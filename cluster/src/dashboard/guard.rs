@@ -199,10 +199,14 @@ mod tests {
             headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
             assert_eq!(guard.knows_host(&headers), expect, "{host}");
         };
-        for own in ["localhost", "localhost:7777", "127.0.0.1:80", "127.9.9.9", "[::1]:7777", "[::1]", "LOCALHOST:1"] {
+        for own in
+            ["localhost", "localhost:7777", "127.0.0.1:80", "127.9.9.9", "[::1]:7777", "[::1]", "LOCALHOST:1"]
+        {
             check(own, true);
         }
-        for foreign in ["evil.example", "localhost.evil.example:7777", "10.0.0.1:7777", "", "127.0.0.1.evil:1"] {
+        for foreign in
+            ["evil.example", "localhost.evil.example:7777", "10.0.0.1:7777", "", "127.0.0.1.evil:1"]
+        {
             check(foreign, false);
         }
         assert!(!guard.knows_host(&HeaderMap::new()));

@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn every_cell_is_in_one_column() {
         for of in [1, 3, 199, 200, 201, 999, 24_000] {
-            let tallies = tally(of, &[(cells(0, of), CellState::Done), (Shard::Unplaced, CellState::Running)]);
+            let tallies =
+                tally(of, &[(cells(0, of), CellState::Done), (Shard::Unplaced, CellState::Running)]);
             assert_eq!(tallies.len(), of.min(200) as usize);
             assert_eq!(tallies.iter().map(|tally| tally.cells).sum::<u32>(), of);
             assert!(tallies.iter().all(|tally| tally.done == tally.cells && tally.cells > 0), "{of}");

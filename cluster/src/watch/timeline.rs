@@ -63,7 +63,9 @@ pub fn timeline(ran: impl IntoIterator<Item = (u32, u32, Span)>) -> Timeline {
     for (worker, slot, span) in ran {
         lanes.entry((worker, slot)).or_default().push(span);
     }
-    lanes.values_mut().for_each(|lane| lane.sort_by(|a, b| (a.start_ms, &a.task).cmp(&(b.start_ms, &b.task))));
+    lanes
+        .values_mut()
+        .for_each(|lane| lane.sort_by(|a, b| (a.start_ms, &a.task).cmp(&(b.start_ms, &b.task))));
     let more = lanes.len().saturating_sub(LANES_MAX);
     let mut lanes: Vec<((u32, u32), Vec<Span>)> = lanes.into_iter().take(LANES_MAX).collect();
     let all = || lanes.iter().flat_map(|(_, lane)| lane);

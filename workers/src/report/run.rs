@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::html::{Figure, Table, bytes, duration, escape, integer, legend, tick};
 use super::svg::{Canvas, Rect, Scale};
-use super::{TaskSpan, View, summary};
+use super::{TaskSpan, View, bill, summary};
 
 /// Lanes drawn; more are counted below the drawing.
 const LANES_MAX: usize = 256;
 
 /// Colours of stages, in order of appearance; repeated beyond six.
-const STAGE_CLASSES: [&str; 6] = ["c-sky", "c-blue", "c-green", "c-amber", "c-purple", "c-grey"];
+pub(super) const STAGE_CLASSES: [&str; 6] = ["c-sky", "c-blue", "c-green", "c-amber", "c-purple", "c-grey"];
 
 pub(super) fn section(view: &View<'_>) -> String {
     let mut html = String::from(
@@ -21,6 +21,9 @@ pub(super) fn section(view: &View<'_>) -> String {
     }
     if !view.data.stages.is_empty() {
         html += &stages(view).html();
+    }
+    if !view.data.bill.is_empty() {
+        html += &bill::figure(view.data).html();
     }
     html += &parameters(view).html();
     html += &files(view).html();
