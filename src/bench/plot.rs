@@ -168,7 +168,8 @@ pub fn timeline(trace: &Trace, rows_max: usize) -> String {
         while index < spans.len() {
             let (first, mut last) = (spans[index], spans[index]);
             let same = |other: &cluster::sim::Span| {
-                other.kind() == first.kind() && (other.fate == Fate::Committed) == (first.fate == Fate::Committed)
+                other.kind() == first.kind()
+                    && (other.fate == Fate::Committed) == (first.fate == Fate::Committed)
             };
             while let Some(next) = spans.get(index + 1).filter(|next| {
                 same(next) && (next.began_us.saturating_sub(last.ended_us)) as f64 * scale < 0.4
