@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use storage::AtomicFile;
+use storage::{AtomicFile, Writer};
 use workers::access::Access;
 use workers::align;
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
@@ -118,14 +118,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let index = ReferenceIndex::open(&args.reference, &path_of(&args.reference))?;
     let scratch = scratch_beside(if stdout { Path::new("./-") } else { &args.output })?;
     let settings = Settings {
-        parameters: blake3_text(&Parameters::default().canonical()),
-        chunk_pairs: args.chunk_pairs.max(1),
+        parameters: blake3_text(&Parameters::default().canonical_of_samples()),
         alignments: format,
         ..Settings::default()
     };
     let sample = sample(args)?;
-    let ends = BTreeMap::new();
-    let context = Context::open("align".to_owned(), index, vec![sample], settings, scratch.path(), ends)?;
+    let packs = (Writer::Alone { era: 0 }, BTreeMap::new());
+    let context = Context::open("align".to_owned(), index, vec![sample], settings, scratch.path(), packs)?;
     let access = Access::of_caller(&context);
     let begun = Instant::now();
     let bar = bar(0, "align");
@@ -213,7 +212,13 @@ fn sample(args: &Args) -> Result<Sample, Wrong> {
         sha256_1: None,
         sha256_2: None,
     };
-    let lane = Lane { input, read_group: id, header_line: line.clone(), library: 0 };
+    let lane = Lane {
+        input,
+        read_group: id,
+        header_line: line.clone(),
+        library: 0,
+        chunk_pairs: args.chunk_pairs.max(1),
+    };
     // The name is used for scratch only; records carry the read group.
     Ok(Sample { name: "sample".to_owned(), joint: false, lanes: vec![lane] })
 }

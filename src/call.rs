@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         gvcf: args.gvcf,
         regions: args.regions.clone(),
         options: crate::run::inputs::call_options(&parameters),
-        parameters: blake3_text(&parameters.canonical()),
+        parameters: blake3_text(&parameters.canonical_of_samples()),
     };
     let scratch = scratch_beside(&args.out)?;
     let bar = bar(0, "call");

@@ -75,11 +75,21 @@ impl JobDir {
     /// The job that is there.
     pub fn existing(root: &Path) -> Result<Self, JobDirError> {
         let dir = JobDir { root: root.to_owned() };
-        if dir.scratch().join("journal.redb").exists() {
-            Ok(dir)
-        } else {
-            Err(JobDirError::NoJob { path: root.to_owned() })
+        if dir.has_journal() { Ok(dir) } else { Err(JobDirError::NoJob { path: root.to_owned() }) }
+    }
+
+    /// The job that is there, even if it has done nothing yet, as one that waits in a queue.
+    pub fn begun(root: &Path) -> Result<Self, JobDirError> {
+        let dir = JobDir { root: root.to_owned() };
+        match dir.has_journal() || dir.scratch().join("slurm").exists() {
+            true => Ok(dir),
+            false => Err(JobDirError::NoJob { path: root.to_owned() }),
         }
+    }
+
+    /// Whether it has come as far as its journal.
+    pub fn has_journal(&self) -> bool {
+        self.scratch().join("journal.redb").exists()
     }
 
     /// The directory itself.

@@ -20,8 +20,12 @@ mod plain;
 mod policy;
 mod progress;
 mod run;
+mod serve;
 mod simulate;
+mod slurm;
+mod submit;
 mod vault;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -35,6 +39,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   wakachi demo                                a small cohort, simulated, run and assessed
   wakachi run cohort.toml --out job           the main job; the same command again resumes it
+  wakachi submit cohort.toml --out job        the same as a batch job of Slurm
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
   wakachi call REF.fa OUT.cram -o OUT.vcf.gz
   wakachi policy explain cohort.toml          who is permitted on what consent, who is not and why
@@ -57,6 +62,9 @@ enum Command {
     Call(call::Args),
     Joint(joint::Args),
     Run(run::Args),
+    Serve(serve::Args),
+    Submit(submit::Args),
+    Worker(worker::Args),
     /// Checks cohorts
     #[command(subcommand)]
     Cohort(CohortCommand),
@@ -133,6 +141,9 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(args),
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Submit(args) => submit::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)
         }

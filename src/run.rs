@@ -2,13 +2,21 @@
 
 pub mod admission;
 mod archive;
+pub mod asks;
+mod basis;
 pub mod books;
+mod burst;
 pub mod close;
+mod engines;
+mod freight;
 pub mod inputs;
 mod kinship;
-mod plan;
+mod mpi;
+mod office;
+pub mod plan;
 mod progress;
-mod runner;
+mod resume;
+pub mod runner;
 pub mod status;
 pub mod trail;
 
@@ -17,22 +25,40 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
-use crate::{cohort, config, interrupt};
-use admission::Excluded;
+use crate::serve::LiveArgs;
+use crate::slurm::record::Folder;
+use crate::slurm::wave::{Shape, Waves};
+use crate::{cohort, config, interrupt, slurm};
 use archive::Archive;
+use basis::Bases;
 use books::RunRecord;
+use burst::Burst;
+use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
-use jobs::config::Limits;
+use engines::{BurstName, EngineName, Means, Wiring};
+use jobs::cohort::Cohort;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
-use runner::Runner;
-use scheduler::old::{Ending, Scheduler};
+use jobs::quantity::parse_seconds;
+use mpi::Team;
+use office::{Desk, Dropped, DroppedSamples};
+use plan::Cut;
+use progress::{Display, View};
+use resume::PacksFound;
+use runner::{Home, Runner};
+use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use storage::lease::LeaseKey;
-use storage::{DiskError, Fence, JobIdentity, Journal, JournalError, KeyFolder};
+use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
 use trail::Trail;
 use workers::context::Context;
+
+/// How often a directory that another process holds is asked for again.
+const HELD_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Aligns, calls and joint-calls a cohort
 ///
@@ -43,6 +69,8 @@ use workers::context::Context;
   wakachi run cohort.toml --out job
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
+  mpirun -n 8 --map-by node --bind-to none wakachi run cohort.toml --out job --engine mpi
+  srun --mpi=pmix -N 8 -n 8 -c 64 wakachi run cohort.toml --out job --engine mpi
 
 Exit codes: 0 complete; 1 no space, no permission, or a vault is in use; 2 usage, or a wrong passphrase; 3 input
 refused; 4 the policy forbids it (no consent, wrong place or purpose); 6 a stored piece, a result or a site of the
@@ -60,6 +88,12 @@ pub struct Args {
     site: Option<String>,
     #[command(flatten)]
     passphrases: PassphraseArgs,
+    /// Waits while another process works in the job directory, instead of refusing
+    #[arg(long)]
+    wait: bool,
+    /// Stops cleanly after this time, such as 90m or 11h; the same command again goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    stop_after: Option<u64>,
     /// Prints tasks, memory and scratch, and runs nothing
     #[arg(long)]
     dry_run: bool,
@@ -69,9 +103,33 @@ pub struct Args {
     /// Cells that begin a shard, instead of shards of equal length; never changes a result, which tests prove with it
     #[arg(long, value_name = "CELL,..", value_delimiter = ',', hide = true)]
     shard_lines: Vec<u32>,
+    /// What runs the tasks
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
+    /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
+    #[arg(long, value_enum)]
+    burst: Option<BurstName>,
+    /// Goes on without a sample that cannot be done, and ends with exit code 10
+    #[arg(long)]
+    keep_going: bool,
+    /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
+    audit: u32,
+    /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
+    #[arg(long, value_name = "N", hide = true)]
+    rest_ms: Option<u64>,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
+}
+
+/// A percentage, with a sign or without, in thousandths.
+fn per_mille(text: &str) -> Result<u32, String> {
+    let percent = text.trim_end_matches('%').parse::<f64>().ok();
+    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    percent.map(|percent| (percent * 10.0).round() as u32).ok_or_else(|| "expected 0 to 100".to_owned())
 }
 
 /// Flags of `[limits]`.
@@ -129,156 +187,279 @@ impl Classified for Interrupted {
     }
 }
 
-/// Samples are denied that the job was begun with.
+/// The job ended without some of its samples.
 #[derive(Debug, thiserror::Error)]
-#[error("the job in {} was begun with other samples; now left out: {}", dir.display(), samples.join(", "))]
-struct BegunWithOthers {
-    dir: PathBuf,
-    samples: Vec<String>,
+#[error("missing: {}", samples.iter().map(|one| format!("{} ({})", one.sample, one.reason)).collect::<Vec<_>>().join("; "))]
+struct Missing {
+    samples: Vec<Dropped>,
 }
 
-impl Classified for BegunWithOthers {
+impl Classified for Missing {
     fn class(&self) -> Class {
-        Class::Policy
+        Class::Partial
     }
 
     fn hint(&self) -> Option<String> {
-        Some("the cohort without them is another job: give another directory with --out".to_owned())
+        let helps = self.samples.iter().filter_map(|one| one.help.as_deref());
+        let helps: Vec<&str> = helps.chain(["then give the same command again"]).collect();
+        Some(helps.join("; "))
     }
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match args.engine {
+        EngineName::Mpi => mpi::run(args, |team| here(args, team)),
+        EngineName::Local | EngineName::Tes | EngineName::SlurmArray => here(args, None),
+    }
+}
+
+/// Runs the command in this process, with the help of `team`.
+fn here(args: &Args, team: Option<Team>) -> Result<(), Failure> {
     if args.repair {
         // What is forgotten must be out of all hands before it is done again.
-        open(args)?;
-        return open(&Args { repair: false, ..args.clone() });
+        open(args, None)?;
+        return open(&Args { repair: false, ..args.clone() }, team);
     }
-    open(args)
+    open(args, team)
 }
 
 /// Opens the job and repairs it, or runs it.
-fn open(args: &Args) -> Result<(), Failure> {
+fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
+    let cut = Cut::of(&config);
+    let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
+    let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
+    let burst = away.then(|| Burst::of(&config)).transpose()?;
     let reference = cohort.reference_path();
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
         let excluded = admission::exclusions(&gate, &cohort)?;
         cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
         cohort::check_files(&args.cohort, &cohort)?;
-        return plan::dry_run(args, &cohort, &excluded, &reference, plan::cut_to_size(&config, &cohort));
+        return plan::dry_run(args, &cohort, &excluded, &reference, (limits, &cut));
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-    let fence = Fence::acquire(&dir.scratch())?;
+    if let Some(seconds) = args.stop_after {
+        interrupt::stop_after(Duration::from_secs(seconds));
+    }
+    let fence = take(&dir, args.wait)?;
+    fence.part_from(&trail::log_path(&dir.scratch()))?;
+    let era = fence.era();
     let keys = KeyFolder::new(&dir.keys());
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
     cohort::check_files(&args.cohort, &cohort)?;
-    let limits = plan::cut_to_size(&config, &cohort);
     let archive = Archive::open(&cohort, &args.passphrases)?;
     inputs::check_reference_digest(&cohort, &reference)?;
     let index = inputs::open_or_build(&reference, &dir.scratch(), limits.threads)?;
-    let mut plan = plan::plan(&cohort, index.contigs(), limits, &args.shard_lines);
-    plan.admit(plan::limits_of(limits))?;
-    let parameters = books::blake3_text(&cohort.parameters.canonical());
-    let identity = JobIdentity {
-        job: cohort.id.clone(),
-        cohort_digest: inputs::cohort_digest(&cohort, &index),
-        parameters_digest: parameters.clone(),
-        program: format!("wakachi {}", env!("CARGO_PKG_VERSION")),
-    };
-    let journal = match open_journal(fence, &identity, args.repair) {
-        Err(error) => return Err(begun_with_others(&dir, &excluded).unwrap_or(error)),
-        Ok(journal) => journal,
-    };
+    let plan = plan::plan(&cohort, index.contigs(), limits, &cut, &args.shard_lines);
+    plan.admit(limits.memory_bytes)?;
+    let journal = open_journal(fence, &identity(&cohort), args.repair)?;
     trail.check(&journal, args.repair)?;
-    // A job goes on with the shards it began with: finished samples have given back what other shards would be made of.
-    if let Some(begun) = status::stored_plan(&journal)? {
-        plan.shards = begun.shards;
-    }
-    status::store_plan(&journal, &plan)?;
-    if let Some(archive) = &archive {
-        let names: Vec<String> = cohort.samples.iter().map(|sample| sample.sample.clone()).collect();
-        archive.settle(&journal, &names, args.repair)?;
-    }
-    let ends = journal.committed_ends()?;
+    let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
+    let packs = PacksFound::in_scratch(&dir.scratch());
+    let ends = journal.committed_ends()?.into_iter().filter(|(pack, _)| packs.has(pack)).collect();
+    let writer = match team {
+        Some(_) => Writer::OfMany { fence: journal.fence(), number: 0 },
+        None => Writer::Alone { era },
+    };
     let context = Context::open(
-        identity.cohort_digest.clone(),
+        cohort.id.clone(),
         index,
-        cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample)).collect(),
-        inputs::settings(&cohort, limits, parameters),
+        samples,
+        inputs::settings(&cohort),
         &dir.scratch(),
-        ends,
+        (writer, ends),
     )?;
+    if let Some(archive) = &archive {
+        archive.settle(&journal, context.names(), args.repair)?;
+    }
+    let bases = Bases::new(&cohort, &context, &excluded);
     let leases = LeaseKey::from_seed(&keys.job_secret("leases")?);
+    let dropped = DroppedSamples::default();
+    let home = Home {
+        journal: &journal,
+        leases: &leases,
+        excluded: &excluded,
+        dropped: &dropped,
+        archive: archive.as_ref(),
+    };
     let runner = Runner {
         context: &context,
-        journal: &journal,
         dir: &dir,
         cohort: &cohort,
-        excluded: &excluded,
         gate: &gate,
         trail: &trail,
         keys: &keys,
-        leases: &leases,
-        archive: archive.as_ref(),
+        leases: leases.verifier(),
+        home: Some(home),
     };
-    let mut scheduler = Scheduler::new(plan, plan::limits_of(limits));
     if args.repair {
-        return runner.repair(&scheduler);
+        let settled = runner.with_all(|access| {
+            let whole = |task, commit: &Commit| close::is_whole_in_all(access, &journal, &dir, task, commit);
+            resume::settle(&journal, &plan, &bases, &whole)
+        })?;
+        for task in settled.forgotten {
+            note(&format!("doing again: {}", runner.key(task)));
+        }
+        return Ok(());
     }
-    let driven = drive(args, &runner, &mut scheduler, limits).and_then(|record| {
+    let settled = resume::settle(&journal, &plan, &bases, &|_, commit| Ok(packs.hold(commit)))?;
+    status::store_plan(&journal, &plan)?;
+    let desk = Desk {
+        runner: &runner,
+        leases: &leases,
+        bases: &bases,
+        dropped: &dropped,
+        from_results: Mutex::new(settled.from_results),
+    };
+    let waves = match args.engine {
+        EngineName::SlurmArray => Some(waves(args, &dir, (&journal, &context, &gate), cut.said())?),
+        _ => None,
+    };
+    if let Some(waves) = &waves {
+        slurm::collect::collect(waves, &desk)?;
+    }
+    let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
+    let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
+        let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
         }
+        match dropped.all() {
+            missing if missing.is_empty() => {}
+            samples => return Err(Missing { samples }.into()),
+        }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
-        Ok(record)
+        Ok(Some(record))
     });
     // However it ended, its events are to be found by the next run.
     trail.remember(&journal)?;
-    let record = driven?;
-    close::clear_scratch(&dir);
+    // The next coordinator goes on behind a wave.
+    let Some(record) = driven? else { return Ok(()) };
+    for path in close::foreign_results(&dir) {
+        note(&format!("{path} is of no sample of this cohort; it is left as it is"));
+    }
+    close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
+}
+
+/// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
+fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
+    let stop = interrupt::flag();
+    let mut said = false;
+    loop {
+        let watching =
+            |holder: &str| note(&format!("waiting to see whether {holder} still works on this job"));
+        match Fence::acquire_telling(&dir.scratch(), watching) {
+            Err(FenceError::Held { holder, .. }) if wait => {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Interrupted { command: command_line() }.into());
+                }
+                if !std::mem::replace(&mut said, true) {
+                    note(&format!("waiting for {holder}, who works on this job"));
+                }
+                std::thread::sleep(HELD_INTERVAL);
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
+/// What the bundles of a job in waves have in common.
+fn waves<'a>(
+    args: &Args,
+    dir: &JobDir,
+    (journal, context, gate): (&'a Journal, &'a Context, &'a Gate),
+    chunk_pairs: Option<u32>,
+) -> Result<Waves<'a>, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
+    let folder = Folder::of(dir);
+    Ok(Waves {
+        shape: Shape::read(&folder)?,
+        folder,
+        journal,
+        names: context.names(),
+        job: &context.job,
+        site: gate.site(),
+        data: Data::Shared {
+            job_dir: absolute(dir.root())?,
+            cohort: absolute(&args.cohort)?,
+            fence: journal.fence(),
+            samples: context.names().to_vec(),
+            chunk_pairs,
+        },
+        sent: AtomicBool::new(false),
+    })
+}
+
+/// A job is its directory; what it consists of may change from run to run.
+fn identity(cohort: &Cohort) -> JobIdentity {
+    JobIdentity {
+        job: cohort.id.clone(),
+        cohort_digest: cohort.id.clone(),
+        parameters_digest: String::new(),
+        program: "wakachi".to_owned(),
+    }
 }
 
 /// Runs what is not done yet, to the job's end.
 fn drive(
     args: &Args,
-    runner: &Runner<'_>,
-    scheduler: &mut Scheduler,
-    limits: Limits,
-) -> Result<RunRecord, Failure> {
-    let (context, journal) = (runner.context, runner.journal);
+    desk: &Desk<'_>,
+    home: &Home<'_>,
+    plan: Plan,
+    means: Means<'_>,
+) -> Result<Option<RunRecord>, Failure> {
+    let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
+    let usual = Options::default();
+    let options = Options {
+        audit_per_mille: args.audit,
+        keep_going: args.keep_going,
+        shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
+        ..usual
+    };
+    let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
-    let mut display = progress::Display::new(&runner.cohort.id, runner.dir, args.output);
-    let stop = interrupt::flag();
-    let outcome = cluster::local::run(scheduler, journal, runner, &mut display, limits.threads, stop)?;
-    display.finish();
-    let (peak, mapped) = (meter.peak_anonymous_bytes(), context.index.mapped_bytes());
+    let mut display = Display::new(View {
+        names: status::names(runner.cohort, runner.context.index.contigs()),
+        dir: runner.dir.clone(),
+        format: args.output,
+        metrics_file: args.live.metrics_file.clone(),
+        stop: interrupt::flag(),
+    });
+    let _dashboard = args.live.start(runner.dir)?;
+    let wiring = Wiring {
+        scheduler: &mut scheduler,
+        journal,
+        desk,
+        runner,
+        observer: &mut display,
+        means,
+        stop: interrupt::flag(),
+    };
+    let outcome = engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
+    display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
+    let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
-    if let Some((task, failure)) = outcome.failure {
-        note(&format!("task {} failed", task.key(context.names())));
-        return Err(failure);
-    }
     match outcome.ending {
-        Ending::Complete => Ok(record),
-        Ending::Stopped | Ending::Failed(_) => Err(Interrupted { command: command_line() }.into()),
+        Ending::Complete | Ending::Partial => Ok(Some(record)),
+        Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
+        Ending::Stopped => Err(Interrupted { command: command_line() }.into()),
+        Ending::Failed(_) => match outcome.failure {
+            Some((task, failure)) => {
+                note(&format!("task {} failed", runner.key(task)));
+                Err(failure)
+            }
+            None => Err(Interrupted { command: command_line() }.into()),
+        },
     }
-}
-
-/// Whether a job is not this one because samples are left out now that it was begun with.
-fn begun_with_others(dir: &JobDir, excluded: &[Excluded]) -> Option<Failure> {
-    let journal = Journal::open(Fence::acquire(&dir.scratch()).ok()?).ok()?;
-    let begun = status::stored_plan(&journal).ok()??;
-    let was_in = |one: &&Excluded| begun.samples.iter().any(|sample| sample.name == one.sample);
-    let samples: Vec<_> = excluded.iter().filter(was_in).map(|one| one.sample.clone()).collect();
-    let dir = dir.root().to_owned();
-    (!samples.is_empty()).then(|| BegunWithOthers { dir, samples }.into())
 }
 
 /// The job's journal. A damaged one is given up where the user wants repair: the job then begins anew.

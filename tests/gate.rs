@@ -108,7 +108,7 @@ fn check(spoil: impl FnOnce(&Bench), options: &str, named_in_message: &[&str], d
     fs::remove_file(bench.path("reference.fa")).unwrap();
     bench.run(options).refused(4, named_in_message);
     let scratch = bench.out.path().join(".wakachi");
-    let kept = ["audit.jsonl", "keys/.job.key", "lock"].map(|name| scratch.join(name));
+    let kept = ["audit.jsonl", "fence.1", "keys/.job.key", "lock"].map(|name| scratch.join(name));
     let left: Vec<_> = files(bench.out.path()).into_iter().filter(|path| !kept.contains(path)).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
     if denied {
@@ -249,7 +249,6 @@ fn a_consent_withdrawn_while_the_job_rests_keeps_it_from_going_on() {
     let halfway = halfway::halfway(&small().0, CUTS);
     copy(halfway.path(), bench.out.path());
     bench.consents(&[WITHDRAWN]);
-    bench.run(CUTS).refused(4, &["begun with other samples", "S-000002"]);
     bench.edit("cohort.toml", "\"exclude\"", "\"refuse\"");
     bench.run(CUTS).refused(4, &["S-000002", "CONSENT_INACTIVE"]);
     assert_eq!(bench.events().last().unwrap()["event"], "job.refused");
@@ -280,7 +279,9 @@ fn a_consent_withdrawn_while_the_job_runs_stops_it_at_the_next_lease() {
     assert!(!named(after, "shard.leased").iter().any(|event| event.to_string().contains("S-000003")));
     assert!(!bench.out.path().join("ledger.json").exists());
 
+    bench.edit("cohort.toml", "\"exclude\"", "\"refuse\"");
     bench.run(cuts).refused(4, &["S-000003"]);
+    bench.edit("cohort.toml", "\"refuse\"", "\"exclude\"");
     bench.consents(&[]);
     bench.run(cuts).ok();
     bench.assert_complete();

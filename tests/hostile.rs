@@ -174,7 +174,7 @@ fn a_directory_that_cannot_be_used_is_named() {
 
     let job = cohort.job("-t 2");
     let stranger = copied();
-    edit(&stranger.path().join("samples.csv"), |text| text.replace("S-000001.L1", "S-000001.L9"));
+    edit(&stranger.path().join("cohort.toml"), |text| text.replace("id = \"simulated-", "id = \"stranger-"));
     let before = wakachi::digests(&job.path().join("results"));
     let said = wakachi::run(&stranger.path().join("cohort.toml"), job.path(), "-t 2");
     said.refused(2, &["belongs to another job", "new directory"]);

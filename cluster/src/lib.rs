@@ -5,9 +5,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bill;
+pub mod bundle;
+pub mod control;
+pub mod dashboard;
+pub mod drive;
 pub mod engine;
+pub mod failure;
+pub mod info;
 pub mod local;
 pub mod meter;
+pub mod metrics;
+pub mod watch;
+pub mod store;
+pub mod tes;
+pub mod mpi;
+pub mod warning;
+pub mod worker;
 pub mod sim;
 
-pub use engine::{Observer, Output, Request, TaskRunner};
+pub use drive::{Drive, Outcome, drive};
+pub use engine::{
+    Committing, Control, Ended, Engine, Leasing, Observer, Office, Order, Output, Report, Request, Spending,
+    TaskRunner,
+};
+pub use failure::TaskFailure;
+pub use worker::Pool;

@@ -42,7 +42,7 @@ impl Outcome {
 }
 
 /// Who acts, and how that is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Actor {
     /// The account.
     pub sub: Option<String>,
@@ -66,7 +66,7 @@ impl From<&policy::Actor> for Actor {
 }
 
 /// Where it happens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Node {
     /// The site.
     pub site: Option<String>,
@@ -77,7 +77,7 @@ pub struct Node {
 }
 
 /// To what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Object {
     /// Its id.
     pub id: Option<String>,
@@ -90,7 +90,7 @@ pub struct Object {
 }
 
 /// With which program and options.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tool {
     name: Option<String>,
     version: Option<String>,
@@ -116,7 +116,7 @@ impl Tool {
 
 /// One event, but for what the log adds. Made as
 /// `Event { job: Some(id), ..Event::new(EventName::JobSubmitted, Outcome::Ok) }`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     /// What happens.
     pub event: EventName,

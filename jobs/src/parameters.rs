@@ -7,7 +7,7 @@ use crate::document::Section;
 use std::fmt::Write;
 
 /// The `[parameters]` table of a cohort file. Every key may be left out.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Parameters {
     /// Reads over a place that are used for calling; beyond it they are chosen by the hash of their name. The CRAM
     /// keeps all. Default: 250.
@@ -53,16 +53,20 @@ impl Parameters {
     }
 
     /// One line `key=value` for each parameter, sorted by key: equal texts mean equal parameters. Its digest stands in
-    /// headers.
+    /// the headers of joint calls.
     pub fn canonical(&self) -> String {
-        let Parameters { max_depth, min_mapq, min_base_quality, min_qual, min_qual_joint } = *self;
+        let mut text = self.canonical_of_samples();
+        let _ = writeln!(text, "min_qual_joint={}", self.min_qual_joint);
+        text
+    }
+
+    /// The same of those parameters alone that decide the files of one sample; its digest stands in their headers.
+    pub fn canonical_of_samples(&self) -> String {
+        let Parameters { max_depth, min_mapq, min_base_quality, min_qual, min_qual_joint: _ } = *self;
         let mut text = format!("max_depth={max_depth}\n");
-        for (key, value) in [
-            ("min_base_quality", min_base_quality),
-            ("min_mapq", min_mapq),
-            ("min_qual", min_qual),
-            ("min_qual_joint", min_qual_joint),
-        ] {
+        for (key, value) in
+            [("min_base_quality", min_base_quality), ("min_mapq", min_mapq), ("min_qual", min_qual)]
+        {
             let _ = writeln!(text, "{key}={value}");
         }
         text

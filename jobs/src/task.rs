@@ -155,6 +155,11 @@ pub enum Shard {
 }
 
 impl Shard {
+    /// One cell.
+    pub const fn of_cell(cell: Cell) -> Shard {
+        Shard::Cells { first: cell, end: Cell(cell.0 + 1) }
+    }
+
     /// The cells of this shard; none for the unplaced reads.
     pub fn cells(self) -> impl DoubleEndedIterator<Item = Cell> {
         let range = match self {
@@ -162,6 +167,11 @@ impl Shard {
             Shard::Unplaced => 0..0,
         };
         range.map(Cell)
+    }
+
+    /// What the pieces of a task over this shard are of, in order: each cell, or the unplaced reads.
+    pub fn parts(self) -> impl Iterator<Item = Shard> {
+        self.cells().map(Shard::of_cell).chain((self == Shard::Unplaced).then_some(self))
     }
 }
 

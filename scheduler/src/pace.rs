@@ -40,13 +40,13 @@ impl Scheduler {
         } else {
             idle = 0;
         }
-        let mut rests: Vec<Rest> = self.attempts.iter().filter_map(|(&id, a)| self.rest_of(id, a)).collect();
+        let rests = self.attempts.iter().filter_map(|(&id, attempt)| self.rest_of(id, attempt, idle > 0));
+        let mut rests: Vec<Rest> = rests.collect();
         for rest in rests.iter().filter(|rest| rest.straggles) {
             if let Some(attempt) = self.attempts.get_mut(&rest.id) {
                 attempt.straggles = true;
             }
         }
-        rests.retain(|rest| idle > 0 || rest.straggles);
         rests.sort_by(|a, b| b.ms.total_cmp(&a.ms).then(a.id.cmp(&b.id)));
         for rest in rests {
             if idle == 0 && !rest.straggles {
@@ -99,7 +99,8 @@ impl Scheduler {
         queued.len()
     }
 
-    fn rest_of(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
+    /// The rest of an attempt that may be relieved of it: of stragglers only, if `all` is not set.
+    fn rest_of(&self, id: AttemptId, attempt: &Attempt, all: bool) -> Option<Rest> {
         if attempt.cancelled || attempt.cut_asked || attempt.twin.is_some() {
             return None;
         }
@@ -113,6 +114,9 @@ impl Scheduler {
         let elapsed = (self.now_ms - started_ms) as f64;
         let whole = attempt.expected_ms.max(1.0);
         let straggles = elapsed > STRAGGLES * whole && elapsed > 2.0 * self.options.shard_ms_min as f64;
+        if !straggles && !all {
+            return None;
+        }
         let fresh_ms = self.task_ms(attempt.task);
         let spread = self.costs.stage(attempt.task.stage()).spread;
         // An attempt beyond what is usual will take as long again, as far as anybody knows.

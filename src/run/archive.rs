@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 use storage::audit::{AuditError, AuditLog};
 use storage::vault::{Caller, Lineage, SealRequest, Sealer, UnlockError, Vault};
-use storage::{Commit, Journal};
+use storage::{Changes, Commit, Journal};
 use workers::access::now;
 use workers::finish::ResultFile;
 
@@ -94,6 +94,13 @@ impl Classified for Unlisted {
     }
 }
 
+/// What the seals of a task have in common.
+struct Work<'a> {
+    runner: &'a Runner<'a>,
+    /// Whose data it is.
+    subjects: &'a [Subject],
+}
+
 /// A file to be sealed.
 struct Item {
     file: PathBuf,
@@ -147,7 +154,7 @@ impl Archive {
         }
         for key in journal.commits()?.keys() {
             if Task::from_key(key, samples).is_some_and(|task| task.stage() == Stage::Seal) {
-                journal.remove(key)?;
+                journal.apply(&Changes { forgotten: &[key], ..Changes::default() })?;
             }
         }
         Ok(journal.put_value(ARCHIVE, &asked)?)
@@ -171,18 +178,20 @@ impl Archive {
         &self,
         runner: &Runner<'_>,
         task: Task,
+        samples: &[u32],
         inputs: &[(Task, Arc<Commit>)],
     ) -> Result<Output, Failure> {
-        match task.sample() {
-            Some(sample) => {
-                let sealed = self.seal_sample(runner, task, sample)?;
-                Ok(Output { summary: json(&sealed), ..Output::default() })
-            }
-            None => self.seal_cohort(runner, task, inputs),
-        }
+        let subjects = runner.subjects(samples);
+        let work = Work { runner, subjects: &subjects };
+        let summary = match task.sample() {
+            Some(sample) => json(&self.seal_sample(&work, sample)?),
+            None => self.seal_cohort(&work, inputs)?,
+        };
+        Ok(Output { content: *blake3::hash(&summary).as_bytes(), summary, pieces: Vec::new() })
     }
 
-    fn seal_sample(&self, runner: &Runner<'_>, task: Task, sample: u32) -> Result<Vec<SealedFile>, Failure> {
+    fn seal_sample(&self, work: &Work<'_>, sample: u32) -> Result<Vec<SealedFile>, Failure> {
+        let runner = work.runner;
         let name = &runner.context.sample(sample).name;
         let mut sealed = Vec::new();
         let mut reads = Vec::new();
@@ -195,7 +204,7 @@ impl Archive {
                     sample: Some(name.clone()),
                     lineage: Vec::new(),
                 };
-                let one = self.seal(runner, task, &item)?;
+                let one = self.seal(work, &item)?;
                 reads.push(lineage("derived_from", &one));
                 sealed.push(one);
             }
@@ -207,7 +216,7 @@ impl Archive {
             if self.wants(class) {
                 let file = format!("{name}.{ending}");
                 let item = result(runner, &file, class, Some(name.clone()), from);
-                let main = self.seal_with_index(runner, task, item, index)?;
+                let main = self.seal_with_index(work, item, index)?;
                 from = vec![lineage("derived_from", &main[0])];
                 sealed.extend(main);
             }
@@ -215,12 +224,8 @@ impl Archive {
         Ok(sealed)
     }
 
-    fn seal_cohort(
-        &self,
-        runner: &Runner<'_>,
-        task: Task,
-        inputs: &[(Task, Arc<Commit>)],
-    ) -> Result<Output, Failure> {
+    fn seal_cohort(&self, work: &Work<'_>, inputs: &[(Task, Arc<Commit>)]) -> Result<Vec<u8>, Failure> {
+        let runner = work.runner;
         let mut files: Vec<SealedFile> = Vec::new();
         for (input, commit) in inputs.iter().filter(|(input, _)| matches!(input, Task::SealSample(_))) {
             let form = || FormError { task: input.key(runner.context.names()) };
@@ -235,7 +240,7 @@ impl Archive {
             let from = files.iter().filter(joined).map(|file| lineage("derived_from", file)).collect();
             let file = format!("{}.vcf.gz", runner.cohort.id);
             let item = result(runner, &file, DataClass::Joint, None, from);
-            files.extend(self.seal_with_index(runner, task, item, "tbi")?);
+            files.extend(self.seal_with_index(work, item, "tbi")?);
         }
         if self.wants(DataClass::Report) {
             for (path, file) in [("report.html", runner.dir.report()), ("ledger.json", runner.dir.ledger())] {
@@ -246,43 +251,36 @@ impl Archive {
                     sample: None,
                     lineage: Vec::new(),
                 };
-                files.push(self.seal(runner, task, &item)?);
+                files.push(self.seal(work, &item)?);
             }
         }
         let list = SealedList { schema: SEALED_SCHEMA.to_owned(), cohort: runner.cohort.id.clone(), files };
         let book = write_book(runner.dir, SEALED.to_owned(), &json(&list))?;
-        Ok(Output { summary: json(&book), ..Output::default() })
+        Ok(json(&book))
     }
 
     /// Seals a result and its index, which points to it.
-    fn seal_with_index(
-        &self,
-        runner: &Runner<'_>,
-        task: Task,
-        item: Item,
-        index: &str,
-    ) -> Result<Vec<SealedFile>, Failure> {
-        let main = self.seal(runner, task, &item)?;
+    fn seal_with_index(&self, work: &Work<'_>, item: Item, index: &str) -> Result<Vec<SealedFile>, Failure> {
+        let main = self.seal(work, &item)?;
         let to_main = vec![lineage("index_of", &main)];
         let path = format!("{}.{index}", item.path);
-        let index = Item { file: runner.dir.root().join(&path), path, lineage: to_main, ..item };
-        let index = self.seal(runner, task, &index)?;
+        let index = Item { file: work.runner.dir.root().join(&path), path, lineage: to_main, ..item };
+        let index = self.seal(work, &index)?;
         Ok(vec![main, index])
     }
 
-    fn seal(&self, runner: &Runner<'_>, task: Task, item: &Item) -> Result<SealedFile, Failure> {
+    fn seal(&self, &Work { runner, subjects }: &Work<'_>, item: &Item) -> Result<SealedFile, Failure> {
         let pool = match item.class {
             DataClass::Fastq => self.reads.as_ref().unwrap_or(&self.results),
             _ => &self.results,
         };
-        let subjects = runner.subjects(task);
         let (actor, tool) = runner.trail.caller();
         let caller = Caller { actor, tool, job: Some(runner.context.job.clone()) };
         let mut manifest = BTreeMap::from([
             ("cohort".to_owned(), runner.cohort.id.clone()),
             ("job".to_owned(), runner.context.job.clone()),
             ("path".to_owned(), item.path.clone()),
-            ("parameters".to_owned(), runner.context.settings.parameters.clone()),
+            ("parameters".to_owned(), runner.context.settings.joint_parameters.clone()),
         ]);
         manifest.extend(item.sample.iter().map(|sample| ("sample".to_owned(), sample.clone())));
         let name = item.file.file_name().unwrap_or_default().to_string_lossy();
@@ -291,13 +289,13 @@ impl Archive {
         let log = pool.log(runner.gate.site())?;
         let question = (Action::Archive, item.class);
         let hash = |subject: &Subject| pool.sealer.participant_h(&subject.participant);
-        let permit = runner.gate.permit_in(&log, &caller, question, &subjects, hash)?;
+        let permit = runner.gate.permit_in(&log, &caller, question, subjects, hash)?;
         let request = SealRequest {
             file: &item.file,
             name: &name,
             class: item.class,
             level: runner.gate.policy().levels.get(&item.class).copied().unwrap_or(u8::MAX),
-            subjects: &subjects,
+            subjects,
             manifest: &manifest,
             lineage: &item.lineage,
             caller: &caller,

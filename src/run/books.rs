@@ -1,10 +1,10 @@
-//! The books of a job's runs: who ran when, what it cost; and the digests that tell one job from another.
+//! The books of a job's runs: who ran when, what it cost; and digests of files and texts.
 
 use crate::job_dir::JobDir;
-use cluster::local::Outcome;
+use cluster::Outcome;
 use cluster::meter::now_ms;
 use jobs::failure::{Class, Classified, Failure};
-use scheduler::old::Ending;
+use scheduler::Ending;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -75,6 +75,7 @@ impl RunRecord {
         self.mapped_bytes = mapped_bytes;
         self.ending = match outcome.ending {
             Ending::Complete => "complete".to_owned(),
+            Ending::Partial => "partial".to_owned(),
             Ending::Stopped => "stopped".to_owned(),
             Ending::Failed(class) => format!("failed ({})", class.exit_code()),
         };

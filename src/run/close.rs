@@ -6,11 +6,12 @@ use crate::run::admission::Excluded;
 use crate::run::archive;
 use crate::run::books::{self, is_whole};
 use crate::run::kinship::Comparison;
+use crate::run::office::Dropped;
+use crate::run::runner::{Home, Runner};
 use cluster::Output;
-use jobs::cohort::{Cohort, Role, Sex};
+use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task};
-use scheduler::old::Scheduler;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -26,6 +27,7 @@ use workers::qc::pedigree::Declared;
 use workers::report::{
     Exclusion, FileEntry, ReferenceSummary, ReportData, SampleReport, StageTotal, TaskSpan, render,
 };
+use workers::task::sealed_to;
 
 /// Version of `ledger.json`.
 const LEDGER_SCHEMA: &str = "wakachi.ledger/1";
@@ -43,6 +45,9 @@ pub struct Ledger {
     pub samples: Vec<SampleLedger>,
     /// Samples of the cohort file that were left out of the job, with every reason.
     pub excluded: Vec<Excluded>,
+    /// Samples that could not be done, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Dropped>,
     /// The joint calls.
     pub joint: JointLedger,
     /// The cohort's `[governance]`, carried through.
@@ -103,48 +108,53 @@ impl Classified for ResultError {
 /// Runs the last task: joint VCF, quality control, ledger, report.
 pub fn finish_cohort(
     context: &Access<'_>,
-    journal: &Journal,
-    dir: &JobDir,
-    cohort: &Cohort,
-    excluded: &[Excluded],
+    runner: &Runner<'_>,
+    home: &Home<'_>,
     inputs: &[(Task, Arc<Commit>)],
     command: &str,
 ) -> Result<Output, Failure> {
+    let (dir, cohort) = (runner.dir, runner.cohort);
+    let failed = home.dropped.all();
+    let mut present = Vec::new();
     let mut ledgers = Vec::new();
     let mut counters = Vec::new();
-    let mut shards: Vec<(Shard, PieceRef)> = Vec::new();
+    let mut shards: Vec<(Shard, Vec<PieceRef>)> = Vec::new();
     let mut joint_shards = Vec::new();
     for (task, commit) in inputs {
         match *task {
             Task::FinishSample(sample) => {
+                present.push(sample);
                 ledgers.push(workers::task::sample_ledger(context, sample, commit)?);
                 if let Some(piece) = commit.pieces.first() {
                     counters.push(finish::read_counters(context, sample, piece)?);
                 }
             }
             Task::Joint(shard) => {
-                shards.extend(commit.pieces.first().map(|piece| (shard, piece.clone())));
+                shards.push((shard, commit.pieces.clone()));
                 let summary = workers::task::summary(context, *task, commit)?;
                 joint_shards.push(JointShard { cells: shard.to_string(), summary });
             }
             _ => {}
         }
     }
-    let mut comparison = Comparison::new(context, cohort, &dir.results())?;
-    let files = finish::finish_joint(context, &cohort.id, &shards, &dir.results(), |cell, block| {
+    let joined: Vec<u32> = present.iter().copied().filter(|&one| context.sample(one).joint).collect();
+    let mut comparison = Comparison::new(context, cohort, &present, &dir.results())?;
+    let joint = (cohort.id.as_str(), &joined[..]);
+    let files = finish::finish_joint(context, joint, &shards, &dir.results(), |cell, block| {
         comparison.add_cell(cell, block)
     })?;
     let joint = JointLedger {
-        samples: cohort.joined().map(|sample| sample.sample.clone()).collect(),
+        samples: joined.iter().map(|&sample| context.sample(sample).name.clone()).collect(),
         shards: joint_shards,
         files,
     };
     let ledger = Ledger {
         schema: LEDGER_SCHEMA.to_owned(),
         cohort: cohort.id.clone(),
-        parameters: context.settings.parameters.clone(),
+        parameters: context.settings.joint_parameters.clone(),
         samples: ledgers,
-        excluded: excluded.to_vec(),
+        excluded: home.excluded.to_vec(),
+        failed,
         joint,
         governance: serde_json::to_value(&cohort.governance).unwrap_or_default(),
     };
@@ -153,24 +163,31 @@ pub fn finish_cohort(
         let document = SampleQc::new(ledger.sample.clone(), counters.clone());
         books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
     }
-    let mut data = report_data(context, journal, cohort, &ledger, command)?;
+    let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
     data.pairs = comparison.finish();
     let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
         what: format!("{} from the joint calls", sample.name),
         reason: "a tumour: its genotypes are not germline".to_owned(),
         helps: String::new(),
     });
-    let denied = excluded.iter().map(|sample| Exclusion {
+    let failed = ledger.failed.iter().map(|sample| Exclusion {
+        what: format!("{} from the results", sample.sample),
+        reason: sample.reason.clone(),
+        helps: sample.help.clone().unwrap_or_default(),
+    });
+    let denied = home.excluded.iter().map(|sample| Exclusion {
         what: format!("{} from the job", sample.sample),
         reason: format!("the policy: {}", sample.reasons.join(", ")),
         helps: sample.helps.join("; "),
     });
-    data.exclusions = denied.chain(apart).collect();
-    data.samples = samples_of(cohort, &ledger, counters);
+    data.exclusions = denied.chain(failed).chain(apart).collect();
+    let present: Vec<&Sample> = present.iter().map(|&sample| &cohort.samples[sample as usize]).collect();
+    data.samples = samples_of(&present, &ledger, counters);
     write(&dir.report(), render(&data).as_bytes())?;
     // Kept for who adds to the report later, such as the demo with its truth.
     write(&dir.scratch().join("report.json"), &json(&data))?;
-    Ok(Output { summary: json(&books), ..Output::default() })
+    let summary = json(&books);
+    Ok(Output { content: *blake3::hash(&summary).as_bytes(), summary, pieces: Vec::new() })
 }
 
 /// Writes a file that no ledger lists, the ledger itself among them; its digest goes into the journal.
@@ -186,8 +203,9 @@ fn report_data(
     ledger: &Ledger,
     command: &str,
 ) -> Result<ReportData, Failure> {
-    let commits = journal.commits()?;
-    let begin = commits.values().map(|commit| commit.started_ms).min().unwrap_or(0);
+    let mut commits = Vec::new();
+    journal.replay(|key, commit| commits.push((key.to_owned(), commit)))?;
+    let begin = commits.iter().map(|(_, commit)| commit.started_ms).min().unwrap_or(0);
     let mut spans = Vec::new();
     let mut totals: BTreeMap<Stage, (u64, u64, u64, u64)> = BTreeMap::new();
     for (key, commit) in &commits {
@@ -250,17 +268,17 @@ fn reference_digest(context: &Context) -> String {
 }
 
 fn samples_of(
-    cohort: &Cohort,
+    samples: &[&Sample],
     ledger: &Ledger,
     counters: Vec<workers::qc::SampleCounters>,
 ) -> Vec<SampleReport> {
-    let listed = cohort.samples.iter().zip(&ledger.samples).zip(counters);
+    let listed = samples.iter().zip(&ledger.samples).zip(counters);
     listed
         .map(|((sample, ledger), counters)| SampleReport {
             name: sample.sample.clone(),
             declared: Declared {
                 // Who is whose, without a code that is somebody's outside of this report.
-                participant: ordinal(cohort, &sample.participant),
+                participant: ordinal(samples, &sample.participant),
                 family: sample.family.clone(),
                 relation: sample.relation.map(|relation| word(&relation)),
                 sex: match sample.sex {
@@ -283,8 +301,8 @@ fn samples_of(
 }
 
 /// A participant's place among those of the cohort.
-fn ordinal(cohort: &Cohort, participant: &str) -> String {
-    let mut codes: Vec<&str> = cohort.samples.iter().map(|sample| sample.participant.as_str()).collect();
+fn ordinal(samples: &[&Sample], participant: &str) -> String {
+    let mut codes: Vec<&str> = samples.iter().map(|sample| sample.participant.as_str()).collect();
     codes.sort_unstable();
     codes.dedup();
     codes.partition_point(|code| *code < participant).to_string()
@@ -368,72 +386,73 @@ fn compare<'a>(
     Ok((missing, damaged))
 }
 
-/// Gives back the packs of a complete job.
-pub fn clear_scratch(dir: &JobDir) {
+/// Whether the results that a task wrote are as its commit says; tasks that write none are.
+pub fn results_are_whole(dir: &JobDir, task: Task, commit: &Commit) -> bool {
+    match task {
+        Task::FinishSample(_) => {
+            let ledger = serde_json::from_slice::<SampleLedger>(&commit.summary);
+            ledger.is_ok_and(|ledger| ledger.files.iter().all(|file| is_whole(dir, file)))
+        }
+        _ => true,
+    }
+}
+
+/// Gives back the packs of a complete job, but for those of `kept`.
+pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
     // What cannot be removed now is only space; the next run of the job tries again.
-    let _ = fs::remove_dir_all(dir.scratch().join("packs"));
+    for entry in fs::read_dir(dir.scratch().join("packs")).into_iter().flatten().flatten() {
+        if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
     let _ = fs::remove_file(dir.scratch().join("reference.fa"));
     let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
 }
 
-/// Removes from the journal every task whose output is needed and not whole, so that the next run does it again: first
-/// results that are gone or changed, then, from there backwards, pieces.
-pub fn forget_damaged(
+/// Files among the results that the ledger does not know: of samples that left the cohort.
+pub fn foreign_results(dir: &JobDir) -> Vec<String> {
+    let Some(ledger) = read_ledger(dir) else { return Vec::new() };
+    let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
+    let known: BTreeSet<&str> = files.map(|file| file.path.as_str()).collect();
+    let entries = fs::read_dir(dir.results()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let paths = names.filter(|name| !name.starts_with('.')).map(|name| format!("results/{name}"));
+    let mut foreign: Vec<String> = paths.filter(|path| !known.contains(path.as_str())).collect();
+    foreign.sort();
+    foreign
+}
+
+/// The packs of what finished samples say of themselves, which outlive the job.
+pub fn packs_of_finished(journal: &Journal, context: &Context) -> Result<BTreeSet<String>, Failure> {
+    let mut packs = BTreeSet::new();
+    for sample in 0..context.samples.len() as u32 {
+        let commit = journal.get(&Task::FinishSample(sample).key(context.names()))?;
+        packs.extend(commit.iter().flat_map(|commit| &commit.pieces).map(|piece| piece.pack.clone()));
+    }
+    Ok(packs)
+}
+
+/// Whether what a task left is there unchanged; an error only where that cannot be found out.
+pub fn is_whole_in_all(
     context: &Access<'_>,
     journal: &Journal,
-    scheduler: &Scheduler,
     dir: &JobDir,
-) -> Result<(), Failure> {
-    let commits = journal.commits()?;
-    let mut done: BTreeMap<Task, &Commit> = BTreeMap::new();
-    for (key, commit) in &commits {
-        done.extend(Task::from_key(key, context.names()).map(|task| (task, commit)));
-    }
-    let whole_sample = |name: &str| {
-        let ledger = read_ledger(dir)?;
-        let sample = ledger.samples.into_iter().find(|sample| sample.sample == name)?;
-        Some(sample.files.iter().all(|file| is_whole(dir, file)))
-    };
-    let chunks =
-        |lane| done.get(&Task::Intake(lane)).and_then(|commit| workers::task::chunks_of(commit)).unwrap_or(0);
-    let mut forgotten = BTreeSet::new();
-    let mut needed = vec![if scheduler.plan().seals { Task::SealCohort } else { Task::FinishCohort }];
-    let mut seen = BTreeSet::new();
-    while let Some(task) = needed.pop() {
-        if !seen.insert(task) {
-            continue;
-        }
-        let whole = match (done.get(&task), task) {
-            (None, _) => false,
-            (Some(_), Task::FinishCohort) => verify(dir, journal, &[]).is_ok(),
-            // What was sealed is the vault's to check; here only the list of it can be damaged.
-            (Some(commit), Task::SealCohort) => archive::is_listed(dir, commit),
-            (Some(commit), Task::FinishSample(sample)) => {
-                let files = whole_sample(&context.sample(sample).name).unwrap_or(true);
-                files && pieces_are_whole(context, task, commit)?
-            }
-            (Some(commit), _) => pieces_are_whole(context, task, commit)?,
-        };
-        if !whole {
-            forgotten.insert(task);
-        }
-        // A list of sealed files says nothing of the results themselves.
-        if !whole || task == Task::SealCohort {
-            needed.extend(scheduler.plan().inputs(task, chunks));
-        }
-    }
-    for task in forgotten.iter().filter(|task| done.contains_key(task)) {
-        crate::output::note(&format!("doing again: {}", task.key(context.names())));
-        journal.remove(&task.key(context.names()))?;
-    }
-    Ok(())
+    task: Task,
+    commit: &Commit,
+) -> Result<bool, Failure> {
+    Ok(match task {
+        Task::FinishCohort => verify(dir, journal, &[]).is_ok(),
+        // What was sealed is the vault's to check; here only the list of it can be damaged.
+        Task::SealCohort => archive::is_listed(dir, commit),
+        _ => results_are_whole(dir, task, commit) && pieces_are_whole(context, task, commit)?,
+    })
 }
 
 /// Whether all pieces are there unchanged; an error only where that cannot be found out.
 fn pieces_are_whole(context: &Access<'_>, task: Task, commit: &Commit) -> Result<bool, Failure> {
-    for piece in &commit.pieces {
+    for (part, piece) in sealed_to(task).into_iter().zip(&commit.pieces) {
         // Bytes may be whole and yet sealed under a key that is gone.
-        match context.verify(task, piece).and_then(|()| context.read(task, piece).map(drop)) {
+        match context.verify(part, piece).and_then(|()| context.read(part, piece).map(drop)) {
             Ok(()) => {}
             Err(error) if matches!(error.class(), Class::Integrity | Class::Partial) => return Ok(false),
             Err(error) => return Err(PackError::into(error)),

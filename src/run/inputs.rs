@@ -1,9 +1,9 @@
-//! From a cohort to what its tasks are given: reference, samples, settings, and the digests that tell one job from another.
+//! From a cohort to what its tasks are given: reference, samples, settings.
 
 use super::books;
+use super::plan::Cut;
 use crate::output::note;
 use jobs::cohort::{Cohort, Lane as SheetLane};
-use jobs::config::Limits;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use kernels::call::CallOptions;
@@ -33,18 +33,27 @@ impl Classified for ReferenceDigest {
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
 pub fn open_or_build(reference: &Path, fallback: &Path, threads: u32) -> Result<ReferenceIndex, Failure> {
-    let beside = index_file::path_of(reference);
-    let inside = fallback.join("reference.wki");
-    let path = if !beside.exists() && inside.exists() { &inside } else { &beside };
-    match ReferenceIndex::open(reference, path) {
+    match open(reference, fallback) {
         Err(IndexError::Missing { .. }) => {}
         opened => return Ok(opened?),
     }
+    let (beside, inside) = places(reference, fallback);
     note(&format!("building the index of {}", reference.display()));
     crate::index::build(reference, &beside, threads)
         .or_else(|_| crate::index::build(reference, &inside, threads).map(drop))?;
-    let path = if beside.exists() { beside } else { inside };
-    Ok(ReferenceIndex::open(reference, &path)?)
+    Ok(open(reference, fallback)?)
+}
+
+/// The reference with its index, from where [`open_or_build`] leaves it.
+pub fn open(reference: &Path, fallback: &Path) -> Result<ReferenceIndex, IndexError> {
+    let (beside, inside) = places(reference, fallback);
+    let path = if !beside.exists() && inside.exists() { inside } else { beside };
+    ReferenceIndex::open(reference, &path)
+}
+
+/// Where an index may be: beside the reference, and in the fallback.
+fn places(reference: &Path, fallback: &Path) -> (PathBuf, PathBuf) {
+    (index_file::path_of(reference), fallback.join("reference.wki"))
 }
 
 /// Refuses a reference that is not the one the cohort states.
@@ -57,26 +66,8 @@ pub fn check_reference_digest(cohort: &Cohort, path: &Path) -> Result<(), Failur
     Err(ReferenceDigest { path: path.to_owned(), stated: stated.clone(), found }.into())
 }
 
-/// Digest of what the results are made from, beside the parameters: samples, reads and reference. Reads count by the
-/// digest they were sent with; without one, by length and time of change.
-pub fn cohort_digest(cohort: &Cohort, index: &ReferenceIndex) -> String {
-    let mut text = cohort.canonical();
-    for contig in index.contigs().iter() {
-        text += &format!("contig={}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5));
-    }
-    for lane in cohort.samples.iter().flat_map(|sample| &sample.lanes) {
-        for fastq in std::iter::once(&lane.fastq_1).chain(&lane.fastq_2) {
-            text += &match &fastq.sha256 {
-                Some(sha256) => format!("reads={}\n", books::hex(sha256)),
-                None => format!("reads={}\n", books::stamp(&cohort.reads_path(fastq))),
-            };
-        }
-    }
-    books::blake3_text(&text)
-}
-
 /// A sample as tasks see it.
-pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample) -> Sample {
+pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> Sample {
     let mut libraries: Vec<&str> = Vec::new();
     let lanes = sample.lanes.iter().map(|lane| {
         let library = libraries.iter().position(|&name| name == lane.library).unwrap_or_else(|| {
@@ -88,6 +79,7 @@ pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample) -> Sample {
             read_group: sample.read_group_id(lane),
             header_line: sample.read_group(lane),
             library: library as u16,
+            chunk_pairs: cut.chunk_pairs(cohort, lane),
         }
     });
     let lanes = lanes.collect();
@@ -104,10 +96,10 @@ fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {
 }
 
 /// The settings of tasks.
-pub fn settings(cohort: &Cohort, limits: Limits, parameters: String) -> Settings {
+pub fn settings(cohort: &Cohort) -> Settings {
     Settings {
-        parameters,
-        chunk_pairs: u64::from(limits.chunk_pairs),
+        parameters: books::blake3_text(&cohort.parameters.canonical_of_samples()),
+        joint_parameters: books::blake3_text(&cohort.parameters.canonical()),
         calling: true,
         call: call_options(&cohort.parameters),
         joint: joint_options(&cohort.parameters),

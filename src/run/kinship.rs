@@ -21,6 +21,8 @@ const BLOCK_GENOTYPE_QUALITY_MIN: u8 = 20;
 /// The comparison of a cohort.
 pub struct Comparison<'a> {
     context: &'a Context,
+    /// All that are present.
+    samples: Vec<usize>,
     /// Sample of each column.
     joined: Vec<usize>,
     relatedness: Relatedness,
@@ -50,12 +52,20 @@ enum Member {
 }
 
 impl<'a> Comparison<'a> {
-    /// Nothing compared yet. The gVCFs of tumours that have a counterpart are opened in `results`.
-    pub fn new(context: &'a Context, cohort: &Cohort, results: &Path) -> Result<Self, FinishError> {
-        let samples = 0..context.samples.len();
-        let joined: Vec<usize> = samples.clone().filter(|&sample| context.samples[sample].joint).collect();
+    /// Nothing compared yet of the samples that are `present`, in order. The gVCFs of tumours that have a counterpart are
+    /// opened in `results`.
+    pub fn new(
+        context: &'a Context,
+        cohort: &Cohort,
+        present: &[u32],
+        results: &Path,
+    ) -> Result<Self, FinishError> {
+        let samples: Vec<usize> = present.iter().map(|&sample| sample as usize).collect();
+        let joins = |&sample: &usize| context.samples[sample].joint;
+        let joined: Vec<usize> = samples.iter().copied().filter(joins).collect();
         let mut comparison = Comparison {
             context,
+            samples: samples.clone(),
             relatedness: Relatedness::new(joined.len()),
             joined,
             tumours: Vec::new(),
@@ -63,7 +73,7 @@ impl<'a> Comparison<'a> {
             classes: ContigClass::of_all(context.index.contigs()),
         };
         let participant = |sample: usize| &cohort.samples[sample].participant;
-        let mut ordered: Vec<usize> = samples.collect();
+        let mut ordered = samples.clone();
         ordered.sort_by_key(|&sample| participant(sample));
         for one in ordered.chunk_by(|&a, &b| participant(a) == participant(b)) {
             if one.len() > 1 && one.iter().any(|&sample| !context.samples[sample].joint) {
@@ -116,18 +126,19 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// All pairs of the joint call, then those of tumours.
+    /// All pairs of the joint call, then those of tumours, by their places among those that are present.
     pub fn finish(self) -> Vec<PairReport> {
-        let Comparison { joined, relatedness, tumours, participants, .. } = self;
+        let Comparison { samples, joined, relatedness, tumours, participants, .. } = self;
+        let place = |sample: usize| samples.partition_point(|&other| other < sample);
         let joint = relatedness.finish().into_iter().map(|(first, second, counts)| PairReport {
-            first: joined[first],
-            second: joined[second],
+            first: place(joined[first]),
+            second: place(joined[second]),
             counts,
         });
         let mut pairs: Vec<PairReport> = joint.collect();
         let sample = |member: Member| match member {
-            Member::Column(column) => joined[column],
-            Member::Tumour(tumour) => tumours[tumour].sample,
+            Member::Column(column) => place(joined[column]),
+            Member::Tumour(tumour) => place(tumours[tumour].sample),
         };
         for Participant { members, relatedness } in participants {
             for (first, second, counts) in relatedness.finish() {

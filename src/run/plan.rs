@@ -3,14 +3,13 @@
 use super::Args;
 use super::admission::Excluded;
 use crate::output::{self, Format, bytes, table};
-use jobs::cohort::Cohort;
+use jobs::cohort::{Cohort, Lane, Sample};
 use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::Failure;
-use jobs::genome::{Cell, Contigs, Grid};
-use jobs::task::{Shard, Stage};
-use scheduler::old::{MemoryModel, Plan, SamplePlan};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use jobs::genome::{CELL_BASES, Contigs, Grid};
+use jobs::task::Stage;
+use scheduler::{CostModel, MemoryModel, Plan, SamplePlan, StageCost};
+use std::collections::BTreeMap;
 use std::path::Path;
 use workers::index_file::Bases;
 
@@ -23,38 +22,54 @@ const CHUNK_PAIRS_MIN: u64 = 16_384;
 /// Bytes of compressed FASTQ that a read of 150 bases takes, about.
 const BYTES_PER_READ: u64 = 75;
 
-/// The limits, with chunks cut to the largest lane where nobody said how large: enough tasks for all threads and for a
-/// quick resume, but not so many that a region has to merge thousands of runs. Only file sizes count, so that a resumed
-/// job cuts as before.
-pub fn cut_to_size(config: &Config, cohort: &Cohort) -> Limits {
-    let said = |one: &Resolved| one.key == "limits.chunk_pairs" && one.origin != Origin::Default;
-    if config.resolved.iter().any(said) {
-        return config.limits;
+/// How lanes are cut into chunks: enough for all threads and for a quick resume, but not so many that a region has to
+/// merge thousands of runs. Only the lane's own size counts, so that a resumed job cuts as before whoever joined it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    chunk_pairs: u64,
+    /// Whether somebody said so.
+    said: bool,
+}
+
+impl Cut {
+    /// As the configuration says; where it says nothing, by the size of each lane.
+    pub fn of(config: &Config) -> Self {
+        let said = |one: &Resolved| one.key == "limits.chunk_pairs" && one.origin != Origin::Default;
+        Cut { chunk_pairs: config.limits.chunk_pairs.into(), said: config.resolved.iter().any(said) }
     }
-    let pairs = lane_pairs(cohort).max().unwrap_or(0);
-    let chunk_pairs = (pairs / CHUNKS_PER_LANE).clamp(CHUNK_PAIRS_MIN, u64::from(config.limits.chunk_pairs));
-    Limits { chunk_pairs: chunk_pairs as u32, ..config.limits }
+
+    /// Pairs of every chunk, where somebody said so.
+    pub fn said(&self) -> Option<u32> {
+        self.said.then_some(self.chunk_pairs as u32)
+    }
+
+    /// Pairs of a chunk of this lane.
+    pub fn chunk_pairs(&self, cohort: &Cohort, lane: &Lane) -> u64 {
+        match self.said {
+            true => self.chunk_pairs,
+            false => (pairs(cohort, lane) / CHUNKS_PER_LANE).clamp(CHUNK_PAIRS_MIN, self.chunk_pairs),
+        }
+    }
+
+    /// The most that a chunk of the cohort has.
+    fn chunk_pairs_max(&self, cohort: &Cohort) -> u64 {
+        lanes(cohort).map(|lane| self.chunk_pairs(cohort, lane)).max().unwrap_or(self.chunk_pairs)
+    }
 }
 
-/// About how many pairs each lane has, by the size of its first file.
-fn lane_pairs(cohort: &Cohort) -> impl Iterator<Item = u64> {
-    let lanes = cohort.samples.iter().flat_map(|sample| &sample.lanes);
-    let bytes =
-        lanes.map(|lane| std::fs::metadata(cohort.reads_path(&lane.fastq_1)).map_or(0, |file| file.len()));
-    bytes.map(|bytes| bytes / BYTES_PER_READ)
+fn lanes(cohort: &Cohort) -> impl Iterator<Item = &Lane> {
+    cohort.samples.iter().flat_map(|sample| &sample.lanes)
 }
 
-pub fn limits_of(limits: Limits) -> scheduler::old::Limits {
-    scheduler::old::Limits { threads: limits.threads, memory_bytes: limits.memory_bytes }
+/// About how many pairs a lane has, by the size of its first file.
+fn pairs(cohort: &Cohort, lane: &Lane) -> u64 {
+    std::fs::metadata(cohort.reads_path(&lane.fastq_1)).map_or(0, |file| file.len()) / BYTES_PER_READ
 }
 
 /// The tasks of the cohort.
-pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, shard_lines: &[u32]) -> Plan {
-    let grid = Grid::new(contigs);
-    let shards = match shard_lines {
-        [] => grid.shards(limits.shard_bases),
-        lines => shards_between(lines, grid.cells()),
-    };
+pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard_lines: &[u32]) -> Plan {
+    let cells = Grid::new(contigs).cells();
+    let shard_cells = (limits.shard_bases / u64::from(CELL_BASES)).clamp(1, u64::from(u32::MAX));
     Plan {
         samples: cohort
             .samples
@@ -63,31 +78,45 @@ pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, shard_lines: &[u
                 name: sample.sample.clone(),
                 lanes: sample.lanes.len() as u32,
                 joint: sample.role.joins(),
+                pairs: sample.lanes.iter().map(|lane| pairs(cohort, lane)).sum(),
             })
             .collect(),
-        shards: shards
-            .into_iter()
-            .map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) })
-            .collect(),
+        cells,
+        shard_cells_max: shard_cells as u32,
+        chunk_pairs: cut.chunk_pairs_max(cohort),
+        lines: (!shard_lines.is_empty()).then(|| shard_lines.to_vec()),
         seals: cohort.archive.is_some(),
-        memory: memory_model(cohort, contigs, limits),
+        memory: memory_model(cohort, contigs, cut),
+        costs: COSTS,
     }
 }
 
-/// Shards that begin at the first cell and at each of `lines`.
-fn shards_between(lines: &[u32], cells: u32) -> Vec<Range<u32>> {
-    let inner = lines.iter().copied().filter(|&line| line > 0 && line < cells);
-    let borders: BTreeSet<u32> = inner.chain([0, cells]).collect();
-    borders.iter().zip(borders.iter().skip(1)).map(|(&start, &end)| start..end).collect()
+/// Expected durations until a job's own tasks say better, as measured on one core of 2.1 GHz with 150-base reads.
+const COSTS: CostModel = CostModel {
+    stages: [
+        cost(20.0, 3_000.0, 0.0),
+        cost(1_500.0, 0.0, 0.0),
+        cost(300.0, 130_000.0, 0.0),
+        cost(20.0, 25_000.0, 30.0),
+        cost(20.0, 200.0, 2.0),
+        cost(100.0, 1_500.0, 1.0),
+        cost(100.0, 1_500.0, 0.0),
+    ],
+    bytes_per_read: 150.0,
+};
+
+const fn cost(fixed_ms: f64, read_ns: f64, cell_ms: f64) -> StageCost {
+    StageCost { fixed_ms, read_ns, cell_ms, spread: 0.3 }
 }
 
 /// Memory by stage, as measured on deep and shallow data and rounded up: what a task holds at its peak.
-fn memory_model(cohort: &Cohort, contigs: &Contigs, limits: Limits) -> MemoryModel {
+fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
     const MIB: u64 = 1 << 20;
     let contig_max = contigs.iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
     let joint = cohort.joined().count() as u64;
-    let runs =
-        lane_pairs(cohort).sum::<u64>() / u64::from(limits.chunk_pairs) / cohort.samples.len().max(1) as u64;
+    let of = |lane: &Lane| pairs(cohort, lane) / cut.chunk_pairs(cohort, lane) + 1;
+    let of_sample = |sample: &Sample| sample.lanes.iter().map(of).sum::<u64>();
+    let runs = cohort.samples.iter().map(of_sample).max().unwrap_or(0);
     MemoryModel {
         // htslib keeps the contig in use and the one before it.
         fixed_bytes: 48 * MIB + 2 * contig_max,
@@ -95,7 +124,7 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, limits: Limits) -> MemoryMod
             24 * MIB,
             48 * MIB,
             // Entries, their blocks and the record: about 2,400 bytes a pair.
-            48 * MIB + 2400 * u64::from(limits.chunk_pairs),
+            48 * MIB + 2400 * cut.chunk_pairs_max(cohort),
             // Kept reads of one cell, evidence, containers; a merge holds a block of each run.
             96 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + runs * MIB / 8,
             64 * MIB + joint * 4 * MIB,
@@ -106,18 +135,40 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, limits: Limits) -> MemoryMod
     }
 }
 
+/// How many shards each sample and the joint call have at least; where reads are deep, there are more.
+fn shards(plan: &Plan) -> u64 {
+    match &plan.lines {
+        Some(lines) => 1 + lines.iter().filter(|&&line| line > 0 && line < plan.cells).count() as u64,
+        None => u64::from(plan.cells.div_ceil(plan.shard_cells_max)),
+    }
+}
+
+/// About how many tasks a stage has.
+fn tasks(plan: &Plan, stage: Stage) -> u64 {
+    let samples = plan.samples.len() as u64;
+    match stage {
+        Stage::Intake | Stage::Model => plan.lanes().count() as u64,
+        Stage::Map => plan.samples.iter().map(|sample| sample.pairs.div_ceil(plan.chunk_pairs)).sum(),
+        Stage::Region => samples * (shards(plan) + 1),
+        Stage::Joint => shards(plan),
+        Stage::Finish | Stage::Seal => samples + 1,
+    }
+}
+
 /// `--dry-run`: what would be done, and nothing done.
 pub fn dry_run(
     args: &Args,
     cohort: &Cohort,
     excluded: &[Excluded],
     reference: &Path,
-    limits: Limits,
+    (limits, cut): (Limits, &Cut),
 ) -> Result<(), Failure> {
     let bases = Bases::open(reference)?;
     let contigs = bases.contigs();
-    let plan = plan(cohort, contigs, limits, &args.shard_lines);
-    plan.admit(limits_of(limits))?;
+    let plan = plan(cohort, contigs, limits, cut, &args.shard_lines);
+    plan.admit(limits.memory_bytes)?;
+    let tasks: BTreeMap<Stage, u64> = plan.stages().map(|stage| (stage, tasks(&plan, stage))).collect();
+    let count = |stage: Stage| tasks.get(&stage).copied().unwrap_or(0);
     let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
     let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
     let input: u64 = sizes.map(|f| std::fs::metadata(cohort.reads_path(f)).map_or(0, |m| m.len())).sum();
@@ -127,7 +178,7 @@ pub fn dry_run(
         "samples": plan.samples.len(),
         "excluded": excluded,
         "lanes": plan.lanes().count(),
-        "shards": plan.shards.len(),
+        "shards": shards(&plan),
         "cells": Grid::new(contigs).cells(),
         "reference_bases": contigs.total_bases(),
         "input_bytes": input,
@@ -135,7 +186,7 @@ pub fn dry_run(
         "threads": limits.threads,
         "memory_bytes": limits.memory_bytes,
         "memory_bytes_min": plan.memory.minimum(),
-        "tasks": Stage::ALL.iter().map(|&stage| (stage.name(), plan.count(stage, |_| None))).collect::<BTreeMap<_, _>>(),
+        "tasks": Stage::ALL.iter().map(|&stage| (stage.name(), count(stage))).collect::<BTreeMap<_, _>>(),
     });
     match args.output {
         Format::Json => output::json(&value),
@@ -145,21 +196,18 @@ pub fn dry_run(
                 .iter()
                 .filter(|&&stage| stage != Stage::Seal || plan.seals)
                 .map(|&stage| {
-                    let count = match stage {
-                        Stage::Map => format!("one per {} pairs", limits.chunk_pairs),
-                        _ => plan.count(stage, |_| None).to_string(),
-                    };
+                    let about = if stage == Stage::Map { "about " } else { "" };
                     let memory = plan.memory.task_bytes[stage as usize];
-                    vec![stage.name().to_owned(), count, bytes(memory)]
+                    vec![stage.name().to_owned(), format!("{about}{}", count(stage)), bytes(memory)]
                 })
                 .collect();
             output::say(&format!(
-                "cohort {}: {} samples, {} lanes, {} of reads, {} shards of {} bases",
+                "cohort {}: {} samples, {} lanes, {} of reads, at least {} shards of at most {} bases",
                 cohort.id,
                 plan.samples.len(),
                 plan.lanes().count(),
                 bytes(input),
-                plan.shards.len(),
+                shards(&plan),
                 limits.shard_bases
             ));
             for one in excluded {

@@ -1,152 +1,221 @@
-//! Runs a job's tasks under leases: given out where the scheduler is, checked and decided again where the task is run.
+//! Runs a job's tasks under leases, which are checked and decided again where the task is run.
 
 use super::admission::{Excluded, subjects};
 use super::archive::Archive;
-use super::books;
 use super::close;
+use super::office::DroppedSamples;
 use super::trail::{Trail, obligations};
 use crate::gate::Gate;
 use crate::job_dir::JobDir;
 use crate::output::command_line;
-use cluster::{Output, Request, TaskRunner};
+use cluster::{Control, Output, Request, TaskFailure, TaskRunner};
 use jobs::cohort::Cohort;
 use jobs::event::{Event, EventName, Object, Outcome};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::genome::Cell;
 use jobs::lease::{Expected, Lease, LeaseError};
 use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
-use scheduler::old::Scheduler;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use storage::lease::{LeaseKey, LeaseRefused, SignedLease};
-use storage::{Commit, Journal, KeyFolder, PackError};
+use storage::lease::{LeaseKey, LeaseRefused, LeaseVerifier, SignedLease};
+use storage::{Journal, KeyFolder, PackError};
 use workers::access::{Access, COHORT_KEY, now, samples_of};
 use workers::context::Context;
+use workers::hold::Hold;
+use workers::task::sealed_to;
 
-/// What the tasks of a job share on this machine.
+/// What the tasks of a job share in this process.
 pub struct Runner<'a> {
     /// Reference, samples, settings, scratch.
     pub context: &'a Context,
-    /// What is done.
-    pub journal: &'a Journal,
     /// Where results go.
     pub dir: &'a JobDir,
     /// Those who were admitted.
     pub cohort: &'a Cohort,
-    /// Those who were not.
-    pub excluded: &'a [Excluded],
     /// Who decides.
     pub gate: &'a Gate,
     /// Where decisions are written.
     pub trail: &'a Trail,
     /// Keys of the scratch.
     pub keys: &'a KeyFolder,
+    /// The scheduler's public key, and which leases were used.
+    pub leases: &'a LeaseVerifier,
+    /// What only the driver's own process has.
+    pub home: Option<Home<'a>>,
+}
+
+/// What only the driver's own process has; the cohort's last tasks need it.
+#[derive(Clone, Copy)]
+pub struct Home<'a> {
+    /// What is done.
+    pub journal: &'a Journal,
     /// The scheduler's key.
     pub leases: &'a LeaseKey,
+    /// Those who were not admitted.
+    pub excluded: &'a [Excluded],
+    /// Those without whom the job went on.
+    pub dropped: &'a DroppedSamples,
     /// Where finished files are sealed.
     pub archive: Option<&'a Archive>,
 }
 
-/// The job needs a purpose to lease anything.
+/// A task cannot be run here.
 #[derive(Debug, thiserror::Error)]
-#[error("the cohort states no purpose")]
-struct NoPurpose;
+pub enum RunError {
+    /// The job needs a purpose to lease anything.
+    #[error("the cohort states no purpose")]
+    NoPurpose,
+    /// Its turn came too late.
+    #[error("the lease of task {task} was over before it began")]
+    Late {
+        /// The task.
+        task: String,
+    },
+    /// It needs what only the scheduler's process has.
+    #[error("task {task} cannot be run by a remote worker")]
+    NotHome {
+        /// The task.
+        task: String,
+    },
+}
 
-impl Classified for NoPurpose {
+impl Classified for RunError {
     fn class(&self) -> Class {
-        Class::Policy
+        match self {
+            RunError::NoPurpose => Class::Policy,
+            RunError::Late { .. } => Class::Remote,
+            RunError::NotHome { .. } => Class::Internal,
+        }
+    }
+}
+
+/// The hold of a worker's control.
+pub struct Held<'a>(pub &'a Control);
+
+impl Hold for Held<'_> {
+    fn reach(&self, cell: Cell) -> bool {
+        self.0.reach(cell)
+    }
+
+    fn is_needed(&self) -> bool {
+        !self.0.cancelled()
     }
 }
 
 impl TaskRunner for Runner<'_> {
-    fn lease(&self, task: Task, attempt: u32) -> Result<SignedLease, Failure> {
-        let permit = self.decide(Action::Dispatch, task)?;
-        let lease = Lease {
-            job: self.context.job.clone(),
-            task: self.key(task),
-            attempt,
-            action: Action::Read,
-            class: permit.class(),
-            samples: permit.grounds().keys().cloned().collect(),
-            purpose: self.gate.purpose().ok_or(NoPurpose)?,
-            site: self.gate.site().to_owned(),
-            epoch: permit.epoch(),
-            policy_sha256: permit.policy_sha256().to_owned(),
-            issued: now(),
-            expires: permit.expires(),
-        };
-        let signed = self.leases.sign(&lease);
-        let event = self.under(EventName::ShardLeased, task, Some(attempt), &permit);
-        self.trail.write(event.with("lease", signed.id()))?;
-        Ok(signed)
-    }
-
-    fn run(&self, request: &Request) -> Result<Output, Failure> {
-        let (task, attempt) = (request.task, request.attempt);
-        match self.verify(&request.lease, task, attempt)? {
-            Ok(()) => {}
-            // It waited for longer than it holds, or a clock jumped: decided again, once.
-            Err(LeaseRefused::Claims { source: LeaseError::Time { .. }, .. }) => {
-                self.verify(&self.lease(task, attempt)?, task, attempt)??;
-            }
-            Err(refused) => return Err(refused.into()),
-        }
-        if let (Task::SealSample(_) | Task::SealCohort, Some(archive)) = (task, self.archive) {
-            return archive.run(self, task, &request.inputs);
-        }
-        let permit = self.decide(Action::Read, task)?;
-        let samples = samples_of(self.context, task);
-        self.reading(task, Some(attempt), &permit)?;
-        let access = Access::under(self.context, permit, self.keys, task, &samples)?;
-        self.renewing(&access, task, Some(attempt), || match task {
-            Task::FinishCohort => close::finish_cohort(
-                &access,
-                self.journal,
-                self.dir,
-                self.cohort,
-                self.excluded,
-                &request.inputs,
-                &command_line(),
-            ),
-            _ => {
-                let done = workers::task::run(&access, task, &request.inputs, &self.dir.results())?;
-                Ok(Output { pieces: done.pieces, summary: done.summary, chunks: done.chunks })
-            }
+    fn run(&self, request: &Request, control: &Control) -> Result<Output, TaskFailure> {
+        self.attempt(request, control).map_err(|failure| {
+            let broken = matches!(failure.class(), Class::Integrity | Class::Partial);
+            let damaged = if broken { self.damaged_input(request) } else { None };
+            TaskFailure { damaged, ..TaskFailure::from(failure) }
         })
-    }
-
-    fn committing(&self, task: Task, attempt: u32, output: &Output) -> Result<(), Failure> {
-        let event = Event {
-            bytes: Some(output.pieces.iter().map(|piece| piece.length).sum()),
-            // What cannot be read now was read when the task began.
-            consent_epoch: self.gate.register().ok().map(|register| register.epoch()),
-            ..self.of_task(EventName::ShardCommitted, Outcome::Ok, task, Some(attempt))
-        };
-        let pieces: Vec<String> = output.pieces.iter().map(|piece| books::hex(&piece.blake3)).collect();
-        self.trail.write(event.with("action", Action::Commit.name()).with("pieces_blake3", pieces))
-    }
-
-    fn chunks_of(&self, commit: &Commit) -> Option<u32> {
-        workers::task::chunks_of(commit)
     }
 }
 
 impl Runner<'_> {
-    /// Removes from keys and journal what is damaged or missing, so that it is done again.
-    pub fn repair(&self, scheduler: &Scheduler) -> Result<(), Failure> {
+    fn attempt(&self, request: &Request, control: &Control) -> Result<Output, Failure> {
+        let (task, number) = (request.task, request.number);
+        let samples = samples_of(task, request.inputs.iter().map(|(input, _)| *input));
+        match self.verify(&request.lease, task, number, &samples)? {
+            Ok(()) => {}
+            // It waited for longer than it holds, or a clock jumped: decided again, once.
+            Err(LeaseRefused::Claims { source: LeaseError::Time { .. }, .. }) => {
+                let home = self.home.ok_or_else(|| RunError::Late { task: self.key(task) })?;
+                let (lease, event) = self.lease(home.leases, self.gate.site(), (task, number), &samples)?;
+                self.trail.write(event)?;
+                self.verify(&lease, task, number, &samples)??;
+            }
+            Err(refused) => return Err(refused.into()),
+        }
+        if let (Task::SealSample(_) | Task::SealCohort, Some(archive)) = (task, self.archive()) {
+            return archive.run(self, task, &samples, &request.inputs);
+        }
+        let permit = self.decide(Action::Read, task, &samples)?;
+        self.reading(task, Some(number), &permit, &samples)?;
+        let access = Access::under(self.context, permit, self.keys, task, &samples)?;
+        self.renewing(&access, (task, Some(number)), &samples, || match task {
+            Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
+                let home = self.home.ok_or_else(|| RunError::NotHome { task: self.key(task) })?;
+                close::finish_cohort(&access, self, &home, &request.inputs, &command_line())
+            }
+            _ => {
+                let (results, hold) = (self.dir.results(), Held(control));
+                let done = workers::task::run(&access, task, &request.inputs, &results, &hold)?;
+                Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
+            }
+        })
+    }
+
+    fn archive(&self) -> Option<&Archive> {
+        self.home.and_then(|home| home.archive)
+    }
+
+    /// The first input that is not as it was committed.
+    fn damaged_input(&self, request: &Request) -> Option<Task> {
+        let damaged = request.inputs.iter().find(|(input, commit)| {
+            let pieces = sealed_to(*input).into_iter().zip(&commit.pieces);
+            let mut verified = pieces.map(|(part, piece)| self.context.verify(part, piece));
+            let scratch = verified.any(|verified| verified.is_err());
+            scratch || !close::results_are_whole(self.dir, *input, commit)
+        });
+        damaged.map(|(input, _)| *input)
+    }
+
+    /// Runs `work` with access to everybody's data and the cohort's, for who repairs.
+    pub fn with_all<T>(&self, work: impl Fn(&Access<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         let names = self.context.names().iter().map(String::as_str);
         // With a lost key, everything under it is noise; new keys are made as they are asked for.
         self.keys.forget_damaged(names.chain([COHORT_KEY]))?;
         let task = Task::FinishCohort;
-        let permit = self.decide(Action::Read, task)?;
-        self.reading(task, None, &permit)?;
-        let all = samples_of(self.context, task);
+        let all: Vec<u32> = (0..self.context.samples.len() as u32).collect();
+        let permit = self.decide(Action::Read, task, &all)?;
+        self.reading(task, None, &permit, &all)?;
         let access = Access::under(self.context, permit, self.keys, task, &all)?;
-        self.renewing(&access, task, None, || {
-            close::forget_damaged(&access, self.journal, scheduler, self.dir)
-        })
+        self.renewing(&access, (task, None), &all, || work(&access))
+    }
+
+    /// Runs `work` with access to the output of a task.
+    pub fn with_output<T>(
+        &self,
+        task: Task,
+        samples: &[u32],
+        work: impl Fn(&Access<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let permit = self.decide(Action::Read, task, samples)?;
+        self.reading(task, None, &permit, samples)?;
+        let access = Access::under(self.context, permit, self.keys, task, samples)?;
+        self.renewing(&access, (task, None), samples, || work(&access))
+    }
+
+    /// A lease for an attempt, decided now, and what is to be written of it before it is given out.
+    pub fn lease(
+        &self,
+        leases: &LeaseKey,
+        site: &str,
+        (task, number): (Task, u32),
+        samples: &[u32],
+    ) -> Result<(SignedLease, Event), Failure> {
+        let permit = self.decide_at(site, Action::Dispatch, task, samples)?;
+        let signed = leases.sign(&Lease {
+            job: self.context.job.clone(),
+            task: self.key(task),
+            attempt: number,
+            action: Action::Read,
+            class: permit.class(),
+            samples: permit.grounds().keys().cloned().collect(),
+            purpose: self.gate.purpose().ok_or(RunError::NoPurpose)?,
+            site: site.to_owned(),
+            epoch: permit.epoch(),
+            policy_sha256: permit.policy_sha256().to_owned(),
+            issued: now(),
+            expires: permit.expires(),
+        });
+        let event = self.under(EventName::ShardLeased, (task, Some(number)), samples, &permit);
+        let event = event.with("lease", signed.id());
+        Ok((signed, event))
     }
 
     /// Whether a lease is the scheduler's, and for this attempt here and now; the outer error is that nobody can tell.
@@ -154,49 +223,69 @@ impl Runner<'_> {
         &self,
         lease: &SignedLease,
         task: Task,
-        attempt: u32,
+        number: u32,
+        samples: &[u32],
     ) -> Result<Result<(), LeaseRefused>, Failure> {
         let mut samples: Vec<String> =
-            self.subjects(task).into_iter().map(|subject| subject.sample).collect();
+            self.subjects(samples).into_iter().map(|subject| subject.sample).collect();
         samples.sort();
         let expected = Expected {
             job: &self.context.job,
             task: &self.key(task),
-            attempt,
+            attempt: number,
             action: Action::Read,
             class: class_of(task),
             samples: &samples,
-            purpose: self.gate.purpose().ok_or(NoPurpose)?,
+            purpose: self.gate.purpose().ok_or(RunError::NoPurpose)?,
             site: self.gate.site(),
             epoch: self.gate.register()?.epoch(),
             policy_sha256: &self.gate.policy().sha256,
             now: now(),
         };
-        Ok(self.leases.verifier().verify(lease, expected).map(drop))
+        Ok(self.leases.verify(lease, expected).map(drop))
     }
 
     /// A permit for a task, decided now; a denial is written down.
-    fn decide(&self, action: Action, task: Task) -> Result<Permit, Failure> {
+    fn decide(&self, action: Action, task: Task, samples: &[u32]) -> Result<Permit, Failure> {
+        self.decide_at(self.gate.site(), action, task, samples)
+    }
+
+    /// The same for a task that is to run at another site.
+    pub fn decide_at(
+        &self,
+        site: &str,
+        action: Action,
+        task: Task,
+        samples: &[u32],
+    ) -> Result<Permit, Failure> {
         let register = self.gate.register()?;
-        let asked = self.gate.ask(&register, action, class_of(task), &self.subjects(task));
+        let asked = self.gate.ask_at(site, &register, action, class_of(task), &self.subjects(samples));
         asked.or_else(|denial| {
-            self.denied(action, task, register.epoch(), &denial)?;
+            self.denied(action, task, samples, register.epoch(), &denial)?;
             Err(denial.into())
         })
     }
 
-    fn denied(&self, action: Action, task: Task, epoch: u64, denial: &Denial) -> Result<(), Failure> {
-        for subject in self.subjects(task).iter().filter(|subject| denial.is_denied_for(&subject.sample)) {
+    fn denied(
+        &self,
+        action: Action,
+        task: Task,
+        samples: &[u32],
+        epoch: u64,
+        denial: &Denial,
+    ) -> Result<(), Failure> {
+        let subjects = self.subjects(samples);
+        for subject in subjects.iter().filter(|subject| denial.is_denied_for(&subject.sample)) {
             let reasons = denial.reasons_for(&subject.sample).into_iter().cloned().collect();
             self.trail.decided((action, class_of(task)), subject, epoch, &reasons, None)?;
         }
         Ok(())
     }
 
-    /// Those whose data a task touches.
-    pub fn subjects(&self, task: Task) -> Vec<Subject> {
+    /// These samples as the policy knows them.
+    pub fn subjects(&self, samples: &[u32]) -> Vec<Subject> {
         let all = subjects(self.cohort);
-        samples_of(self.context, task).into_iter().map(|sample| all[sample as usize].clone()).collect()
+        samples.iter().map(|&sample| all[sample as usize].clone()).collect()
     }
 
     /// Runs `work` and renews its permit before it ends, as long as the gate says yes. Once it says no, nothing more is
@@ -204,8 +293,8 @@ impl Runner<'_> {
     fn renewing<T>(
         &self,
         access: &Access<'_>,
-        task: Task,
-        attempt: Option<u32>,
+        (task, number): (Task, Option<u32>),
+        samples: &[u32],
         work: impl Fn() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let interval = Duration::from_secs(self.gate.policy().lease_ttl_seconds.into()) / 3;
@@ -216,7 +305,7 @@ impl Runner<'_> {
             let (_working, refused) = (_working, &refused);
             scope.spawn(move || {
                 while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                    let renewed = self.renew(access, task, attempt);
+                    let renewed = self.renew(access, (task, number), samples);
                     if access.is_revoked() {
                         *refused.lock().unwrap_or_else(PoisonError::into_inner) = renewed.err();
                         return;
@@ -227,7 +316,7 @@ impl Runner<'_> {
             match access.holds() {
                 // A permit that ended while nobody could renew it: the clock jumped, or the machine slept.
                 Err(PackError::Permit(NotPermitted::Expired { .. })) if done.is_err() => {
-                    self.renew(access, task, attempt)?;
+                    self.renew(access, (task, number), samples)?;
                     work()
                 }
                 _ => done,
@@ -240,22 +329,27 @@ impl Runner<'_> {
     }
 
     /// Asks the gate again: a permit is renewed, a denial revokes it, and who cannot be asked changes nothing.
-    fn renew(&self, access: &Access<'_>, task: Task, attempt: Option<u32>) -> Result<(), Failure> {
+    fn renew(
+        &self,
+        access: &Access<'_>,
+        (task, number): (Task, Option<u32>),
+        samples: &[u32],
+    ) -> Result<(), Failure> {
         let register = self.gate.register()?;
-        match self.gate.ask(&register, Action::Read, class_of(task), &self.subjects(task)) {
+        match self.gate.ask(&register, Action::Read, class_of(task), &self.subjects(samples)) {
             Ok(permit) => {
-                self.trail.write(self.under(EventName::ShardRenewed, task, attempt, &permit))?;
+                self.trail.write(self.under(EventName::ShardRenewed, (task, number), samples, &permit))?;
                 access.renew(permit);
                 Ok(())
             }
             Err(denial) => {
                 // Reading ends first, whatever becomes of the log.
                 access.revoke();
-                self.denied(Action::Read, task, register.epoch(), &denial)?;
+                self.denied(Action::Read, task, samples, register.epoch(), &denial)?;
                 let event = Event {
                     reasons: denial.reasons().iter().map(ToString::to_string).collect(),
                     consent_epoch: Some(register.epoch()),
-                    ..self.of_task(EventName::ShardRevoked, Outcome::Refused, task, attempt)
+                    ..self.of_task(EventName::ShardRevoked, Outcome::Refused, (task, number), samples)
                 };
                 self.trail.write(event)?;
                 Err(denial.into())
@@ -264,37 +358,56 @@ impl Runner<'_> {
     }
 
     /// Writes that a task begins to read under a permit.
-    fn reading(&self, task: Task, attempt: Option<u32>, permit: &Permit) -> Result<(), Failure> {
-        let event = self.under(EventName::PolicyPermit, task, attempt, permit);
+    fn reading(
+        &self,
+        task: Task,
+        number: Option<u32>,
+        permit: &Permit,
+        samples: &[u32],
+    ) -> Result<(), Failure> {
+        let event = self.under(EventName::PolicyPermit, (task, number), samples, permit);
         self.trail.write(event.with("obligations", obligations(permit)))
     }
 
     /// An event of a task under a permit.
-    fn under(&self, name: EventName, task: Task, attempt: Option<u32>, permit: &Permit) -> Event {
-        let event = self.of_task(name, Outcome::Ok, task, attempt);
+    pub fn under(
+        &self,
+        name: EventName,
+        attempt: (Task, Option<u32>),
+        samples: &[u32],
+        permit: &Permit,
+    ) -> Event {
+        let event = self.of_task(name, Outcome::Ok, attempt, samples);
         Event { consent_epoch: Some(permit.epoch()), ..event }
             .with("action", permit.action().name())
             .with("expires", permit.expires().to_string())
     }
 
     /// An event of a task.
-    fn of_task(&self, name: EventName, outcome: Outcome, task: Task, attempt: Option<u32>) -> Event {
+    pub fn of_task(
+        &self,
+        name: EventName,
+        outcome: Outcome,
+        (task, attempt): (Task, Option<u32>),
+        samples: &[u32],
+    ) -> Event {
         let event = Event {
             shard: Some(self.key(task)),
             attempt,
             object: Object { class: Some(class_of(task)), ..Object::default() },
             ..self.trail.event(name, outcome)
         };
-        self.trail.about(event, &self.subjects(task))
+        self.trail.about(event, &self.subjects(samples))
     }
 
-    fn key(&self, task: Task) -> String {
+    /// What the journal calls a task.
+    pub fn key(&self, task: Task) -> String {
         task.key(self.context.names())
     }
 }
 
 /// The most sensitive data that a task reads.
-fn class_of(task: Task) -> DataClass {
+pub fn class_of(task: Task) -> DataClass {
     match task {
         Task::Intake(_) | Task::Model(_) | Task::Map(..) => DataClass::Fastq,
         Task::Region(..) | Task::FinishSample(_) | Task::SealSample(_) => DataClass::Cram,

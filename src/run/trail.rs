@@ -19,9 +19,17 @@ use zeroize::Zeroizing;
 /// Name of the journal's value that holds an event the log must hold.
 const KNOWN: &str = "audit";
 
+/// Where the events of a process go.
+enum Sink {
+    /// Into the log.
+    Log(AuditLog),
+    /// To who writes the log; events that were sent survive a crash once it returns.
+    Remote(Box<dyn Fn(Vec<u8>) -> Result<(), Failure> + Send + Sync>),
+}
+
 /// An open log, and what all events of this process have in common.
 pub struct Trail {
-    log: AuditLog,
+    sink: Sink,
     participant_key: Zeroizing<[u8; 32]>,
     job: String,
     caller: event::Actor,
@@ -35,6 +43,9 @@ enum TrailError {
     /// The log cannot be read or written, or is not what was written.
     #[error(transparent)]
     Log(#[from] AuditError),
+    /// A worker sent what are no events.
+    #[error("a worker sent audit events in no known form")]
+    Foreign,
     /// It cannot go on without the key that signed it.
     #[error("{} is gone, which signs {}", key.display(), log.display())]
     KeyGone { key: PathBuf, log: PathBuf },
@@ -46,6 +57,7 @@ impl Classified for TrailError {
             // Nobody but the job writes there.
             TrailError::Log(AuditError::NotALog { .. }) => Class::Integrity,
             TrailError::Log(error) => error.class(),
+            TrailError::Foreign => Class::Remote,
             TrailError::KeyGone { .. } => Class::Partial,
         }
     }
@@ -56,7 +68,7 @@ impl Classified for TrailError {
                 Some("keep a copy of it for the inquiry, then give the same command with --repair".to_owned())
             }
             (TrailError::Log(error), _) => error.hint(),
-            (TrailError::KeyGone { .. }, _) => None,
+            (TrailError::KeyGone { .. } | TrailError::Foreign, _) => None,
         }
     }
 }
@@ -71,7 +83,7 @@ impl Trail {
         gate: &Gate,
         repair: bool,
     ) -> Result<Self, Failure> {
-        let path = scratch.join("audit.jsonl");
+        let path = log_path(scratch);
         let key = keys.path(JOB_KEY)?;
         if repair {
             keys.forget_damaged([JOB_KEY].into_iter())?;
@@ -91,8 +103,23 @@ impl Trail {
             }
             opened => opened?,
         };
+        Trail::to(Sink::Log(log), keys, job, gate)
+    }
+
+    /// For a worker that does not write the log itself: `send` gives events to who does, as [`Trail::take`] reads them,
+    /// and returns when they are written.
+    pub fn remote(
+        send: impl Fn(Vec<u8>) -> Result<(), Failure> + Send + Sync + 'static,
+        keys: &KeyFolder,
+        job: &str,
+        gate: &Gate,
+    ) -> Result<Self, Failure> {
+        Trail::to(Sink::Remote(Box::new(send)), keys, job, gate)
+    }
+
+    fn to(sink: Sink, keys: &KeyFolder, job: &str, gate: &Gate) -> Result<Self, Failure> {
         Ok(Trail {
-            log,
+            sink,
             participant_key: keys.job_secret("participants")?,
             job: job.to_owned(),
             caller: event::Actor {
@@ -108,9 +135,10 @@ impl Trail {
     /// Holds the log against the event that the journal knows: what was cut off after a whole line, or begun anew, does
     /// not show it itself. To `repair` that is only said.
     pub fn check(&self, journal: &Journal, repair: bool) -> Result<(), Failure> {
+        let Sink::Log(log) = &self.sink else { return Ok(()) };
         let known = journal.value(KNOWN)?.and_then(|leaf| String::from_utf8(leaf).ok()?.parse::<Leaf>().ok());
         if let Some(known) = known {
-            match audit::verify_with(self.log.path(), Some(&self.log.key()), &[known]) {
+            match audit::verify_with(log.path(), Some(&log.key()), &[known]) {
                 Err(error) if repair && matches!(error.class(), Class::Integrity | Class::Partial) => {
                     note(&format!("{error}; going on with those that are there"));
                 }
@@ -122,7 +150,9 @@ impl Trail {
 
     /// Tells the journal which event is the last one.
     pub fn remember(&self, journal: &Journal) -> Result<(), Failure> {
-        if let Some(last) = self.log.last() {
+        if let Sink::Log(log) = &self.sink
+            && let Some(last) = log.last()
+        {
             journal.put_value(KNOWN, last.to_string().as_bytes())?;
         }
         Ok(())
@@ -141,8 +171,27 @@ impl Trail {
 
     /// Writes an event; when this returns, it survives a crash.
     pub fn write(&self, event: Event) -> Result<(), Failure> {
-        self.log.append(event, now())?;
-        Ok(())
+        self.write_many(&[event])
+    }
+
+    /// Writes several events at the price of one.
+    pub fn write_many(&self, events: &[Event]) -> Result<(), Failure> {
+        match &self.sink {
+            _ if events.is_empty() => Ok(()),
+            Sink::Log(log) => Ok(log.append_many(events, now()).map(drop)?),
+            Sink::Remote(send) => {
+                let sent: Vec<_> = events.iter().map(|event| (event, &event.extra)).collect();
+                send(serde_json::to_vec(&sent).expect("plain data always prints"))
+            }
+        }
+    }
+
+    /// Writes the events of a remote worker.
+    pub fn take(&self, sent: &[u8]) -> Result<(), Failure> {
+        let sent: Vec<(Event, serde_json::Map<_, _>)> =
+            serde_json::from_slice(sent).map_err(|_| TrailError::Foreign)?;
+        let events: Vec<Event> = sent.into_iter().map(|(event, extra)| Event { extra, ..event }).collect();
+        self.write_many(&events)
     }
 
     /// Writes what the gate said of one sample; `permit` is the one it is in, if any.
@@ -191,6 +240,11 @@ impl Trail {
     pub fn caller(&self) -> (event::Actor, Tool) {
         (self.caller.clone(), self.tool.clone())
     }
+}
+
+/// Where the log of a job lies, in its scratch.
+pub fn log_path(scratch: &Path) -> PathBuf {
+    scratch.join("audit.jsonl")
 }
 
 /// What a permit obliges to, as events list it.

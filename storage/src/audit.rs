@@ -1,7 +1,7 @@
 //! The audit log: one signed event a line, each line holding the hash of the line before. Its form stands in `DESIGN.md`
 //! beside this crate.
 //!
-//! Invariant: an event that [`AuditLog::append`] has answered for is on the device, and no byte of it can change, no
+//! Invariant: an event that [`AuditLog::append`] has answered for is on the device with all before it, and no byte of it can change, no
 //! line go or move, without [`verify`] naming the line; what was cut off at the end of a line is noticed by whoever
 //! holds a later [`Leaf`]. What the events mean is not known here.
 
@@ -19,7 +19,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -38,14 +38,24 @@ pub struct AuditLog {
     name: String,
     node: Node,
     key: Ed25519KeyPair,
-    /// `None` once a write has failed: what then stands at the end of the file is not known.
+    /// `None` once a write or a sync has failed: what then stands at the end of the file is not known.
     end: Mutex<Option<End>>,
+    /// Whoever has this syncs for all who have written and wait for it.
+    synced: Mutex<Synced>,
+}
+
+/// What of a log is on the device.
+#[derive(Clone, Copy, Debug, Default)]
+struct Synced {
+    last: Option<Leaf>,
+    /// How often it took a sync.
+    syncs: u64,
 }
 
 /// The end of a log: where the next line goes, and what it continues.
 #[derive(Debug)]
 struct End {
-    file: File,
+    file: Arc<File>,
     chain: Chain,
 }
 
@@ -69,33 +79,78 @@ impl AuditLog {
         // Also where nothing was cut: whoever wrote the last line may have died before it was synced.
         file.sync_all().map_err(DiskError::on("sync", path))?;
         sync_parent(path)?;
-        let end = Mutex::new(Some(End { file, chain }));
-        Ok(AuditLog { path: path.to_owned(), name: name.to_owned(), node, key, end })
+        let synced = Mutex::new(Synced { last: chain.last(), syncs: 0 });
+        let end = Mutex::new(Some(End { file: Arc::new(file), chain }));
+        Ok(AuditLog { path: path.to_owned(), name: name.to_owned(), node, key, end, synced })
     }
 
     /// Writes the event; when this returns, it survives a crash. Its time is `now`, or that of the event before if the
     /// clock was set back. After a failure to write, the log takes no further event until it is opened again.
     pub fn append(&self, event: Event, now: Timestamp) -> Result<Leaf, AuditError> {
-        let closed = || AuditError::Closed { path: self.path.clone() };
-        let mut end = self.end.lock().map_err(|_| closed())?;
-        let End { file, chain } = end.as_mut().ok_or_else(closed)?;
-        let (mut line, next) =
-            chain.next_line(&event, now, &self.node, &self.name, &self.key).map_err(|mismatch| {
-                AuditError::Event { path: self.path.clone(), event: event.event, mismatch }
-            })?;
-        line.push(b'\n');
-        let written = file.write_all(&line).and_then(|()| file.sync_data());
-        if let Err(error) = written {
+        Ok(self.append_many(&[event], now)?[0])
+    }
+
+    /// Writes several events, one after the other, at the price of one; all of them, or after an error none. See
+    /// [`AuditLog::append`].
+    pub fn append_many(&self, events: &[Event], now: Timestamp) -> Result<Vec<Leaf>, AuditError> {
+        let leaves = self.write(events, now)?;
+        if let Some(last) = leaves.last() {
+            self.sync(last.seq)?;
+        }
+        Ok(leaves)
+    }
+
+    /// Writes the lines of events; they are not on the device yet.
+    fn write(&self, events: &[Event], now: Timestamp) -> Result<Vec<Leaf>, AuditError> {
+        let mut end = self.end.lock().map_err(|_| self.closed())?;
+        let End { file, chain } = end.as_mut().ok_or_else(|| self.closed())?;
+        let (mut lines, mut leaves, mut last) = (Vec::new(), Vec::new(), chain.clone());
+        for event in events {
+            let (line, next) =
+                last.next_line(event, now, &self.node, &self.name, &self.key).map_err(|mismatch| {
+                    AuditError::Event { path: self.path.clone(), event: event.event, mismatch }
+                })?;
+            lines.extend(line);
+            lines.push(b'\n');
+            leaves.push(next.last().expect("a line was just made"));
+            last = next;
+        }
+        if let Err(error) = (&**file).write_all(&lines) {
             *end = None;
             return Err(DiskError::on("write", &self.path)(error).into());
         }
-        *chain = next;
-        Ok(chain.last().expect("a line was just written"))
+        *chain = last;
+        Ok(leaves)
     }
 
-    /// The last event; `None` before the first one.
+    /// Waits until this event is on the device. One of those who wait syncs, for all that was written by then; the others
+    /// find that done. So many threads do not wait for a sync each.
+    fn sync(&self, seq: u64) -> Result<(), AuditError> {
+        let mut synced = self.synced.lock().map_err(|_| self.closed())?;
+        if synced.last.is_some_and(|last| last.seq >= seq) {
+            return Ok(());
+        }
+        let (file, last) = match self.end.lock().map_err(|_| self.closed())?.as_ref() {
+            Some(end) => (Arc::clone(&end.file), end.chain.last()),
+            None => return Err(self.closed()),
+        };
+        if let Err(error) = file.sync_data() {
+            // While this one held `synced`, nobody was answered.
+            self.end.lock().map_err(|_| self.closed())?.take();
+            return Err(DiskError::on("sync", &self.path)(error).into());
+        }
+        *synced = Synced { last, syncs: synced.syncs + 1 };
+        Ok(())
+    }
+
+    fn closed(&self) -> AuditError {
+        AuditError::Closed { path: self.path.clone() }
+    }
+
+    /// The last event that is on the device; `None` before the first one, and after a failure.
     pub fn last(&self) -> Option<Leaf> {
-        self.end.lock().ok()?.as_ref()?.chain.last()
+        let last = self.synced.lock().ok()?.last;
+        self.end.lock().ok()?.as_ref().and(last)
     }
 
     /// The public key that verifies the log.

@@ -1,13 +1,16 @@
 //! What the filesystem refuses, said so that the user knows what was being done, to which file, and what helps.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 
 use crate::key::random;
+
+/// Files are copied so many bytes at a time.
+const COPY_BYTES: usize = 1 << 20;
 
 /// The filesystem refused; nothing that was being written counts as stored.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,23 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), DiskError> {
         _ => Path::new("."),
     };
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(DiskError::on("sync", parent))
+}
+
+/// Copies a file from its beginning to its end, and syncs the copy; it has the rights of the first.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let mut source = File::open(from).map_err(DiskError::on("open", from))?;
+    let copied = source.metadata().and_then(|metadata| {
+        let mut target = File::create(to)?;
+        target.set_permissions(metadata.permissions())?;
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            match source.read(&mut buffer)? {
+                0 => return target.sync_all(),
+                bytes => target.write_all(&buffer[..bytes])?,
+            }
+        }
+    });
+    copied.map_err(DiskError::on("copy to", to))
 }
 
 /// Writes a file that only its owner may read under a name of its own and links it in: the link is made only if no file is

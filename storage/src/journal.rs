@@ -1,38 +1,55 @@
 //! The journal: which tasks are done and where their outputs lie.
 //!
-//! Invariant: a commit that returned is there after any crash, whole; one that did not return is there whole or not at
-//! all. The whole file is verified when it is opened, and each commit again when it is read. There is one writer, who
-//! holds the directory's [`Fence`]. Knows nothing of what a task is or what its summary says.
+//! Invariant: a transaction that returned is there after any crash, whole; one that did not return is there whole or not
+//! at all. The whole database is verified when it is opened, and each commit again when it is read. There is one writer,
+//! who holds the directory's [`Fence`], and asks before and after each transaction whether it still does. Knows nothing
+//! of what a task is or what its summary says.
 
-mod commit;
+mod database;
 mod error;
+mod files;
+mod pieces;
+mod row;
+mod tasks;
+#[cfg(test)]
+pub(crate) mod tests;
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-pub use commit::Commit;
 pub use error::JournalError;
+pub use row::Commit;
 
-use crate::disk::{DiskError, sync_parent};
+use crate::disk::DiskError;
 use crate::fence::Fence;
+use database::attempt;
+use files::Files;
+use pieces::PieceLog;
+use row::{Head, Row};
+use tasks::{Change, Tasks, counter};
 
-const FILE: &str = "journal.redb";
-const FORMAT: u64 = 1;
-/// Pages the database keeps in memory; above it pages are read again.
-const CACHE_BYTES: usize = 64 << 20;
+const FORMAT: u64 = 2;
 
-const COMMITS: TableDefinition<&str, &[u8]> = TableDefinition::new("commits");
-const ATTEMPTS: TableDefinition<&str, u32> = TableDefinition::new("attempts");
+/// What is known of each task; see [`row`].
+const ROWS: TableDefinition<&str, &[u8]> = TableDefinition::new("tasks");
+/// Packs by number: name, and one past the last byte that was ever committed.
+const PACKS: TableDefinition<u32, (&str, u64)> = TableDefinition::new("packs");
 const VALUES: TableDefinition<&str, &[u8]> = TableDefinition::new("values");
 const IDENTITY: TableDefinition<&str, &str> = TableDefinition::new("identity");
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+
+/// Counter: the end of the piece log.
+const LOG_END: &str = "log end";
+/// Counter: which piece log is the journal's.
+const GENERATION: &str = "generation";
+/// Counters: bytes of rows, and of lists in the piece log, that count.
+const LIVE_ROWS: &str = "live rows";
+const LIVE_LISTS: &str = "live lists";
+/// Counter: 1 if the ends of packs may be beyond what is committed now.
+const LOOSE_ENDS: &str = "loose ends";
 
 /// What a job directory belongs to. A journal is continued only by a caller that gives the same digests and program.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -69,63 +86,118 @@ impl JobIdentity {
     }
 }
 
+/// What one transaction changes; all of it or nothing. Tasks are forgotten first, then attempts counted, then commits made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes<'a> {
+    /// Tasks that are done; one that was already is done as said here.
+    pub commits: &'a [(&'a str, &'a Commit)],
+    /// Tasks of which one more attempt begins.
+    pub attempts: &'a [&'a str],
+    /// Tasks whose commit counts no more; their pieces become garbage.
+    pub forgotten: &'a [&'a str],
+}
+
 /// The open journal of one job; it holds the directory's fence as long as it lives.
 #[derive(Debug)]
 pub struct Journal {
-    database: Database,
+    /// Always there; taken when it is dropped.
+    database: Option<Database>,
+    log: PieceLog,
+    packs: Mutex<PackNumbers>,
+    files: Files,
     path: PathBuf,
     identity: JobIdentity,
     fence: u64,
-    _guard: Fence,
+    guard: Fence,
+}
+
+/// The packs that commits name, each by its number.
+#[derive(Debug, Default)]
+struct PackNumbers {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+impl PackNumbers {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let (name, number) = (Arc::<str>::from(name), self.names.len() as u32);
+        self.names.push(Arc::clone(&name));
+        self.numbers.insert(name, number);
+        number
+    }
+
+    fn name(&self, number: u32) -> Option<&str> {
+        self.names.get(number as usize).map(|name| &**name)
+    }
+
+    /// Forgets those above the first `count`, which were not stored.
+    fn truncate(&mut self, count: usize) {
+        for name in self.names.drain(count..) {
+            self.numbers.remove(&name);
+        }
+    }
 }
 
 impl Journal {
     /// Opens `journal.redb` in the fenced directory, or begins it; refuses a journal of another identity.
     pub fn open_or_create(guard: Fence, identity: &JobIdentity) -> Result<Self, JournalError> {
-        let path = guard.dir().join(FILE);
-        if !path.exists() {
-            create(&path, identity)?;
+        let files = Files::of(&guard);
+        if !files.are_there()? {
+            files.create(identity)?;
         }
-        Self::load(guard, Some(identity))
+        Self::load(guard, files, Some(identity))
     }
 
     /// Opens the journal that is there, whatever its identity.
     pub fn open(guard: Fence) -> Result<Self, JournalError> {
-        Self::load(guard, None)
+        let files = Files::of(&guard);
+        match files.are_there()? {
+            true => Self::load(guard, files, None),
+            false => Err(JournalError::Missing { path: files.database() }),
+        }
     }
 
-    fn load(guard: Fence, expected: Option<&JobIdentity>) -> Result<Self, JournalError> {
-        let path = guard.dir().join(FILE);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > 0 => {}
-            // The database would take an empty file for a new one, and the job would silently begin again.
-            Ok(_) => return Err(JournalError::Damaged { path, what: "the file is empty".to_owned() }),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(JournalError::Missing { path }),
-            Err(error) => return Err(DiskError::on("open", &path)(error).into()),
-        }
-        let (database, identity) = attempt(&path, "open", || {
-            let mut database = builder().open(&path)?;
-            // A repair here mends the allocator's books only: commits are two-phase, so a damaged tree is an error.
-            database.check_integrity()?;
-            let read = database.begin_read()?;
-            let format = read.open_table(COUNTERS)?.get("format")?.map_or(0, |stored| stored.value());
-            let identity = match format {
-                FORMAT => Some(read_identity(&read.open_table(IDENTITY)?)?),
-                _ => None,
-            };
-            Ok((database, identity.ok_or(format)))
-        })?;
-        let identity = identity.map_err(|found| JournalError::Version { path: path.clone(), found })?;
+    /// Removes a journal that is damaged: the job begins anew.
+    pub fn discard(guard: &Fence) -> Result<(), JournalError> {
+        Files::of(guard).remove()
+    }
+
+    fn load(guard: Fence, mut files: Files, expected: Option<&JobIdentity>) -> Result<Self, JournalError> {
+        let (database, identity, log) = files.open()?;
         if let Some(given) = expected {
-            identity.refuse_other(given, &path)?;
+            identity.refuse_other(given, &files.database())?;
         }
-        let fence = write(&database, &path, "advance", |transaction| {
+        let (database, log) = files.compact(database, log, files::WORTH_BYTES)?;
+        Self::begin(guard, files, database, log, identity)
+    }
+
+    /// Begins a life of the journal.
+    fn begin(
+        guard: Fence,
+        files: Files,
+        database: Database,
+        log: PieceLog,
+        identity: JobIdentity,
+    ) -> Result<Self, JournalError> {
+        let path = files.database();
+        let fence = database::write(&database, &path, "advance", |transaction| {
             let mut counters = transaction.open_table(COUNTERS)?;
-            let next = counters.get("fence")?.map_or(0, |stored| stored.value()) + 1;
+            let next = counter(&counters, "fence")? + 1;
             counters.insert("fence", next)?;
             Ok(next)
         })?;
-        Ok(Journal { database, path, identity, fence, _guard: guard })
+        let mut packs = PackNumbers::default();
+        attempt(&path, "read", || {
+            for row in database.begin_read()?.open_table(PACKS)?.range::<u32>(..)? {
+                packs.number(row?.1.value().0);
+            }
+            Ok(())
+        })?;
+        let packs = Mutex::new(packs);
+        Ok(Journal { database: Some(database), log, packs, files, path, identity, fence, guard })
     }
 
     /// What the directory belongs to.
@@ -139,20 +211,63 @@ impl Journal {
         self.fence
     }
 
-    /// Makes a task done; durable when it returns. A second commit of the task replaces the first.
-    pub fn commit(&self, task: &str, commit: &Commit) -> Result<(), JournalError> {
-        self.commit_many(&[(task, commit)])
+    /// The right to write here.
+    pub fn guard(&self) -> &Fence {
+        &self.guard
     }
 
-    /// Makes several tasks done at the price of one, all or none.
-    pub fn commit_many(&self, commits: &[(&str, &Commit)]) -> Result<(), JournalError> {
-        self.write("commit to", |transaction| {
-            let mut table = transaction.open_table(COMMITS)?;
-            for (task, commit) in commits {
-                table.insert(task, &*commit.encode(task))?;
+    /// Changes the journal in one transaction, durable when it returns. Gives the number of each attempt, from 1.
+    pub fn apply(&self, changes: &Changes<'_>) -> Result<Vec<u32>, JournalError> {
+        let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = packs.names.len();
+        let applied = self.apply_with(&mut packs, changes);
+        if applied.is_err() {
+            packs.truncate(known);
+        }
+        applied
+    }
+
+    /// Lists of pieces first: what the database names must be there.
+    fn apply_with(&self, packs: &mut PackNumbers, changes: &Changes<'_>) -> Result<Vec<u32>, JournalError> {
+        let (start, mut lists) = (self.log.end(), Vec::new());
+        let mut ends = BTreeMap::<u32, u64>::new();
+        let mut heads = Vec::with_capacity(changes.commits.len());
+        for (task, commit) in changes.commits {
+            let numbers: Vec<u32> = commit.pieces.iter().map(|piece| packs.number(&piece.pack)).collect();
+            for (number, piece) in numbers.iter().zip(&commit.pieces) {
+                let end = ends.entry(*number).or_default();
+                *end = piece.end().max(*end);
             }
-            Ok(())
+            heads.push((
+                *task,
+                Head::of(commit, row::list(task, &commit.pieces, &numbers, start, &mut lists)),
+            ));
+        }
+        self.guard.check()?;
+        let log_end = self.log.append(&lists).map_err(DiskError::on("write to", &self.files.log()))?;
+        self.write("write to", |transaction| {
+            let mut table = transaction.open_table(PACKS)?;
+            for (&number, &end) in &ends {
+                let before = table.get(number)?.map_or(0, |row| row.value().1);
+                table.insert(number, (packs.name(number).expect("just numbered"), end.max(before)))?;
+            }
+            let mut tasks = Tasks::open(transaction)?;
+            for task in changes.forgotten {
+                tasks.change(task, Change::Forget)?;
+            }
+            let begin = |task: &&str| tasks.change(task, Change::Begin);
+            let numbers = changes.attempts.iter().map(begin).collect::<Result<_, _>>()?;
+            for (task, head) in &heads {
+                tasks.change(task, Change::Commit(head))?;
+            }
+            tasks.close(log_end)?;
+            Ok(numbers)
         })
+    }
+
+    /// Makes one task done; see [`Journal::apply`].
+    pub fn commit(&self, task: &str, commit: &Commit) -> Result<(), JournalError> {
+        self.apply(&Changes { commits: &[(task, commit)], ..Changes::default() }).map(drop)
     }
 
     /// All commits by task.
@@ -166,60 +281,60 @@ impl Journal {
 
     /// All commits in order of task, for callers that keep only part of each.
     pub fn for_each(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
-        let mut rows = attempt(&self.path, "read", || {
-            Ok(self.database.begin_read()?.open_table(COMMITS)?.range::<&str>(..)?)
-        })?;
-        while let Some((task, stored)) = attempt(&self.path, "read", || Ok(rows.next().transpose()?))? {
-            each(task.value(), self.decode(task.value(), stored.value())?);
-        }
-        Ok(())
-    }
-
-    /// The commit of a task, if it is done.
-    pub fn get(&self, task: &str) -> Result<Option<Commit>, JournalError> {
-        let stored = attempt(&self.path, "read", || {
-            let table = self.database.begin_read()?.open_table(COMMITS)?;
-            Ok(table.get(task)?.map(|stored| stored.value().to_owned()))
-        })?;
-        stored.map(|stored| self.decode(task, &stored)).transpose()
-    }
-
-    /// Makes a task not done; its pieces become garbage.
-    pub fn remove(&self, task: &str) -> Result<(), JournalError> {
-        self.write("remove a commit from", |transaction| {
-            transaction.open_table(COMMITS)?.remove(task)?;
+        self.for_each_row(|task, row| {
+            if let Some(head) = row.head {
+                each(task, self.whole(task, &head)?);
+            }
             Ok(())
         })
     }
 
-    /// Counts one more attempt at each task, durable when it returns; gives the numbers, from 1.
-    pub fn note_attempts(&self, tasks: &[&str]) -> Result<Vec<u32>, JournalError> {
-        self.write("note an attempt in", |transaction| {
-            let mut table = transaction.open_table(ATTEMPTS)?;
-            let mut numbers = Vec::with_capacity(tasks.len());
-            for &task in tasks {
-                let number = table.get(task)?.map_or(0, |stored| stored.value()).saturating_add(1);
-                table.insert(task, number)?;
-                numbers.push(number);
+    /// All commits in order of task, without their pieces: quicker than [`Journal::for_each`], and enough to know what is
+    /// done and what came of it.
+    pub fn replay(&self, mut each: impl FnMut(&str, Commit)) -> Result<(), JournalError> {
+        self.for_each_row(|task, row| {
+            if let Some(head) = row.head {
+                each(task, head.commit(Vec::new()));
             }
-            Ok(numbers)
+            Ok(())
         })
+    }
+
+    /// The commit of a task, if it is done.
+    pub fn get(&self, task: &str) -> Result<Option<Commit>, JournalError> {
+        Ok(self.get_many(&[task])?.pop().expect("one for one"))
+    }
+
+    /// The commits of these tasks, in their order, as of one moment.
+    pub fn get_many(&self, tasks: &[&str]) -> Result<Vec<Option<Commit>>, JournalError> {
+        let stored = self.read(|database| {
+            let table = database.begin_read()?.open_table(ROWS)?;
+            let row = |task: &&str| Ok(table.get(*task)?.map(|stored| stored.value().to_owned()));
+            tasks.iter().map(row).collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        let whole = |(task, stored): (&&str, Option<Vec<u8>>)| {
+            let Some(stored) = stored else { return Ok(None) };
+            let row = self.decode(task, &stored)?;
+            row.head.map(|head| self.whole(task, &head)).transpose()
+        };
+        tasks.iter().zip(stored).map(whole).collect()
     }
 
     /// Attempts noted so far, by task.
     pub fn attempts(&self) -> Result<BTreeMap<String, u32>, JournalError> {
-        attempt(&self.path, "read", || {
-            let table = self.database.begin_read()?.open_table(ATTEMPTS)?;
-            table
-                .iter()?
-                .map(|row| row.map(|(task, number)| (task.value().to_owned(), number.value())))
-                .collect::<Result<_, _>>()
-                .map_err(redb::Error::from)
-        })
+        let mut attempts = BTreeMap::new();
+        self.for_each_row(|task, row| {
+            if row.attempts > 0 {
+                attempts.insert(task.to_owned(), row.attempts);
+            }
+            Ok(())
+        })?;
+        Ok(attempts)
     }
 
     /// Stores a small value of the caller under a name of the caller; durable when it returns.
     pub fn put_value(&self, name: &str, value: &[u8]) -> Result<(), JournalError> {
+        self.guard.check()?;
         self.write("put a value into", |transaction| {
             transaction.open_table(VALUES)?.insert(name, value)?;
             Ok(())
@@ -228,130 +343,131 @@ impl Journal {
 
     /// The value of this name, if one was put.
     pub fn value(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
-        attempt(&self.path, "read", || {
-            let table = self.database.begin_read()?.open_table(VALUES)?;
+        self.read(|database| {
+            let table = database.begin_read()?.open_table(VALUES)?;
             Ok(table.get(name)?.map(|stored| stored.value().to_owned()))
         })
     }
 
-    /// One past the last committed byte of each pack; what lies beyond is garbage. Reads all commits.
+    /// One past the last committed byte of each pack; what lies beyond is garbage. Reads all commits if any was
+    /// forgotten or replaced since this was asked last.
     pub fn committed_ends(&self) -> Result<BTreeMap<String, u64>, JournalError> {
-        let mut ends = BTreeMap::<String, u64>::new();
-        self.for_each(|_, commit| {
-            for piece in commit.pieces {
-                let end = piece.end();
-                ends.entry(piece.pack).and_modify(|known| *known = end.max(*known)).or_insert(end);
+        let loose =
+            self.read(|database| counter(&database.begin_read()?.open_table(COUNTERS)?, LOOSE_ENDS))?;
+        if loose > 0 {
+            let mut ends = BTreeMap::<String, u64>::new();
+            self.for_each(|_, commit| {
+                for piece in commit.pieces {
+                    let end = piece.end();
+                    ends.entry(piece.pack).and_modify(|known| *known = end.max(*known)).or_insert(end);
+                }
+            })?;
+            let packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+            self.guard.check()?;
+            self.write("write to", |transaction| {
+                let mut table = transaction.open_table(PACKS)?;
+                for (number, name) in (0..).zip(&packs.names) {
+                    table.insert(number, (&**name, ends.get(&**name).copied().unwrap_or(0)))?;
+                }
+                transaction.open_table(COUNTERS)?.insert(LOOSE_ENDS, 0)?;
+                Ok(())
+            })?;
+        }
+        self.read(|database| {
+            let mut ends = BTreeMap::new();
+            for row in database.begin_read()?.open_table(PACKS)?.range::<u32>(..)? {
+                let row = row?.1;
+                let (name, end) = row.value();
+                if end > 0 {
+                    ends.insert(name.to_owned(), end);
+                }
             }
-        })?;
-        Ok(ends)
-    }
-
-    fn decode(&self, task: &str, stored: &[u8]) -> Result<Commit, JournalError> {
-        Commit::decode(task, stored).ok_or_else(|| JournalError::Damaged {
-            path: self.path.clone(),
-            what: format!("the commit of {task} does not match its checksum"),
+            Ok(ends)
         })
     }
 
+    /// One past the last byte of one pack that was ever committed.
+    pub fn committed_end(&self, pack: &str) -> Result<u64, JournalError> {
+        let packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(&number) = packs.numbers.get(pack) else { return Ok(0) };
+        self.read(|database| {
+            Ok(database.begin_read()?.open_table(PACKS)?.get(number)?.map_or(0, |row| row.value().1))
+        })
+    }
+
+    /// Forgets every commit whose pieces are damaged, so that it is done again, and says which.
+    pub fn forget_damaged(&self) -> Result<Vec<String>, JournalError> {
+        let mut damaged = Vec::new();
+        self.for_each_row(|task, row| {
+            match row.head.map(|head| self.whole(task, &head)).transpose() {
+                Err(JournalError::Damaged { .. }) => damaged.push(task.to_owned()),
+                other => drop(other?),
+            }
+            Ok(())
+        })?;
+        if !damaged.is_empty() {
+            let forgotten: Vec<&str> = damaged.iter().map(String::as_str).collect();
+            self.apply(&Changes { forgotten: &forgotten, ..Changes::default() })?;
+        }
+        Ok(damaged)
+    }
+
+    fn for_each_row(
+        &self,
+        mut each: impl FnMut(&str, Row<'_>) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let mut rows =
+            self.read(|database| Ok(database.begin_read()?.open_table(ROWS)?.range::<&str>(..)?))?;
+        while let Some((task, stored)) = self.read(|_| Ok(rows.next().transpose()?))? {
+            each(task.value(), self.decode(task.value(), stored.value())?)?;
+        }
+        Ok(())
+    }
+
+    fn decode<'r>(&self, task: &str, stored: &'r [u8]) -> Result<Row<'r>, JournalError> {
+        Row::decode(task, stored).ok_or_else(|| self.mismatch(task))
+    }
+
+    fn whole(&self, task: &str, head: &Head<'_>) -> Result<Commit, JournalError> {
+        let Some(span) = head.pieces else { return Ok(head.commit(Vec::new())) };
+        let path = self.files.log();
+        let list = self.log.read(span.offset, span.length);
+        let list = list.map_err(|error| JournalError::from_database("read", &path, error.into()))?;
+        let packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = row::unlist(task, span, &list, |number| packs.name(number));
+        Ok(head.commit(pieces.ok_or_else(|| self.mismatch(task))?))
+    }
+
+    fn mismatch(&self, task: &str) -> JournalError {
+        let what = format!("the commit of {task} does not match its checksum");
+        JournalError::Damaged { path: self.path.clone(), what }
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("taken only when it is dropped")
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, JournalError> {
+        attempt(&self.path, "read", || read(self.database()))
+    }
+
+    /// Of a transaction that ended after the directory was lost nobody knows whether it counts.
     fn write<T>(
         &self,
         action: &'static str,
         change: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, JournalError> {
-        write(&self.database, &self.path, action, change)
-    }
-}
-
-/// Begins a journal under another name and renames it: a crash leaves no journal or a whole one.
-fn create(path: &Path, identity: &JobIdentity) -> Result<(), JournalError> {
-    let partial = path.with_extension("partial");
-    let _ = fs::remove_file(&partial);
-    let database = attempt(&partial, "create", || Ok(builder().create(&partial)?))?;
-    write(&database, &partial, "create", |transaction| {
-        transaction.open_table(COMMITS)?;
-        transaction.open_table(ATTEMPTS)?;
-        transaction.open_table(VALUES)?;
-        transaction.open_table(COUNTERS)?.insert("format", FORMAT)?;
-        let mut table = transaction.open_table(IDENTITY)?;
-        for (field, value) in identity.fields() {
-            table.insert(field, value)?;
-        }
-        Ok(())
-    })?;
-    drop(database);
-    fs::rename(&partial, path).map_err(DiskError::on("create", path))?;
-    Ok(sync_parent(path)?)
-}
-
-fn read_identity(table: &impl ReadableTable<&'static str, &'static str>) -> Result<JobIdentity, redb::Error> {
-    let field = |name| Ok::<_, redb::Error>(table.get(name)?.map_or(String::new(), |v| v.value().to_owned()));
-    Ok(JobIdentity {
-        job: field("job")?,
-        cohort_digest: field("cohort digest")?,
-        parameters_digest: field("parameters digest")?,
-        program: field("program")?,
-    })
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-fn write<T>(
-    database: &Database,
-    path: &Path,
-    action: &'static str,
-    change: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
-) -> Result<T, JournalError> {
-    attempt(path, action, || {
-        let mut transaction = database.begin_write()?;
-        // With one phase, a root that fails its checksum may be a torn commit, and the database would silently go back
-        // to the one before; with two it can only be damage, and is reported.
-        transaction.set_two_phase_commit(true);
-        let value = change(&transaction)?;
-        transaction.commit()?;
+        let value = database::write(self.database(), &self.path, action, change)?;
+        self.guard.check()?;
         Ok(value)
-    })
-}
-
-/// Runs one operation of the database. It checks its own assumptions by panicking, and a damaged file breaks them;
-/// such a panic is an answer about the file, so it is caught and not printed.
-fn attempt<T>(
-    path: &Path,
-    action: &'static str,
-    operation: impl FnOnce() -> Result<T, redb::Error>,
-) -> Result<T, JournalError> {
-    silence_attempts();
-    ATTEMPTING.set(true);
-    let done = catch_unwind(AssertUnwindSafe(operation));
-    ATTEMPTING.set(false);
-    match done {
-        Ok(done) => done.map_err(|error| JournalError::from_database(action, path, error)),
-        Err(_) => {
-            let what = "the database stopped at what it found".to_owned();
-            Err(JournalError::Damaged { path: path.to_owned(), what })
-        }
     }
 }
 
-thread_local! {
-    static ATTEMPTING: Cell<bool> = const { Cell::new(false) };
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing writes, and whoever has the directory now may just be copying these files.
+        if self.guard.check().is_err() {
+            std::mem::forget(self.database.take());
+        }
+    }
 }
-
-/// Puts a hook before the process's own that passes on every panic but those of [`attempt`].
-fn silence_attempts() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !ATTEMPTING.get() {
-                hook(info);
-            }
-        }));
-    });
-}
-
-#[cfg(test)]
-mod tests;

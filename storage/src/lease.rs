@@ -25,15 +25,16 @@ pub struct LeaseKey {
 #[derive(Debug)]
 pub struct LeaseVerifier {
     key: [u8; 32],
-    /// Tasks with their attempts.
-    used: Mutex<BTreeSet<(String, u32)>>,
+    /// Digests of tasks with their attempts: a job may have millions.
+    used: Mutex<BTreeSet<[u8; 16]>>,
 }
 
 /// Claims with a signature over them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SignedLease {
     text: String,
-    signature: [u8; 64],
+    /// 64 bytes, or it is not the scheduler's.
+    signature: Vec<u8>,
 }
 
 /// Why a task is not run under the lease that came with it.
@@ -81,10 +82,15 @@ impl LeaseKey {
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed[..]).expect("32 bytes are a seed");
         let key = pair.public_key().as_ref().try_into().expect("32 bytes");
-        LeaseKey { pair, verifier: LeaseVerifier { key, used: Mutex::default() } }
+        LeaseKey { pair, verifier: LeaseVerifier::new(key) }
     }
 
     /// The public half.
+    pub fn public(&self) -> [u8; 32] {
+        self.verifier.key
+    }
+
+    /// Who knows the public half here.
     pub fn verifier(&self) -> &LeaseVerifier {
         &self.verifier
     }
@@ -93,14 +99,14 @@ impl LeaseKey {
     pub fn sign(&self, lease: &Lease) -> SignedLease {
         let text = lease.text();
         let signature = self.pair.sign(format!("{DOMAIN}{text}").as_bytes());
-        SignedLease { signature: signature.as_ref().try_into().expect("64 bytes"), text }
+        SignedLease { signature: signature.as_ref().to_vec(), text }
     }
 }
 
 impl SignedLease {
     /// What the log calls it: SHA-256 of claims and signature, in hexadecimal.
     pub fn id(&self) -> String {
-        digest(&SHA256, &[self.text.as_bytes(), &self.signature].concat()).as_ref().iter().fold(
+        digest(&SHA256, &[self.text.as_bytes(), &self.signature[..]].concat()).as_ref().iter().fold(
             String::new(),
             |mut id, byte| {
                 let _ = write!(id, "{byte:02x}");
@@ -111,6 +117,21 @@ impl SignedLease {
 }
 
 impl LeaseVerifier {
+    /// Somebody elsewhere who was told the public half.
+    pub fn of(key: [u8; 32]) -> Self {
+        LeaseVerifier { key, used: Mutex::default() }
+    }
+
+    /// Verifies what the scheduler with this public key signs.
+    pub fn new(key: [u8; 32]) -> Self {
+        LeaseVerifier { key, used: Mutex::default() }
+    }
+
+    /// The scheduler's public key, for workers elsewhere.
+    pub fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
     /// The claims of a lease that is the scheduler's, holds for what was asked, and was not used before; now it is.
     pub fn verify(&self, lease: &SignedLease, expected: Expected<'_>) -> Result<Lease, LeaseRefused> {
         let task = || expected.task.to_owned();
@@ -121,11 +142,17 @@ impl LeaseVerifier {
         let claims = Lease::from_text(&lease.text).map_err(|_| LeaseRefused::Form { task: task() })?;
         claims.check(expected).map_err(|source| LeaseRefused::Claims { task: task(), source })?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.insert((claims.task.clone(), claims.attempt)) {
+        match used.insert(name(&claims)) {
             true => Ok(claims),
             false => Err(LeaseRefused::Used { task: task(), attempt: claims.attempt }),
         }
     }
+}
+
+fn name(lease: &Lease) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&lease.attempt.to_le_bytes()).update(lease.task.as_bytes());
+    *hasher.finalize().as_bytes().first_chunk().expect("32 bytes")
 }
 
 #[cfg(test)]
@@ -172,6 +199,17 @@ mod tests {
         let second = key.sign(&Lease { attempt: 2, ..lease });
         assert!(key.verifier().verify(&second, Expected { attempt: 2, ..expected }).is_ok());
         assert_ne!(signed.id(), second.id());
+        // It travels to a worker elsewhere, who knows the public key alone.
+        let sent = postcard::to_stdvec(&signed).unwrap();
+        let elsewhere = LeaseVerifier::new(key.verifier().key());
+        let received: SignedLease = postcard::from_bytes(&sent).unwrap();
+        assert!(received == signed && elsewhere.verify(&received, expected).is_ok());
+        for at in 0..sent.len() {
+            let changed = [&sent[..at], &[sent[at] ^ 1], &sent[at + 1..]].concat();
+            let received = postcard::from_bytes::<SignedLease>(&changed);
+            let elsewhere = LeaseVerifier::new(key.verifier().key());
+            assert!(received.map_or(true, |lease| elsewhere.verify(&lease, expected).is_err()), "byte {at}");
+        }
         for bit in 0..signed.text.len() * 8 {
             let mut bytes = signed.text.clone().into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);

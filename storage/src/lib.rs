@@ -17,6 +17,7 @@ pub mod journal;
 pub mod key;
 pub mod keyfile;
 pub mod lease;
+pub mod lock;
 pub mod pack;
 pub mod shamir;
 pub mod signed;
@@ -29,6 +30,8 @@ pub mod wrap;
 pub use atomic::{AtomicFile, AtomicFileError};
 pub use disk::DiskError;
 pub use fence::{Fence, FenceError};
-pub use journal::{Commit, JobIdentity, Journal, JournalError};
+pub use journal::{Changes, Commit, JobIdentity, Journal, JournalError};
 pub use key::{KeyError, KeyFolder, KeyService, SampleKey};
-pub use pack::{BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader};
+pub use pack::{
+    BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, Writer, WriterNumbers,
+};

@@ -1,4 +1,4 @@
-//! Packs: append-only files of task outputs, one per worker, so that inodes grow with workers and not with tasks.
+//! Packs: append-only files of task outputs, so that inodes grow with samples or workers and not with tasks.
 //!
 //! Invariant: a [`PieceRef`] that [`Pack::append`] returned names bytes that are on the device and were read back; no
 //! two pieces overlap. Which pieces count is the journal's business: what no commit names is garbage, wherever in a
@@ -7,21 +7,29 @@
 mod error;
 mod record;
 mod seal;
+mod writer;
 
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 pub use error::{Damage, PackError};
 pub use record::{BLOCK_BYTES_MAX, BLOCKS_MAX, BlockEntry, RecordBuilder, RecordReader};
+pub use writer::{Writer, WriterNumbers};
 
 use crate::disk::{DiskError, sync_parent};
 use crate::key::SampleKey;
 
 const READ_BYTES: usize = 1 << 18;
+/// Packs held open for reading; the next one closes them all first.
+const OPEN_MAX: usize = 256;
+/// What every pack's name ends with.
+const ENDING: &str = ".pack";
 
 /// Where a record lies and what its bytes hash to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -83,6 +91,49 @@ impl Packs {
         }
     }
 
+    /// Removes a pack with all its pieces, if it is there. Its space is free once nobody reads it any more.
+    pub fn remove(&self, name: &str) -> Result<(), PackError> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(DiskError::on("remove", &path)(error).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the space of pieces back that nobody reads any more, in packs that go on. What the filesystem cannot take out
+    /// of the middle of a file is given back with the pack. Returns the bytes of pieces that are gone.
+    pub fn give_back<'p>(&self, pieces: impl IntoIterator<Item = &'p PieceRef>) -> u64 {
+        let mut packs = HashMap::<&str, Option<File>>::new();
+        let mut given = 0;
+        for piece in pieces {
+            let open = || OpenOptions::new().write(true).open(self.dir.join(&piece.pack)).ok();
+            let file = packs.entry(&piece.pack).or_insert_with(|| is_name(&piece.pack).then(open).flatten());
+            let Some(file) = file else { continue };
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if fallocate(&*file, hole, piece.offset, piece.length).is_ok() {
+                given += piece.length;
+            }
+        }
+        given
+    }
+
+    /// Removes packs in which nothing is committed: what earlier lives of the job left. Only before anybody appends.
+    pub fn sweep(&self, committed_ends: &BTreeMap<String, u64>) -> Result<(), PackError> {
+        let listed = fs::read_dir(&self.dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        for file in listed.map_err(DiskError::on("list", &self.dir))? {
+            match file.file_name().to_str() {
+                Some(name) if name.ends_with(ENDING) && !committed_ends.contains_key(name) => {
+                    self.remove(name)?
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn place(&self, piece: &PieceRef, context: &str) -> Place {
         Place { path: self.dir.join(&piece.pack), piece: piece.clone(), context: context.to_owned() }
     }
@@ -90,7 +141,7 @@ impl Packs {
     fn file(&self, place: &Place) -> Result<Arc<File>, PackError> {
         let name = &place.piece.pack;
         // A name from a damaged journal must not lead out of the directory.
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+        if !is_name(name) {
             return Err(place.damaged(Damage::Name));
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,6 +149,9 @@ impl Packs {
             Some(file) => file.clone(),
             None => {
                 let file = Arc::new(File::open(&place.path).map_err(|error| place.unopened(error))?);
+                if open.len() >= OPEN_MAX {
+                    open.clear();
+                }
                 open.insert(name.clone(), file.clone());
                 file
             }
@@ -109,6 +163,10 @@ impl Packs {
         }
         Ok(file)
     }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
 /// A piece being read: what errors about it say.

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex};
 use jobs::failure::{Class, Classified};
 
 use crate::disk::DiskError;
-use crate::fence::{Fence, FenceError};
+use crate::lock::{self, Lock};
 use crate::signed::{self, SignedError};
 use crate::signing::VerifyingKey;
 use crate::site::file::open_regular;
@@ -146,10 +146,10 @@ impl Vault {
     }
 
     /// Keeps other sealing processes out while it lives.
-    fn lock(&self) -> Result<Fence, LockError> {
-        Fence::acquire(&self.folder).map_err(|error| match error {
-            FenceError::Disk(error) => LockError::Disk(error),
-            FenceError::Held { dir, holder } => LockError::Held { folder: dir, holder },
+    fn lock(&self) -> Result<Lock, LockError> {
+        Lock::acquire(&self.folder).map_err(|error| match error {
+            lock::LockError::Disk(error) => LockError::Disk(error),
+            lock::LockError::Held { dir, holder } => LockError::Held { folder: dir, holder },
         })
     }
 
@@ -167,7 +167,7 @@ impl Vault {
     /// Names objects whose sealing nobody goes on with; what is being sealed now is left alone.
     fn check_pending(&self, findings: &mut Vec<Finding>) {
         let before = self.pending().unwrap_or_default();
-        if before.is_empty() || !Fence::is_free(&self.folder) {
+        if before.is_empty() || !Lock::is_free(&self.folder) {
             return;
         }
         // One that was acknowledged meanwhile is gone from here.

@@ -9,10 +9,13 @@ use crate::intake::LaneInput;
 use jobs::policy::{Action, NotPermitted, Permit};
 use jobs::task::{LaneId, Task};
 use jobs::time::Timestamp;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
-use storage::{KeyError, KeyService, PackError, PieceRef, RecordBuilder, RecordReader, SampleKey};
+use storage::{
+    BlockEntry, KeyError, KeyService, PackError, PieceRef, RecordBuilder, RecordReader, SampleKey,
+};
 
 /// Name of the key of what belongs to the cohort as a whole; no sample's name begins with a dot.
 pub const COHORT_KEY: &str = ".cohort";
@@ -87,9 +90,16 @@ impl<'a> Access<'a> {
         Ok(&self.context.lane(lane).input)
     }
 
-    /// Begins a record of `task`.
-    pub fn record(&self, task: Task) -> Result<RecordBuilder, PackError> {
-        Ok(RecordBuilder::new(self.key(task)?, &self.context.seal_context(task)))
+    /// Begins a record of `task`. What can be cut is sealed cell by cell, to the task of that one cell.
+    pub fn record(&self, task: Task) -> Result<Record, PackError> {
+        let builder = RecordBuilder::new(self.key(task)?, &self.context.seal_context(task));
+        Ok(Record { task, builder, content: blake3::Hasher::new() })
+    }
+
+    /// Writes a record; when this returns, it is stored. Its content goes into that of the output.
+    pub fn append(&self, record: Record, content: &mut Content) -> Result<PieceRef, PackError> {
+        content.0.update(record.content.finalize().as_bytes());
+        self.context.append_record(record.task, record.builder)
     }
 
     /// Opens a committed record of `task`.
@@ -120,6 +130,37 @@ impl<'a> Access<'a> {
     }
 }
 
+/// A record in the making.
+pub struct Record {
+    task: Task,
+    builder: RecordBuilder,
+    content: blake3::Hasher,
+}
+
+impl Record {
+    /// Adds a block.
+    pub fn block(&mut self, entry: BlockEntry, plaintext: &[u8]) -> Result<(), PackError> {
+        let BlockEntry { kind, first, last, count } = entry;
+        let numbers = [u64::from(kind), first, last, u64::from(count), plaintext.len() as u64];
+        for number in numbers {
+            self.content.update(&number.to_le_bytes());
+        }
+        self.content.update(plaintext);
+        self.builder.block(entry, plaintext)
+    }
+}
+
+/// Digest of an output's plaintext: equal for equal work, wherever it was done and under whatever key it lies.
+#[derive(Clone, Debug, Default)]
+pub struct Content(blake3::Hasher);
+
+impl Content {
+    /// Of everything that was appended, and of the summary.
+    pub fn finish(mut self, summary: &[u8]) -> [u8; 32] {
+        *self.0.update(summary).finalize().as_bytes()
+    }
+}
+
 impl Deref for Access<'_> {
     type Target = Context;
 
@@ -128,13 +169,14 @@ impl Deref for Access<'_> {
     }
 }
 
-/// The samples whose data a task reads.
-pub fn samples_of(context: &Context, task: Task) -> Vec<u32> {
-    let all = 0..context.samples.len() as u32;
-    match (task, task.sample()) {
-        (_, Some(sample)) => vec![sample],
-        (Task::Joint(_), None) => all.filter(|&sample| context.sample(sample).joint).collect(),
-        (_, None) => all.collect(),
+/// The samples whose data a task reads, given what it reads: a cohort's tasks may go on without some.
+pub fn samples_of(task: Task, inputs: impl IntoIterator<Item = Task>) -> Vec<u32> {
+    match task.sample() {
+        Some(sample) => vec![sample],
+        None => {
+            let samples: BTreeSet<u32> = inputs.into_iter().filter_map(Task::sample).collect();
+            samples.into_iter().collect()
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::context::{AlignmentFormat, ContextError};
 use crate::entry::Entry;
 use crate::fastq::{PairReader, Pairs};
 use crate::header::sam_header;
+use crate::hold::Free;
 use crate::htslib::{self, CRAM_EOF, ContainerError, SamText, cram_file_header, index_alignments, renumber};
 use crate::intake::IntakeError;
 use crate::map::{self, BATCH_PAIRS, MapError, learn_from, reads_of};
@@ -106,9 +107,10 @@ pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 pub fn sorted(context: &Access<'_>, output: &Path, progress: Progress<'_>) -> Result<(), Failure> {
     let results = output.parent().unwrap_or(Path::new(""));
     let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>, u32), Failure> {
-        let done = task::run(context, task, inputs, results)?;
+        let done = task::run(context, task, inputs, results, &Free)?;
         let commit = Commit { pieces: done.pieces, summary: done.summary, ..Commit::default() };
-        Ok((task, Arc::new(commit), done.chunks.unwrap_or(0)))
+        let chunks = task::chunks_of(&commit).unwrap_or(0);
+        Ok((task, Arc::new(commit), chunks))
     };
     progress("reading", 0, 1);
     let (intake, intake_commit, chunks) = run(Task::Intake(LANE), &[])?;
@@ -150,8 +152,9 @@ fn write_sorted(
     };
     put(&file_header(context, format)?)?;
     for (task, commit) in regions {
-        for piece in &commit.pieces {
-            let reader = context.read(*task, piece)?;
+        let Task::Region(sample, shard) = *task else { continue };
+        for (part, piece) in shard.parts().zip(&commit.pieces) {
+            let reader = context.read(Task::Region(sample, part), piece)?;
             for (at, entry) in reader.entries().iter().enumerate() {
                 if entry.kind == block::ALIGNMENTS {
                     reader.read_block(at, &mut bytes)?;

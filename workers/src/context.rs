@@ -1,7 +1,6 @@
 //! What all tasks of a job share: the reference, the samples, the settings and the scratch directory.
 //!
-//! Scratch is a directory of its own: `packs/` (one pack per sample for what map writes, one for what region writes, one
-//! for the cohort) and, if htslib needs one, `reference.fa`. The filters use the same code in a temporary directory. A
+//! Scratch is a directory of its own: `packs/`, whose packs [`Writer`] names, and, if htslib needs one, `reference.fa`. The filters use the same code in a temporary directory. A
 //! context holds no key: data is opened through [`Access`](crate::access::Access) alone.
 
 use crate::entry::LANES_MAX;
@@ -20,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
 use storage::atomic::AtomicFileError;
-use storage::{Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, SampleKey};
+use storage::{Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, SampleKey, Writer};
 
 /// One lane of a sample: one read group.
 #[derive(Clone, Debug)]
@@ -33,6 +32,8 @@ pub struct Lane {
     pub header_line: String,
     /// Ordinal of its library among the sample's.
     pub library: u16,
+    /// Read pairs per map task; never changes a result.
+    pub chunk_pairs: u64,
 }
 
 /// One sample.
@@ -46,7 +47,7 @@ pub struct Sample {
     pub lanes: Vec<Lane>,
 }
 
-/// What decides bytes, and how finely work is cut (which does not).
+/// What decides bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The aligner's.
@@ -55,10 +56,10 @@ pub struct Settings {
     pub call: CallOptions,
     /// The joint caller's.
     pub joint: kernels::joint::Options,
-    /// Digest of all parameters, for headers.
+    /// Digest of the parameters of samples' files, for their headers.
     pub parameters: String,
-    /// Read pairs per map task.
-    pub chunk_pairs: u64,
+    /// Digest of all parameters, for the headers of joint calls.
+    pub joint_parameters: String,
     /// What alignments are written as.
     pub alignments: AlignmentFormat,
     /// Whether reads are called, too.
@@ -135,22 +136,22 @@ pub struct Context {
     names: Vec<String>,
     fasta: PathBuf,
     encoders: Mutex<HashMap<u32, Arc<CramEncoder>>>,
+    writer: Writer,
     packs: Packs,
-    packs_dir: PathBuf,
     open: Mutex<HashMap<String, Arc<Pack>>>,
     committed_ends: BTreeMap<String, u64>,
 }
 
 impl Context {
-    /// Opens the scratch directory `scratch`, making what is missing. `committed_ends` says for each pack how much of
-    /// it the journal knows.
+    /// Opens the scratch directory `scratch`, making what is missing, to write to the packs of `writer`.
+    /// `committed_ends` says for each pack how much of it the journal knows.
     pub fn open(
         job: String,
         index: ReferenceIndex,
         samples: Vec<Sample>,
         settings: Settings,
         scratch: &Path,
-        committed_ends: BTreeMap<String, u64>,
+        (writer, committed_ends): (Writer, BTreeMap<String, u64>),
     ) -> Result<Self, ContextError> {
         if let Some(sample) = samples.iter().find(|sample| sample.lanes.len() > LANES_MAX as usize) {
             return Err(ContextError::Lanes { sample: sample.name.clone(), lanes: sample.lanes.len() });
@@ -173,8 +174,8 @@ impl Context {
             settings,
             fasta,
             encoders: Mutex::default(),
+            writer,
             packs: Packs::new(&packs_dir),
-            packs_dir,
             open: Mutex::default(),
             committed_ends,
         })
@@ -218,17 +219,21 @@ impl Context {
 
     /// The pack a task writes to.
     fn pack_name(&self, task: Task) -> String {
-        match (task, task.sample()) {
-            (Task::Region(..) | Task::FinishSample(_), Some(sample)) => {
-                format!("{}.region.pack", self.names[sample as usize])
+        let sample = task.sample().map(|sample| self.names[sample as usize].as_str());
+        match (task, self.writer) {
+            (Task::Intake(_) | Task::Map(..), _) => self.writer.pack(sample, "map"),
+            (Task::Region(..), _) => self.writer.pack(sample, "region"),
+            // What finished samples say of themselves outlives the job, and so lies apart.
+            (Task::FinishSample(_), Writer::Alone { .. }) => self.writer.pack(None, "finish"),
+            (Task::FinishSample(_), Writer::OfMany { .. }) => {
+                format!("finish.{}", self.writer.pack(None, "finish"))
             }
-            (_, Some(sample)) => format!("{}.map.pack", self.names[sample as usize]),
-            (_, None) => "cohort.pack".to_owned(),
+            _ => self.writer.pack(None, "cohort"),
         }
     }
 
     /// Writes a finished record of `task`; when this returns, it is stored.
-    pub fn append(&self, task: Task, record: RecordBuilder) -> Result<PieceRef, PackError> {
+    pub(crate) fn append_record(&self, task: Task, record: RecordBuilder) -> Result<PieceRef, PackError> {
         let name = self.pack_name(task);
         let pack = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,13 +265,16 @@ impl Context {
         self.packs.verify(piece, &task.key(&self.names))
     }
 
-    /// Gives back what the sample's map and region tasks needed: the runs and the encoder. Only for when all its region
-    /// tasks are committed.
+    /// Gives back what the sample's map and region tasks needed: the encoder and, where they have a pack of their own,
+    /// the runs. Only for when all its region tasks are committed.
     pub fn release_sample(&self, sample: u32) {
         self.encoders.lock().unwrap_or_else(PoisonError::into_inner).remove(&sample);
-        let name = format!("{}.map.pack", self.names[sample as usize]);
+        if matches!(self.writer, Writer::OfMany { .. }) {
+            return;
+        }
+        let name = self.writer.pack(Some(&self.names[sample as usize]), "map");
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         // Space that cannot be given back now is given back with the rest when the job ends.
-        let _ = fs::remove_file(self.packs_dir.join(name));
+        let _ = self.packs.remove(&name);
     }
 }

@@ -1,7 +1,8 @@
 //! Finish tasks: pieces to files. A file is its header, the cells in order and an end marker, concatenated; nothing is
 //! encoded again. Reads and bases are counted up, and a sample whose books do not balance does not finish.
 
-use crate::access::Access;
+use crate::access::{Access, Content};
+use crate::cells::CellTable;
 use crate::htslib::{self, CRAM_EOF, ContainerError, cram_file_header, index_alignments, renumber};
 use crate::qc::SampleCounters;
 use crate::region::{RegionSummary, block};
@@ -149,14 +150,15 @@ pub struct RegionInput {
     pub summary: RegionSummary,
 }
 
-/// Writes a sample's CRAM and gVCF with their indexes into `results`, checks the books, and stores its counters as a
-/// piece. `reads_in` is what the intakes counted.
+/// Writes a sample's CRAM and gVCF with their indexes into `results`, checks the books, and stores its counters and the
+/// places of its cells as a piece. `reads_in` is what the intakes counted; the regions come in genome order.
 pub fn finish_sample(
     context: &Access<'_>,
     sample: u32,
     reads_in: u64,
     regions: &[RegionInput],
     results: &Path,
+    content: &mut Content,
 ) -> Result<(PieceRef, SampleLedger), FinishError> {
     let name = &context.sample(sample).name;
     let mut ledger = balance(context, sample, reads_in, regions)?;
@@ -171,9 +173,10 @@ pub fn finish_sample(
     let mut counters = SampleCounters::new(contigs.total_bases());
     let mut records = 0;
     let mut bytes = Vec::new();
+    let mut table = CellTable::default();
     for region in regions {
-        let task = Task::Region(sample, region.shard);
-        for piece in &region.pieces {
+        for (part, piece) in region.shard.parts().zip(&region.pieces) {
+            let task = Task::Region(sample, part);
             let reader = context.read(task, piece)?;
             for (at, entry) in reader.entries().iter().enumerate() {
                 reader.read_block(at, &mut bytes)?;
@@ -185,7 +188,12 @@ pub fn finish_sample(
                         alignments.write(&numbered)?;
                         records += u64::from(entry.count);
                     }
-                    block::GVCF => calls.write(&bytes)?,
+                    block::GVCF => {
+                        if let Shard::Cells { first, .. } = part {
+                            table.push(first, calls.bytes, &bytes);
+                        }
+                        calls.write(&bytes)?;
+                    }
                     _ => {
                         let part = serde_json::from_slice(&bytes);
                         counters.merge(&part.map_err(|_| FinishError::Form { task: key() })?);
@@ -204,32 +212,31 @@ pub fn finish_sample(
     let mut record = context.record(task)?;
     let json = serde_json::to_vec(&counters).expect("counters always print");
     record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
-    Ok((context.append(task, record)?, ledger))
+    table.finish(|entry, cells| record.block(entry, cells))?;
+    Ok((context.append(record, content)?, ledger))
 }
 
-/// Writes the cohort's joint calls. `shards` are the committed joint tasks in genome order; `each_cell` is given every
-/// cell's block as it is written.
+/// Writes the joint calls of `samples`. `shards` are the committed joint tasks in genome order, each with its cells'
+/// pieces; `each_cell` is given every cell's block as it is written.
 pub fn finish_joint(
     context: &Access<'_>,
-    cohort: &str,
-    shards: &[(Shard, PieceRef)],
+    (cohort, samples): (&str, &[u32]),
+    shards: &[(Shard, Vec<PieceRef>)],
     results: &Path,
     mut each_cell: impl FnMut(Cell, &[u8]) -> Result<(), FinishError>,
 ) -> Result<Vec<ResultFile>, FinishError> {
     let path = results.join(format!("{cohort}.vcf.gz"));
     let mut calls = Output::create(&path)?;
-    let joint = context.samples.iter().filter(|sample| sample.joint);
-    let names: Vec<&str> = joint.map(|sample| sample.name.as_str()).collect();
-    let header = header_text(Kind::Joint, context.index.contigs(), &names, &context.settings.parameters);
+    let names: Vec<&str> = samples.iter().map(|&sample| context.sample(sample).name.as_str()).collect();
+    let header =
+        header_text(Kind::Joint, context.index.contigs(), &names, &context.settings.joint_parameters);
     calls.write(&vcf::compress_cell(header.as_bytes()))?;
     let mut bytes = Vec::new();
-    for (shard, piece) in shards {
-        let reader = context.read(Task::Joint(*shard), piece)?;
-        for (at, entry) in reader.entries().iter().enumerate() {
-            reader.read_block(at, &mut bytes)?;
-            calls.write(&bytes)?;
-            each_cell(Cell(entry.first as u32), &bytes)?;
-        }
+    for (cell, piece) in shards.iter().flat_map(|(shard, pieces)| shard.cells().zip(pieces)) {
+        let reader = context.read(Task::Joint(Shard::of_cell(cell)), piece)?;
+        reader.read_block(0, &mut bytes)?;
+        calls.write(&bytes)?;
+        each_cell(cell, &bytes)?;
     }
     calls.write(&vcf::EOF_BLOCK)?;
     Ok(vec![calls.commit()?, index_of_calls(context, &path)?])

@@ -2,7 +2,9 @@
 //!
 //! A cell is joined from the samples' cells and the sites of the cells before it that reach over the line.
 
-use crate::access::Access;
+use crate::access::{Access, Content};
+use crate::cells::{CellsError, FinishedCells};
+use crate::hold::{Cancelled, Hold};
 use crate::region::block;
 use crate::vcf::{self, PieceError};
 use jobs::failure::{Class, Classified};
@@ -10,7 +12,8 @@ use jobs::genome::Cell;
 use jobs::task::{Shard, Task};
 use kernels::joint::{Sample, joint_cell, reaching};
 use kernels::variant::{CellCalls, SiteCall};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use storage::{BlockEntry, PackError, PieceRef};
 
 /// A joint task failed.
@@ -19,6 +22,12 @@ pub enum JointTaskError {
     /// The scratch.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// A finished sample's calls.
+    #[error(transparent)]
+    Finished(#[from] CellsError),
+    /// Nobody needs it any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// A sample's cell is not gVCF.
     #[error("sample {sample}, cell {cell}: the stored calls cannot be read")]
     Piece {
@@ -50,6 +59,8 @@ impl Classified for JointTaskError {
     fn class(&self) -> Class {
         match self {
             JointTaskError::Pack(error) => error.class(),
+            JointTaskError::Finished(error) => error.class(),
+            JointTaskError::Cancelled(error) => error.class(),
             JointTaskError::Piece { .. } | JointTaskError::Block { .. } => Class::Integrity,
             JointTaskError::Disagreement { .. } => Class::Internal,
         }
@@ -58,6 +69,7 @@ impl Classified for JointTaskError {
     fn hint(&self) -> Option<String> {
         match self {
             JointTaskError::Pack(error) => error.hint(),
+            JointTaskError::Finished(error) => error.hint(),
             _ => None,
         }
     }
@@ -72,63 +84,91 @@ pub struct JointSummary {
     pub sites_passed: u64,
 }
 
-/// Joins one shard. `inputs` are the committed region tasks of this shard and the one before it; each has one piece per
-/// cell. The piece written holds one block of BGZF per cell.
+/// Joins one shard, as far as `hold` lets it. `inputs` are region tasks that cover, for each sample that takes part, the
+/// shard and the cell before it, each with one piece per cell; or the sample's finish task, whose gVCF lies in `results`.
+/// One piece per cell is written and counts in `content`.
 pub fn run(
     context: &Access<'_>,
     shard: Shard,
     inputs: &[(Task, Vec<PieceRef>)],
-) -> Result<(PieceRef, JointSummary), JointTaskError> {
-    let task = Task::Joint(shard);
-    let mut pieces = HashMap::new();
-    for (task, listed) in inputs {
-        let Task::Region(sample, shard) = *task else { continue };
-        for (cell, piece) in shard.cells().zip(listed) {
-            pieces.insert((sample, cell), (*task, piece));
-        }
-    }
-    let samples: Vec<u32> =
-        (0..context.samples.len() as u32).filter(|&sample| context.sample(sample).joint).collect();
+    results: &Path,
+    hold: &dyn Hold,
+    content: &mut Content,
+) -> Result<(Vec<PieceRef>, JointSummary), JointTaskError> {
+    let Shard::Cells { first, end } = shard else { return Ok(Default::default()) };
+    let look_back = Cell(first.0.saturating_sub(1));
+    let sources = sources(context, inputs, (look_back, end), results)?;
     let contigs = context.index.contigs();
     let mut summary = JointSummary::default();
-    let mut record = context.record(task)?;
-    let mut before: Vec<Before> = vec![Before::default(); samples.len()];
-    let first = shard.cells().next().map_or(0, |cell| cell.0);
+    let mut pieces = Vec::new();
+    let mut before: Vec<Before> = vec![Before::default(); sources.len()];
     // The cell before the shard is read for what reaches into it only.
-    for cell in (first.saturating_sub(1)..first).map(Cell).chain(shard.cells()) {
-        let place = context.grid.interval(cell);
-        let mut calls = Vec::with_capacity(samples.len());
-        for (&sample, before) in samples.iter().zip(&mut before) {
-            before.advance(place.contig, place.start);
-            calls.push(read_cell(context, sample, cell, &pieces)?);
+    for cell in (look_back.0..end.0).map(Cell) {
+        if cell >= first && !hold.reach(cell) {
+            break;
         }
-        if cell.0 >= first {
+        let place = context.grid.interval(cell);
+        let mut calls = Vec::with_capacity(sources.len());
+        for ((&sample, source), before) in sources.iter().zip(&mut before) {
+            before.advance(place.contig, place.start);
+            calls.push(read_cell(context, sample, cell, source)?);
+        }
+        if cell >= first {
             let views: Vec<Sample<'_>> = calls
                 .iter()
                 .zip(&before)
                 .map(|(calls, before)| Sample { calls, upstream: &before.upstream })
                 .collect();
-            let core = place.start..place.end;
-            let sites = joint_cell(core, &views, &context.settings.joint)
+            let sites = joint_cell(place.start..place.end, &views, &context.settings.joint)
                 .map_err(|_| JointTaskError::Disagreement { region: contigs.display(place) })?;
             summary.sites += sites.len() as u64;
             summary.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
             let mut text = Vec::new();
             vcf::write_joint(contigs, place.contig, &sites, &mut text);
-            let entry = BlockEntry {
-                kind: block::GVCF,
-                first: u64::from(cell.0),
-                last: u64::from(cell.0),
-                count: sites.len() as u32,
-            };
+            let at = u64::from(cell.0);
+            let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
+            let mut record = context.record(Task::Joint(Shard::of_cell(cell)))?;
             record.block(entry, &vcf::compress_cell(&text))?;
+            pieces.push(context.append(record, content)?);
         }
         for (before, calls) in before.iter_mut().zip(calls) {
             before.contig = place.contig;
             before.calls = calls;
         }
     }
-    Ok((context.append(task, record)?, summary))
+    hold.check()?;
+    Ok((pieces, summary))
+}
+
+/// Where one sample's cells are read from.
+#[derive(Default)]
+struct Source<'a> {
+    pieces: HashMap<Cell, &'a PieceRef>,
+    finished: Option<FinishedCells>,
+}
+
+/// The samples that take part, in the order of the columns.
+fn sources<'a>(
+    context: &Access<'_>,
+    inputs: &'a [(Task, Vec<PieceRef>)],
+    cells: (Cell, Cell),
+    results: &Path,
+) -> Result<BTreeMap<u32, Source<'a>>, JointTaskError> {
+    let mut sources: BTreeMap<u32, Source<'_>> = BTreeMap::new();
+    for (task, pieces) in inputs {
+        match *task {
+            Task::Region(sample, shard) => {
+                sources.entry(sample).or_default().pieces.extend(shard.cells().zip(pieces));
+            }
+            Task::FinishSample(sample) => {
+                let piece = pieces.first().ok_or_else(|| damaged(context, sample, cells.0))?;
+                let finished = FinishedCells::open(context, sample, piece, cells, results)?;
+                sources.entry(sample).or_default().finished = Some(finished);
+            }
+            _ => {}
+        }
+    }
+    Ok(sources)
 }
 
 /// What one sample says of the cells before the current one.
@@ -153,20 +193,29 @@ fn read_cell(
     context: &Access<'_>,
     sample: u32,
     cell: Cell,
-    pieces: &HashMap<(u32, Cell), (Task, &PieceRef)>,
+    source: &Source<'_>,
 ) -> Result<CellCalls, JointTaskError> {
-    let name = || context.sample(sample).name.clone();
-    let damaged = || JointTaskError::Block { sample: name(), cell: cell.0 };
-    let (task, piece) = pieces.get(&(sample, cell)).ok_or_else(damaged)?;
-    let reader = context.read(*task, piece)?;
-    let at = reader.entries().iter().position(|entry| entry.kind == block::GVCF).ok_or_else(damaged)?;
+    let damaged = || damaged(context, sample, cell);
     let mut bytes = Vec::new();
-    reader.read_block(at, &mut bytes)?;
+    match (source.pieces.get(&cell), &source.finished) {
+        (Some(piece), _) => {
+            let reader = context.read(Task::Region(sample, Shard::of_cell(cell)), piece)?;
+            let mut kinds = reader.entries().iter().map(|entry| entry.kind);
+            let at = kinds.position(|kind| kind == block::GVCF).ok_or_else(damaged)?;
+            reader.read_block(at, &mut bytes)?;
+        }
+        (None, Some(finished)) => finished.read(cell, &mut bytes)?,
+        (None, None) => return Err(damaged()),
+    }
     let text = vcf::decompress_cell(&bytes).map_err(|_| damaged())?;
     let place = context.grid.interval(cell);
     vcf::parse_cell(&text, context.index.contigs(), place).map_err(|source| JointTaskError::Piece {
-        sample: name(),
+        sample: context.sample(sample).name.clone(),
         cell: cell.0,
         source,
     })
+}
+
+fn damaged(context: &Access<'_>, sample: u32, cell: Cell) -> JointTaskError {
+    JointTaskError::Block { sample: context.sample(sample).name.clone(), cell: cell.0 }
 }

@@ -1,9 +1,11 @@
 //! Map tasks: one chunk of a lane's read pairs, aligned and bucketed in the order of the genome.
 
-use crate::access::Access;
-use crate::entry::Entry;
+use crate::access::{Access, Content};
+use crate::entry::{Entry, Place};
 use crate::fastq::{PairReader, Pairs};
+use crate::hold::{Cancelled, Hold};
 use crate::intake::{ChunkReader, ChunkStart, IntakeError};
+use crate::pairs::{PairsError, PairsReader};
 use crate::runs::{RunBuilder, RunError};
 use crate::template::{LaneContext, Read, Template, TemplateWriter};
 use jobs::failure::{Class, Classified};
@@ -11,7 +13,8 @@ use jobs::task::{Chunk, LaneId, Task};
 use kernels::align::{Aligner, ReadMapping, Workspace};
 use kernels::insert::{self, InsertModel, Observation};
 use kernels::reference::Malformed;
-use storage::{PackError, PieceRef};
+use std::collections::BTreeMap;
+use storage::{PackError, PieceRef, RecordReader};
 
 /// Pairs of the first look at a lane's insert sizes; doubled until the model is confident. Three quarters of 2^13 pairs are
 /// confident in any usable library, which settles mean and deviation to a base.
@@ -20,18 +23,56 @@ const MODEL_PAIRS_MIN: usize = 1 << 13;
 /// Confident pairs after which a model stands.
 const MODEL_CONFIDENT_PAIRS: usize = 2000;
 
+/// Chunks of a lane that say how many records start in each cell: enough to know where the sample is deep.
+const WEIGHED_CHUNKS: u32 = 4;
+
 /// Pairs read at a time.
 pub const BATCH_PAIRS: usize = 1024;
 
 /// One chunk of a lane, as its intake stored it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StoredChunk {
-    /// Where it begins in the files.
-    pub start: ChunkStart,
+    /// Where its pairs come from.
+    pub source: ChunkSource,
     /// Ordinal of its first pair in the lane.
     pub first_pair: u64,
     /// Its pairs.
     pub pairs: u64,
+}
+
+/// Where the pairs of a chunk come from.
+#[derive(Debug)]
+pub enum ChunkSource {
+    /// From the lane's files, from here on.
+    Files(ChunkStart),
+    /// From a record of pairs, which came with the task.
+    Carried(RecordReader),
+}
+
+/// Reads the pairs of a chunk, in order.
+enum PairSource<'a> {
+    Files(ChunkReader),
+    Carried(PairsReader<'a>),
+}
+
+impl<'a> PairSource<'a> {
+    fn open(context: &Access<'_>, lane: LaneId, chunk: &'a StoredChunk) -> Result<Self, MapError> {
+        Ok(match &chunk.source {
+            ChunkSource::Files(start) => {
+                let files = context.reads(lane)?;
+                PairSource::Files(ChunkReader::open(files, start, chunk.first_pair, chunk.pairs)?)
+            }
+            ChunkSource::Carried(record) => PairSource::Carried(PairsReader::new(record)?),
+        })
+    }
+
+    /// Adds the next pairs, a batch at most, and returns how many.
+    fn read(&mut self, pairs: &mut Pairs) -> Result<usize, MapError> {
+        Ok(match self {
+            PairSource::Files(files) => files.read(BATCH_PAIRS, pairs)?,
+            PairSource::Carried(record) => record.read(pairs)?,
+        })
+    }
 }
 
 /// A map or model task failed.
@@ -43,6 +84,12 @@ pub enum MapError {
     /// The scratch.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Reads that came with the task.
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
+    /// Nobody needs it any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// Reference and index do not fit together.
     #[error("the index cannot be used: {0}")]
     Index(#[from] Malformed),
@@ -59,6 +106,8 @@ impl Classified for MapError {
         match self {
             MapError::Intake(error) => error.class(),
             MapError::Run(error) => error.class(),
+            MapError::Pairs(error) => error.class(),
+            MapError::Cancelled(error) => error.class(),
             MapError::Index(_) => Class::Integrity,
         }
     }
@@ -67,7 +116,8 @@ impl Classified for MapError {
         match self {
             MapError::Intake(error) => error.hint(),
             MapError::Run(error) => error.hint(),
-            MapError::Index(_) => None,
+            MapError::Pairs(error) => error.hint(),
+            MapError::Index(_) | MapError::Cancelled(_) => None,
         }
     }
 }
@@ -116,18 +166,27 @@ fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
     Ok(Aligner::new(reference, index, context.settings.scoring)?)
 }
 
-/// Aligns one chunk and writes its run; returns the piece and the number of templates. `start` is where the chunk's
-/// intake said that it begins.
+/// What a map task says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MapSummary {
+    /// Templates aligned: pairs, or reads of a single-end lane.
+    pub pairs: u64,
+    /// Records by the cell in which they start; only of a lane's first chunks.
+    pub weights: Vec<(u32, u32)>,
+}
+
+/// Aligns one chunk, or its part, and writes its run, which counts in `content`. `start` is where the chunk's intake said
+/// that it begins: a part is counted from there, and all of the chunk is read to see that it is the one taken in.
 pub fn map_chunk(
     context: &Access<'_>,
-    lane: LaneId,
-    chunk: Chunk,
+    (lane, chunk): (LaneId, Chunk),
     start: &StoredChunk,
     model: &InsertModel,
-) -> Result<(PieceRef, u64), MapError> {
-    let task = Task::Map(lane, chunk);
+    hold: &dyn Hold,
+    content: &mut Content,
+) -> Result<(PieceRef, MapSummary), MapError> {
     let spec = context.lane(lane);
-    let mut reader = ChunkReader::open(context.reads(lane)?, &start.start, start.first_pair, start.pairs)?;
+    let mut reader = PairSource::open(context, lane, start)?;
     let reference = context.index.reference();
     let lane_context = LaneContext {
         contigs: context.index.contigs(),
@@ -141,15 +200,21 @@ pub fn map_chunk(
     let mut writer = TemplateWriter::default();
     let mut run = RunBuilder::default();
     let mut pairs = Pairs::default();
-    let mut ordinal = start.first_pair;
+    let part = chunk.share_of(start.pairs);
+    let (mut ordinal, mut aligned) = (start.first_pair, 0);
     loop {
         pairs.clear();
         context.holds()?;
-        let read = reader.read(BATCH_PAIRS, &mut pairs)?;
+        hold.check()?;
+        let read = reader.read(&mut pairs)?;
         if read == 0 {
             break;
         }
         for pair in 0..read {
+            if !part.contains(&(ordinal - start.first_pair)) {
+                ordinal += 1;
+                continue;
+            }
             let reads = reads_of(&pairs, pair);
             let (mappings, proper) = align(&aligner, &mut workspace, &reads, model);
             let name = pairs.first.name(pair);
@@ -157,11 +222,23 @@ pub fn map_chunk(
             let template = Template { ordinal, name, reads: &reads, mappings: &mappings, proper };
             writer.write(&lane_context, &template, &mut emit);
             ordinal += 1;
+            aligned += 1;
         }
     }
-    let mut record = context.record(task)?;
-    run.finish(&mut record)?;
-    Ok((context.append(task, record)?, ordinal - start.first_pair))
+    let weighed = chunk.index < WEIGHED_CHUNKS;
+    let weights = if weighed { weights(context, run.places()) } else { Vec::new() };
+    let mut record = context.record(Task::Map(lane, chunk))?;
+    run.finish(|entry, block| record.block(entry, block))?;
+    Ok((context.append(record, content)?, MapSummary { pairs: aligned, weights }))
+}
+
+/// How many of these places each cell has.
+fn weights(context: &Access<'_>, places: impl Iterator<Item = Place>) -> Vec<(u32, u32)> {
+    let mut counts = BTreeMap::new();
+    for place in places.filter(|&place| place != Place::NOWHERE) {
+        *counts.entry(context.grid.cell_of(place.contig(), place.position()).0).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
 }
 
 /// The one or two reads of a template.

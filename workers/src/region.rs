@@ -5,10 +5,11 @@
 //! it does not give out, so a shard is just the cells it names, in order. Records stream through; what is held is the
 //! reach of duplicate marking, one CRAM container, and the reads that the caller keeps.
 
-use crate::access::Access;
+use crate::access::{Access, Content};
 use crate::bam;
 use crate::context::AlignmentFormat;
 use crate::entry::{Entry, Place};
+use crate::hold::{Cancelled, Hold};
 use crate::htslib::{CramEncoder, CramError, SamText};
 use crate::qc::SampleCounters;
 use crate::qc::alignment::ReferenceWindow;
@@ -41,6 +42,8 @@ pub mod block {
     pub const GVCF: u8 = 1;
     /// The cell's counters as JSON.
     pub const COUNTERS: u8 = 2;
+    /// Where a finished sample's cells lie in its gVCF, from cell `first` to `last`.
+    pub const CELLS: u8 = 3;
 }
 
 /// A region task failed.
@@ -58,6 +61,9 @@ pub enum RegionError {
     /// Records do not compress.
     #[error("records cannot be written as BAM")]
     Bam(#[from] io::Error),
+    /// Nobody needs it any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The caller broke its promise to answer every base once.
     #[error("{region}: the calls answer base {position} not exactly once")]
     Answers {
@@ -79,6 +85,7 @@ impl Classified for RegionError {
         match self {
             RegionError::Run(error) => error.class(),
             RegionError::Cram(error) => error.class(),
+            RegionError::Cancelled(error) => error.class(),
             RegionError::Text | RegionError::Bam(_) | RegionError::Answers { .. } => Class::Internal,
         }
     }
@@ -87,7 +94,10 @@ impl Classified for RegionError {
         match self {
             RegionError::Run(error) => error.hint(),
             RegionError::Cram(error) => error.hint(),
-            RegionError::Text | RegionError::Bam(_) | RegionError::Answers { .. } => None,
+            RegionError::Text
+            | RegionError::Bam(_)
+            | RegionError::Cancelled(_)
+            | RegionError::Answers { .. } => None,
         }
     }
 }
@@ -105,34 +115,36 @@ pub struct RegionSummary {
     pub sites: u64,
 }
 
-/// Runs a region task over the committed runs of all its sample's chunks.
+/// Runs a region task over the committed runs of all its sample's chunks, as far as `hold` lets it; what it wrote counts
+/// in `content`.
 pub fn run(
     context: &Access<'_>,
-    sample: u32,
-    shard: Shard,
+    (sample, shard): (u32, Shard),
     inputs: &[(Task, PieceRef)],
+    hold: &dyn Hold,
+    content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
-    let task = Task::Region(sample, shard);
     let runs: Vec<RecordReader> =
         inputs.iter().map(|(task, piece)| context.read(*task, piece)).collect::<Result<_, _>>()?;
-    let mut worker = CellWorker::new(context, sample, task)?;
+    let mut worker = CellWorker::new(context, sample, content);
     let mut pieces = Vec::new();
     match shard {
         Shard::Unplaced => pieces.push(worker.unplaced(&runs)?),
         Shard::Cells { .. } => {
-            for cell in shard.cells() {
+            for cell in shard.cells().take_while(|&cell| hold.reach(cell)) {
                 context.holds()?;
                 pieces.push(worker.cell(&runs, cell)?);
             }
         }
     }
+    hold.check()?;
     Ok((pieces, worker.summary))
 }
 
 struct CellWorker<'a> {
     context: &'a Access<'a>,
     sample: u32,
-    task: Task,
+    content: &'a mut Content,
     reference: Reference<'a>,
     workspace: Workspace,
     classes: Vec<ContigClass>,
@@ -140,16 +152,16 @@ struct CellWorker<'a> {
 }
 
 impl<'a> CellWorker<'a> {
-    fn new(context: &'a Access<'a>, sample: u32, task: Task) -> Result<Self, RegionError> {
-        Ok(CellWorker {
+    fn new(context: &'a Access<'a>, sample: u32, content: &'a mut Content) -> Self {
+        CellWorker {
             context,
             sample,
-            task,
+            content,
             reference: context.index.reference(),
             workspace: Workspace::new(),
             classes: ContigClass::of_all(context.index.contigs()),
             summary: RegionSummary::default(),
-        })
+        }
     }
 
     fn counters(&self) -> SampleCounters {
@@ -166,7 +178,7 @@ impl<'a> CellWorker<'a> {
             alignments.push(entry.record.bytes())?;
             Ok(())
         })?;
-        self.store(alignments.finish()?, &[], 0, &counters)
+        self.store(Shard::Unplaced, alignments.finish()?, &[], 0, &counters)
     }
 
     fn cell(&mut self, runs: &[RecordReader], cell: Cell) -> Result<PieceRef, RegionError> {
@@ -201,7 +213,7 @@ impl<'a> CellWorker<'a> {
         let class = self.classes[core.contig as usize];
         counters.coverage.add_cell(class, &depth, core_codes);
         if !self.context.settings.calling {
-            return self.store(alignments.finish()?, &[], 0, &counters);
+            return self.store(Shard::of_cell(cell), alignments.finish()?, &[], 0, &counters);
         }
         let calls = reads.call(&core, &window, &self.context.settings.call, &mut self.workspace);
         self.summary.answers.add(&self.check_answers(core, &calls)?);
@@ -210,18 +222,19 @@ impl<'a> CellWorker<'a> {
         let contigs = self.context.index.contigs();
         vcf::write_gvcf(contigs, core.contig, &calls, |position| window.letter(position), &mut text);
         let gvcf = vcf::compress_cell(&text);
-        self.store(alignments.finish()?, &gvcf, calls.sites.len() as u32, &counters)
+        self.store(Shard::of_cell(cell), alignments.finish()?, &gvcf, calls.sites.len() as u32, &counters)
     }
 
-    /// Appends one cell's record to the pack.
+    /// Appends the record of one cell, or of the unplaced reads, to the pack.
     fn store(
         &mut self,
+        of: Shard,
         alignments: Vec<(u64, u32, Vec<u8>)>,
         gvcf: &[u8],
         sites: u32,
         counters: &SampleCounters,
     ) -> Result<PieceRef, RegionError> {
-        let mut record = self.context.record(self.task)?;
+        let mut record = self.context.record(Task::Region(self.sample, of))?;
         for (first, count, bytes) in &alignments {
             let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
             record.block(entry, bytes)?;
@@ -238,7 +251,7 @@ impl<'a> CellWorker<'a> {
             unmapped: reads.unmapped,
             ..Fates::default()
         });
-        Ok(self.context.append(self.task, record)?)
+        Ok(self.context.append(record, self.content)?)
     }
 
     /// Walks over the cell and counts how each base is answered; an error if one is not, or is twice.

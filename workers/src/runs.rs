@@ -8,7 +8,7 @@ use crate::record::RecordError;
 use jobs::failure::{Class, Classified};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use storage::{BlockEntry, PackError, RecordBuilder, RecordReader};
+use storage::{BlockEntry, PackError, RecordReader};
 
 /// A block is closed once it holds this many bytes.
 const BLOCK_BYTES: usize = 1 << 16;
@@ -64,8 +64,16 @@ impl RunBuilder {
         self.index.is_empty()
     }
 
-    /// Writes the entries, sorted, as blocks of `record`.
-    pub fn finish(mut self, record: &mut RecordBuilder) -> Result<(), RunError> {
+    /// The place of each entry.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        self.index.iter().map(|&(place, ..)| place)
+    }
+
+    /// Gives the entries, sorted, to `write` as the blocks of a record.
+    pub fn finish(
+        mut self,
+        mut write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
+    ) -> Result<(), RunError> {
         self.index.sort_unstable_by_key(|&(place, order, _)| (place, order));
         let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
         let mut begun = 0;
@@ -79,7 +87,7 @@ impl RunBuilder {
                     last: self.index[at].0.0,
                     count: (at + 1 - begun) as u32,
                 };
-                record.block(span, &block)?;
+                write(span, &block)?;
                 block.clear();
                 begun = at + 1;
             }
@@ -158,7 +166,7 @@ pub fn merge<E: From<RunError>>(
 mod tests {
     use super::*;
     use crate::record::{self, Fields, Record};
-    use storage::{Packs, SampleKey};
+    use storage::{Packs, RecordBuilder, SampleKey};
 
     fn record_at(place: Place, name: &str) -> Vec<u8> {
         let (contig, position) = match place {
@@ -209,7 +217,7 @@ mod tests {
                 run.push(&Entry { place, order, fragment: None, record: Record::new(&record).unwrap() });
             }
             let mut record = RecordBuilder::new(&key, "c");
-            run.finish(&mut record).unwrap();
+            run.finish(|entry, bytes| record.block(entry, bytes)).unwrap();
             let piece = pack.append(&record.finish()).unwrap();
             runs.push(packs.record(&piece, &key, "c").unwrap());
         }

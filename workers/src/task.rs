@@ -1,10 +1,12 @@
 //! Runs any task of a job: opens what its inputs committed, calls the room that does the work, and says what to commit.
 
-use crate::access::Access;
+use crate::access::{Access, Content};
 use crate::finish::{self, RegionInput, SampleLedger};
+use crate::hold::Hold;
 use crate::intake::{ChunkStart, IntakeError, IntakeReport, intake};
 use crate::joint;
-use crate::map::{self, StoredChunk};
+use crate::map::{self, ChunkSource, MapSummary, StoredChunk};
+use crate::pairs;
 use crate::region::{self, RegionSummary};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Chunk, LaneId, Shard, Task};
@@ -20,8 +22,15 @@ pub struct TaskOutput {
     pub pieces: Vec<PieceRef>,
     /// Its summary, as JSON.
     pub summary: Vec<u8>,
-    /// For an intake: the chunks of its lane.
-    pub chunks: Option<u32>,
+    /// Digest of its plaintext, equal for equal work.
+    pub content: [u8; 32],
+}
+
+impl TaskOutput {
+    fn new<T: serde::Serialize>(pieces: Vec<PieceRef>, summary: &T, content: Content) -> Self {
+        let summary = to_json(summary);
+        TaskOutput { pieces, content: content.finish(&summary), summary }
+    }
 }
 
 /// A committed input is not what its stage writes.
@@ -65,28 +74,36 @@ struct ModelSummary {
 /// Committed inputs of a task.
 pub type Inputs = [(Task, Arc<Commit>)];
 
-/// Runs every task but the cohort's finish and the sealing, which are the command line's.
-pub fn run(context: &Access<'_>, task: Task, inputs: &Inputs, results: &Path) -> Result<TaskOutput, Failure> {
+/// Runs every task but the cohort's finish and the sealing, which are the command line's. A region or joint task ends
+/// where `hold` says, and its output is of the cells before that.
+pub fn run(
+    context: &Access<'_>,
+    task: Task,
+    inputs: &Inputs,
+    results: &Path,
+    hold: &dyn Hold,
+) -> Result<TaskOutput, Failure> {
+    let mut content = Content::default();
     match task {
-        Task::Intake(lane) => run_intake(context, lane),
+        Task::Intake(lane) => run_intake(context, lane, hold),
         Task::Model(lane) => {
             let words = map::learn_model(context, lane)?.to_words();
-            Ok(TaskOutput { summary: to_json(&ModelSummary { words }), ..TaskOutput::default() })
+            Ok(TaskOutput::new(Vec::new(), &ModelSummary { words }, content))
         }
-        Task::Map(lane, chunk) => run_map(context, lane, chunk, inputs),
+        Task::Map(lane, chunk) => run_map(context, lane, chunk, inputs, hold),
         Task::Region(sample, shard) => {
             let runs: Vec<(Task, PieceRef)> = inputs
                 .iter()
                 .flat_map(|(task, commit)| commit.pieces.iter().map(|p| (*task, p.clone())))
                 .collect();
-            let (pieces, summary) = region::run(context, sample, shard, &runs)?;
-            Ok(TaskOutput { pieces, summary: to_json(&summary), chunks: None })
+            let (pieces, summary) = region::run(context, (sample, shard), &runs, hold, &mut content)?;
+            Ok(TaskOutput::new(pieces, &summary, content))
         }
         Task::Joint(shard) => {
             let regions: Vec<(Task, Vec<PieceRef>)> =
                 inputs.iter().map(|(task, commit)| (*task, commit.pieces.clone())).collect();
-            let (piece, summary) = joint::run(context, shard, &regions)?;
-            Ok(TaskOutput { pieces: vec![piece], summary: to_json(&summary), chunks: None })
+            let (pieces, summary) = joint::run(context, shard, &regions, results, hold, &mut content)?;
+            Ok(TaskOutput::new(pieces, &summary, content))
         }
         Task::FinishSample(sample) => run_finish(context, sample, inputs, results),
         Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
@@ -95,25 +112,25 @@ pub fn run(context: &Access<'_>, task: Task, inputs: &Inputs, results: &Path) ->
     }
 }
 
-fn run_intake(context: &Access<'_>, lane: LaneId) -> Result<TaskOutput, Failure> {
-    let task = Task::Intake(lane);
-    let chunk_pairs = context.settings.chunk_pairs;
-    let report = intake(context.reads(lane)?, chunk_pairs, |_| context.holds().is_ok());
+fn run_intake(context: &Access<'_>, lane: LaneId, hold: &dyn Hold) -> Result<TaskOutput, Failure> {
+    let chunk_pairs = context.lane(lane).chunk_pairs;
+    let goes_on = |_| context.holds().is_ok() && hold.is_needed();
+    let report = intake(context.reads(lane)?, chunk_pairs, goes_on);
     if let Err(IntakeError::Stopped { .. }) = report {
         // Says why.
         context.holds()?;
     }
     let report = report?;
-    let mut record = context.record(task)?;
+    let mut record = context.record(Task::Intake(lane))?;
     for (chunk, start) in report.chunks.iter().enumerate() {
         let first = chunk as u64 * chunk_pairs;
         let pairs = chunk_pairs.min(report.pairs - first);
         let entry = BlockEntry { kind: 0, first, last: first + pairs, count: chunk as u32 };
         record.block(entry, &encode_start(start))?;
     }
-    let summary = summarise(&report);
-    let chunks = Some(summary.chunks);
-    Ok(TaskOutput { pieces: vec![context.append(task, record)?], summary: to_json(&summary), chunks })
+    let mut content = Content::default();
+    let piece = context.append(record, &mut content)?;
+    Ok(TaskOutput::new(vec![piece], &summarise(&report), content))
 }
 
 fn summarise(report: &IntakeReport) -> IntakeSummary {
@@ -147,17 +164,25 @@ fn decode_start(bytes: &[u8]) -> Option<ChunkStart> {
     Some(ChunkStart { point_1: point_1.to_vec(), point_2, digest: *digest })
 }
 
-fn run_map(context: &Access<'_>, lane: LaneId, chunk: Chunk, inputs: &Inputs) -> Result<TaskOutput, Failure> {
+fn run_map(
+    context: &Access<'_>,
+    lane: LaneId,
+    chunk: Chunk,
+    inputs: &Inputs,
+    hold: &dyn Hold,
+) -> Result<TaskOutput, Failure> {
     let intake = input(context, inputs, Task::Intake(lane))?;
     let model: ModelSummary =
         summary(context, Task::Model(lane), input(context, inputs, Task::Model(lane))?)?;
     let model = InsertModel::from_words(model.words).ok_or_else(|| form(context, Task::Model(lane)))?;
     let start = stored_chunk(context, lane, chunk.index, intake)?;
-    let (piece, templates) = map::map_chunk(context, lane, chunk, &start, &model)?;
-    Ok(TaskOutput { pieces: vec![piece], summary: to_json(&templates), chunks: None })
+    let mut content = Content::default();
+    let (piece, summary) = map::map_chunk(context, (lane, chunk), &start, &model, hold, &mut content)?;
+    Ok(TaskOutput::new(vec![piece], &summary, content))
 }
 
-fn stored_chunk(
+/// Where a chunk's pairs come from, by what its intake committed; or by what was sent in its place.
+pub(crate) fn stored_chunk(
     context: &Access<'_>,
     lane: LaneId,
     chunk: u32,
@@ -166,11 +191,17 @@ fn stored_chunk(
     let task = Task::Intake(lane);
     let piece = intake.pieces.first().ok_or_else(|| form(context, task))?;
     let reader = context.read(task, piece)?;
+    if reader.entries().first().is_some_and(|entry| entry.kind == pairs::BLOCK) {
+        let (first, last) = (reader.entries()[0], reader.entries()[reader.entries().len() - 1]);
+        let (source, first_pair) = (ChunkSource::Carried(reader), first.first);
+        return Ok(StoredChunk { source, first_pair, pairs: last.last.saturating_sub(first_pair) });
+    }
     let entry = *reader.entries().get(chunk as usize).ok_or_else(|| form(context, task))?;
     let mut bytes = Vec::new();
     reader.read_block(chunk as usize, &mut bytes)?;
     let start = decode_start(&bytes).ok_or_else(|| form(context, task))?;
-    Ok(StoredChunk { start, first_pair: entry.first, pairs: entry.last - entry.first })
+    let source = ChunkSource::Files(start);
+    Ok(StoredChunk { source, first_pair: entry.first, pairs: entry.last - entry.first })
 }
 
 fn run_finish(
@@ -188,9 +219,10 @@ fn run_finish(
             _ => {}
         }
     }
-    let (piece, ledger) = finish::finish_sample(context, sample, reads_in, &regions, results)?;
+    let mut content = Content::default();
+    let (piece, ledger) = finish::finish_sample(context, sample, reads_in, &regions, results, &mut content)?;
     context.release_sample(sample);
-    Ok(TaskOutput { pieces: vec![piece], summary: to_json(&ledger), chunks: None })
+    Ok(TaskOutput::new(vec![piece], &ledger, content))
 }
 
 fn region_input(
@@ -205,7 +237,26 @@ fn region_input(
 
 /// Chunks of a lane, from its committed intake.
 pub fn chunks_of(commit: &Commit) -> Option<u32> {
-    serde_json::from_slice::<IntakeSummary>(&commit.summary).ok().map(|summary| summary.chunks)
+    intake_summary(commit).map(|summary| summary.chunks)
+}
+
+/// What a committed intake says of its lane.
+pub fn intake_summary(commit: &Commit) -> Option<IntakeSummary> {
+    serde_json::from_slice(&commit.summary).ok()
+}
+
+/// What a committed map says of its chunk.
+pub fn map_summary(commit: &Commit) -> Option<MapSummary> {
+    serde_json::from_slice(&commit.summary).ok()
+}
+
+/// To which task each piece of a task's output is sealed, in order: what can be cut is sealed cell by cell.
+pub fn sealed_to(task: Task) -> Vec<Task> {
+    match task {
+        Task::Region(sample, shard) => shard.parts().map(|part| Task::Region(sample, part)).collect(),
+        Task::Joint(shard) => shard.parts().map(Task::Joint).collect(),
+        task => vec![task],
+    }
 }
 
 /// The ledger that a sample's finish task committed.
@@ -230,7 +281,11 @@ fn form(context: &Access<'_>, task: Task) -> Failure {
     FormError { task: task.key(context.names()) }.into()
 }
 
-fn input<'a>(context: &Access<'_>, inputs: &'a Inputs, wanted: Task) -> Result<&'a Commit, Failure> {
+pub(crate) fn input<'a>(
+    context: &Access<'_>,
+    inputs: &'a Inputs,
+    wanted: Task,
+) -> Result<&'a Commit, Failure> {
     let found = inputs.iter().find(|(task, _)| *task == wanted);
     found.map(|(_, commit)| &**commit).ok_or_else(|| form(context, wanted))
 }

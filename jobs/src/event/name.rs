@@ -7,9 +7,9 @@ use std::str::FromStr;
 macro_rules! events {
     ($($variant:ident $name:literal $($type_uid:literal)|+ $({ $($constant:ident: $value:literal),+ })?;)+) => {
         /// What happens: every event of the programme, in the order of its event table.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
         pub enum EventName {
-            $(#[doc = concat!("`", $name, "`")] $variant,)+
+            $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant,)+
         }
 
         impl EventName {

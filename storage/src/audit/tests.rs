@@ -302,6 +302,49 @@ fn threads_share_one_chain_and_processes_do_not() {
 }
 
 #[test]
+fn those_who_wait_at_one_time_share_a_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let log = open(&path).unwrap();
+    // As if a sync were being done: all who append meanwhile wait for the next.
+    let syncing = log.synced.lock().unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let log = &log;
+            scope.spawn(move || {
+                let events: Vec<Event> = (0..5).map(|each| event(number * 5 + each)).collect();
+                let leaves = log.append_many(&events, at(0)).unwrap();
+                assert!(
+                    leaves.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq),
+                    "a group stays together"
+                );
+                assert!(log.last().unwrap() >= leaves[4]);
+            });
+        }
+        while log.end.lock().unwrap().as_ref().unwrap().chain.last().is_none_or(|last| last.seq < 39) {
+            std::thread::yield_now();
+        }
+        assert!(fs::metadata(&path).unwrap().len() > 0);
+        drop(syncing);
+    });
+    assert_eq!(log.synced.lock().unwrap().syncs, 1);
+    assert_eq!(verify(&path, Some(&key())).unwrap().leaf, log.last());
+    assert!(log.append_many(&[], at(0)).unwrap().is_empty());
+}
+
+#[test]
+fn of_a_group_all_events_are_written_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let log = open(&path).unwrap();
+    let group = [event(0), event(1).with("part", 0.5), event(2)];
+    assert!(matches!(log.append_many(&group, at(0)), Err(AuditError::Event { .. })));
+    assert_eq!(log.last(), None);
+    assert_eq!(log.append(event(3), at(0)).unwrap().seq, 0);
+    assert_eq!(verify(&path, Some(&key())).unwrap().events, 1);
+}
+
+#[test]
 fn time_does_not_go_back_with_the_clock() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");
@@ -356,7 +399,7 @@ fn after_a_failed_write_the_log_is_closed() {
     let log = open(&path).unwrap();
     log.append(event(0), at(0)).unwrap();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    log.end.lock().unwrap().as_mut().unwrap().file = full;
+    log.end.lock().unwrap().as_mut().unwrap().file = Arc::new(full);
     assert!(matches!(log.append(event(1), at(1)), Err(AuditError::Disk(DiskError::NoSpace { .. }))));
     assert!(matches!(log.append(event(1), at(1)), Err(AuditError::Closed { .. })));
     drop(log);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jobs::failure::{Class, Classified};
 
 use crate::disk::DiskError;
+use crate::fence::FenceError;
 
 /// Why the journal was not opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub enum JournalError {
     /// The filesystem refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The directory is another's by now; whether what was being written counts is not known here.
+    #[error(transparent)]
+    Fence(#[from] FenceError),
     /// There is no journal where one was expected.
     #[error("{} does not exist; expected the journal of a job", path.display())]
     Missing {
@@ -87,6 +91,7 @@ impl Classified for JournalError {
     fn class(&self) -> Class {
         match self {
             JournalError::Disk(error) => error.class(),
+            JournalError::Fence(error) => error.class(),
             JournalError::Missing { .. } | JournalError::Foreign { .. } | JournalError::Version { .. } => {
                 Class::Usage
             }
@@ -98,6 +103,7 @@ impl Classified for JournalError {
     fn hint(&self) -> Option<String> {
         match self {
             JournalError::Disk(error) => error.hint(),
+            JournalError::Fence(error) => error.hint(),
             JournalError::Missing { .. } => Some("give the directory of a job".to_owned()),
             JournalError::Foreign { .. } => {
                 Some("give the cohort and parameters the job began with, or a new directory".to_owned())

@@ -9,7 +9,7 @@ use super::*;
 const CONTEXT: &str = "j1/NA12878/map.3";
 
 fn key(byte: u8) -> SampleKey {
-    SampleKey::from_secret([byte; 32])
+    SampleKey::from_secret(Zeroizing::new([byte; 32]))
 }
 
 fn entry(kind: u8, first: u64) -> BlockEntry {
@@ -324,6 +324,91 @@ fn a_pack_has_one_appending_process() {
     drop(pack);
     packs.append("w0", 0).unwrap();
     assert!(matches!(packs.append(".w0", 0), Err(PackError::Name { .. })));
+}
+
+#[test]
+fn writers_never_share_a_pack_and_numbers_are_used_again() {
+    let writers = [
+        Writer::Alone { era: 0 },
+        Writer::Alone { era: 3 },
+        Writer::OfMany { fence: 3, number: 0 },
+        Writer::OfMany { fence: 3, number: 1 },
+        Writer::OfMany { fence: 4, number: 1 },
+    ];
+    let packs = |writer: &Writer| {
+        [writer.pack(Some("w3-1"), "map"), writer.pack(Some("w3-1"), "region"), writer.pack(None, "cohort")]
+    };
+    assert_eq!(packs(&writers[0]), ["w3-1.map.pack", "w3-1.region.pack", "cohort.pack"]);
+    assert_eq!(packs(&writers[3]), ["w3-1.pack"; 3]);
+    for (i, one) in writers.iter().enumerate() {
+        for other in &writers[..i] {
+            assert!(packs(one).iter().all(|name| !packs(other).contains(name)), "{one:?} {other:?}");
+        }
+    }
+    let mut numbers = WriterNumbers::default();
+    assert_eq!([numbers.take(), numbers.take(), numbers.take()], [0, 1, 2]);
+    numbers.give_back(1);
+    numbers.give_back(7);
+    assert_eq!([numbers.take(), numbers.take()], [1, 3]);
+}
+
+/// A goal of the job directory: a sample has at most twelve files, of which seven are results, key and reports.
+#[test]
+fn packs_do_not_grow_with_bundles() {
+    let mut numbers = WriterNumbers::default();
+    let mut packs = std::collections::BTreeSet::new();
+    let mut running = std::collections::VecDeque::new();
+    for _bundle in 0..10_000 {
+        if running.len() == 100 {
+            numbers.give_back(running.pop_front().unwrap());
+        }
+        let number = numbers.take();
+        running.push_back(number);
+        packs.insert(Writer::OfMany { fence: 1, number }.pack(Some("NA12878"), "region"));
+    }
+    assert_eq!(packs.len(), 100);
+}
+
+#[test]
+fn space_is_given_back_within_a_pack_and_the_rest_is_untouched() {
+    use std::os::unix::fs::MetadataExt;
+    let records: Vec<Vec<u8>> = (0..6).map(|i| build(&key(1), CONTEXT, &[noise(i, 300_000, 256)])).collect();
+    let (dir, pieces) = packed(&records);
+    let path = dir.path().join("w0");
+    let before = fs::metadata(&path).unwrap();
+    let packs = Packs::new(dir.path());
+    let gone = PieceRef { pack: "nobody.pack".to_owned(), ..pieces[0].clone() };
+    let outside = PieceRef { pack: "../w0".to_owned(), ..pieces[0].clone() };
+    let given = packs.give_back([&pieces[1], &pieces[4], &gone, &outside]);
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!(after.len(), before.len());
+    if given > 0 {
+        assert_eq!(given, pieces[1].length + pieces[4].length);
+        assert!(after.blocks() + 1000 < before.blocks());
+        check_refused(packs.verify(&pieces[1], CONTEXT).unwrap_err(), Class::Integrity, pieces[1].offset);
+    }
+    for kept in [0, 2, 3, 5] {
+        packs.verify(&pieces[kept], CONTEXT).unwrap();
+    }
+    let pack = packs.append("w0", pieces[5].end()).unwrap();
+    assert_eq!(pack.append(&records[1]).unwrap().offset, pieces[5].end());
+}
+
+#[test]
+fn packs_without_commits_are_swept_and_removed_ones_are_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let packs = Packs::new(dir.path());
+    let record = build(&key(1), CONTEXT, &blocks());
+    let pieces = ["w1-0.pack", "w1-1.pack", "s.map.pack"]
+        .map(|name| packs.append(name, 0).unwrap().append(&record).unwrap());
+    fs::write(dir.path().join("reference.fa"), b">").unwrap();
+    packs.sweep(&BTreeMap::from([("w1-1.pack".to_owned(), pieces[1].end())])).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    packs.verify(&pieces[1], CONTEXT).unwrap();
+    packs.remove("w1-1.pack").unwrap();
+    packs.remove("w1-1.pack").unwrap();
+    assert!(packs.open.lock().unwrap().is_empty(), "a file held open keeps its space");
+    assert_eq!(packs.verify(&pieces[1], CONTEXT).unwrap_err().class(), Class::Partial);
 }
 
 #[test]

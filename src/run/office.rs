@@ -1,0 +1,211 @@
+//! The scheduler's side of a job: leases are given out, outputs looked at, and what each depends on is known.
+
+use super::basis::Bases;
+use super::books;
+use super::runner::Runner;
+use crate::output::note;
+use cluster::{Committing, Leasing, Office, Output, TaskFailure};
+use jobs::event::{Event, EventName, Outcome};
+use jobs::failure::{Class, Failure};
+use jobs::genome::Cell;
+use jobs::policy::Action;
+use jobs::task::Task;
+use scheduler::{Facts, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use storage::Commit;
+use storage::lease::{LeaseKey, SignedLease};
+use workers::access::samples_of;
+use workers::task::{intake_summary, map_summary, sealed_to};
+
+/// A sample without which the job went on, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Dropped {
+    /// The sample.
+    pub sample: String,
+    /// The task that failed, where one did.
+    pub task: Option<String>,
+    /// The message and its causes.
+    pub reason: String,
+    /// What would help.
+    pub help: Option<String>,
+    /// Exit code of the class of its failure.
+    pub code: u8,
+}
+
+/// The samples without which the job goes on, by their place in the cohort.
+#[derive(Debug, Default)]
+pub struct DroppedSamples(Mutex<BTreeMap<u32, Dropped>>);
+
+impl DroppedSamples {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Dropped>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them in order.
+    pub fn all(&self) -> Vec<Dropped> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Whether a sample is one of them.
+    pub fn contains(&self, sample: u32) -> bool {
+        self.lock().contains_key(&sample)
+    }
+}
+
+/// Decides, writes down and checks for the driver.
+pub struct Desk<'a> {
+    /// Knows the job and the gate.
+    pub runner: &'a Runner<'a>,
+    /// The scheduler's key.
+    pub leases: &'a LeaseKey,
+    /// What outputs depend on.
+    pub bases: &'a Bases,
+    /// Those without whom the job goes on.
+    pub dropped: &'a DroppedSamples,
+    /// Finished samples whose scratch is gone: their calls are read from their results.
+    pub from_results: Mutex<BTreeSet<u32>>,
+}
+
+impl Desk<'_> {
+    fn from_results(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.from_results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Office for Desk<'_> {
+    fn inputs(&self, task: Task, inputs: Vec<Task>) -> Vec<Task> {
+        let (Task::Joint(_), from_results) = (task, self.from_results()) else { return inputs };
+        let mut finished = BTreeSet::new();
+        let replaced = inputs.into_iter().filter_map(|input| match input.sample() {
+            Some(sample) if from_results.contains(&sample) => {
+                finished.insert(sample).then_some(Task::FinishSample(sample))
+            }
+            _ => Some(input),
+        });
+        replaced.collect()
+    }
+
+    fn at_home(&self, task: Task, _worker: WorkerId) -> bool {
+        matches!(task, Task::FinishCohort | Task::SealSample(_) | Task::SealCohort)
+    }
+
+    fn lease(&self, asked: &[Leasing<'_>]) -> Result<Vec<Result<SignedLease, Failure>>, Failure> {
+        let mut events = Vec::new();
+        let mut leases = Vec::new();
+        for one in asked {
+            let samples = samples_of(one.task, one.inputs.iter().copied());
+            let site = one.site.unwrap_or(self.runner.gate.site());
+            let leased = self.runner.lease(self.leases, site, (one.task, one.number), &samples);
+            leases.push(leased.map(|(lease, event)| {
+                events.push(event.with("worker", one.worker));
+                lease
+            }));
+        }
+        self.runner.trail.write_many(&events)?;
+        Ok(leases)
+    }
+
+    fn committing(&self, outputs: &[Committing<'_>]) -> Result<(), Failure> {
+        // What cannot be read now was read when the task began.
+        let epoch = self.runner.gate.register().ok().map(|register| register.epoch());
+        let event = |one: &Committing<'_>| {
+            let samples: Vec<u32> = match one.task.sample() {
+                Some(sample) => vec![sample],
+                None => {
+                    let all = 0..self.runner.context.samples.len() as u32;
+                    let joins = |&sample: &u32| {
+                        let joint = self.runner.context.sample(sample).joint;
+                        !self.dropped.contains(sample) && (joint || !matches!(one.task, Task::Joint(_)))
+                    };
+                    all.filter(joins).collect()
+                }
+            };
+            let attempt = (one.task, Some(one.number));
+            let event = Event {
+                bytes: Some(one.output.pieces.iter().map(|piece| piece.length).sum()),
+                consent_epoch: epoch,
+                ..self.runner.of_task(EventName::ShardCommitted, Outcome::Ok, attempt, &samples)
+            };
+            let pieces: Vec<String> =
+                one.output.pieces.iter().map(|piece| books::hex(&piece.blake3)).collect();
+            event.with("action", Action::Commit.name()).with("pieces_blake3", pieces)
+        };
+        self.runner.trail.write_many(&outputs.iter().map(event).collect::<Vec<_>>())
+    }
+
+    fn facts_of(&self, task: Task, commit: &Commit) -> Facts {
+        facts_of(task, commit)
+    }
+
+    fn basis(&self, task: Task) -> [u8; 16] {
+        self.bases.of(task, |sample| self.dropped.contains(sample))
+    }
+
+    fn verify(&self, task: Task, output: &Output) -> Result<(), Failure> {
+        let samples: Vec<u32> = match task.sample() {
+            Some(sample) => vec![sample],
+            None => (0..self.runner.context.samples.len() as u32).collect(),
+        };
+        self.runner.with_output(task, &samples, |access| {
+            for (part, piece) in sealed_to(task).into_iter().zip(&output.pieces) {
+                access.verify(part, piece)?;
+                access.read(part, piece)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn dropped(
+        &self,
+        sample: u32,
+        reason: Class,
+        failure: Option<(Task, &TaskFailure)>,
+    ) -> Result<(), Failure> {
+        let name = self.runner.context.sample(sample).name.clone();
+        let dropped = Dropped {
+            sample: name,
+            task: failure.map(|(task, _)| self.runner.key(task)),
+            reason: failure.map_or_else(|| "the policy forbids it".to_owned(), |(_, f)| f.chain.join(": ")),
+            help: failure.and_then(|(_, failure)| failure.hint.clone()),
+            code: reason.exit_code(),
+        };
+        note(&format!("going on without {}: {}", dropped.sample, dropped.reason));
+        let event = self.runner.trail.event(EventName::JobSampleExcluded, Outcome::Failed);
+        let event = Event { reasons: vec![dropped.reason.clone()], ..event };
+        self.runner.trail.write(self.runner.trail.about(event, &self.runner.subjects(&[sample])))?;
+        self.dropped.lock().insert(sample, dropped);
+        Ok(())
+    }
+
+    fn forgotten(&self, task: Task) {
+        if let Task::FinishSample(sample) = task {
+            self.from_results().remove(&sample);
+        }
+    }
+
+    fn logged(&self, _worker: WorkerId, events: &[u8]) -> Result<(), Failure> {
+        self.runner.trail.take(events)
+    }
+}
+
+/// What a commit tells the scheduler.
+pub fn facts_of(task: Task, commit: &Commit) -> Facts {
+    let mut facts = Facts { content: Some(commit.content), ..Facts::default() };
+    match task {
+        Task::Intake(_) => {
+            let summary = intake_summary(commit);
+            facts.chunks = summary.as_ref().map(|summary| summary.chunks);
+            facts.pairs = summary.map(|summary| summary.pairs);
+        }
+        Task::Map(..) => {
+            if let Some(summary) = map_summary(commit) {
+                facts.pairs = Some(summary.pairs);
+                facts.weights =
+                    summary.weights.into_iter().map(|(cell, reads)| (Cell(cell), reads)).collect();
+            }
+        }
+        _ => {}
+    }
+    facts
+}

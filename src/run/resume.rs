@@ -1,0 +1,201 @@
+//! What a job may build on when it begins again: the commits whose basis is still the same and whose outputs are there.
+//!
+//! Invariant: after [`settle`], every commit in the journal either counts or is never asked for. A finished sample stands
+//! for everything it was made from, so what that was is not looked at: its scratch may be gone, and its lanes may have
+//! been cut otherwise.
+
+use super::basis::Bases;
+use jobs::failure::Failure;
+use jobs::task::{LaneId, Shard, Task};
+use scheduler::Plan;
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+use storage::{Changes, Commit, Journal};
+use workers::task::chunks_of;
+
+/// Commits that are read from the journal at a time.
+const BATCH_COMMITS: usize = 256;
+
+/// Tells whether what a task left is there as its commit says.
+pub type Whole<'a> = dyn Fn(Task, &Commit) -> Result<bool, Failure> + 'a;
+
+/// What counts of a journal.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Finished samples of whose scratch something is gone: their calls are read from their results.
+    pub from_results: BTreeSet<u32>,
+    /// Tasks that are to be done again.
+    pub forgotten: Vec<Task>,
+}
+
+/// What the journal says is done, by who it is for.
+#[derive(Default)]
+struct Done {
+    /// Those with their basis, and whether it is the present one.
+    tasks: HashMap<Option<u32>, Vec<(Task, bool)>>,
+    chunks: HashMap<LaneId, u32>,
+}
+
+/// Removes from the journal every commit that is needed and does not count: of another basis, or not `whole`.
+pub fn settle(journal: &Journal, plan: &Plan, bases: &Bases, whole: &Whole<'_>) -> Result<Settled, Failure> {
+    let names: Vec<String> = plan.samples.iter().map(|sample| sample.name.clone()).collect();
+    let mut done = Done::default();
+    journal.replay(|key, commit| {
+        if let Some(task) = Task::from_key(key, &names).filter(|&task| plan.knows(task)) {
+            let current = bases.of(task, |_| false) == commit.basis;
+            done.tasks.entry(task.sample()).or_default().push((task, current));
+            if let (Task::Intake(lane), Some(chunks)) = (task, chunks_of(&commit)) {
+                done.chunks.insert(lane, chunks);
+            }
+        }
+    })?;
+    let mut settling = Settling { journal, plan, names, done, whole, settled: Settled::default() };
+    settling.cohort()?;
+    let keys: Vec<String> = settling.settled.forgotten.iter().map(|task| task.key(&settling.names)).collect();
+    for keys in keys.chunks(BATCH_COMMITS) {
+        let forgotten: Vec<&str> = keys.iter().map(String::as_str).collect();
+        journal.apply(&Changes { forgotten: &forgotten, ..Changes::default() })?;
+    }
+    Ok(settling.settled)
+}
+
+struct Settling<'a> {
+    journal: &'a Journal,
+    plan: &'a Plan,
+    names: Vec<String>,
+    done: Done,
+    whole: &'a Whole<'a>,
+    settled: Settled,
+}
+
+impl Settling<'_> {
+    fn cohort(&mut self) -> Result<(), Failure> {
+        let cohort = self.done.tasks.remove(&None).unwrap_or_default();
+        let of = |is: fn(&Task) -> bool| cohort.iter().copied().filter(move |(task, _)| is(task));
+        self.keep(of(|task| *task == Task::SealCohort).collect())?;
+        let finished = self.keep(of(|task| *task == Task::FinishCohort).collect())?;
+        let joints: Vec<_> = of(|task| matches!(task, Task::Joint(_))).collect();
+        let calls_needed = match finished.is_empty() {
+            true => cells_of(&self.keep(joints)?) < u64::from(self.plan.cells),
+            // The cohort's files stand for what they were made from.
+            false => false,
+        };
+        (0..self.names.len() as u32).try_for_each(|sample| self.sample(sample, calls_needed))
+    }
+
+    /// `calls_needed`: joint calls are still to be made.
+    fn sample(&mut self, sample: u32, calls_needed: bool) -> Result<(), Failure> {
+        let tasks = self.done.tasks.remove(&Some(sample)).unwrap_or_default();
+        let of = |is: fn(&Task) -> bool| -> Vec<_> {
+            tasks.iter().copied().filter(move |(task, _)| is(task)).collect()
+        };
+        self.keep(of(|task| matches!(task, Task::SealSample(_))))?;
+        let finished = self.keep(of(|task| matches!(task, Task::FinishSample(_))))?;
+        let regions = of(|task| matches!(task, Task::Region(..)));
+        if !finished.is_empty() {
+            let all = regions.len();
+            if calls_needed && self.check(&regions)?.len() < all {
+                self.settled.from_results.insert(sample);
+            }
+            return Ok(());
+        }
+        let regions = self.keep(regions)?;
+        let unplaced = regions.contains(&Task::Region(sample, Shard::Unplaced));
+        let covered = unplaced && cells_of(&regions) == u64::from(self.plan.cells);
+        let before = of(|task| matches!(task, Task::Model(_) | Task::Map(..) | Task::Intake(_)));
+        if covered {
+            return Ok(());
+        }
+        let kept = self.keep(before.iter().copied().filter(|(task, _)| !is_intake(task)).collect())?;
+        // An intake is read only to map what is not mapped.
+        let chunks = self.plan.lanes_of(sample).map(|lane| self.done.chunks.get(&lane).copied());
+        let wanted: Option<u64> = chunks.map(|chunks| chunks.map(u64::from)).sum();
+        let mapped = kept
+            .iter()
+            .map(|task| if let Task::Map(_, chunk) = task { 1.0 / f64::from(chunk.parts) } else { 0.0 });
+        let mapped: f64 = mapped.sum();
+        let intakes: Vec<_> = before.iter().copied().filter(|(task, _)| is_intake(task)).collect();
+        match wanted.is_some_and(|wanted| mapped == wanted as f64) {
+            true => self.keep_current(intakes),
+            false => self.keep(intakes)?,
+        };
+        Ok(())
+    }
+
+    /// Those that count; the others are forgotten.
+    fn keep(&mut self, tasks: Vec<(Task, bool)>) -> Result<Vec<Task>, Failure> {
+        let kept = self.check(&tasks)?;
+        let gone = tasks.iter().filter(|(task, _)| !kept.contains(task));
+        self.settled.forgotten.extend(gone.map(|(task, _)| *task));
+        Ok(kept.into_iter().collect())
+    }
+
+    /// The same, whether their outputs are there or not.
+    fn keep_current(&mut self, tasks: Vec<(Task, bool)>) -> Vec<Task> {
+        let (current, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, current)| *current);
+        self.settled.forgotten.extend(others.into_iter().map(|(task, _)| task));
+        current.into_iter().map(|(task, _)| task).collect()
+    }
+
+    /// Those of the present basis whose outputs are there.
+    fn check(&self, tasks: &[(Task, bool)]) -> Result<BTreeSet<Task>, Failure> {
+        let current: Vec<Task> =
+            tasks.iter().filter(|(_, current)| *current).map(|(task, _)| *task).collect();
+        let mut counts = BTreeSet::new();
+        for tasks in current.chunks(BATCH_COMMITS) {
+            let keys: Vec<String> = tasks.iter().map(|task| task.key(&self.names)).collect();
+            let commits = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+            for (&task, commit) in tasks.iter().zip(commits) {
+                if let Some(commit) = commit
+                    && (self.whole)(task, &commit)?
+                {
+                    counts.insert(task);
+                }
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn is_intake(task: &Task) -> bool {
+    matches!(task, Task::Intake(_))
+}
+
+/// How many cells these tasks cover; no two of them overlap.
+fn cells_of(tasks: &[Task]) -> u64 {
+    let cells = tasks.iter().map(|task| match *task {
+        Task::Region(_, Shard::Cells { first, end }) | Task::Joint(Shard::Cells { first, end }) => {
+            u64::from(end.0 - first.0)
+        }
+        _ => 0,
+    });
+    cells.sum()
+}
+
+/// Which packs are there, and how long they are.
+pub struct PacksFound {
+    bytes: HashMap<String, u64>,
+}
+
+impl PacksFound {
+    /// Looks into the packs of a scratch directory.
+    pub fn in_scratch(scratch: &Path) -> Self {
+        let dir = scratch.join("packs");
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let found = entries
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len())));
+        PacksFound { bytes: found.collect() }
+    }
+
+    /// Whether all pieces of a commit are there, by length: what they hold shows when they are read.
+    pub fn hold(&self, commit: &Commit) -> bool {
+        let there = |pack: &String, end| self.bytes.get(pack).is_some_and(|&bytes| end <= bytes);
+        commit.pieces.iter().all(|piece| there(&piece.pack, piece.end()))
+    }
+
+    /// Whether a pack is there.
+    pub fn has(&self, pack: &str) -> bool {
+        self.bytes.contains_key(pack)
+    }
+}

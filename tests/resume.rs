@@ -1,0 +1,209 @@
+//! A job that is complete and then changes: a sample joins, reads change, parameters change. The same command does what
+//! depends on the change, nothing else, and gives the bytes of a job that began with it.
+
+#[path = "program/wakachi.rs"]
+mod wakachi;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+use wakachi::{Cohort, Said, digests, folder};
+
+/// Small enough for chunks and shards to be several of each sample.
+const CUTS: &str = "-t 2 --chunk-pairs 1500 --shard-lines 2,4";
+
+fn small() -> &'static Cohort {
+    static SMALL: OnceLock<Cohort> = OnceLock::new();
+    SMALL.get_or_init(|| Cohort::simulate("resume", "--samples 3 --genome-mb 0.5 --depth 4 --seed 12"))
+}
+
+/// A copy of the cohort that may be changed, and its job.
+struct Bench {
+    cohort: TempDir,
+    out: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Bench { cohort: folder(), out: folder() };
+        wakachi::copy(&small().dir, bench.cohort.path());
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.cohort.path().join(name)
+    }
+
+    fn edit(&self, name: &str, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        fs::write(self.path(name), change(text)).unwrap();
+    }
+
+    fn run(&self, options: &str) -> Said {
+        wakachi::run(&self.path("cohort.toml"), self.out.path(), options)
+    }
+
+    /// Runs to the end; the tasks that the run committed.
+    fn done(&self, options: &str) -> BTreeSet<String> {
+        self.run(options).ok();
+        let log = fs::read_to_string(self.out.path().join(".wakachi/audit.jsonl")).unwrap();
+        let events: Vec<serde_json::Value> =
+            log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let begun = events.iter().rposition(|event| event["event"] == "job.submitted").unwrap();
+        let committed = events[begun..].iter().filter(|event| event["event"] == "shard.committed");
+        committed.map(|event| event["shard"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Whether the results are those of a job that begins now.
+    fn assert_as_fresh(&self) {
+        let fresh = folder();
+        wakachi::run(&self.path("cohort.toml"), fresh.path(), "-t 1").ok();
+        let (expect, found) =
+            (digests(&fresh.path().join("results")), digests(&self.out.path().join("results")));
+        let differ: Vec<_> = expect.keys().filter(|&name| expect.get(name) != found.get(name)).collect();
+        assert!(differ.is_empty(), "other bytes than a new job's: {differ:?}");
+    }
+}
+
+/// The stages of tasks and whose they are, each once.
+fn who(tasks: &BTreeSet<String>) -> BTreeSet<String> {
+    let whose = |task: &String| match task.split('/').collect::<Vec<_>>()[..] {
+        ["joint", _] => "joint".to_owned(),
+        [stage, sample, ..] => format!("{stage} {sample}"),
+        _ => task.clone(),
+    };
+    tasks.iter().map(whose).collect()
+}
+
+/// Every stage of these samples, and the cohort's.
+fn all_of(samples: &[&str]) -> BTreeSet<String> {
+    let stages = ["intake", "model", "map", "region", "finish"];
+    let of = |sample: &&str| stages.map(|stage| format!("{stage} {sample}"));
+    samples.iter().flat_map(of).chain(["joint".to_owned(), "finish".to_owned()]).collect()
+}
+
+fn set(words: &[&str]) -> BTreeSet<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn nothing_changed_is_nothing_done() {
+    let bench = Bench::new();
+    assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001", "S-000002", "S-000003"]));
+    assert_eq!(bench.done("-t 1"), set(&[]));
+    bench.edit("cohort.toml", |text| text.replace("title = \"", "title = \"again: "));
+    assert_eq!(bench.done(CUTS), set(&[]));
+}
+
+#[test]
+fn a_sample_that_joins_is_done_alone_and_joined_with_the_finished() {
+    let bench = Bench::new();
+    let sheet = fs::read_to_string(bench.path("samples.csv")).unwrap();
+    let without = |name: &str| {
+        let rows = sheet.lines().filter(|row| !row.contains(name));
+        rows.map(|row| {
+            row.to_owned()
+                + "
+"
+        })
+        .collect::<String>()
+    };
+    fs::write(bench.path("samples.csv"), without("S-000002")).unwrap();
+    bench.done(CUTS);
+    fs::write(bench.path("samples.csv"), &sheet).unwrap();
+    assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000002"]));
+    bench.assert_as_fresh();
+
+    fs::write(bench.path("samples.csv"), without("S-000003")).unwrap();
+    let said = bench.run("-t 2").ok();
+    assert!(said.stderr.contains("results/S-000003.cram"), "not named: {}", said.stderr);
+    assert!(bench.out.path().join("results/S-000003.cram").exists());
+    bench.assert_as_fresh();
+}
+
+#[test]
+fn reads_that_change_are_done_again_with_what_depends_on_them() {
+    let bench = Bench::new();
+    bench.done(CUTS);
+    for mate in 1..=2 {
+        let path = bench.path(&format!("reads/S-000003_R{mate}.fastq.gz"));
+        let text = unpacked(&path);
+        // Without its first pair: two records of four lines.
+        let rest = text.split_inclusive('\n').skip(4).collect::<String>();
+        pack(&path, &rest);
+    }
+    let said = bench.run(CUTS);
+    said.refused(3, &["S-000003_R1.fastq.gz", "SHA-256"]);
+    without_digests(&bench);
+    assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001", "S-000002", "S-000003"]));
+    bench.assert_as_fresh();
+
+    let path = bench.path("reads/S-000001_R1.fastq.gz");
+    let text = unpacked(&path);
+    pack(&path, &text.replacen('I', "H", 40));
+    assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001"]));
+    bench.assert_as_fresh();
+}
+
+#[test]
+fn a_parameter_that_changes_is_seen_by_those_stages_it_matters_to() {
+    let bench = Bench::new();
+    bench.done(CUTS);
+    bench.edit("cohort.toml", |text| text + "\n[parameters]\nmin_qual_joint = 70\n");
+    assert_eq!(who(&bench.done(CUTS)), set(&["joint", "finish"]));
+    bench.assert_as_fresh();
+    bench.edit("cohort.toml", |text| text.replace("min_qual_joint = 70", "max_depth = 12"));
+    let done = who(&bench.done(CUTS));
+    assert!(done.is_superset(&set(&["region S-000001", "finish S-000002", "joint", "finish"])), "{done:?}");
+    assert!(!done.iter().any(|task| task.starts_with("model")), "{done:?}");
+    bench.assert_as_fresh();
+}
+
+#[test]
+fn a_sample_that_cannot_be_done_is_left_behind_where_that_is_asked_and_caught_up_later() {
+    let bench = Bench::new();
+    without_digests(&bench);
+    let path = bench.path("reads/S-000002_R2.fastq.gz");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    bench.run(CUTS).refused(3, &["S-000002_R2.fastq.gz"]);
+    let said = bench.run(&format!("{CUTS} --keep-going"));
+    said.refused(10, &["missing", "S-000002"]);
+    let ledger: serde_json::Value =
+        serde_json::from_slice(&fs::read(bench.out.path().join("ledger.json")).unwrap()).unwrap();
+    assert_eq!(ledger["failed"][0]["sample"], "S-000002");
+    assert_eq!(ledger["joint"]["samples"], serde_json::json!(["S-000001", "S-000003"]));
+    let report = fs::read_to_string(bench.out.path().join("report.html")).unwrap();
+    assert!(report.contains("S-000002 from the results"));
+
+    fs::write(&path, &whole).unwrap();
+    let done = who(&bench.done(CUTS));
+    assert_eq!(done, all_of(&["S-000002"]));
+    bench.assert_as_fresh();
+}
+
+fn unpacked(path: &Path) -> String {
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn pack(path: &Path, text: &str) {
+    let mut file =
+        flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
+    file.write_all(text.as_bytes()).unwrap();
+    file.finish().unwrap();
+}
+
+/// Takes the digests out of the sheet, which are of the files as they were.
+fn without_digests(bench: &Bench) {
+    bench.edit("samples.csv", |sheet| {
+        let cut = |row: &str| row.split(',').take(10).collect::<Vec<_>>().join(",") + ",,\n";
+        let mut rows = sheet.lines();
+        let header = rows.next().unwrap().to_owned() + "\n";
+        header + &rows.map(cut).collect::<String>()
+    });
+}
