@@ -53,8 +53,10 @@ pub fn run(args: &Args) -> Result<Checked, Failure> {
     let costs = costs_of(&first, machine(), "small samples of another seed".to_owned());
     let overhead_us = overhead_us(&first);
     let imagined = first[1].imagined(costs, args.seed, args.samples);
-    let mut runs: Vec<Comparison> =
-        [1, 2].into_iter().map(|workers| predict(&World::new(imagined.clone()), workers, overhead_us)).collect();
+    let mut runs: Vec<Comparison> = [1, 2]
+        .into_iter()
+        .map(|workers| predict(&World::new(imagined.clone()), workers, overhead_us))
+        .collect();
     let predictions = serde_json::to_string_pretty(&runs).expect("plain data always prints");
     write(&args.out.join("predictions.json"), &predictions)?;
     let cohort = simulated_cohort(args, "check", args.samples, args.seed)?;
@@ -69,7 +71,8 @@ pub fn run(args: &Args) -> Result<Checked, Failure> {
         run.makespan_clock_s.1 = job.trace(run.workers, false).makespan_us as f64 / 1e6;
         (process_ms, task_ms) = (process_ms + job.process_cpu_ms, task_ms + job.task_cpu_ms());
     }
-    let about = format!("{} samples of {} Mb at {}x", args.samples, args.genome_mb, args.depth.unwrap_or(8.0));
+    let about =
+        format!("{} samples of {} Mb at {}x", args.samples, args.genome_mb, args.depth.unwrap_or(8.0));
     let overhead = process_ms.saturating_sub(task_ms) as f64 / task_ms.max(1) as f64;
     Ok(Checked { about, runs, overhead })
 }
@@ -82,7 +85,12 @@ fn overhead_us(jobs: &[MeasuredJob]) -> u64 {
 }
 
 fn predict(world: &World, workers: u32, overhead_us: u64) -> Comparison {
-    let here = SiteWorld { latency_us: 0, bytes_per_second: None, worker_bytes_per_second: None, ..SiteWorld::default() };
+    let here = SiteWorld {
+        latency_us: 0,
+        bytes_per_second: None,
+        worker_bytes_per_second: None,
+        ..SiteWorld::default()
+    };
     let calm = Scenario::calm(1, workers);
     let bare = Coordinator { message_us: 0, sync_us: 0, ..calm.coordinator };
     let busy = Coordinator { sync_us: overhead_us, ..bare };
@@ -130,7 +138,10 @@ impl Checked {
             stretch: "3%".to_owned(),
             found: format!("makespan {:.1}%, stage {:.1}%", makespan * 100.0, kind * 100.0),
             reached: makespan <= 0.08 && kind <= 0.08,
-            note: format!("in CPU time; by the clock of this machine, which has other work, {:.1}%", clock * 100.0),
+            note: format!(
+                "in CPU time; by the clock of this machine, which has other work, {:.1}%",
+                clock * 100.0
+            ),
         }
     }
 

@@ -50,8 +50,10 @@ impl MeasuredJob {
         let names: BTreeSet<&str> =
             commits.keys().filter_map(|key| key.strip_prefix("intake/")?.split('/').next()).collect();
         let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let tasks: Vec<(Task, Commit)> =
-            commits.iter().filter_map(|(key, commit)| Some((Task::from_key(key, &names)?, commit.clone()))).collect();
+        let tasks: Vec<(Task, Commit)> = commits
+            .iter()
+            .filter_map(|(key, commit)| Some((Task::from_key(key, &names)?, commit.clone())))
+            .collect();
         if !tasks.iter().any(|(task, _)| *task == Task::FinishCohort) {
             return Err(Incomplete { dir: dir.to_owned() }.into());
         }
@@ -95,7 +97,8 @@ impl MeasuredJob {
             self.tasks.iter().filter(|(task, _)| wanted(*task)).map(|(_, commit)| bytes(commit)).sum()
         };
         let pairs_of = |sample: Option<u32>| {
-            let lanes = self.intakes.iter().filter(|(lane, _)| sample.is_none_or(|sample| lane.sample == sample));
+            let lanes =
+                self.intakes.iter().filter(|(lane, _)| sample.is_none_or(|sample| lane.sample == sample));
             lanes.map(|(_, intake)| intake.pairs as f64).sum::<f64>()
         };
         let lane = |lane: LaneId| (self.intakes[&lane].pairs as f64, self.intakes[&lane].bytes as f64);
@@ -118,7 +121,7 @@ impl MeasuredJob {
                 let share = cells / all_cells.max(1.0);
                 // Of a region's piece, the joint call reads the calls only; so this is more than it reads.
                 let regions = written(&|task| matches!(task, Task::Region(..)));
-                (2.0 * pairs_of(None) * share, cells * f64::from(self.samples), regions * share)
+                (self.reads_within(shard), cells * f64::from(self.samples), regions * share)
             }
             Task::FinishSample(sample) | Task::SealSample(sample) => {
                 let regions = written(&|task| matches!(task, Task::Region(owner, _) if owner == sample));
@@ -133,6 +136,18 @@ impl MeasuredJob {
         let is_file = matches!(task, Task::FinishSample(_) | Task::FinishCohort);
         let bytes_out = if is_file { bytes_in } else { bytes(commit) };
         Measured { kind: Kind::of(task), reads, cells, cpu_ms: commit.cpu_ms as f64, bytes_in, bytes_out }
+    }
+
+    /// Reads of all samples in a shard, as if they lay evenly within each region task.
+    fn reads_within(&self, shard: Shard) -> f64 {
+        let Some((first, end)) = cells_of(Task::Joint(shard)) else { return 0.0 };
+        let regions = self.tasks.iter().filter(|(task, _)| matches!(task, Task::Region(..)));
+        let shares = regions.filter_map(|(task, commit)| {
+            let (from, to) = cells_of(*task)?;
+            let shared = end.min(to).saturating_sub(first.max(from));
+            Some(reads_of_region(commit) * f64::from(shared) / f64::from(to - from))
+        });
+        shares.sum()
     }
 
     /// Its run, as far as the journal knows it. `replayed`: with CPU time in place of elapsed time, each slot's tasks in

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 340.0;
-const LEFT: f64 = 56.0;
-const RIGHT: f64 = 150.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 160.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
 
@@ -97,7 +97,7 @@ pub fn lines(x: &Axis, y: &Axis, lines: &[Line], goals: &[(f64, f64, String)]) -
     for (index, (wanted, line)) in labels.iter().enumerate() {
         let place = wanted.max(next).min(HEIGHT - BOTTOM + 14.0 - spare(index + 1)).max(next);
         next = place + gap;
-        for (row, words) in wrapped(&line.name, 21).iter().enumerate() {
+        for (row, words) in wrapped(&line.name, 20).iter().enumerate() {
             let _ = write!(
                 svg,
                 "<text class=\"name {}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -168,7 +168,8 @@ pub fn timeline(trace: &Trace, rows_max: usize) -> String {
         while index < spans.len() {
             let (first, mut last) = (spans[index], spans[index]);
             let same = |other: &cluster::sim::Span| {
-                other.kind() == first.kind() && (other.fate == Fate::Committed) == (first.fate == Fate::Committed)
+                other.kind() == first.kind()
+                    && (other.fate == Fate::Committed) == (first.fate == Fate::Committed)
             };
             while let Some(next) = spans.get(index + 1).filter(|next| {
                 same(next) && (next.began_us.saturating_sub(last.ended_us)) as f64 * scale < 0.4

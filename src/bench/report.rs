@@ -55,7 +55,12 @@ pub fn render(page: &Page<'_>) -> String {
     }
     let weak: Vec<&Figure> = page.figures.iter().filter(|figure| figure.scenario == "weak").collect();
     if !weak.is_empty() {
-        section(&mut body, "Weak scaling: ten workers for each sample", origin_of(&weak), &weak_scaling(&weak));
+        section(
+            &mut body,
+            "Weak scaling: ten workers for each sample",
+            origin_of(&weak),
+            &weak_scaling(&weak),
+        );
     }
     if !page.runs.is_empty() {
         let origin = origin_of(&page.figures.iter().collect::<Vec<_>>());
@@ -68,12 +73,8 @@ pub fn render(page: &Page<'_>) -> String {
         section(&mut body, "Use of the cores over time", origin, &drawn);
         section(&mut body, "The tail: how long before the end cores fall idle", origin, &tails(page.runs));
         let (title, trace) = &page.runs[0];
-        let timeline = format!(
-            "<h3>{}</h3>{}{}",
-            escape(title),
-            plot::timeline(trace, 40),
-            plot::kinds_key(trace)
-        );
+        let timeline =
+            format!("<h3>{}</h3>{}{}", escape(title), plot::timeline(trace, 40), plot::kinds_key(trace));
         section(&mut body, "Who did what when", origin, &timeline);
     }
     let troubled: Vec<&Figure> = page
@@ -106,7 +107,8 @@ pub fn escape(text: &str) -> String {
 }
 
 fn section(body: &mut String, title: &str, origin: &str, content: &str) {
-    let badge = if origin.is_empty() { String::new() } else { format!(" <em class=\"origin\">{origin}</em>") };
+    let badge =
+        if origin.is_empty() { String::new() } else { format!(" <em class=\"origin\">{origin}</em>") };
     let _ = write!(body, "<section><h2>{}{badge}</h2>{content}</section>", escape(title));
 }
 
@@ -131,7 +133,8 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 fn goals(goals: &[Goal]) -> String {
     let row = |goal: &Goal| {
         let origin = if goal.origin == Origin::Simulated { "simulated" } else { "measured" };
-        let verdict = if goal.reached { "<b class=\"yes\">reached</b>" } else { "<b class=\"no\">missed</b>" };
+        let verdict =
+            if goal.reached { "<b class=\"yes\">reached</b>" } else { "<b class=\"no\">missed</b>" };
         vec![
             escape(&goal.name),
             escape(&goal.goal),
@@ -170,8 +173,10 @@ fn counts_axis(figures: &[&Figure], title: &'static str, value: impl Fn(&Figure)
 fn speed_up(figures: &[&Figure]) -> String {
     let x = counts_axis(figures, "workers of one core", |figure| figure.workers);
     let powers = [1.0, 10.0, 100.0, 1000.0, 10_000.0];
-    let ticks = powers.into_iter().filter(|&tick| tick <= x.range.1 * 2.0).map(|tick| (tick, number(tick))).collect();
-    let y = Axis { title: "times as fast as one core", scale: Scale::Log, range: (1.0, x.range.1 * 1.1), ticks };
+    let ticks =
+        powers.into_iter().filter(|&tick| tick <= x.range.1 * 2.0).map(|tick| (tick, number(tick))).collect();
+    let y =
+        Axis { title: "times as fast as one core", scale: Scale::Log, range: (1.0, x.range.1 * 1.1), ticks };
     let mut lines = series(figures, |figure| figure.work_s / figure.makespan_s);
     let ideal = [x.range.0, x.range.1].map(|count| (count, count)).to_vec();
     lines.push(Line { name: "ideal".to_owned(), class: "bound", points: ideal, marks: false });
@@ -225,7 +230,9 @@ fn tails(runs: &[(String, Trace)]) -> String {
         .collect();
     let most = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
     let x = Axis { title: "share of workers, those idle longest first", ..share_axis("") };
-    let ticks = (0..=4).map(|quarter| f64::from(quarter) * most / 4.0).map(|tick| (tick, format!("{}%", number(tick))));
+    let ticks = (0..=4)
+        .map(|quarter| f64::from(quarter) * most / 4.0)
+        .map(|tick| (tick, format!("{}%", number(tick))));
     let y = Axis {
         title: "idle before the end, of the makespan",
         scale: Scale::Linear,
@@ -256,8 +263,19 @@ fn figures_table(figures: &[&Figure]) -> String {
     };
     let rows: Vec<Vec<String>> = figures.iter().map(row).collect();
     let header = [
-        "scenario", "scheduler", "samples", "workers", "makespan, s", "efficiency", "over bound", "over tight bound",
-        "of usable core time", "redone", "attempts", "scheduler, µs each", "",
+        "scenario",
+        "scheduler",
+        "samples",
+        "workers",
+        "makespan, s",
+        "efficiency",
+        "over bound",
+        "over tight bound",
+        "of usable core time",
+        "redone",
+        "attempts",
+        "scheduler, µs each",
+        "",
     ];
     table(&header, &rows)
 }
@@ -279,8 +297,15 @@ fn costs(costs: &Costs) -> String {
     };
     let rows: Vec<Vec<String>> = costs.kinds.keys().map(|&kind| row(kind)).collect();
     let header = [
-        "kind", "fixed, ms", "a read or pair, ns", "a cell, ms", "spread", "bytes in a read", "bytes out a read",
-        "tasks", "CPU s measured",
+        "kind",
+        "fixed, ms",
+        "a read or pair, ns",
+        "a cell, ms",
+        "spread",
+        "bytes in a read",
+        "bytes out a read",
+        "tasks",
+        "CPU s measured",
     ];
     format!(
         "<p>{}<br><span class=\"soft\">{}</span></p>{}",

@@ -4,7 +4,7 @@ use super::check::{self, Checked};
 use super::figures::{Figure, Goal, Origin, Subject, csv};
 use super::measured::{MeasuredJob, costs_of};
 use super::report::{Page, render};
-use super::simulated::{self, KILLED, RECLAIMED, SLOW, Setting};
+use super::simulated::{self, KILLED, RECLAIMED, SLOW, Setting, TAILED};
 use crate::output::{self, Format, command_line, note, table};
 use cluster::sim::{Costs, CostsError, HUMAN, Trace};
 use jobs::failure::{Class, Classified, Failure};
@@ -150,7 +150,8 @@ fn simulate(args: &Args) -> Result<(), Failure> {
         workers,
         costs: load_costs(&args.costs)?,
     };
-    let found = simulated::all(&setting, &mut |what| note(what));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let found = simulated::all(&setting, threads, &|what| note(what));
     let checked = if args.check { Some(check::run(args)?) } else { None };
     let mut goals = goals(&found.figures, args.samples);
     goals.extend(checked.iter().map(Checked::goal));
@@ -182,7 +183,8 @@ fn load_costs(paths: &[PathBuf]) -> Result<Costs, Failure> {
     match jobs.as_slice() {
         [] => Ok(Costs::built_in()),
         jobs => {
-            let tasks: u64 = jobs.iter().flat_map(|job| job.by_kind().into_values()).map(|(_, tasks)| tasks).sum();
+            let tasks: u64 =
+                jobs.iter().flat_map(|job| job.by_kind().into_values()).map(|(_, tasks)| tasks).sum();
             let source = format!("{} finished jobs of {tasks} tasks; CPU time by their journals", jobs.len());
             Ok(costs_of(jobs, machine(), source))
         }
@@ -308,7 +310,8 @@ fn finish(
         "figures": figures,
         "check": checked,
     });
-    let text = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data always prints");
+    let text =
+        |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data always prints");
     let costs = serde_json::to_value(costs).expect("plain data always prints");
     write(&args.out.join("report.html"), &render(&page))?;
     write(&args.out.join("scaling.csv"), &csv(figures))?;
@@ -320,7 +323,9 @@ fn finish(
         Format::Table => {
             let goal = |goal: &Goal| {
                 let verdict = if goal.reached { "reached" } else { "missed" };
-                [goal.name.as_str(), &goal.goal, &goal.stretch, &goal.found, verdict].map(str::to_owned).to_vec()
+                [goal.name.as_str(), &goal.goal, &goal.stretch, &goal.found, verdict]
+                    .map(str::to_owned)
+                    .to_vec()
             };
             let figure = |f: &Figure| {
                 vec![
@@ -388,9 +393,10 @@ fn goals(figures: &[Figure], samples: u32) -> Vec<Goal> {
             format!("no scheduler passes {}", percent(possible)),
         ));
     }
-    for (scenario, name, wanted, stretch) in
-        [("strong", "makespan over the bound", 1.05, 1.02), ("tail", "the same, 1% of tasks 50 times as costly", 1.10, 1.03)]
-    {
+    for (scenario, name, wanted, stretch) in [
+        ("strong", "makespan over the bound", 1.05, 1.02),
+        (TAILED, "the same, 1% of tasks 50 times as costly", 1.10, 1.03),
+    ] {
         for (workers, _, _) in EFFICIENCY_GOALS {
             let Some(f) = ours(scenario, workers) else { continue };
             goals.push(goal(
@@ -402,7 +408,9 @@ fn goals(figures: &[Figure], samples: u32) -> Vec<Goal> {
             ));
         }
     }
-    let weak = |samples: u32| figures.iter().find(|f| f.scenario == "weak" && f.scheduler == "wakachi" && f.samples == samples);
+    let weak = |samples: u32| {
+        figures.iter().find(|f| f.scenario == "weak" && f.scheduler == "wakachi" && f.samples == samples)
+    };
     if let (Some(one), Some(many)) = (weak(1), weak(samples)) {
         let found = many.efficiency / one.efficiency;
         goals.push(goal(
@@ -426,7 +434,8 @@ fn goals(figures: &[Figure], samples: u32) -> Vec<Goal> {
             ));
         }
     }
-    let busiest = figures.iter().filter_map(|f| Some((f.scheduler_us?, f))).max_by(|a, b| a.0.total_cmp(&b.0));
+    let busiest =
+        figures.iter().filter_map(|f| Some((f.scheduler_us?, f))).max_by(|a, b| a.0.total_cmp(&b.0));
     if let Some((us, f)) = busiest {
         goals.push(Goal {
             origin: Origin::Measured,

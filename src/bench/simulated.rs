@@ -6,6 +6,9 @@ use cluster::sim::{
     Baseline, Bound, Cohort, CohortSpec, Costs, HUMAN, HeavyTail, Rule, Run, Scenario, Trace, Watch, run,
 };
 use scheduler::{MemoryModel, Options, Scheduler};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// Cells that a region or joint task takes at most: 8 Mb.
 pub const SHARD_CELLS_MAX: u32 = 64;
@@ -47,6 +50,18 @@ pub struct Simulated {
     pub runs: Vec<(String, Trace)>,
 }
 
+/// One run to be made.
+struct Case<'a> {
+    world: &'a World,
+    name: &'static str,
+    scenario: Scenario,
+    workers: u32,
+    /// `None` is ours.
+    rule: Option<Rule>,
+    /// Whether it is drawn.
+    shown: bool,
+}
+
 impl Setting {
     fn cohort(&self, samples: u32, tail: Option<HeavyTail>) -> Cohort {
         Cohort::new(CohortSpec {
@@ -70,78 +85,110 @@ impl Setting {
     }
 }
 
-/// Runs everything. `say` is told what is being run.
-pub fn all(setting: &Setting, say: &mut dyn FnMut(&str)) -> Simulated {
+/// Runs everything, on so many threads. `say` is told what is being run.
+pub fn all(setting: &Setting, threads: usize, say: &(dyn Fn(&str) + Sync)) -> Simulated {
+    let calm = World::new(setting.cohort(setting.samples, None));
+    let tail = World::new(setting.cohort(setting.samples, Some(TAIL)));
+    let sizes = [1, 2, 5, 10, 20, 40].into_iter().filter(|&samples| samples <= setting.samples);
+    let weak: Vec<World> = sizes.map(|samples| World::new(setting.cohort(samples, None))).collect();
+    let cases = cases(setting, &calm, &tail, &weak);
+    let next = AtomicUsize::new(0);
+    let done: Vec<Mutex<Option<(Figure, Option<Trace>)>>> = cases.iter().map(|_| Mutex::new(None)).collect();
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(at) else { return };
+                    say(&case.title());
+                    *done[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(case.run());
+                }
+            });
+        }
+    });
     let mut simulated = Simulated::default();
-    strong(setting, &mut simulated, say);
-    weak(setting, &mut simulated, say);
-    tail(setting, &mut simulated, say);
-    faults(setting, &mut simulated, say);
+    for (case, done) in cases.iter().zip(done) {
+        let Some((figure, trace)) = done.into_inner().unwrap_or_else(PoisonError::into_inner) else {
+            continue;
+        };
+        simulated.figures.push(figure);
+        simulated.runs.extend(trace.map(|trace| (case.title(), trace)));
+    }
     simulated
 }
 
-fn strong(setting: &Setting, simulated: &mut Simulated, say: &mut dyn FnMut(&str)) {
-    let world = World::new(setting.cohort(setting.samples, None));
+fn cases<'a>(setting: &Setting, calm: &'a World, tail: &'a World, weak: &'a [World]) -> Vec<Case<'a>> {
+    let (shown, last) = (setting.shown(), setting.workers.last().copied().unwrap_or(1));
+    let mut cases = Vec::new();
+    let mut add = |world: &'a World, name, scenario: &Scenario, workers, rule, shown| {
+        cases.push(Case { world, name, scenario: scenario.clone(), workers, rule, shown });
+    };
     for &workers in &setting.workers {
-        say(&format!("strong scaling, {workers} workers"));
         let scenario = Scenario::calm(setting.seed, workers);
-        let ours = world.figure("strong", &scenario, workers, simulated);
-        if workers == setting.shown() || Some(&workers) == setting.workers.last() {
-            simulated.runs.push((format!("wakachi, {workers} workers"), ours.trace));
-        }
+        add(calm, "strong", &scenario, workers, None, workers == shown || workers == last);
         for rule in Rule::ALL {
-            let theirs = world.baseline("strong", &scenario, workers, rule, simulated);
-            if rule == Rule::EqualShards && Some(&workers) == setting.workers.last() {
-                simulated.runs.push((format!("{}, {workers} workers", rule.name()), theirs.trace));
-            }
+            let drawn = rule == Rule::EqualShards && workers == last;
+            add(calm, "strong", &scenario, workers, Some(rule), drawn);
         }
     }
-}
-
-fn weak(setting: &Setting, simulated: &mut Simulated, say: &mut dyn FnMut(&str)) {
-    let sizes = [1, 2, 5, 10, 20, 40];
-    for samples in sizes.into_iter().filter(|&samples| samples <= setting.samples) {
-        let workers = samples * WEAK_WORKERS;
-        say(&format!("weak scaling, {samples} samples"));
-        let world = World::new(setting.cohort(samples, None));
+    for world in weak {
+        let workers = world.cohort.spec().samples * WEAK_WORKERS;
         let scenario = Scenario::calm(setting.seed, workers);
-        world.figure("weak", &scenario, workers, simulated);
-        world.baseline("weak", &scenario, workers, Rule::StageBarriers, simulated);
+        add(world, "weak", &scenario, workers, None, false);
+        add(world, "weak", &scenario, workers, Some(Rule::StageBarriers), false);
     }
-}
-
-fn tail(setting: &Setting, simulated: &mut Simulated, say: &mut dyn FnMut(&str)) {
-    let world = World::new(setting.cohort(setting.samples, Some(TAIL)));
     for &workers in setting.workers.iter().filter(|&&workers| workers >= 40) {
-        say(&format!("1% of tasks 50 times as costly, {workers} workers"));
         let scenario = Scenario::calm(setting.seed, workers);
-        let ours = world.figure("tail", &scenario, workers, simulated);
-        let theirs = world.baseline("tail", &scenario, workers, Rule::EqualShards, simulated);
-        if workers == setting.shown() {
-            simulated.runs.push((format!("wakachi, heavy tail, {workers} workers"), ours.trace));
-            let name = Rule::EqualShards.name();
-            simulated.runs.push((format!("{name}, heavy tail, {workers} workers"), theirs.trace));
-        }
-    }
-}
-
-fn faults(setting: &Setting, simulated: &mut Simulated, say: &mut dyn FnMut(&str)) {
-    let world = World::new(setting.cohort(setting.samples, None));
-    for &workers in setting.workers.iter().filter(|&&workers| workers >= 40) {
-        let calm = simulated.figures.iter().find(|f| f.scenario == "strong" && f.workers == workers);
-        let Some(horizon_us) = calm.map(|calm| (calm.makespan_s * 1e6) as u64) else { continue };
+        add(tail, TAILED, &scenario, workers, None, workers == shown);
+        add(tail, TAILED, &scenario, workers, Some(Rule::EqualShards), workers == shown);
+        // Losses are spread over about the time that the calm run takes.
+        let horizon_us = (calm.bound.tight_us(f64::from(workers)) * 1.03) as u64;
         for (name, scenario) in troubled(setting.seed, workers, horizon_us) {
-            say(&format!("{name}, {workers} workers"));
-            let ours = world.figure(name, &scenario, workers, simulated);
-            world.baseline(name, &scenario, workers, Rule::EqualShards, simulated);
-            if workers == setting.shown() {
-                simulated.runs.push((format!("wakachi, {name}, {workers} workers"), ours.trace));
-            }
+            add(calm, name, &scenario, workers, None, workers == shown && name == ALL_OF_IT);
+            add(calm, name, &scenario, workers, Some(Rule::EqualShards), false);
         }
+    }
+    cases
+}
+
+impl Case<'_> {
+    fn scheduler(&self) -> &'static str {
+        self.rule.map_or("wakachi", Rule::name)
+    }
+
+    fn title(&self) -> String {
+        let trouble = if self.name == "strong" { String::new() } else { format!("{}, ", self.name) };
+        let (samples, workers) = (self.world.cohort.spec().samples, self.workers);
+        format!("{}: {trouble}{samples} samples on {workers} workers", self.scheduler())
+    }
+
+    /// The figure, and the run if it is drawn.
+    fn run(&self) -> (Figure, Option<Trace>) {
+        let (world, cores) = (self.world, f64::from(self.workers));
+        let run = match self.rule {
+            None => world.ours(&self.scenario),
+            Some(rule) => {
+                let make = || Baseline::new(&world.cohort, rule);
+                run(&world.cohort, &self.scenario, MEMORY, Watch::default(), &make)
+            }
+        };
+        let subject = Subject {
+            origin: Origin::Simulated,
+            scenario: self.name,
+            scheduler: self.scheduler(),
+            samples: world.cohort.spec().samples,
+            workers: self.workers,
+            work_us: world.bound.work_us as f64,
+            bounds_us: (world.bound.simple_us(cores), world.bound.tight_us(cores)),
+        };
+        let scheduler_ns = self.rule.is_none().then_some(run.scheduler_ns);
+        (Figure::of(&subject, &run.trace, scheduler_ns), self.shown.then_some(run.trace))
     }
 }
 
 /// Names of what goes wrong.
+pub const TAILED: &str = "1% of tasks 50 times as costly";
+/// The same.
 pub const KILLED: &str = "10% killed";
 /// The same.
 pub const SLOW: &str = "20% at half speed";
@@ -152,9 +199,12 @@ pub const ALL_OF_IT: &str = "all three at once";
 /// The same.
 pub const WAVES: &str = "workers come in four waves";
 
-/// The troubles of the goals. Losses are spread over the time that the calm run takes.
+/// The troubles of the goals.
 fn troubled(seed: u64, workers: u32, horizon_us: u64) -> Vec<(&'static str, Scenario)> {
-    let with = |faults: Faults| Scenario { faults: Faults { horizon_us, ..faults }, ..Scenario::calm(seed, workers) };
+    let with = |faults: Faults| Scenario {
+        faults: Faults { horizon_us, ..faults },
+        ..Scenario::calm(seed, workers)
+    };
     let killed = Faults { killed: 0.1, ..Faults::default() };
     let slow = Faults { slow: 0.2, slow_speed: 0.5, ..Faults::default() };
     let reclaimed = Faults { reclaimed: 0.3, cold_start_us: 120_000_000, ..Faults::default() };
@@ -191,39 +241,5 @@ impl World {
         let options = Options { seed: scenario.seed, ..Options::default() };
         let make = || Scheduler::new(self.cohort.plan(MEMORY), options);
         run(&self.cohort, scenario, MEMORY, Watch { measure: true, ..Watch::default() }, &make)
-    }
-
-    fn figure(&self, name: &str, scenario: &Scenario, workers: u32, simulated: &mut Simulated) -> Run {
-        let run = self.ours(scenario);
-        let subject = self.subject(name, "wakachi", workers);
-        simulated.figures.push(Figure::of(&subject, &run.trace, Some(run.scheduler_ns)));
-        run
-    }
-
-    fn baseline(
-        &self,
-        name: &str,
-        scenario: &Scenario,
-        workers: u32,
-        rule: Rule,
-        simulated: &mut Simulated,
-    ) -> Run {
-        let make = || Baseline::new(&self.cohort, rule);
-        let run = run(&self.cohort, scenario, MEMORY, Watch::default(), &make);
-        simulated.figures.push(Figure::of(&self.subject(name, rule.name(), workers), &run.trace, None));
-        run
-    }
-
-    fn subject<'a>(&self, scenario: &'a str, scheduler: &'a str, workers: u32) -> Subject<'a> {
-        let cores = f64::from(workers);
-        Subject {
-            origin: Origin::Simulated,
-            scenario,
-            scheduler,
-            samples: self.cohort.spec().samples,
-            workers,
-            work_us: self.bound.work_us as f64,
-            bounds_us: (self.bound.simple_us(cores), self.bound.tight_us(cores)),
-        }
     }
 }

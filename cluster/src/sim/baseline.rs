@@ -26,7 +26,8 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 4] = [Rule::ContigArrays, Rule::EqualShards, Rule::StageBarriers, Rule::SampleBySample];
+    pub const ALL: [Rule; 4] =
+        [Rule::ContigArrays, Rule::EqualShards, Rule::StageBarriers, Rule::SampleBySample];
 
     /// A name for plots.
     pub const fn name(self) -> &'static str {
@@ -84,7 +85,8 @@ impl Baseline {
             attempts: 0,
             begun: false,
         };
-        let unblocked = (0..baseline.nodes.len() as u32).filter(|&node| baseline.nodes[node as usize].waits == 0);
+        let unblocked =
+            (0..baseline.nodes.len() as u32).filter(|&node| baseline.nodes[node as usize].waits == 0);
         for node in unblocked.collect::<Vec<_>>() {
             baseline.reach(node);
         }
@@ -151,8 +153,12 @@ impl Mind for Baseline {
             Event::Left { worker, .. } => {
                 self.slots.remove(&worker);
                 self.free.remove(&worker);
-                let lost: Vec<AttemptId> =
-                    self.running.iter().filter(|(_, running)| running.0 == worker).map(|(&id, _)| id).collect();
+                let lost: Vec<AttemptId> = self
+                    .running
+                    .iter()
+                    .filter(|(_, running)| running.0 == worker)
+                    .map(|(&id, _)| id)
+                    .collect();
                 for attempt in lost {
                     let (_, node) = self.running.remove(&attempt).expect("just found");
                     self.ready.push_front(node);
@@ -241,8 +247,10 @@ impl Graph {
             self.barrier(&regions, &finish);
             self.barrier(&finish, &seal);
         }
-        let joints: Vec<Shard> =
-            tasks.iter().filter_map(|task| if let Task::Joint(shard) = task { Some(*shard) } else { None }).collect();
+        let joints: Vec<Shard> = tasks
+            .iter()
+            .filter_map(|task| if let Task::Joint(shard) = task { Some(*shard) } else { None })
+            .collect();
         for (index, &shard) in joints.iter().enumerate() {
             for &needed in &joints[index.saturating_sub(1)..=index] {
                 for &sample in &samples {
@@ -277,7 +285,8 @@ impl Graph {
             Rule::StageBarriers => {
                 for &sample in &samples {
                     for step in 0..3 {
-                        let (before, after) = (stage(self, Some(sample), step), stage(self, Some(sample), step + 1));
+                        let (before, after) =
+                            (stage(self, Some(sample), step), stage(self, Some(sample), step + 1));
                         self.barrier(&before, &after);
                     }
                 }
@@ -293,4 +302,3 @@ impl Graph {
         self.barrier(&regions, &joints);
     }
 }
-

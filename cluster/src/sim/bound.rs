@@ -40,7 +40,8 @@ impl Bound {
                 longest = longest.max(begin_us + (0..cohort.chunks()).map(map).max().unwrap_or(0));
             }
             mapped_us = mapped_us.max(longest);
-            let cells = (0..cohort.cells()).map(|cell| one_cell_us(cohort, |s| Task::Region(sample, s), cell));
+            let cells =
+                (0..cohort.cells()).map(|cell| one_cell_us(cohort, |s| Task::Region(sample, s), cell));
             let finish = cohort.base_us(Task::FinishSample(sample));
             called_us = called_us.max(longest + cells.max().unwrap_or(0) + finish);
         }

@@ -11,9 +11,9 @@ use scheduler::{Facts, MemoryModel, Plan, SamplePlan, WEIGHED_CHUNKS};
 
 /// Lengths of the human chromosomes in bases: GRCh38, 1 to 22, X, Y, M.
 pub const HUMAN: [u32; 25] = [
-    248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717, 133797422,
-    135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616, 64444167,
-    46709983, 50818468, 156040895, 57227415, 16569,
+    248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717,
+    133797422, 135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616,
+    64444167, 46709983, 50818468, 156040895, 57227415, 16569,
 ];
 
 /// One percent of tasks are far more costly than anything tells.
@@ -212,8 +212,9 @@ impl Cohort {
     pub fn reads(&self, task: Task) -> f64 {
         let of_sample = self.sample_reads();
         let range = |shard: Shard, sample: u32| shard.cells().map(move |cell| (sample, cell.0));
-        let sum =
-            |cells: &mut dyn Iterator<Item = (u32, u32)>| cells.map(|(s, c)| f64::from(self.reads_of(s, c))).sum();
+        let sum = |cells: &mut dyn Iterator<Item = (u32, u32)>| {
+            cells.map(|(s, c)| f64::from(self.reads_of(s, c))).sum()
+        };
         match task {
             Task::Intake(_) => self.spec.lane_pairs as f64,
             Task::Model(_) => 0.0,
@@ -281,6 +282,12 @@ impl Cohort {
     /// Bytes that a task reads and writes.
     pub fn bytes(&self, task: Task) -> (u64, u64) {
         let (cost, reads) = (self.spec.costs.of(Kind::of(task)), self.reads(task));
+        if let Task::FinishCohort | Task::SealCohort = task {
+            // The joint call's blocks, however many samples it took to make them.
+            let all_reads = self.sample_reads() * f64::from(self.spec.samples);
+            let blocks = (self.spec.costs.of(Kind::Joint).read_bytes_out * all_reads) as u64;
+            return (blocks, blocks);
+        }
         ((cost.read_bytes_in * reads) as u64, (cost.read_bytes_out * reads) as u64)
     }
 
@@ -310,9 +317,9 @@ impl Cohort {
         let text = format!("{task:?}");
         let mut digest = [0; 32];
         for (word, bytes) in digest.chunks_exact_mut(8).enumerate() {
-            let hash = text.bytes().fold(word as u64, |hash, byte| {
-                self.dice.bits(Topic::Noise, hash, u64::from(byte))
-            });
+            let hash = text
+                .bytes()
+                .fold(word as u64, |hash, byte| self.dice.bits(Topic::Noise, hash, u64::from(byte)));
             bytes.copy_from_slice(&hash.to_le_bytes());
         }
         digest
@@ -320,7 +327,8 @@ impl Cohort {
 
     /// All tasks, region and joint cut at these cells.
     pub fn tasks(&self, lines: &[u32]) -> Vec<Task> {
-        let mut borders: Vec<u32> = lines.iter().copied().filter(|&line| line > 0 && line < self.cells()).collect();
+        let mut borders: Vec<u32> =
+            lines.iter().copied().filter(|&line| line > 0 && line < self.cells()).collect();
         borders.insert(0, 0);
         borders.push(self.cells());
         borders.sort_unstable();

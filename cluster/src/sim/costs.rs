@@ -164,11 +164,12 @@ impl Costs {
         Ok(costs)
     }
 
-    /// The costs that explain what was measured best: least squares of relative errors, nothing negative.
+    /// The costs that explain what was measured best: weighted least squares, nothing negative.
     pub fn fit(machine: String, source: String, measured: &[Measured]) -> Self {
         let of_kind = |kind| measured.iter().filter(|one| one.kind == kind).copied().collect::<Vec<_>>();
         let kinds = Kind::ALL.into_iter().map(|kind| (kind, of_kind(kind)));
-        let kinds = kinds.filter(|(_, tasks)| !tasks.is_empty()).map(|(kind, tasks)| (kind, fit_kind(&tasks)));
+        let kinds =
+            kinds.filter(|(_, tasks)| !tasks.is_empty()).map(|(kind, tasks)| (kind, fit_kind(&tasks)));
         Costs { schema: SCHEMA.to_owned(), machine, source, kinds: kinds.collect() }
     }
 
@@ -208,8 +209,8 @@ impl Costs {
 const RESOLUTION_MS: f64 = 1.0;
 
 fn fit_kind(tasks: &[Measured]) -> KindCost {
-    // Relative errors count, so that short tasks are not drowned; those below the resolution say little.
-    let weight = |task: &Measured| 1.0 / (task.cpu_ms.max(RESOLUTION_MS) + 10.0 * RESOLUTION_MS);
+    // As if errors grew with the root of a task: neither the longest nor the shortest tasks decide alone.
+    let weight = |task: &Measured| 1.0 / libm::sqrt(task.cpu_ms.max(RESOLUTION_MS) + 10.0 * RESOLUTION_MS);
     let rows: Vec<([f64; 3], f64)> = tasks
         .iter()
         .map(|task| {
@@ -225,13 +226,14 @@ fn fit_kind(tasks: &[Measured]) -> KindCost {
     let mean = tasks.iter().map(ratio).sum::<f64>() / tasks.len() as f64;
     let variance = tasks.iter().map(|task| (ratio(task) - mean).powi(2)).sum::<f64>() / tasks.len() as f64;
     let reads = tasks.iter().map(|task| task.reads).sum::<f64>().max(1.0);
+    let per_read = |bytes: fn(&Measured) -> f64| (tasks.iter().map(bytes).sum::<f64>() / reads).max(0.0);
     KindCost {
         fixed_us: fixed_ms * 1000.0,
         read_ns: read_ms * 1e6,
         cell_us: cell_ms * 1000.0,
         spread: libm::sqrt(variance),
-        read_bytes_in: tasks.iter().map(|task| task.bytes_in).sum::<f64>() / reads,
-        read_bytes_out: tasks.iter().map(|task| task.bytes_out).sum::<f64>() / reads,
+        read_bytes_in: per_read(|task| task.bytes_in),
+        read_bytes_out: per_read(|task| task.bytes_out),
         tasks: tasks.len() as u64,
         cpu_ms: tasks.iter().map(|task| task.cpu_ms).sum::<f64>() as u64,
     }
@@ -275,7 +277,8 @@ fn solve(rows: &[([f64; 3], f64)], set: &[usize]) -> Option<[f64; 3]> {
         }
     }
     for pivot in 0..n {
-        let largest = (pivot..n).max_by(|&a, &b| matrix[a][pivot].abs().total_cmp(&matrix[b][pivot].abs()))?;
+        let largest =
+            (pivot..n).max_by(|&a, &b| matrix[a][pivot].abs().total_cmp(&matrix[b][pivot].abs()))?;
         matrix.swap(pivot, largest);
         if matrix[pivot][pivot].abs() < 1e-6 {
             return None;

@@ -258,7 +258,8 @@ impl<'a> Floor<'a> {
                 self.fill(now_us, worker, later);
             }
             Order::Cut(id) => {
-                let Some(attempt) = self.numbers.get(&id).and_then(|number| self.attempts.get_mut(number)) else {
+                let Some(attempt) = self.numbers.get(&id).and_then(|number| self.attempts.get_mut(number))
+                else {
                     return;
                 };
                 let Some((first, end)) = cells(attempt.task) else { return };
@@ -361,7 +362,8 @@ impl<'a> Floor<'a> {
         later.push((now_us, Later::Say(worker, Report::Reached(id, cell))));
         let alone = cells(task).is_some_and(|(first, end)| end - first == 1);
         let owner = task.sample().map_or(u64::MAX, u64::from);
-        let too_large = self.dice.happens(self.scenario.faults.exhausting, Topic::Shape, owner, cell.0.into());
+        let too_large =
+            self.dice.happens(self.scenario.faults.exhausting, Topic::Shape, owner, cell.0.into());
         if too_large && !alone {
             return self.fail(now_us, number, Class::Failed, Some(Exhausted::Memory), later);
         }
@@ -439,14 +441,7 @@ impl<'a> Floor<'a> {
     }
 
     /// The attempt ends and says how; the slot is free.
-    fn give(
-        &mut self,
-        now_us: u64,
-        number: u64,
-        result: Outcome,
-        fate: Fate,
-        later: &mut Vec<(u64, Later)>,
-    ) {
+    fn give(&mut self, now_us: u64, number: u64, result: Outcome, fate: Fate, later: &mut Vec<(u64, Later)>) {
         let attempt = &self.attempts[&number];
         let (bytes_in, bytes_out) = self.cohort.bytes(attempt.task);
         let ended = Ended {

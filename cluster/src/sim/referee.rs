@@ -140,7 +140,9 @@ impl Referee {
                 self.complain(|| format!("{now_us}: the job is complete without {task:?}"));
             }
             if let Some(missing) = self.missing(task) {
-                self.complain(|| format!("{now_us}: the job is complete with {task:?} but without {missing}"));
+                self.complain(|| {
+                    format!("{now_us}: the job is complete with {task:?} but without {missing}")
+                });
             }
         }
     }
@@ -161,7 +163,8 @@ impl Referee {
             Task::FinishSample(sample) => lacks(Task::Region(sample, Shard::Unplaced))
                 .or_else(|| self.gap(Some(sample), 0, self.plan.cells)),
             Task::FinishCohort => {
-                let samples = (0..self.plan.samples.len() as u32).filter(|sample| !self.dropped.contains(sample));
+                let samples =
+                    (0..self.plan.samples.len() as u32).filter(|sample| !self.dropped.contains(sample));
                 let joins = samples.clone().any(|sample| self.plan.samples[sample as usize].joint);
                 let unfinished = samples.map(Task::FinishSample).find_map(lacks);
                 unfinished.or_else(|| if joins { self.gap(None, 0, self.plan.cells) } else { None })
@@ -189,7 +192,8 @@ impl Referee {
     fn unlisted(&self, task: Task, inputs: &[Task]) -> Option<String> {
         match task {
             Task::Region(sample, _) => {
-                let maps = self.plan.lanes_of(sample).filter_map(|lane| self.maps.get(&lane)).map(BTreeMap::len);
+                let maps =
+                    self.plan.lanes_of(sample).filter_map(|lane| self.maps.get(&lane)).map(BTreeMap::len);
                 let listed = inputs.iter().filter(|input| matches!(input, Task::Map(..))).count();
                 let needed: usize = maps.sum();
                 (listed != needed).then(|| format!("{needed} maps, but {listed}"))
@@ -206,7 +210,8 @@ impl Referee {
                 let nothing = BTreeMap::new();
                 joined.into_iter().find_map(|sample| {
                     let told = told.get(&sample).unwrap_or(&nothing);
-                    first_gap(told, first.saturating_sub(1), end).map(|cell| format!("cell {cell} of {sample}"))
+                    first_gap(told, first.saturating_sub(1), end)
+                        .map(|cell| format!("cell {cell} of {sample}"))
                 })
             }
             _ => None,

@@ -96,7 +96,8 @@ impl Trace {
 
     /// Core time that workers offered while they were there, at their speed, in microseconds.
     pub fn usable_us(&self) -> f64 {
-        let span = |worker: &Presence| worker.to_us.min(self.makespan_us).saturating_sub(worker.from_us) as f64;
+        let span =
+            |worker: &Presence| worker.to_us.min(self.makespan_us).saturating_sub(worker.from_us) as f64;
         self.workers.iter().map(|worker| span(worker) * f64::from(worker.slots) * worker.speed).sum()
     }
 
@@ -130,7 +131,9 @@ impl Trace {
             };
             add(span.began_us, span.ended_us, density, pick);
         }
-        sums.into_iter().map(|(useful, wasted, usable)| (useful / f64::max(usable, 1.0), wasted / f64::max(usable, 1.0))).collect()
+        sums.into_iter()
+            .map(|(useful, wasted, usable)| (useful / f64::max(usable, 1.0), wasted / f64::max(usable, 1.0)))
+            .collect()
     }
 
     /// When each worker that stayed last gave back a core, as shares of the makespan before its end, largest first.
@@ -142,7 +145,8 @@ impl Trace {
         }
         let stayed = self.workers.iter().zip(&last).filter(|(worker, _)| worker.to_us >= self.makespan_us);
         let idle = |last: u64| (self.makespan_us - last.min(self.makespan_us)) as f64;
-        let mut shares: Vec<f64> = stayed.map(|(_, &last)| idle(last) / self.makespan_us.max(1) as f64).collect();
+        let mut shares: Vec<f64> =
+            stayed.map(|(_, &last)| idle(last) / self.makespan_us.max(1) as f64).collect();
         shares.sort_by(|a, b| b.total_cmp(a));
         shares
     }

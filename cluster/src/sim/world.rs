@@ -14,8 +14,8 @@ use jobs::failure::Class;
 use jobs::task::Task;
 use rustix::time::{ClockId, clock_gettime};
 use scheduler::{
-    AttemptId, BundleLimits, Command, Departure, Ending, Event, Facts, MemoryModel, Purpose, Scheduler, SiteSpec,
-    Usage, WorkerId, WorkerSpec,
+    AttemptId, BundleLimits, Command, Departure, Ending, Event, Facts, MemoryModel, Purpose, Scheduler,
+    SiteSpec, Usage, WorkerId, WorkerSpec,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -243,7 +243,11 @@ impl<'a, M: Mind> World<'a, M> {
             }
             Happening::Bundle(worker, attempts) => {
                 let batch = self.scenario.sites[self.floor.site_of(worker)].batch;
-                self.floor.begin_bundle(self.now_us, worker, batch.map_or(u64::MAX / 2, |batch| batch.wall_us));
+                self.floor.begin_bundle(
+                    self.now_us,
+                    worker,
+                    batch.map_or(u64::MAX / 2, |batch| batch.wall_us),
+                );
                 for (attempt, task, purpose) in attempts {
                     self.floor.take(self.now_us, worker, Order::Run(attempt, task, purpose), &mut later);
                 }
@@ -334,7 +338,8 @@ impl<'a, M: Mind> World<'a, M> {
         }
         let (wave, mine) = (lot >> 32, self.dice.bits(topic, lot, 0));
         let workers = u64::from(self.scenario.waves[wave as usize].workers);
-        let before = (1..workers).filter(|worker| self.dice.bits(topic, wave << 32 | worker, 0) < mine).count();
+        let before =
+            (1..workers).filter(|worker| self.dice.bits(topic, wave << 32 | worker, 0) < mine).count();
         before < (share * workers as f64).round() as usize
     }
 
@@ -347,7 +352,9 @@ impl<'a, M: Mind> World<'a, M> {
         self.serving = std::mem::take(&mut self.inbox);
         let mut took = self.serving.len() as u64 * coordinator.message_us;
         let outputs = |report: &Report| match report {
-            Report::Ended(ended) if matches!(ended.result, Outcome::Done(_)) => Some((ended.worker, ended.usage)),
+            Report::Ended(ended) if matches!(ended.result, Outcome::Done(_)) => {
+                Some((ended.worker, ended.usage))
+            }
             _ => None,
         };
         let outputs: Vec<(WorkerId, Usage)> = self.serving.iter().filter_map(outputs).collect();
@@ -383,7 +390,8 @@ impl<'a, M: Mind> World<'a, M> {
             };
             Event::Site { site: number, spec }
         });
-        let committed = self.journal.iter().map(|(&task, entry)| Event::Committed { task, facts: entry.facts.clone() });
+        let committed =
+            self.journal.iter().map(|(&task, entry)| Event::Committed { task, facts: entry.facts.clone() });
         // What was said while nobody listened, or to an earlier life, is asked again by whoever begins a job.
         let faults = &self.scenario.faults;
         let denied = faults.denials.iter().filter(|(at, _)| *at <= self.now_us);
@@ -443,7 +451,8 @@ impl<'a, M: Mind> World<'a, M> {
                     Some(wanted) => {
                         if let Some(referee) = &mut self.referee {
                             if wanted != task {
-                                referee.complain(|| format!("{wanted:?} is committed, but {task:?} was done"));
+                                referee
+                                    .complain(|| format!("{wanted:?} is committed, but {task:?} was done"));
                             }
                             referee.commit(self.now_us, wanted, facts.chunks);
                         }
@@ -480,7 +489,8 @@ impl<'a, M: Mind> World<'a, M> {
             return;
         }
         self.events += 1;
-        let jumped: i64 = self.scenario.faults.jumps.iter().filter(|(at, _)| *at <= self.now_us).map(|jump| jump.1).sum();
+        let jumped: i64 =
+            self.scenario.faults.jumps.iter().filter(|(at, _)| *at <= self.now_us).map(|jump| jump.1).sum();
         self.clock_ms = (self.now_us / 1000) as i64 + jumped;
         if self.watch.log {
             self.log.push(format!("{} {event:?}", self.now_us));
@@ -499,7 +509,8 @@ impl<'a, M: Mind> World<'a, M> {
         }
         for (worker, attempts) in bundles {
             self.offered[worker] = false;
-            let queue_us = self.scenario.sites[self.floor.site_of(worker)].batch.map_or(0, |batch| batch.queue_us);
+            let queue_us =
+                self.scenario.sites[self.floor.site_of(worker)].batch.map_or(0, |batch| batch.queue_us);
             self.at(self.now_us + queue_us, Happening::Bundle(worker, attempts));
         }
     }
