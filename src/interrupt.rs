@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -43,6 +45,17 @@ pub fn quiet_flag() -> &'static AtomicBool {
         let _ = cluster::warning::on_warning(|| STOP.store(true, Ordering::SeqCst));
     });
     &STOP
+}
+
+/// Sets the flag after this time, as the first interrupt does.
+pub fn stop_after(time: Duration) {
+    flag();
+    thread::spawn(move || {
+        thread::sleep(time);
+        if !STOP.swap(true, Ordering::SeqCst) {
+            note("stopping, as the time that was given is over");
+        }
+    });
 }
 
 /// Temporary files and directories that an interrupt removes before it ends the program.

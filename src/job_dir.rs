@@ -75,13 +75,24 @@ impl JobDir {
     /// The job that is there.
     pub fn existing(root: &Path) -> Result<Self, JobDirError> {
         let dir = JobDir { root: root.to_owned() };
-        // A journal that was taken over from a process that may still live has a number in its name.
-        let is_journal = |name: &str| name.starts_with("journal.") && name.ends_with(".redb");
-        let mut entries = fs::read_dir(dir.scratch()).into_iter().flatten().flatten();
-        match entries.any(|entry| entry.file_name().to_str().is_some_and(is_journal)) {
+        if dir.has_journal() { Ok(dir) } else { Err(JobDirError::NoJob { path: root.to_owned() }) }
+    }
+
+    /// The job that is there, even if it has done nothing yet, as one that waits in a queue.
+    pub fn begun(root: &Path) -> Result<Self, JobDirError> {
+        let dir = JobDir { root: root.to_owned() };
+        match dir.has_journal() || dir.scratch().join("slurm").exists() {
             true => Ok(dir),
             false => Err(JobDirError::NoJob { path: root.to_owned() }),
         }
+    }
+
+    /// Whether it has come as far as its journal.
+    pub fn has_journal(&self) -> bool {
+        // One that was taken over from a process that may still live has a number in its name.
+        let is_journal = |name: &str| name.starts_with("journal.") && name.ends_with(".redb");
+        let mut entries = fs::read_dir(self.scratch()).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_str().is_some_and(is_journal))
     }
 
     /// The directory itself.

@@ -3,15 +3,24 @@
 //! Invariant: an engine decides nothing (the scheduler does) and computes nothing (the task runner does). It is handed a
 //! runner by the command line and never knows what a task means.
 
+pub mod bill;
+pub mod bundle;
 pub mod control;
+pub mod dashboard;
 pub mod drive;
 pub mod engine;
 pub mod failure;
+pub mod info;
 pub mod local;
 pub mod meter;
+pub mod metrics;
+pub mod watch;
+pub mod store;
+pub mod tes;
 pub mod mpi;
 pub mod warning;
 pub mod worker;
+pub mod sim;
 
 pub use drive::{Drive, Outcome, drive};
 pub use engine::{

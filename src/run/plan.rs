@@ -38,6 +38,11 @@ impl Cut {
         Cut { chunk_pairs: config.limits.chunk_pairs.into(), said: config.resolved.iter().any(said) }
     }
 
+    /// Pairs of every chunk, where somebody said so.
+    pub fn said(&self) -> Option<u32> {
+        self.said.then_some(self.chunk_pairs as u32)
+    }
+
     /// Pairs of a chunk of this lane.
     pub fn chunk_pairs(&self, cohort: &Cohort, lane: &Lane) -> u64 {
         match self.said {
