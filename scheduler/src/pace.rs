@@ -19,6 +19,9 @@ const STRAGGLES: f64 = 4.0;
 /// A copy is worth it if the first attempt is expected to take so many times longer.
 const COPY_GAIN: f64 = 1.3;
 
+/// A worker is slow that takes longer than the others by this.
+const SLOW: f64 = 0.7;
+
 /// What an attempt still has to do.
 struct Rest {
     id: AttemptId,
@@ -67,7 +70,11 @@ impl Scheduler {
             self.ask_cut(rest.id);
             return (rest.cut_ms / least_ms) as usize;
         }
+        // A costly task on a sound worker would be as costly elsewhere: only cores with nothing else to do may try.
+        let sound = self.places.workers[worker as usize].speed() > SLOW;
+        let idle = self.ready.len() == 0 && self.has_core_for(task, worker);
         let copied = self.options.speculate
+            && (idle || !sound)
             && task.stage() < Stage::Finish
             && rest.ms > COPY_GAIN * rest.fresh_ms
             && !self.copies.contains_key(&task)
