@@ -75,11 +75,12 @@ impl JobDir {
     /// The job that is there.
     pub fn existing(root: &Path) -> Result<Self, JobDirError> {
         let dir = JobDir { root: root.to_owned() };
-        if dir.scratch().join("journal.redb").exists() {
-            Ok(dir)
-        } else {
-            Err(JobDirError::NoJob { path: root.to_owned() })
-        }
+        if dir.has_journal() { Ok(dir) } else { Err(JobDirError::NoJob { path: root.to_owned() }) }
+    }
+
+    /// Whether a job was begun there.
+    pub fn has_journal(&self) -> bool {
+        self.scratch().join("journal.redb").exists()
     }
 
     /// The directory itself.
