@@ -67,7 +67,7 @@ pub fn load(asked: &Asked) -> Result<Config, ConfigError> {
             Err(source) => return Err(ConfigError::Unreadable { path, source }),
         }
     }
-    let sources = Sources { flags: &asked.flags, env: &env, files: &files, machine: machine() };
+    let sources = Sources { flags: &asked.flags, env: &env, files: &files, machine: machine(&env) };
     jobs::config::resolve(&sources).map_err(|diagnostics| ConfigError::Wrong { diagnostics })
 }
 
@@ -103,15 +103,32 @@ fn search(asked: &Asked, env: &BTreeMap<String, String>) -> Vec<(PathBuf, bool)>
     files.into_iter().flatten().map(|path| (path, false)).collect()
 }
 
-/// What this process may use: cores by affinity and quota, memory by the machine and its control group.
-fn machine() -> Machine {
+/// What this process may use: cores by affinity and quota, memory by the machine and its control group; of an allocation
+/// of Slurm no more than this process's part, which not every site enforces.
+fn machine(env: &BTreeMap<String, String>) -> Machine {
     let first_number = |text: String| text.split_ascii_whitespace().find_map(|word| word.parse::<u64>().ok());
     let read = |path: &str| std::fs::read_to_string(path).ok().and_then(first_number);
     let installed = read("/proc/meminfo").map(|kibibytes| kibibytes << 10);
     let allowed = read("/sys/fs/cgroup/memory.max");
+    let part = allocation(env);
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let memory_bytes = installed.into_iter().chain(allowed).min().unwrap_or(4 << 30);
-    Machine { cores, memory_bytes }
+    let memory_bytes = installed.into_iter().chain(allowed).chain(part.1).min().unwrap_or(4 << 30);
+    Machine { cores: part.0.map_or(cores, |part| part.min(cores)), memory_bytes }
+}
+
+/// Cores and bytes that Slurm gave this process, as far as it says so (man sbatch, "OUTPUT ENVIRONMENT VARIABLES").
+fn allocation(env: &BTreeMap<String, String>) -> (Option<u32>, Option<u64>) {
+    // `4(x2),3`: the first node's.
+    let number = |name: &str| {
+        let digits = env.get(name)?.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<u32>().ok().filter(|number| *number > 0)
+    };
+    let tasks = number("SLURM_STEP_TASKS_PER_NODE").unwrap_or(1);
+    let on_node = || Some((number("SLURM_CPUS_ON_NODE")? / tasks).max(1));
+    let cores = number("SLURM_CPUS_PER_TASK").or_else(on_node);
+    let of_node = || Some(number("SLURM_MEM_PER_NODE")? / tasks);
+    let megabytes = number("SLURM_MEM_PER_CPU").and_then(|each| each.checked_mul(cores?)).or_else(of_node);
+    (cores, megabytes.map(|megabytes| u64::from(megabytes) << 20))
 }
 
 #[cfg(test)]
@@ -141,6 +158,21 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&show(None, Format::Json)).unwrap();
         assert_eq!(json["schema"], "wakachi.config/1");
         assert_eq!(json["config"][1]["origin"]["file"]["line"], 2);
+    }
+
+    #[test]
+    fn an_allocation_is_shared_by_the_processes_of_a_node() {
+        let check = |vars: &[(&str, &str)], expect: (Option<u32>, Option<u64>)| {
+            let env =
+                vars.iter().map(|(name, value)| (format!("SLURM_{name}"), (*value).to_owned())).collect();
+            assert_eq!(allocation(&env), expect, "{vars:?}");
+        };
+        check(&[], (None, None));
+        check(&[("CPUS_ON_NODE", "8"), ("MEM_PER_NODE", "4000")], (Some(8), Some(4000 << 20)));
+        let ranks = ("STEP_TASKS_PER_NODE", "2(x3),1");
+        check(&[("CPUS_ON_NODE", "8"), ranks, ("MEM_PER_NODE", "4000")], (Some(4), Some(2000 << 20)));
+        check(&[("CPUS_PER_TASK", "3"), ranks, ("MEM_PER_CPU", "100")], (Some(3), Some(300 << 20)));
+        check(&[("CPUS_ON_NODE", "1"), ("STEP_TASKS_PER_NODE", "4"), ("MEM_PER_NODE", "0")], (Some(1), None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! no. Nothing here decides anything itself.
 
 use crate::run::books;
+use cluster::bundle::carried::CarriedKnowledge;
 use jobs::cohort::Cohort;
 use jobs::consent::{Register, read_register};
 use jobs::diagnostic::Diagnostic;
@@ -13,6 +14,7 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::document::read_policy;
 use jobs::policy::{Action, Actor, DataClass, Denial, Knowledge, Permit, Policy, Purpose, Question, Subject};
 use jobs::site::{Sites, read_sites};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,6 +180,29 @@ impl Gate {
         Ok(Gate { files, policy, sites, site, actor: actor(), register })
     }
 
+    /// The gate of a bundle's worker, which sees no files of the programme: it knows what the bundle's standing says, and
+    /// nothing else.
+    pub fn carried(knowledge: CarriedKnowledge, site: &str) -> Self {
+        let CarriedKnowledge { register, policy, sites, purpose, disease, .. } = knowledge;
+        Gate {
+            files: GateFiles { site: Some(site.to_owned()), purpose, disease, ..GateFiles::default() },
+            policy,
+            sites,
+            site: site.to_owned(),
+            actor: actor(),
+            register: Mutex::new(Held { stamp: None, register: Arc::new(register) }),
+        }
+    }
+
+    /// Takes a newer register from a newer standing. Rules and sites stay as they were: leases under other rules are
+    /// refused.
+    pub fn renew(&self, register: Register) {
+        let mut held = self.register.lock().unwrap_or_else(PoisonError::into_inner);
+        if register.epoch() >= held.register.epoch() {
+            held.register = Arc::new(register);
+        }
+    }
+
     /// A permit, decided now; or every reason why not.
     pub fn permit(&self, action: Action, class: DataClass, subjects: &[Subject]) -> Result<Permit, Failure> {
         let register = self.register()?;
@@ -230,7 +255,7 @@ impl Gate {
         self.ask_at(&self.site, register, action, class, subjects)
     }
 
-    /// The same question for another site.
+    /// What [`Gate::ask`] says, of another site of the registry.
     pub fn ask_at(
         &self,
         site: &str,
@@ -252,6 +277,30 @@ impl Gate {
         jobs::policy::decide(&question, self.knowledge(register))
     }
 
+    /// What a bundle for `site` carries, so that it can be decided again there: consents of these subjects alone.
+    pub fn excerpt(
+        &self,
+        site: &str,
+        register: &Register,
+        subjects: &BTreeMap<u32, Subject>,
+    ) -> CarriedKnowledge {
+        let of = |subject: &Subject| register.records.get_key_value(&subject.participant);
+        let records = subjects.values().filter_map(of).map(|(who, record)| (who.clone(), record.clone()));
+        CarriedKnowledge {
+            register: Register { records: records.collect(), as_of: register.as_of },
+            policy: self.policy.clone(),
+            sites: self
+                .sites
+                .iter()
+                .filter(|(id, _)| *id == site)
+                .map(|(id, s)| (id.clone(), s.clone()))
+                .collect(),
+            purpose: self.files.purpose,
+            disease: self.files.disease.clone(),
+            subjects: subjects.clone(),
+        }
+    }
+
     /// What is known, with this register.
     pub fn knowledge<'a>(&'a self, register: &'a Register) -> Knowledge<'a> {
         Knowledge { register, policy: &self.policy, sites: &self.sites }
@@ -259,8 +308,9 @@ impl Gate {
 
     /// The register as it is on disk: read again when the file changed.
     pub fn register(&self) -> Result<Arc<Register>, GateError> {
-        let path = self.files.consent.as_deref().ok_or(GateError::NoConsents)?;
         let mut held = self.register.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only the gate of a bundle has no file; its register was carried there.
+        let Some(path) = self.files.consent.as_deref() else { return Ok(Arc::clone(&held.register)) };
         if stamp(path) != held.stamp {
             let newer = hold(path)?;
             if newer.register.epoch() < held.register.epoch() {

@@ -1,5 +1,5 @@
 //! What Ctrl-C, SIGTERM and SIGHUP do: in a job the first asks for an orderly stop and the second ends the program at
-//! once; a filter ends at once and takes its scratch with it.
+//! once, and SIGUSR1, a batch system's warning, only asks; a filter ends at once and takes its scratch with it.
 
 use crate::output::note;
 use jobs::failure::Class;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -26,8 +28,34 @@ pub fn flag() -> &'static AtomicBool {
         };
         // Without a handler an interrupt ends the program at once, which the journal survives too.
         let _ = ctrlc::set_handler(handler);
+        let warned = || {
+            if !STOP.swap(true, Ordering::SeqCst) {
+                note("\nstopping in time, as the batch system warns; what is done is kept");
+            }
+        };
+        let _ = cluster::warning::on_warning(warned);
     });
     &STOP
+}
+
+/// The flag for a process that another one speaks for: whatever signal asks it to stop sets it, and does nothing else.
+pub fn quiet_flag() -> &'static AtomicBool {
+    INSTALLED.get_or_init(|| {
+        let _ = ctrlc::set_handler(|| STOP.store(true, Ordering::SeqCst));
+        let _ = cluster::warning::on_warning(|| STOP.store(true, Ordering::SeqCst));
+    });
+    &STOP
+}
+
+/// Sets the flag after this time, as the first interrupt does.
+pub fn stop_after(time: Duration) {
+    flag();
+    thread::spawn(move || {
+        thread::sleep(time);
+        if !STOP.swap(true, Ordering::SeqCst) {
+            note("stopping, as the time that was given is over");
+        }
+    });
 }
 
 /// Temporary files and directories that an interrupt removes before it ends the program.

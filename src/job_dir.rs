@@ -78,7 +78,16 @@ impl JobDir {
         if dir.has_journal() { Ok(dir) } else { Err(JobDirError::NoJob { path: root.to_owned() }) }
     }
 
-    /// Whether a job was begun there.
+    /// The job that is there, even if it has done nothing yet, as one that waits in a queue.
+    pub fn begun(root: &Path) -> Result<Self, JobDirError> {
+        let dir = JobDir { root: root.to_owned() };
+        match dir.has_journal() || dir.scratch().join("slurm").exists() {
+            true => Ok(dir),
+            false => Err(JobDirError::NoJob { path: root.to_owned() }),
+        }
+    }
+
+    /// Whether it has come as far as its journal.
     pub fn has_journal(&self) -> bool {
         self.scratch().join("journal.redb").exists()
     }

@@ -2,6 +2,7 @@
 
 mod align;
 mod audit;
+mod bench;
 mod call;
 mod cohort;
 mod config;
@@ -19,8 +20,12 @@ mod plain;
 mod policy;
 mod progress;
 mod run;
+mod serve;
 mod simulate;
+mod slurm;
+mod submit;
 mod vault;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use jobs::failure::Failure;
@@ -34,6 +39,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   wakachi demo                                a small cohort, simulated, run and assessed
   wakachi run cohort.toml --out job           the main job; the same command again resumes it
+  wakachi submit cohort.toml --out job        the same as a batch job of Slurm
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram
   wakachi call REF.fa OUT.cram -o OUT.vcf.gz
   wakachi policy explain cohort.toml          who is permitted on what consent, who is not and why
@@ -56,6 +62,9 @@ enum Command {
     Call(call::Args),
     Joint(joint::Args),
     Run(run::Args),
+    Serve(serve::Args),
+    Submit(submit::Args),
+    Worker(worker::Args),
     /// Checks cohorts
     #[command(subcommand)]
     Cohort(CohortCommand),
@@ -69,6 +78,8 @@ enum Command {
     Policy(policy::Command),
     #[command(subcommand)]
     Audit(audit::Command),
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -130,6 +141,9 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(args),
         Command::Joint(args) => joint::run(args),
         Command::Run(args) => run::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Submit(args) => submit::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Cohort(CohortCommand::Check { cohort, output }) => {
             Ok(cohort::check(cohort, *output, output::say)?)
         }
@@ -138,6 +152,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Custodian(command) => custodian::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Config(ConfigCommand::Show { limits, cohort, output }) => {
             Ok(config::show(&limits.asked(cohort.as_deref()), *output, output::say)?)
         }

@@ -69,6 +69,11 @@ impl Classified for PassphraseError {
 }
 
 impl PassphraseArgs {
+    /// The files that were named.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// These, and the files that a configuration names.
     pub fn with(&self, files: impl IntoIterator<Item = PathBuf>) -> Self {
         PassphraseArgs { files: self.files.iter().cloned().chain(files).collect() }

@@ -2,17 +2,21 @@
 
 pub mod admission;
 mod archive;
+pub mod asks;
 mod basis;
 pub mod books;
+mod burst;
 pub mod close;
 mod engines;
+mod freight;
 pub mod inputs;
 mod kinship;
+mod mpi;
 mod office;
-mod plan;
+pub mod plan;
 mod progress;
 mod resume;
-mod runner;
+pub mod runner;
 pub mod status;
 pub mod trail;
 
@@ -21,28 +25,40 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
-use crate::{cohort, config, interrupt};
+use crate::serve::LiveArgs;
+use crate::slurm::record::Folder;
+use crate::slurm::wave::{Shape, Waves};
+use crate::{cohort, config, interrupt, slurm};
 use archive::Archive;
 use basis::Bases;
 use books::RunRecord;
+use burst::Burst;
+use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
-use engines::{EngineName, Wiring};
+use engines::{BurstName, EngineName, Means, Wiring};
 use jobs::cohort::Cohort;
-use jobs::config::Limits;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::quantity::parse_seconds;
+use mpi::Team;
 use office::{Desk, Dropped, DroppedSamples};
 use plan::Cut;
+use progress::{Display, View};
 use resume::PacksFound;
 use runner::{Home, Runner};
 use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use storage::lease::LeaseKey;
-use storage::{Commit, Fence, JobIdentity, Journal, JournalError, KeyFolder, Writer};
+use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
 use trail::Trail;
 use workers::context::Context;
+
+/// How often a directory that another process holds is asked for again.
+const HELD_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Aligns, calls and joint-calls a cohort
 ///
@@ -53,6 +69,8 @@ use workers::context::Context;
   wakachi run cohort.toml --out job
   wakachi run cohort.toml --out job -t 16 --memory 24G
   wakachi run cohort.toml --out job --dry-run
+  mpirun -n 8 --map-by node --bind-to none wakachi run cohort.toml --out job --engine mpi
+  srun --mpi=pmix -N 8 -n 8 -c 64 wakachi run cohort.toml --out job --engine mpi
 
 Exit codes: 0 complete; 1 no space, no permission, or a vault is in use; 2 usage, or a wrong passphrase; 3 input
 refused; 4 the policy forbids it (no consent, wrong place or purpose); 6 a stored piece, a result or a site of the
@@ -70,6 +88,12 @@ pub struct Args {
     site: Option<String>,
     #[command(flatten)]
     passphrases: PassphraseArgs,
+    /// Waits while another process works in the job directory, instead of refusing
+    #[arg(long)]
+    wait: bool,
+    /// Stops cleanly after this time, such as 90m or 11h; the same command again goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    stop_after: Option<u64>,
     /// Prints tasks, memory and scratch, and runs nothing
     #[arg(long)]
     dry_run: bool,
@@ -82,6 +106,9 @@ pub struct Args {
     /// What runs the tasks
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
+    /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
+    #[arg(long, value_enum)]
+    burst: Option<BurstName>,
     /// Goes on without a sample that cannot be done, and ends with exit code 10
     #[arg(long)]
     keep_going: bool,
@@ -91,6 +118,8 @@ pub struct Args {
     /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
     #[arg(long, value_name = "N", hide = true)]
     rest_ms: Option<u64>,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -179,20 +208,31 @@ impl Classified for Missing {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match args.engine {
+        EngineName::Mpi => mpi::run(args, |team| here(args, team)),
+        EngineName::Local | EngineName::Tes | EngineName::SlurmArray => here(args, None),
+    }
+}
+
+/// Runs the command in this process, with the help of `team`.
+fn here(args: &Args, team: Option<Team>) -> Result<(), Failure> {
     if args.repair {
         // What is forgotten must be out of all hands before it is done again.
-        open(args)?;
-        return open(&Args { repair: false, ..args.clone() });
+        open(args, None)?;
+        return open(&Args { repair: false, ..args.clone() }, team);
     }
-    open(args)
+    open(args, team)
 }
 
 /// Opens the job and repairs it, or runs it.
-fn open(args: &Args) -> Result<(), Failure> {
+fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let (limits, mut cut) = (config.limits, Cut::of(&config));
+    let mut cut = Cut::of(&config);
+    let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
+    let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
+    let burst = away.then(|| Burst::of(&config)).transpose()?;
     let reference = cohort.reference_path();
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
     if args.dry_run {
@@ -203,9 +243,10 @@ fn open(args: &Args) -> Result<(), Failure> {
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;
-    let fence = Fence::acquire_telling(&dir.scratch(), |holder| {
-        note(&format!("waiting to see whether {holder} still works on this job"));
-    })?;
+    if let Some(seconds) = args.stop_after {
+        interrupt::stop_after(Duration::from_secs(seconds));
+    }
+    let fence = take(&dir, args.wait)?;
     fence.part_from(&trail::log_path(&dir.scratch()))?;
     let era = fence.era();
     // A journal that is there says first whose job this is.
@@ -235,13 +276,17 @@ fn open(args: &Args) -> Result<(), Failure> {
     let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
     let packs = PacksFound::in_scratch(&dir.scratch());
     let ends = journal.committed_ends()?.into_iter().filter(|(pack, _)| packs.has(pack)).collect();
+    let writer = match team {
+        Some(_) => Writer::OfMany { fence: journal.fence(), number: 0 },
+        None => Writer::Alone { era },
+    };
     let context = Context::open(
         cohort.id.clone(),
         index,
         samples,
         inputs::settings(&cohort),
         &dir.scratch(),
-        (Writer::Alone { era }, ends),
+        (writer, ends),
     )?;
     if let Some(archive) = &archive {
         archive.settle(&journal, context.names(), args.repair)?;
@@ -285,7 +330,16 @@ fn open(args: &Args) -> Result<(), Failure> {
         dropped: &dropped,
         from_results: Mutex::new(settled.from_results),
     };
-    let driven = drive(args, &desk, &home, plan, limits).and_then(|record| {
+    let waves = match args.engine {
+        EngineName::SlurmArray => Some(waves(args, &dir, (&journal, &context, &gate), cut.said())?),
+        _ => None,
+    };
+    if let Some(waves) = &waves {
+        slurm::collect::collect(waves, &desk)?;
+    }
+    let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
+    let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
+        let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
@@ -295,16 +349,66 @@ fn open(args: &Args) -> Result<(), Failure> {
             samples => return Err(Missing { samples }.into()),
         }
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
-        Ok(record)
+        Ok(Some(record))
     });
     // However it ended, its events are to be found by the next run.
     trail.remember(&journal)?;
-    let record = driven?;
+    // The next coordinator goes on behind a wave.
+    let Some(record) = driven? else { return Ok(()) };
     for path in close::foreign_results(&dir) {
         note(&format!("{path} is of no sample of this cohort; it is left as it is"));
     }
     close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
+}
+
+/// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
+fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
+    let stop = interrupt::flag();
+    let mut said = false;
+    loop {
+        let watching =
+            |holder: &str| note(&format!("waiting to see whether {holder} still works on this job"));
+        match Fence::acquire_telling(&dir.scratch(), watching) {
+            Err(FenceError::Held { holder, .. }) if wait => {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Interrupted { command: command_line() }.into());
+                }
+                if !std::mem::replace(&mut said, true) {
+                    note(&format!("waiting for {holder}, who works on this job"));
+                }
+                std::thread::sleep(HELD_INTERVAL);
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
+/// What the bundles of a job in waves have in common.
+fn waves<'a>(
+    args: &Args,
+    dir: &JobDir,
+    (journal, context, gate): (&'a Journal, &'a Context, &'a Gate),
+    chunk_pairs: Option<u32>,
+) -> Result<Waves<'a>, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
+    let folder = Folder::of(dir);
+    Ok(Waves {
+        shape: Shape::read(&folder)?,
+        folder,
+        journal,
+        names: context.names(),
+        job: &context.job,
+        site: gate.site(),
+        data: Data::Shared {
+            job_dir: absolute(dir.root())?,
+            cohort: absolute(&args.cohort)?,
+            fence: journal.fence(),
+            samples: context.names().to_vec(),
+            chunk_pairs,
+        },
+        sent: AtomicBool::new(false),
+    })
 }
 
 /// A job is its directory; what it consists of may change from run to run.
@@ -323,9 +427,9 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    limits: Limits,
-) -> Result<RunRecord, Failure> {
-    let (runner, journal) = (desk.runner, home.journal);
+    means: Means<'_>,
+) -> Result<Option<RunRecord>, Failure> {
+    let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
     let usual = Options::default();
     let options = Options {
         audit_per_mille: args.audit,
@@ -336,22 +440,31 @@ fn drive(
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
-    let mut display = progress::Display::new(&runner.cohort.id, runner.dir, args.output);
+    let mut display = Display::new(View {
+        names: status::names(runner.cohort, runner.context.index.contigs()),
+        dir: runner.dir.clone(),
+        format: args.output,
+        metrics_file: args.live.metrics_file.clone(),
+        stop: interrupt::flag(),
+    });
+    let _dashboard = args.live.start(runner.dir)?;
     let wiring = Wiring {
         scheduler: &mut scheduler,
         journal,
         desk,
         runner,
         observer: &mut display,
-        limits,
+        means,
         stop: interrupt::flag(),
     };
-    let outcome = engines::run(args.engine, wiring)?;
-    display.finish();
+    let outcome =
+        engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
+    display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     let record = begun.end(journal, &outcome, process_cpu_ms(), peak, mapped)?;
     match outcome.ending {
-        Ending::Complete | Ending::Partial => Ok(record),
+        Ending::Complete | Ending::Partial => Ok(Some(record)),
+        Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
         Ending::Stopped => Err(Interrupted { command: command_line() }.into()),
         Ending::Failed(_) => match outcome.failure {
             Some((task, failure)) => {
@@ -369,15 +482,8 @@ fn open_journal(fence: Fence, identity: &JobIdentity, repair: bool) -> Result<Jo
     match Journal::open_or_create(fence, identity) {
         Err(JournalError::Damaged { path, what }) if repair => {
             note(&format!("journal {} is damaged: {what}; doing all again", path.display()));
-            let fence = Fence::acquire(&scratch)?;
-            Journal::discard(&fence)?;
-            Ok(Journal::open_or_create(fence, identity)?)
-        }
-        Ok(journal) if repair => {
-            for task in journal.forget_damaged()? {
-                note(&format!("what the journal knows of {task} is damaged; doing it again"));
-            }
-            Ok(journal)
+            std::fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
+            Ok(Journal::open_or_create(Fence::acquire(&scratch)?, identity)?)
         }
         opened => Ok(opened?),
     }

@@ -182,6 +182,7 @@ impl Driver<'_> {
                 ticked = Instant::now();
                 self.tell(Event::Tick)?;
                 self.job.observer.tick(self.job.scheduler);
+                self.job.observer.asked().into_iter().try_for_each(|report| self.hear(report))?;
             }
             self.flush()?;
             self.job.engines.iter_mut().try_for_each(|engine| engine.tick())?;

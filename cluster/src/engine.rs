@@ -272,4 +272,10 @@ pub trait Observer {
 
     /// Ten times a second at least.
     fn tick(&mut self, _scheduler: &Scheduler) {}
+
+    /// What somebody outside asked meanwhile, such as to drain a site; heard like a worker's report. Asked for after
+    /// each [`Observer::tick`].
+    fn asked(&mut self) -> Vec<Report> {
+        Vec::new()
+    }
 }

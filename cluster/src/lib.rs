@@ -5,12 +5,23 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bill;
+pub mod bundle;
 pub mod control;
+pub mod dashboard;
 pub mod drive;
 pub mod engine;
 pub mod failure;
+pub mod info;
 pub mod local;
 pub mod meter;
+pub mod metrics;
+pub mod mpi;
+pub mod sim;
+pub mod store;
+pub mod tes;
+pub mod warning;
+pub mod watch;
 pub mod worker;
 
 pub use drive::{Drive, Outcome, drive};

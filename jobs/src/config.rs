@@ -4,9 +4,12 @@
 //! [`Limits`]; a value comes from a flag, else the environment, else the nearest file that has the key, else the
 //! default, and [`Resolved`] remembers which. Opens no file and reads no environment: both come as arguments.
 
+pub mod slurm;
+
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::document::{Document, Section};
 use crate::quantity::{QuantityError, parse_bytes, parse_count, show_bytes, show_count};
+use slurm::Slurm;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use toml::Spanned;
@@ -77,13 +80,15 @@ pub struct Resolved {
 pub struct Config {
     /// What a job may use.
     pub limits: Limits,
+    /// What a job asks of Slurm.
+    pub slurm: Slurm,
     /// Every key with its origin, sorted by key; also the tables of sites, engines and vault, which are carried.
     pub resolved: Vec<Resolved>,
 }
 
 /// Everything that may set a value, strongest first.
 pub struct Sources<'a> {
-    /// Values of flags by key, `memory` for `--memory`.
+    /// Values of flags by key, `memory` for `--memory`; keys of `[limits]` and of `[engine.slurm]` have different names.
     pub flags: &'a BTreeMap<&'static str, String>,
     /// The environment.
     pub env: &'a BTreeMap<String, String>,
@@ -117,20 +122,21 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Config, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut resolved: BTreeMap<String, (String, Origin)> = BTreeMap::new();
     let mut values = defaults(sources.machine);
+    let mut slurm = Slurm::default();
     // Strongest last: each source overwrites what weaker ones said.
     for (file, bytes) in sources.files.iter().rev() {
-        read_file(file, bytes, &mut values, &mut resolved, &mut found);
+        read_file(file, bytes, (&mut values, &mut slurm), &mut resolved, &mut found);
     }
+    let at = |origin: &Origin| Place { file: origin.to_string(), line: 1, column: 1 };
+    let wrong = slurm.overrule(sources.flags, sources.env, &mut resolved);
+    found.extend(wrong.into_iter().map(|(origin, message)| Diagnostic::error(at(&origin), message)));
     for (key, value) in KEYS.iter().zip(&mut values) {
         let mut say = |text: &str, origin: Origin| match key.read(text) {
             Ok(amount) => {
                 *value = amount;
                 resolved.insert(key.dotted(), ((key.show)(amount), origin));
             }
-            Err(message) => {
-                let place = Place { file: origin.to_string(), line: 1, column: 1 };
-                found.push(Diagnostic::error(place, message));
-            }
+            Err(message) => found.push(Diagnostic::error(at(&origin), message)),
         };
         let variable = format!("WAKACHI_{}", key.name.to_ascii_uppercase());
         if let Some(text) = sources.env.get(&variable).filter(|text| !text.is_empty()) {
@@ -149,7 +155,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Config, Vec<Diagnostic>> {
     let limits =
         Limits { threads: threads as u32, memory_bytes, shard_bases, chunk_pairs: chunk_pairs as u32 };
     let resolved = resolved.into_iter().map(|(key, (value, origin))| Resolved { key, value, origin });
-    Ok(Config { limits, resolved: resolved.collect() })
+    Ok(Config { limits, slurm, resolved: resolved.collect() })
 }
 
 /// The default of each of [`KEYS`].
@@ -162,7 +168,7 @@ fn defaults(machine: Machine) -> [u64; 4] {
 fn read_file(
     file: &str,
     bytes: &[u8],
-    values: &mut [u64; 4],
+    (values, slurm): (&mut [u64; 4], &mut Slurm),
     resolved: &mut BTreeMap<String, (String, Origin)>,
     found: &mut Vec<Diagnostic>,
 ) {
@@ -185,7 +191,11 @@ fn read_file(
         }
         if let Some(mut engines) = root.section("engine") {
             for name in ENGINES {
-                engines.section(name);
+                let Some(mut section) = engines.section(name) else { continue };
+                if name == "slurm" {
+                    slurm.read(&mut section);
+                    section.finish();
+                }
             }
             engines.finish();
         }

@@ -16,7 +16,7 @@ pub(crate) use date::PROGRAMME_OFFSET_MINUTES;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One participant's consent as the register holds it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConsentRecord {
     /// The record's id in its register (FHIR `Consent.id`).
     pub id: String,
@@ -45,7 +45,7 @@ pub struct ConsentRecord {
 }
 
 /// FHIR R4 `Consent.status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Not yet agreed to.
@@ -63,7 +63,7 @@ pub enum Status {
 }
 
 /// Who consented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// The person.
@@ -76,7 +76,7 @@ pub enum Basis {
 }
 
 /// The newest record of every participant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Register {
     /// By participant.
     pub records: BTreeMap<String, ConsentRecord>,

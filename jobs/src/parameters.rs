@@ -7,7 +7,7 @@ use crate::document::Section;
 use std::fmt::Write;
 
 /// The `[parameters]` table of a cohort file. Every key may be left out.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Parameters {
     /// Reads over a place that are used for calling; beyond it they are chosen by the hash of their name. The CRAM
     /// keeps all. Default: 250.

@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What to do with a sample that is denied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDenied {
     /// Refuse the whole cohort.
@@ -38,7 +38,7 @@ pub enum OnDenied {
 }
 
 /// The programme's policy (`policy.toml`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Policy {
     /// Its version.
     pub version: String,
@@ -68,7 +68,7 @@ pub struct Actor {
 }
 
 /// One sample and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Subject {
     /// SAM's `SM`.
     pub sample: String,

@@ -40,6 +40,17 @@ pub fn parse_count(text: &str) -> Result<u64, QuantityError> {
     parse(text, 1000, "4M", &[""])
 }
 
+/// Seconds: `90`, `90s`, `45m`, `11h`, `2d`.
+pub fn parse_seconds(text: &str) -> Result<u64, QuantityError> {
+    let trimmed = text.trim();
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let unit = units.iter().find_map(|&(unit, seconds)| Some((trimmed.strip_suffix(unit)?, seconds)));
+    let (number, seconds) = unit.unwrap_or((trimmed, 1));
+    let not_a_number = |_| QuantityError::NotANumber { text: text.to_owned(), example: "45m" };
+    let number: u32 = number.parse().map_err(not_a_number)?;
+    Ok(u64::from(number) * seconds)
+}
+
 /// Bytes in the largest unit that divides them: `8G`.
 pub fn show_bytes(bytes: u64) -> String {
     show(bytes, 1024)
@@ -122,6 +133,17 @@ mod tests {
         assert_eq!(parse_count("4M"), Ok(4_000_000));
         assert_eq!(parse_count("2.5k"), Ok(2500));
         assert!(matches!(parse_count("4MB"), Err(QuantityError::UnknownUnit { .. })));
+    }
+
+    #[test]
+    fn times_are_read_in_their_units() {
+        let check = |text: &str, expect: Option<u64>| assert_eq!(parse_seconds(text).ok(), expect, "{text}");
+        for (text, seconds) in [("90", 90), ("90s", 90), ("45m", 2700), (" 11h ", 39_600), ("2d", 172_800)] {
+            check(text, Some(seconds));
+        }
+        for wrong in ["", "h", "-1", "1.5h", "1w", "4294967296"] {
+            check(wrong, None);
+        }
     }
 
     #[test]

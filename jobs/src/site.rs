@@ -7,7 +7,7 @@ pub use document::read_sites;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One place that computes or stores.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Site {
     /// Its name.
     pub id: String,

@@ -49,6 +49,27 @@ fn a_flag_beats_the_environment_beats_the_nearest_file_beats_the_default() {
 }
 
 #[test]
+fn what_is_asked_of_slurm_comes_from_the_same_places() {
+    let near = ("near.toml", "[engine.slurm]\nnodes = 4\nqos = \"low\"\nsetup = [\"module load x\"]\n");
+    let far = ("far.toml", "[engine.slurm]\nnodes = 8\ntime = \"2-00\"\npartition = \"batch\"\n");
+    let env = [("WAKACHI_SLURM_PARTITION", "night"), ("WAKACHI_SLURM_QOS", "high")];
+    let config = configure(&[("qos", "top")], &env, &[near, far]).unwrap();
+    let slurm = &config.slurm;
+    assert_eq!((slurm.number("nodes"), slurm.time_seconds()), (Some(4), Some(172_800)));
+    assert_eq!(
+        (slurm.get("partition"), slurm.get("qos"), slurm.get("mem")),
+        (Some("night"), Some("top"), None)
+    );
+    assert_eq!(slurm.setup, ["module load x"]);
+    assert_eq!(origin(&config, "engine.slurm.qos"), ("top", "--qos".to_owned()));
+    assert_eq!(origin(&config, "engine.slurm.partition"), ("night", "$WAKACHI_SLURM_PARTITION".to_owned()));
+    assert_eq!(origin(&config, "engine.slurm.time"), ("\"2-00\"", "far.toml:3".to_owned()));
+    let found = configure(&[("time", "soon")], &[("WAKACHI_SLURM_MPI", "mpich")], &[]).unwrap_err();
+    let shown: Vec<_> = found.iter().map(|found| found.place.file.as_str()).collect();
+    assert_eq!(shown, ["$WAKACHI_SLURM_MPI", "--time"]);
+}
+
+#[test]
 fn tables_of_later_use_are_carried_with_their_place() {
     let file = "[site.ncc]\njurisdiction = \"JP\"\n[engine.slurm]\npartition = \"batch\"\n[vault]\nsites = [\"a\"]\n";
     let config = configure(&[], &[], &[("w.toml", file)]).unwrap();
@@ -74,6 +95,12 @@ fn every_mistake_is_found_at_its_place() {
     check("[limits]\nthreads = -1\n", 2, 11, "'-1' is no amount");
     check("[limits]\nthread = 1\n", 2, 1, "did you mean 'threads'?");
     check("[limit]\nthreads = 1\n", 1, 2, "did you mean 'limits'?");
+    check("[engine.slurm]\nparttion = \"a\"\n", 2, 1, "did you mean 'partition'?");
+    check("[engine.slurm]\npartition = \"a b\"\n", 2, 13, "partition: 'a b' will not do; expected a name");
+    check("[engine.slurm]\nnodes = 0\n", 2, 9, "expected a number from 1 to 100000");
+    check("[engine.slurm]\ntime = \"1h\"\n", 2, 8, "expected a time such as");
+    check("[engine.slurm]\nsbatch = [\"--exclusive\", \"rm\"]\n", 2, 26, "expected an option");
+    check("[engine.slurm]\nsetup = [\"a\\nb\"]\n", 2, 10, "setup: expected one line");
     check("[engine.slrum]\n", 1, 9, "did you mean 'slurm'?");
     check("limits = 3\n", 1, 10, "limits: expected a table");
     check("[limits\n", 1, 8, "");

@@ -168,6 +168,8 @@ pub fn cut_at(cells: Range<u32>, lines: &[u32]) -> Vec<Range<u32>> {
 }
 
 #[cfg(test)]
+// Lists of ranges, some of one.
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
 

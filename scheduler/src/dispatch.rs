@@ -47,6 +47,7 @@ impl Scheduler {
             }
         }
         self.cut_joint(idle);
+        self.rest_slowness = 1.0;
         for task in std::mem::take(&mut self.graph.woken) {
             self.enqueue(task, Kind::Work);
         }
@@ -63,7 +64,10 @@ impl Scheduler {
         let cell_ms = cost.cell_ms * f64::from(self.graph.joined);
         let open: Vec<Range<u32>> = self.graph.joint_open.iter().map(|(&first, &end)| first..end).collect();
         for run in open {
-            if self.graph.plan.lines.is_none() && !all && run.len() as f64 * cell_ms < target_ms {
+            if self.graph.plan.lines.is_none()
+                && !all
+                && run.len() as f64 * cell_ms * self.rest_slowness < target_ms
+            {
                 continue;
             }
             for cells in self.pieces(run.clone(), target_ms, |_| cell_ms) {
@@ -89,7 +93,8 @@ impl Scheduler {
             Some(lines) => cut_at(gap, lines),
             None => {
                 let whole_ms: f64 = gap.clone().map(&ms).sum();
-                let target_ms = self.shared_ms(whole_ms, target_ms);
+                let slow = self.rest_slowness;
+                let target_ms = self.shared_ms(whole_ms * slow, target_ms) / slow;
                 cut_evenly(gap, target_ms, self.graph.plan.shard_cells_max.max(1), ms)
             }
         }
@@ -356,7 +361,7 @@ impl Scheduler {
             Purpose::Audit => self.check_given(task, id),
             Purpose::Copy => {}
         }
-        let expected_ms = self.task_ms(task) / self.places.workers[worker as usize].speed();
+        let expected_ms = f64::from(item.ms) / self.places.workers[worker as usize].speed();
         let attempt = Attempt {
             task,
             worker,

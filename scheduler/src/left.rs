@@ -21,6 +21,12 @@ const DEVIATIONS: f64 = 1.5;
 /// Tasks of a stage that a group of samples should have for each core, so that the end of a stage does not matter.
 const WINDOW_TASKS: f64 = 4.0;
 
+/// The slowest task of a stage takes longer than a usual one by so many standard deviations.
+const SLOWEST: f64 = 4.0;
+
+/// The end of a job begins when a sample's whole way fits into the time left only so many times.
+const CHAINS: f64 = 2.0;
+
 impl Scheduler {
     /// Core time left by stage, with what runs counted whole.
     pub fn left(&self) -> [StageLeft; 7] {
@@ -136,8 +142,14 @@ impl Scheduler {
         let region_ms = regions_ms.min(self.options.shard_target_ms as f64);
         let first_ms = ms(Stage::Intake, pairs / lanes.max(1.0), 0.0) + ms(Stage::Model, 0.0, 0.0);
         let sample_ms = first_ms * lanes + maps * map_ms + regions_ms;
-        let window = (slots * WINDOW_TASKS * (map_ms + region_ms) / sample_ms).ceil();
-        self.ready.window = window.clamp(1.0, samples) as u32;
+        // A stage ends with its slowest task, not with a usual one.
+        let last = |stage: Stage, ms: f64| ms * (1.0 + SLOWEST * self.costs.stage(stage).spread);
+        let tail_ms = last(Stage::Map, map_ms) + last(Stage::Region, region_ms);
+        let finish_ms = ms(Stage::Finish, 2.0 * pairs, f64::from(plan.cells));
+        let window = (slots * WINDOW_TASKS * tail_ms / sample_ms).ceil().clamp(1.0, samples);
+        // Towards the end the longest way decides, not the scratch: all that is left is one group.
+        let ending = self.left_ms / slots < CHAINS * (first_ms + tail_ms + finish_ms);
+        self.ready.window = if ending { samples as u32 } else { window as u32 };
         self.ready.ahead = (self.ready.window as f64 + 2.0 * slots * first_ms / sample_ms).ceil() as u32;
     }
 }

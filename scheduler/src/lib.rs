@@ -14,7 +14,6 @@ mod hash;
 mod lane;
 mod left;
 pub mod machine;
-pub mod old;
 mod pace;
 mod place;
 pub mod plan;

@@ -68,6 +68,8 @@ pub struct Scheduler {
     /// Work or workers changed since [`Scheduler::tune`], which was then.
     pub(crate) tune_due: bool,
     tuned_ms: Option<u64>,
+    /// How many times longer than expected the cells take that were just cut off.
+    pub(crate) rest_slowness: f64,
     /// Expected core time left, as of the last look.
     pub(crate) left_ms: f64,
     pub(crate) stopping: Option<Ending>,
@@ -99,6 +101,7 @@ impl Scheduler {
             paced_ms: 0,
             tune_due: true,
             tuned_ms: None,
+            rest_slowness: 1.0,
             left_ms: 0.0,
             stopping: None,
             said: None,
@@ -183,7 +186,8 @@ impl Scheduler {
             self.cut_gaps(true);
             self.dispatch();
         }
-        let idle = self.places.free_cores() > 0 && self.now_ms >= self.paced_ms + PACE_MS;
+        let pause_ms = PACE_MS.max(self.attempts.len() as u64 / PACED_A_MS);
+        let idle = self.places.free_cores() > 0 && self.now_ms >= self.paced_ms + pause_ms;
         if tick || idle {
             self.paced_ms = self.now_ms;
             self.pace();
@@ -382,15 +386,20 @@ impl Scheduler {
     fn was_cut(&mut self, id: AttemptId, end: u32) {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| !attempt.cancelled) else { return };
         let (task, worker, expected_ms) = (attempt.task, attempt.worker, attempt.expected_ms);
+        let (twin, started_ms) = (attempt.twin, attempt.started_ms);
         let (Task::Region(_, shard) | Task::Joint(shard)) = task else { return };
         let cells = cells_of(shard);
         if attempt.purpose == Purpose::Audit || end <= cells.start || end >= cells.end {
             return;
         }
         // Another attempt at the whole would overlap both parts.
-        attempt.twin.into_iter().for_each(|twin| self.cancel(twin));
+        twin.into_iter().for_each(|twin| self.cancel(twin));
         self.copies.remove(&task);
         let whole_ms = self.task_ms(task);
+        // The rest is believed to be as slow as the attempt was so far.
+        let begun_ms = started_ms.map_or(0, |started_ms| self.now_ms - started_ms) as f64;
+        let slowness = begun_ms / self.cells_ms(task, cells.start..end);
+        self.rest_slowness = slowness.clamp(1.0, SLOWNESS_MAX);
         let now = self.graph.shrink_span(task, end);
         if let Some(trouble) = self.trouble.remove(&task) {
             self.trouble.insert(now, trouble);
@@ -507,11 +516,17 @@ impl Attempt {
     }
 }
 
+/// No rest is believed to be slower than this.
+const SLOWNESS_MAX: f64 = 1000.0;
+
 /// What is left is added up at most this often.
 const TUNE_MS: u64 = 1000;
 
 /// Idle cores look for slow attempts at most this often.
 const PACE_MS: u64 = 250;
+
+/// And so rarely that no more attempts than this are looked at for each millisecond of the job.
+const PACED_A_MS: u64 = 10;
 
 pub(crate) fn first_word(content: &[u8; 32]) -> u64 {
     content.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)).max(1)

@@ -19,6 +19,9 @@ const STRAGGLES: f64 = 4.0;
 /// A copy is worth it if the first attempt is expected to take so many times longer.
 const COPY_GAIN: f64 = 1.3;
 
+/// A worker is slow that takes longer than the others by this.
+const SLOW: f64 = 0.7;
+
 /// What an attempt still has to do.
 struct Rest {
     id: AttemptId,
@@ -40,13 +43,13 @@ impl Scheduler {
         } else {
             idle = 0;
         }
-        let mut rests: Vec<Rest> = self.attempts.iter().filter_map(|(&id, a)| self.rest_of(id, a)).collect();
+        let rests = self.attempts.iter().filter_map(|(&id, attempt)| self.rest_of(id, attempt, idle > 0));
+        let mut rests: Vec<Rest> = rests.collect();
         for rest in rests.iter().filter(|rest| rest.straggles) {
             if let Some(attempt) = self.attempts.get_mut(&rest.id) {
                 attempt.straggles = true;
             }
         }
-        rests.retain(|rest| idle > 0 || rest.straggles);
         rests.sort_by(|a, b| b.ms.total_cmp(&a.ms).then(a.id.cmp(&b.id)));
         for rest in rests {
             if idle == 0 && !rest.straggles {
@@ -67,7 +70,11 @@ impl Scheduler {
             self.ask_cut(rest.id);
             return (rest.cut_ms / least_ms) as usize;
         }
+        // A costly task on a sound worker would be as costly elsewhere: only cores with nothing else to do may try.
+        let sound = self.places.workers[worker as usize].speed() > SLOW;
+        let idle = self.ready.len() == 0 && self.has_core_for(task, worker);
         let copied = self.options.speculate
+            && (idle || !sound)
             && task.stage() < Stage::Finish
             && rest.ms > COPY_GAIN * rest.fresh_ms
             && !self.copies.contains_key(&task)
@@ -99,7 +106,8 @@ impl Scheduler {
         queued.len()
     }
 
-    fn rest_of(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
+    /// The rest of an attempt that may be relieved of it: of stragglers only, if `all` is not set.
+    fn rest_of(&self, id: AttemptId, attempt: &Attempt, all: bool) -> Option<Rest> {
         if attempt.cancelled || attempt.cut_asked || attempt.twin.is_some() {
             return None;
         }
@@ -113,6 +121,9 @@ impl Scheduler {
         let elapsed = (self.now_ms - started_ms) as f64;
         let whole = attempt.expected_ms.max(1.0);
         let straggles = elapsed > STRAGGLES * whole && elapsed > 2.0 * self.options.shard_ms_min as f64;
+        if !straggles && !all {
+            return None;
+        }
         let fresh_ms = self.task_ms(attempt.task);
         let spread = self.costs.stage(attempt.task.stage()).spread;
         // An attempt beyond what is usual will take as long again, as far as anybody knows.

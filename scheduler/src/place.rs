@@ -381,6 +381,16 @@ impl Places {
         self.next_with_core(site).is_some()
     }
 
+    /// Whether a worker of this site has a core that nothing was found for.
+    pub fn has_idle_core(&self, site: usize) -> bool {
+        let idle = |&worker: &u32| {
+            let one = &self.workers[worker as usize];
+            one.is_open() && one.attempts.len() < one.spec.slots as usize
+        };
+        let parked = self.sites[site].as_ref().map_or(&[][..], |site| &site.parked);
+        self.has_free_core(site) || parked.iter().any(idle)
+    }
+
     /// Nothing was found for this worker; it is not asked again until something changes.
     pub fn park(&mut self, worker: u32) {
         self.unseat(worker);

@@ -325,7 +325,7 @@ impl Scheduler {
             Waiting::Site
         } else if open.is_empty() {
             Waiting::Draining
-        } else if open.iter().any(|&number| self.places.has_free_core(number)) {
+        } else if open.iter().any(|&number| self.places.has_idle_core(number)) {
             Waiting::Memory
         } else {
             Waiting::Slots

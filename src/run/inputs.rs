@@ -33,18 +33,27 @@ impl Classified for ReferenceDigest {
 
 /// The reference with its index; where there is none, it is built: beside the reference, or else in `fallback`.
 pub fn open_or_build(reference: &Path, fallback: &Path, threads: u32) -> Result<ReferenceIndex, Failure> {
-    let beside = index_file::path_of(reference);
-    let inside = fallback.join("reference.wki");
-    let path = if !beside.exists() && inside.exists() { &inside } else { &beside };
-    match ReferenceIndex::open(reference, path) {
+    match open(reference, fallback) {
         Err(IndexError::Missing { .. }) => {}
         opened => return Ok(opened?),
     }
+    let (beside, inside) = places(reference, fallback);
     note(&format!("building the index of {}", reference.display()));
     crate::index::build(reference, &beside, threads)
         .or_else(|_| crate::index::build(reference, &inside, threads).map(drop))?;
-    let path = if beside.exists() { beside } else { inside };
-    Ok(ReferenceIndex::open(reference, &path)?)
+    Ok(open(reference, fallback)?)
+}
+
+/// The reference with its index, from where [`open_or_build`] leaves it.
+pub fn open(reference: &Path, fallback: &Path) -> Result<ReferenceIndex, IndexError> {
+    let (beside, inside) = places(reference, fallback);
+    let path = if !beside.exists() && inside.exists() { inside } else { beside };
+    ReferenceIndex::open(reference, &path)
+}
+
+/// Where an index may be: beside the reference, and in the fallback.
+fn places(reference: &Path, fallback: &Path) -> (PathBuf, PathBuf) {
+    (index_file::path_of(reference), fallback.join("reference.wki"))
 }
 
 /// Refuses a reference that is not the one the cohort states.

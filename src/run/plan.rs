@@ -42,6 +42,11 @@ impl Cut {
         Cut { chunk_pairs: config.limits.chunk_pairs.into(), said, begun: HashMap::new() }
     }
 
+    /// Pairs of every chunk, where somebody said so.
+    pub fn said(&self) -> Option<u32> {
+        self.said.then_some(self.chunk_pairs as u32)
+    }
+
     /// Goes on with the cuts of lanes that a job has taken in: its maps are counted by them.
     pub fn go_on(&mut self, journal: &Journal) -> Result<(), Failure> {
         journal.replay(|key, commit| {

@@ -93,7 +93,7 @@ impl Classified for RunError {
 }
 
 /// The hold of a worker's control.
-struct Held<'a>(&'a Control);
+pub struct Held<'a>(pub &'a Control);
 
 impl Hold for Held<'_> {
     fn reach(&self, cell: Cell) -> bool {

@@ -1,129 +1,188 @@
-//! What can be said of a job at any moment: progress per stage and sample, what waits and why. A running job leaves it
-//! in its directory; for one that does not run it is made from the journal, by the same scheduler.
+//! What can be said of a job at any moment, whoever asks. A running job leaves it in its directory, and a job that ends
+//! leaves the last of it; for one that was killed it is made from the journal, by the same scheduler.
 
+use super::office::facts_of;
 use crate::job_dir::JobDir;
-use crate::run::office::facts_of;
+use cluster::info::{JobInfo, Span, State, Timeline, VaultInfo};
+use cluster::meter::now_ms;
+use cluster::watch::{self, Names};
+use jobs::cohort::Cohort;
 use jobs::failure::Failure;
-use jobs::task::{Stage, Task};
-use scheduler::{Event, Options, Plan, Scheduler, StageProgress, Waiting};
+use jobs::genome::{Contigs, Grid};
+use jobs::task::Task;
+use scheduler::{Event, Options, Plan, Scheduler};
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use storage::Journal;
+use storage::lock::Lock;
+use storage::vault::Vault;
 
 /// Name of the journal's value that holds the plan.
 const PLAN: &str = "plan";
 
-/// One stage of a sample or of everything.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct StageStatus {
-    /// Stage name.
-    pub stage: String,
-    /// Tasks known so far.
-    pub tasks: u64,
-    /// Running.
-    pub running: u64,
-    /// Committed.
-    pub done: u64,
-    /// Failed.
-    pub failed: u64,
+/// Leaves it in the directory, all of it or nothing. Best effort: a status that cannot be written must not stop a job.
+pub fn leave(dir: &JobDir, info: &JobInfo) {
+    replace(&path(dir), &serde_json::to_vec(info).expect("plain data always prints"));
 }
 
-/// Tasks that wait for one reason.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct WaitingStatus {
-    /// Their stage.
-    pub stage: String,
-    /// Why, in words.
-    pub reason: String,
-    /// How many.
-    pub tasks: u64,
+/// Replaces a file that others read, if that can be done.
+pub fn replace(path: &Path, text: &[u8]) {
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    let replaced = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
 }
 
-/// A sample, or the tasks that are the cohort's own.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct SampleStatus {
-    /// Name; `None` for the cohort.
-    pub sample: Option<String>,
-    /// By stage.
-    pub stages: Vec<StageStatus>,
-    /// What waits.
-    pub waiting: Vec<WaitingStatus>,
+/// What a job left last.
+pub fn found(dir: &JobDir) -> Option<JobInfo> {
+    serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
 }
 
-/// The whole job.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Status {
-    /// `wakachi.job-info/1`.
-    pub schema: String,
-    /// The job's name.
-    pub cohort: String,
-    /// `starting`, `running`, `complete` or `stopped`.
-    pub state: String,
-    /// All samples together.
-    pub stages: Vec<StageStatus>,
-    /// One by one, the cohort last.
-    pub samples: Vec<SampleStatus>,
+/// When the job said something last.
+pub fn written(dir: &JobDir) -> Option<SystemTime> {
+    fs::metadata(path(dir)).ok()?.modified().ok()
 }
 
-impl Status {
-    /// What the scheduler says now.
-    pub fn of(cohort: &str, scheduler: &Scheduler, running: bool) -> Self {
-        let samples = (0..scheduler.plan().samples.len() as u32).map(Some).chain([None]);
-        let complete = scheduler.is_complete();
-        let state = if complete {
-            "complete"
-        } else if running {
-            "running"
-        } else {
-            "stopped"
+/// How the job stands, as far as can be told without opening its journal.
+pub fn seen(dir: &JobDir) -> Option<JobInfo> {
+    let runs = || !Lock::is_free(&dir.scratch());
+    match found(dir) {
+        // A job that says something every second needs nobody to ask whether it is there.
+        Some(info) if !info.state.is_live() || !is_stale(&info) || runs() => Some(info),
+        Some(info) => Some(JobInfo { state: State::Killed, ..info }),
+        None => runs().then(starting),
+    }
+}
+
+/// Whether a job that runs should have said more by now.
+fn is_stale(info: &JobInfo) -> bool {
+    now_ms().saturating_sub(info.as_of_ms) > 5 * info.interval_ms.max(1000)
+}
+
+/// Says of a job that could not be driven to an end that it failed, and why.
+pub fn leave_failed(dir: &JobDir, failure: &Failure) {
+    if let Some(info) = found(dir).filter(|info| info.state.is_live()) {
+        leave(dir, &JobInfo { state: State::Failed, failure: Some(failure.chain().join(": ")), ..info });
+    }
+}
+
+/// What a job and its parts are called.
+pub fn names(cohort: &Cohort, contigs: &Contigs) -> Names {
+    let grid = Grid::new(contigs);
+    let contigs = contigs.iter().enumerate();
+    Names {
+        job: cohort.id.clone(),
+        samples: cohort.samples.iter().map(|sample| sample.sample.clone()).collect(),
+        contigs: contigs.map(|(at, contig)| (contig.name.clone(), grid.cell_of(at as u32, 0))).collect(),
+    }
+}
+
+/// What can be said of a job that runs and has not left anything yet.
+pub fn starting() -> JobInfo {
+    JobInfo { schema: cluster::info::SCHEMA.to_owned(), as_of_ms: now_ms(), ..JobInfo::default() }
+}
+
+/// How a job stands that does not run.
+pub fn at_rest(dir: &JobDir, journal: &Journal) -> Result<Option<JobInfo>, Failure> {
+    let left = found(dir);
+    match left {
+        Some(left) if !left.state.is_live() => Ok(Some(left)),
+        left => Ok(from_journal(journal)?.map(|info| of_killed(info, left))),
+    }
+}
+
+/// The journal of a killed job knows what is done; what it cost until a moment before is in what it left.
+fn of_killed(mut info: JobInfo, left: Option<JobInfo>) -> JobInfo {
+    let Some(left) = left else { return info };
+    if info.state != State::Complete {
+        info.state = State::Killed;
+    }
+    JobInfo {
+        as_of_ms: left.as_of_ms,
+        interval_ms: left.interval_ms,
+        started_ms: left.started_ms,
+        grid: left.grid,
+        bill: left.bill,
+        ..info
+    }
+}
+
+/// Made from the journal alone; `None` if it holds no plan.
+pub fn from_journal(journal: &Journal) -> Result<Option<JobInfo>, Failure> {
+    let Some(plan) = stored_plan(journal)? else { return Ok(None) };
+    let samples = plan.samples.iter().map(|sample| sample.name.clone()).collect();
+    let names = Names { job: journal.identity().job.clone(), samples, contigs: Vec::new() };
+    let mut scheduler = Scheduler::new(plan, Options::default());
+    journal.replay(|key, commit| {
+        let task = Task::from_key(key, &names.samples).filter(|&task| scheduler.plan().knows(task));
+        if let Some(task) = task {
+            scheduler.handle(0, Event::Committed { task, facts: facts_of(task, &commit) });
+        }
+    })?;
+    let info = watch::of(&names, &scheduler);
+    Ok(Some(JobInfo { as_of_ms: now_ms(), timeline: timeline(journal, &names.samples)?, ..info }))
+}
+
+/// What ran when, of everything that was committed.
+pub fn timeline(journal: &Journal, samples: &[String]) -> Result<Timeline, Failure> {
+    let mut ran = Vec::new();
+    journal.replay(|key, commit| {
+        let Some(task) = Task::from_key(key, samples) else { return };
+        let span = Span {
+            task: key.to_owned(),
+            stage: task.stage(),
+            start_ms: commit.started_ms,
+            end_ms: commit.finished_ms,
+            tasks: 1,
+            counts: true,
         };
-        Status {
-            schema: "wakachi.job-info/1".to_owned(),
-            cohort: cohort.to_owned(),
-            state: state.to_owned(),
-            stages: Stage::ALL.map(|stage| stage_status(stage, scheduler.progress(stage, None))).to_vec(),
-            samples: samples.map(|sample| sample_status(scheduler, sample)).collect(),
-        }
-    }
-
-    /// Leaves it in the directory. Best effort: a status that cannot be written must not stop a job.
-    pub fn leave(&self, dir: &JobDir) {
-        let (path, partial) = (path(dir), dir.scratch().join("status.json.partial"));
-        let text = serde_json::to_vec(self).expect("plain data always prints");
-        let _ = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
-    }
-
-    /// What can be said of a job that runs and has not left a status yet.
-    pub fn starting() -> Self {
-        Status {
-            schema: "wakachi.job-info/1".to_owned(),
-            cohort: String::new(),
-            state: "starting".to_owned(),
-            stages: Vec::new(),
-            samples: Vec::new(),
-        }
-    }
-
-    /// What a running job left.
-    pub fn found(dir: &JobDir) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
-    }
-
-    /// Made from the journal of a job that does not run.
-    pub fn from_journal(journal: &Journal) -> Result<Option<Self>, Failure> {
-        let Some(plan) = stored_plan(journal)? else { return Ok(None) };
-        let names: Vec<String> = plan.samples.iter().map(|sample| sample.name.clone()).collect();
-        let mut scheduler = Scheduler::new(plan, Options::default());
-        journal.replay(|key, commit| {
-            let task = Task::from_key(key, &names).filter(|&task| scheduler.plan().knows(task));
-            if let Some(task) = task {
-                scheduler.handle(0, Event::Committed { task, facts: facts_of(task, &commit) });
-            }
-        })?;
-        Ok(Some(Status::of(&journal.identity().job, &scheduler, false)))
-    }
+        ran.push((commit.worker, commit.slot, span));
+    })?;
+    Ok(watch::timeline(ran))
 }
 
-fn path(dir: &JobDir) -> std::path::PathBuf {
+/// The vaults that files of this job were sealed into, as they look without reading a fragment.
+pub fn vaults(dir: &JobDir) -> Vec<VaultInfo> {
+    #[derive(serde::Deserialize)]
+    struct Sealed {
+        files: Vec<SealedFile>,
+    }
+    #[derive(serde::Deserialize)]
+    struct SealedFile {
+        vault: PathBuf,
+        object: String,
+    }
+    let text = fs::read(dir.root().join(super::archive::SEALED)).unwrap_or_default();
+    let Ok(sealed) = serde_json::from_slice::<Sealed>(&text) else { return Vec::new() };
+    let mut objects: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for file in sealed.files {
+        objects.entry(file.vault).or_default().push(file.object);
+    }
+    let look = |(folder, objects): (PathBuf, Vec<String>)| {
+        let (listed, findings) = match Vault::open(&folder) {
+            Ok(vault) => {
+                let listing = vault.list();
+                let there: Vec<String> = listing.objects.iter().map(|one| one.id.to_string()).collect();
+                let listed = objects.iter().filter(|object| there.contains(object)).count();
+                (listed, listing.findings.iter().map(ToString::to_string).collect())
+            }
+            Err(error) => (0, vec![Failure::from(error).chain().join(": ")]),
+        };
+        VaultInfo {
+            folder: folder.to_string_lossy().into_owned(),
+            files: objects.len() as u64,
+            listed: listed as u64,
+            findings,
+            as_of_ms: now_ms(),
+        }
+    };
+    objects.into_iter().map(look).collect()
+}
+
+fn path(dir: &JobDir) -> PathBuf {
     dir.scratch().join("status.json")
 }
 
@@ -135,40 +194,4 @@ pub fn store_plan(journal: &Journal, plan: &Plan) -> Result<(), Failure> {
 /// The plan that a run of this job remembered.
 pub fn stored_plan(journal: &Journal) -> Result<Option<Plan>, Failure> {
     Ok(journal.value(PLAN)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-}
-
-fn stage_status(stage: Stage, progress: StageProgress) -> StageStatus {
-    let StageProgress { tasks, running, done, failed, .. } = progress;
-    StageStatus { stage: stage.name().to_owned(), tasks, running, done, failed }
-}
-
-fn sample_status(scheduler: &Scheduler, sample: Option<u32>) -> SampleStatus {
-    let waiting = scheduler.waiting(sample).into_iter().map(|((stage, reason), tasks)| WaitingStatus {
-        stage: stage.name().to_owned(),
-        reason: match reason {
-            Waiting::Inputs(stage) => format!("needs output of {stage}"),
-            Waiting::Audit => "an input is checked by a second attempt".to_owned(),
-            Waiting::Slots => "all threads are busy".to_owned(),
-            Waiting::Memory => "its memory is not free".to_owned(),
-            Waiting::Site => "no site that has workers may have its data".to_owned(),
-            Waiting::Workers => "no worker is there".to_owned(),
-            Waiting::Draining => "its site is being left".to_owned(),
-            Waiting::Queued => "queued at a worker".to_owned(),
-            Waiting::Stopping => "the job is stopping".to_owned(),
-            Waiting::Idle => "the job does not run".to_owned(),
-        },
-        tasks,
-    });
-    let stages = Stage::ALL.into_iter().filter_map(|stage| {
-        let progress = match sample {
-            Some(_) => scheduler.progress(stage, sample),
-            None => scheduler.cohort_progress(stage),
-        };
-        (progress.tasks > 0).then(|| stage_status(stage, progress))
-    });
-    SampleStatus {
-        sample: sample.map(|sample| scheduler.plan().samples[sample as usize].name.clone()),
-        stages: stages.collect(),
-        waiting: waiting.collect(),
-    }
 }

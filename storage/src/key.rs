@@ -136,9 +136,14 @@ impl SampleKey {
         Zeroizing::new(*hasher.finalize().as_bytes())
     }
 
-    #[cfg(test)]
-    pub(crate) fn from_secret(secret: [u8; 32]) -> Self {
-        SampleKey { secret: Zeroizing::new(secret) }
+    /// A secret for [`SampleKey::from_secret`], of the system's randomness.
+    pub fn random_secret() -> Zeroizing<[u8; SECRET_BYTES]> {
+        random()
+    }
+
+    /// The key of a secret that somebody else keeps: of what is re-sealed to travel.
+    pub fn from_secret(secret: Zeroizing<[u8; SECRET_BYTES]>) -> Self {
+        SampleKey { secret }
     }
 }
 
@@ -297,6 +302,6 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        assert_eq!(format!("{:?}", SampleKey::from_secret([7; 32])), "SampleKey(..)");
+        assert_eq!(format!("{:?}", SampleKey::from_secret(Zeroizing::new([7; 32]))), "SampleKey(..)");
     }
 }

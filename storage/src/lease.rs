@@ -86,6 +86,11 @@ impl LeaseKey {
     }
 
     /// The public half.
+    pub fn public(&self) -> [u8; 32] {
+        self.verifier.key
+    }
+
+    /// Who knows the public half here.
     pub fn verifier(&self) -> &LeaseVerifier {
         &self.verifier
     }
@@ -112,6 +117,11 @@ impl SignedLease {
 }
 
 impl LeaseVerifier {
+    /// Somebody elsewhere who was told the public half.
+    pub fn of(key: [u8; 32]) -> Self {
+        LeaseVerifier { key, used: Mutex::default() }
+    }
+
     /// Verifies what the scheduler with this public key signs.
     pub fn new(key: [u8; 32]) -> Self {
         LeaseVerifier { key, used: Mutex::default() }

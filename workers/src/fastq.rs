@@ -186,6 +186,15 @@ impl Reads {
         self.ends.clear();
     }
 
+    /// Adds a read that was checked before: a name BAM can hold, codes of bases, as many qualities.
+    pub(crate) fn push(&mut self, name: &[u8], sequence: &[u8], qualities: &[u8]) {
+        self.names.extend_from_slice(name);
+        self.name_ends.push(self.names.len());
+        self.sequences.extend_from_slice(sequence);
+        self.qualities.extend_from_slice(qualities);
+        self.ends.push(self.sequences.len());
+    }
+
     /// The name, up to its first white space and without `/1` or `/2`.
     pub fn name(&self, read: usize) -> &[u8] {
         &self.names[span(&self.name_ends, read)]

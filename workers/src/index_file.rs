@@ -226,19 +226,30 @@ pub struct ReferenceIndex {
 impl ReferenceIndex {
     /// Opens and checks the index at `path` of the reference `fasta`.
     pub fn open(fasta: &Path, path: &Path) -> Result<Self, IndexError> {
+        let (index, source) = Self::map(fasta, path)?;
+        let now =
+            fs::metadata(fasta).map_err(|source| IndexError::Read { path: fasta.to_owned(), source })?;
+        let same_file = now.len() == source.bytes && modified_ns(&now) == source.modified_ns;
+        // A copy has another time; its content decides.
+        if !same_file && identify(fasta)?.blake3 != source.blake3 {
+            return Err(IndexError::Stale { path: path.to_owned(), fasta: fasta.to_owned() });
+        }
+        Ok(index)
+    }
+
+    /// Opens the index at `path` where the reference itself is not: the caller has compared the whole file with the
+    /// digest of the one that is meant.
+    pub fn open_verified(path: &Path) -> Result<Self, IndexError> {
+        Ok(Self::map(path, path)?.0)
+    }
+
+    /// Maps and checks an index; also gives the identity of the FASTA that it was built from.
+    fn map(fasta: &Path, path: &Path) -> Result<(Self, Source), IndexError> {
         let map = mapped::map(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => IndexError::Missing { path: path.to_owned() },
             _ => IndexError::Read { path: path.to_owned(), source },
         })?;
         let (description, sections) = check(&map, path)?;
-        let now =
-            fs::metadata(fasta).map_err(|source| IndexError::Read { path: fasta.to_owned(), source })?;
-        let same_file =
-            now.len() == description.source.bytes && modified_ns(&now) == description.source.modified_ns;
-        // A copy has another time; its content decides.
-        if !same_file && identify(fasta)?.blake3 != description.source.blake3 {
-            return Err(IndexError::Stale { path: path.to_owned(), fasta: fasta.to_owned() });
-        }
         let contigs = Contigs::new(description.contigs);
         let index = ReferenceIndex { map, sections, contigs, fasta: fasta.to_owned(), path: path.to_owned() };
         let damaged = |error: Malformed| index.damaged(error.to_string());
@@ -248,7 +259,7 @@ impl ReferenceIndex {
         if !lengths.eq(index.contigs.iter().map(|contig| contig.length)) {
             return Err(index.damaged("the description's contigs are not those of the sections".to_owned()));
         }
-        Ok(index)
+        Ok((index, description.source))
     }
 
     fn damaged(&self, what: String) -> IndexError {
@@ -267,6 +278,11 @@ impl ReferenceIndex {
     /// The FASTA file.
     pub fn fasta(&self) -> &Path {
         &self.fasta
+    }
+
+    /// The index file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Bytes mapped.

@@ -23,6 +23,8 @@ pub mod intake;
 pub mod joint;
 pub mod map;
 pub mod mapped;
+pub mod pairs;
+pub mod parcel;
 pub mod qc;
 pub mod record;
 pub mod region;

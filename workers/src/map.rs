@@ -5,6 +5,7 @@ use crate::entry::{Entry, Place};
 use crate::fastq::{PairReader, Pairs};
 use crate::hold::{Cancelled, Hold};
 use crate::intake::{ChunkReader, ChunkStart, IntakeError};
+use crate::pairs::{PairsError, PairsReader};
 use crate::runs::{RunBuilder, RunError};
 use crate::template::{LaneContext, Read, Template, TemplateWriter};
 use jobs::failure::{Class, Classified};
@@ -13,7 +14,7 @@ use kernels::align::{Aligner, ReadMapping, Workspace};
 use kernels::insert::{self, InsertModel, Observation};
 use kernels::reference::Malformed;
 use std::collections::BTreeMap;
-use storage::{PackError, PieceRef};
+use storage::{PackError, PieceRef, RecordReader};
 
 /// Pairs of the first look at a lane's insert sizes; doubled until the model is confident. Three quarters of 2^13 pairs are
 /// confident in any usable library, which settles mean and deviation to a base.
@@ -29,14 +30,49 @@ const WEIGHED_CHUNKS: u32 = 4;
 pub const BATCH_PAIRS: usize = 1024;
 
 /// One chunk of a lane, as its intake stored it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StoredChunk {
-    /// Where it begins in the files.
-    pub start: ChunkStart,
+    /// Where its pairs come from.
+    pub source: ChunkSource,
     /// Ordinal of its first pair in the lane.
     pub first_pair: u64,
     /// Its pairs.
     pub pairs: u64,
+}
+
+/// Where the pairs of a chunk come from.
+#[derive(Debug)]
+pub enum ChunkSource {
+    /// From the lane's files, from here on.
+    Files(ChunkStart),
+    /// From a record of pairs, which came with the task.
+    Carried(RecordReader),
+}
+
+/// Reads the pairs of a chunk, in order.
+enum PairSource<'a> {
+    Files(ChunkReader),
+    Carried(PairsReader<'a>),
+}
+
+impl<'a> PairSource<'a> {
+    fn open(context: &Access<'_>, lane: LaneId, chunk: &'a StoredChunk) -> Result<Self, MapError> {
+        Ok(match &chunk.source {
+            ChunkSource::Files(start) => {
+                let files = context.reads(lane)?;
+                PairSource::Files(ChunkReader::open(files, start, chunk.first_pair, chunk.pairs)?)
+            }
+            ChunkSource::Carried(record) => PairSource::Carried(PairsReader::new(record)?),
+        })
+    }
+
+    /// Adds the next pairs, a batch at most, and returns how many.
+    fn read(&mut self, pairs: &mut Pairs) -> Result<usize, MapError> {
+        Ok(match self {
+            PairSource::Files(files) => files.read(BATCH_PAIRS, pairs)?,
+            PairSource::Carried(record) => record.read(pairs)?,
+        })
+    }
 }
 
 /// A map or model task failed.
@@ -48,6 +84,9 @@ pub enum MapError {
     /// The scratch.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Reads that came with the task.
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
     /// Nobody needs it any more.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -67,6 +106,7 @@ impl Classified for MapError {
         match self {
             MapError::Intake(error) => error.class(),
             MapError::Run(error) => error.class(),
+            MapError::Pairs(error) => error.class(),
             MapError::Cancelled(error) => error.class(),
             MapError::Index(_) => Class::Integrity,
         }
@@ -76,6 +116,7 @@ impl Classified for MapError {
         match self {
             MapError::Intake(error) => error.hint(),
             MapError::Run(error) => error.hint(),
+            MapError::Pairs(error) => error.hint(),
             MapError::Index(_) | MapError::Cancelled(_) => None,
         }
     }
@@ -145,7 +186,7 @@ pub fn map_chunk(
     content: &mut Content,
 ) -> Result<(PieceRef, MapSummary), MapError> {
     let spec = context.lane(lane);
-    let mut reader = ChunkReader::open(context.reads(lane)?, &start.start, start.first_pair, start.pairs)?;
+    let mut reader = PairSource::open(context, lane, start)?;
     let reference = context.index.reference();
     let lane_context = LaneContext {
         contigs: context.index.contigs(),
@@ -165,7 +206,7 @@ pub fn map_chunk(
         pairs.clear();
         context.holds()?;
         hold.check()?;
-        let read = reader.read(BATCH_PAIRS, &mut pairs)?;
+        let read = reader.read(&mut pairs)?;
         if read == 0 {
             break;
         }

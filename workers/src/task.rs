@@ -5,7 +5,8 @@ use crate::finish::{self, RegionInput, SampleLedger};
 use crate::hold::Hold;
 use crate::intake::{ChunkStart, IntakeError, IntakeReport, intake};
 use crate::joint;
-use crate::map::{self, MapSummary, StoredChunk};
+use crate::map::{self, ChunkSource, MapSummary, StoredChunk};
+use crate::pairs;
 use crate::region::{self, RegionSummary};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Chunk, LaneId, Shard, Task};
@@ -183,7 +184,8 @@ fn run_map(
     Ok(TaskOutput::new(vec![piece], &summary, content))
 }
 
-fn stored_chunk(
+/// Where a chunk's pairs come from, by what its intake committed; or by what was sent in its place.
+pub(crate) fn stored_chunk(
     context: &Access<'_>,
     lane: LaneId,
     chunk: u32,
@@ -192,11 +194,17 @@ fn stored_chunk(
     let task = Task::Intake(lane);
     let piece = intake.pieces.first().ok_or_else(|| form(context, task))?;
     let reader = context.read(task, piece)?;
+    if reader.entries().first().is_some_and(|entry| entry.kind == pairs::BLOCK) {
+        let (first, last) = (reader.entries()[0], reader.entries()[reader.entries().len() - 1]);
+        let (source, first_pair) = (ChunkSource::Carried(reader), first.first);
+        return Ok(StoredChunk { source, first_pair, pairs: last.last.saturating_sub(first_pair) });
+    }
     let entry = *reader.entries().get(chunk as usize).ok_or_else(|| form(context, task))?;
     let mut bytes = Vec::new();
     reader.read_block(chunk as usize, &mut bytes)?;
     let start = decode_start(&bytes).ok_or_else(|| form(context, task))?;
-    Ok(StoredChunk { start, first_pair: entry.first, pairs: entry.last - entry.first })
+    let source = ChunkSource::Files(start);
+    Ok(StoredChunk { source, first_pair: entry.first, pairs: entry.last - entry.first })
 }
 
 fn run_finish(
@@ -276,7 +284,11 @@ fn form(context: &Access<'_>, task: Task) -> Failure {
     FormError { task: task.key(context.names()) }.into()
 }
 
-fn input<'a>(context: &Access<'_>, inputs: &'a Inputs, wanted: Task) -> Result<&'a Commit, Failure> {
+pub(crate) fn input<'a>(
+    context: &Access<'_>,
+    inputs: &'a Inputs,
+    wanted: Task,
+) -> Result<&'a Commit, Failure> {
     let found = inputs.iter().find(|(task, _)| *task == wanted);
     found.map(|(_, commit)| &**commit).ok_or_else(|| form(context, wanted))
 }

@@ -1,0 +1,346 @@
+//! What tasks cost, as measured: the document `wakachi.costs/1`.
+//!
+//! A task of a kind costs `fixed + reads * per read + cells * per cell`, times a log-normal residual. Units are those of
+//! [`scheduler::StageCost`], but the cohort's own finish and seal count samples in place of reads. Everything in it was measured by a job; nothing here is a guess of ours.
+
+use jobs::task::Task;
+use scheduler::{CostModel, StageCost};
+use std::collections::BTreeMap;
+
+/// Kinds of task whose costs differ. The scheduler knows stages only; here a sample's files and the cohort's are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "named as the tasks are")]
+pub enum Kind {
+    Intake,
+    Model,
+    Map,
+    Region,
+    Joint,
+    FinishSample,
+    FinishCohort,
+    SealSample,
+    SealCohort,
+}
+
+impl Kind {
+    /// Every kind in order.
+    pub const ALL: [Kind; 9] = [
+        Kind::Intake,
+        Kind::Model,
+        Kind::Map,
+        Kind::Region,
+        Kind::Joint,
+        Kind::FinishSample,
+        Kind::FinishCohort,
+        Kind::SealSample,
+        Kind::SealCohort,
+    ];
+
+    /// The kind of a task.
+    pub const fn of(task: Task) -> Kind {
+        match task {
+            Task::Intake(_) => Kind::Intake,
+            Task::Model(_) => Kind::Model,
+            Task::Map(..) => Kind::Map,
+            Task::Region(..) => Kind::Region,
+            Task::Joint(_) => Kind::Joint,
+            Task::FinishSample(_) => Kind::FinishSample,
+            Task::FinishCohort => Kind::FinishCohort,
+            Task::SealSample(_) => Kind::SealSample,
+            Task::SealCohort => Kind::SealCohort,
+        }
+    }
+
+    /// The word used in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Intake => "intake",
+            Kind::Model => "model",
+            Kind::Map => "map",
+            Kind::Region => "region",
+            Kind::Joint => "joint",
+            Kind::FinishSample => "finish",
+            Kind::FinishCohort => "finish cohort",
+            Kind::SealSample => "seal",
+            Kind::SealCohort => "seal cohort",
+        }
+    }
+}
+
+/// What tasks of one kind cost on one core of the machine measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct KindCost {
+    /// CPU microseconds of any task.
+    pub fixed_us: f64,
+    /// CPU nanoseconds a read (of intake and map: a pair).
+    pub read_ns: f64,
+    /// CPU microseconds a cell.
+    pub cell_us: f64,
+    /// Standard deviation of the logarithm of measured over fitted.
+    pub spread: f64,
+    /// Bytes read from the job's directory for each read.
+    pub read_bytes_in: f64,
+    /// Bytes written there for each read.
+    pub read_bytes_out: f64,
+    /// Tasks measured.
+    pub tasks: u64,
+    /// Their CPU time in milliseconds.
+    pub cpu_ms: u64,
+}
+
+/// A finished task, for [`Costs::fit`].
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// What it was.
+    pub kind: Kind,
+    /// Reads or pairs it worked on.
+    pub reads: f64,
+    /// Cells it worked on.
+    pub cells: f64,
+    /// CPU time in milliseconds.
+    pub cpu_ms: f64,
+    /// Bytes it read.
+    pub bytes_in: f64,
+    /// Bytes it wrote.
+    pub bytes_out: f64,
+}
+
+/// Costs of all kinds, and where they are from.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Costs {
+    /// `wakachi.costs/1`.
+    pub schema: String,
+    /// The machine that was measured.
+    pub machine: String,
+    /// The jobs that were measured.
+    pub source: String,
+    /// By kind; a kind nobody measured is free.
+    pub kinds: BTreeMap<Kind, KindCost>,
+}
+
+/// Schema of [`Costs`].
+pub const SCHEMA: &str = "wakachi.costs/1";
+
+/// A file is not what [`SCHEMA`] says.
+#[derive(Debug, thiserror::Error)]
+pub enum CostsError {
+    /// It is no such document.
+    #[error("not a document of costs")]
+    Form(#[from] serde_json::Error),
+    /// It is one of another version, or something else.
+    #[error("schema is '{found}', expected {SCHEMA}")]
+    Schema {
+        /// What it says.
+        found: String,
+    },
+    /// A number that cannot be a cost.
+    #[error("{}: a cost is negative or no number", kind.name())]
+    Number {
+        /// Where.
+        kind: Kind,
+    },
+}
+
+impl Costs {
+    /// Costs measured with the project's own simulated data; the document says on which machine.
+    pub fn built_in() -> Self {
+        Self::parse(include_bytes!("costs.json")).expect("tested")
+    }
+
+    /// Reads and checks a document.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CostsError> {
+        let costs: Costs = serde_json::from_slice(bytes)?;
+        if costs.schema != SCHEMA {
+            return Err(CostsError::Schema { found: costs.schema });
+        }
+        for (&kind, cost) in &costs.kinds {
+            let numbers = [cost.fixed_us, cost.read_ns, cost.cell_us, cost.spread];
+            let numbers = numbers.into_iter().chain([cost.read_bytes_in, cost.read_bytes_out]);
+            if !numbers.into_iter().all(|number| number.is_finite() && number >= 0.0) {
+                return Err(CostsError::Number { kind });
+            }
+        }
+        Ok(costs)
+    }
+
+    /// The costs that explain what was measured best: least squares of relative errors, nothing negative.
+    pub fn fit(machine: String, source: String, measured: &[Measured]) -> Self {
+        let of_kind = |kind| measured.iter().filter(|one| one.kind == kind).copied().collect::<Vec<_>>();
+        let kinds = Kind::ALL.into_iter().map(|kind| (kind, of_kind(kind)));
+        let kinds =
+            kinds.filter(|(_, tasks)| !tasks.is_empty()).map(|(kind, tasks)| (kind, fit_kind(&tasks)));
+        Costs { schema: SCHEMA.to_owned(), machine, source, kinds: kinds.collect() }
+    }
+
+    /// Cost of a kind.
+    pub fn of(&self, kind: Kind) -> KindCost {
+        self.kinds.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// CPU microseconds of a task, as far as its size says.
+    pub fn expected_us(&self, kind: Kind, reads: f64, cells: f64) -> f64 {
+        let cost = self.of(kind);
+        cost.fixed_us + reads * cost.read_ns / 1000.0 + cells * cost.cell_us
+    }
+
+    /// What the scheduler is told before its job has tasks of its own to learn from.
+    pub fn model(&self) -> CostModel {
+        let stage = |kind| {
+            let cost = self.of(kind);
+            StageCost {
+                fixed_ms: cost.fixed_us / 1000.0,
+                read_ns: cost.read_ns,
+                cell_ms: cost.cell_us / 1000.0,
+                spread: cost.spread,
+            }
+        };
+        let kinds = [Kind::Intake, Kind::Model, Kind::Map, Kind::Region, Kind::Joint, Kind::FinishSample];
+        let [intake, model, map, region, joint, finish] = kinds.map(stage);
+        let region_bytes = self.of(Kind::Region);
+        CostModel {
+            stages: [intake, model, map, region, joint, finish, stage(Kind::SealSample)],
+            bytes_per_read: region_bytes.read_bytes_in + region_bytes.read_bytes_out,
+        }
+    }
+}
+
+/// Least CPU time that counts as measured: the journal's resolution.
+const RESOLUTION_MS: f64 = 1.0;
+
+fn fit_kind(tasks: &[Measured]) -> KindCost {
+    // Relative errors count, so that short tasks are not drowned; those below the resolution say little.
+    let weight = |task: &Measured| 1.0 / (task.cpu_ms.max(RESOLUTION_MS) + 10.0 * RESOLUTION_MS);
+    let rows: Vec<([f64; 3], f64)> = tasks
+        .iter()
+        .map(|task| {
+            let w = weight(task);
+            ([w, task.reads * w, task.cells * w], task.cpu_ms * w)
+        })
+        .collect();
+    let [fixed_ms, read_ms, cell_ms] = non_negative_least_squares(&rows);
+    let ratio = |task: &Measured| {
+        let fitted = fixed_ms + task.reads * read_ms + task.cells * cell_ms;
+        libm::log(task.cpu_ms.max(RESOLUTION_MS) / fitted.max(RESOLUTION_MS))
+    };
+    let mean = tasks.iter().map(ratio).sum::<f64>() / tasks.len() as f64;
+    let variance = tasks.iter().map(|task| (ratio(task) - mean).powi(2)).sum::<f64>() / tasks.len() as f64;
+    let reads = tasks.iter().map(|task| task.reads).sum::<f64>().max(1.0);
+    KindCost {
+        fixed_us: fixed_ms * 1000.0,
+        read_ns: read_ms * 1e6,
+        cell_us: cell_ms * 1000.0,
+        spread: libm::sqrt(variance),
+        read_bytes_in: tasks.iter().map(|task| task.bytes_in).sum::<f64>() / reads,
+        read_bytes_out: tasks.iter().map(|task| task.bytes_out).sum::<f64>() / reads,
+        tasks: tasks.len() as u64,
+        cpu_ms: tasks.iter().map(|task| task.cpu_ms).sum::<f64>() as u64,
+    }
+}
+
+/// Solves `rows * x = right` with `x >= 0`. With three unknowns, all eight sets of those that are not zero can be tried;
+/// of equal fits the one with fewer terms is taken, and of these the one that grows with size.
+fn non_negative_least_squares(rows: &[([f64; 3], f64)]) -> [f64; 3] {
+    const SETS: [&[usize]; 7] = [&[1], &[2], &[0], &[0, 1], &[0, 2], &[1, 2], &[0, 1, 2]];
+    let mut best = ([0.0; 3], f64::INFINITY);
+    for set in SETS.into_iter().filter(|set| set.len() <= rows.len()) {
+        let Some(x) = solve(rows, set).filter(|x| x.iter().all(|&term| term >= 0.0)) else { continue };
+        let error: f64 = rows
+            .iter()
+            .map(|(row, right)| (row.iter().zip(&x).map(|(a, b)| a * b).sum::<f64>() - right).powi(2))
+            .sum();
+        // A term must earn its place: two percent of the error.
+        if error < best.1 * 0.98 - 1e-12 {
+            best = (x, error);
+        }
+    }
+    best.0
+}
+
+/// Normal equations over the unknowns of `set`, by Gauss with pivots; `None` if they do not determine them.
+fn solve(rows: &[([f64; 3], f64)], set: &[usize]) -> Option<[f64; 3]> {
+    let n = set.len();
+    // Columns are scaled to length one: reads are millions where cells are tens.
+    let norm = |i: usize| libm::sqrt(rows.iter().map(|(row, _)| row[i] * row[i]).sum::<f64>());
+    let norms: Vec<f64> = set.iter().map(|&i| norm(i)).collect();
+    if norms.contains(&0.0) {
+        return None;
+    }
+    let mut matrix = vec![vec![0.0; n + 1]; n];
+    for (row, right) in rows {
+        for i in 0..n {
+            for j in 0..n {
+                matrix[i][j] += row[set[i]] / norms[i] * row[set[j]] / norms[j];
+            }
+            matrix[i][n] += row[set[i]] / norms[i] * right;
+        }
+    }
+    for pivot in 0..n {
+        let largest =
+            (pivot..n).max_by(|&a, &b| matrix[a][pivot].abs().total_cmp(&matrix[b][pivot].abs()))?;
+        matrix.swap(pivot, largest);
+        if matrix[pivot][pivot].abs() < 1e-6 {
+            return None;
+        }
+        for other in (0..n).filter(|&other| other != pivot) {
+            let factor = matrix[other][pivot] / matrix[pivot][pivot];
+            for column in pivot..=n {
+                matrix[other][column] -= factor * matrix[pivot][column];
+            }
+        }
+    }
+    let mut x = [0.0; 3];
+    for (i, &unknown) in set.iter().enumerate() {
+        x[unknown] = matrix[i][n] / matrix[i][i] / norms[i];
+    }
+    Some(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fit_finds_the_costs_that_made_the_measurements() {
+        let task = |reads: f64, cells: f64| Measured {
+            kind: Kind::Region,
+            reads,
+            cells,
+            cpu_ms: 20.0 + reads * 0.003 + cells * 5.0,
+            bytes_in: reads * 100.0,
+            bytes_out: reads * 8.0,
+        };
+        let sizes = [(1e4, 4.0), (4e4, 4.0), (2e4, 9.0), (9e4, 30.0), (500.0, 1.0)];
+        let measured: Vec<Measured> = sizes.iter().map(|&(reads, cells)| task(reads, cells)).collect();
+        let cost = Costs::fit(String::new(), String::new(), &measured).of(Kind::Region);
+        let near = |found: f64, wanted: f64| assert!((found / wanted - 1.0).abs() < 1e-3, "{found} {wanted}");
+        near(cost.fixed_us, 20_000.0);
+        near(cost.read_ns, 3_000.0);
+        near(cost.cell_us, 5_000.0);
+        near(cost.read_bytes_in, 100.0);
+        assert!(cost.spread < 1e-3);
+    }
+
+    #[test]
+    fn one_measurement_is_taken_to_grow_with_reads() {
+        let one = Measured {
+            kind: Kind::Intake,
+            reads: 1e6,
+            cells: 0.0,
+            cpu_ms: 1600.0,
+            bytes_in: 0.0,
+            bytes_out: 0.0,
+        };
+        let cost = Costs::fit(String::new(), String::new(), &[one]).of(Kind::Intake);
+        assert!(cost.fixed_us == 0.0 && (cost.read_ns - 1600.0).abs() < 1.0, "{cost:?}");
+    }
+
+    #[test]
+    fn the_built_in_document_is_sound_and_others_are_refused() {
+        let costs = Costs::built_in();
+        assert!(costs.of(Kind::Map).read_ns > 0.0 && costs.of(Kind::Region).tasks > 0);
+        for bad in ["{}", r#"{"schema":"x","machine":"","source":"","kinds":{}}"#] {
+            assert!(Costs::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

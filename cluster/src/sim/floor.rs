@@ -1,0 +1,510 @@
+//! The workers' side of an imagined job: attempts that load and compute cell by cell, then store, each at its worker's speed.
+//!
+//! Invariant: whatever a worker does to an attempt, the attempt's span stands in the list once, with its end and its CPU
+//! time. Nothing here knows what the scheduler thinks.
+
+use super::cohort::Cohort;
+use super::costs::Kind;
+use super::dice::{Dice, Topic};
+use super::scenario::Scenario;
+use super::trace::{Fate, Presence, Span};
+use jobs::failure::Class;
+use jobs::genome::Cell;
+use jobs::task::{Shard, Task};
+use scheduler::{AttemptId, Departure, Exhausted, Facts, Purpose, Usage, WorkerId, WorkerSpec};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a worker says.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// It is there.
+    Joined(WorkerId, WorkerSpec),
+    /// It is gone.
+    Left(WorkerId, Departure),
+    /// An attempt got a core.
+    Started(AttemptId, u32),
+    /// It begins a cell.
+    Reached(AttemptId, Cell),
+    /// It will end before this cell.
+    Cut(AttemptId, Cell),
+    /// It ended.
+    Ended(Ended),
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Whose.
+    pub worker: WorkerId,
+    /// What it did, as far as it was not cut.
+    pub task: Task,
+    /// Number of its span.
+    pub span: usize,
+    /// What it used.
+    pub usage: Usage,
+    /// What came of it.
+    pub result: Outcome,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// An output with these facts.
+    Done(Facts),
+    /// An output that fails verification.
+    Unsound,
+    /// An error.
+    Failed {
+        /// Its class.
+        class: Class,
+        /// What ran out.
+        exhausted: Option<Exhausted>,
+        /// Whether an input was found damaged.
+        damaged: bool,
+    },
+}
+
+/// An order to a worker.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// Run this.
+    Run(AttemptId, Task, Purpose),
+    /// End at the next cell.
+    Cut(AttemptId),
+    /// Stop this.
+    Cancel(AttemptId),
+}
+
+/// A step of an attempt is over: the attempt's number on the floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step(u64);
+
+/// What the floor wants to happen later.
+#[derive(Clone, Debug)]
+pub enum Later {
+    /// A step ends.
+    Step(Step),
+    /// A worker says something; when it said so. The way is still before it.
+    Say(usize, Report),
+}
+
+/// What a worker is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Traits {
+    /// How fast it is; 1 is usual.
+    pub speed: f64,
+    /// Some of its outputs are wrong, which only a comparison shows.
+    pub lies: bool,
+    /// Some of its outputs fail verification.
+    pub damages: bool,
+}
+
+impl Traits {
+    /// As a worker should be.
+    pub const SOUND: Traits = Traits { speed: 1.0, lies: false, damages: false };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Queued,
+    Starting,
+    Cell(Cell),
+    Storing,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    id: AttemptId,
+    worker: usize,
+    task: Task,
+    phase: Phase,
+    slot: u32,
+    began_us: u64,
+    /// When everything it reads has come.
+    loaded_us: u64,
+    cpu_us: u64,
+    /// Wall time at which the phase began, and its CPU time, for attempts that end within it.
+    phase_us: (u64, u64),
+}
+
+#[derive(Debug)]
+struct Worker {
+    id: WorkerId,
+    site: usize,
+    traits: Traits,
+    /// By slot, the attempt it runs.
+    slots: Vec<Option<u64>>,
+    queue: VecDeque<u64>,
+    alive: bool,
+    ends_when_empty: bool,
+    wall_us: Option<u64>,
+}
+
+/// All workers of a world.
+#[derive(Debug)]
+pub struct Floor<'a> {
+    cohort: &'a Cohort,
+    scenario: &'a Scenario,
+    dice: Dice,
+    workers: Vec<Worker>,
+    /// Where the storage of each site is free again.
+    links_us: Vec<u64>,
+    attempts: BTreeMap<u64, Attempt>,
+    numbers: BTreeMap<AttemptId, u64>,
+    next: u64,
+    /// Spans of attempts that ended.
+    pub spans: Vec<Span>,
+    /// Workers' presences.
+    pub presences: Vec<Presence>,
+}
+
+impl<'a> Floor<'a> {
+    /// Nobody is there yet.
+    pub fn new(cohort: &'a Cohort, scenario: &'a Scenario) -> Self {
+        Floor {
+            cohort,
+            scenario,
+            dice: Dice::new(scenario.seed),
+            workers: Vec::new(),
+            links_us: vec![0; scenario.sites.len()],
+            attempts: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next: 0,
+            spans: Vec::new(),
+            presences: Vec::new(),
+        }
+    }
+
+    /// A worker appears; its ordinal and name.
+    pub fn appear(&mut self, now_us: u64, site: usize, slots: u32, traits: Traits) -> (usize, WorkerId) {
+        let ordinal = self.workers.len();
+        let id = WorkerId::new(site as u8, ordinal as u32);
+        self.workers.push(Worker {
+            id,
+            site,
+            traits,
+            slots: vec![None; slots as usize],
+            queue: VecDeque::new(),
+            alive: true,
+            ends_when_empty: false,
+            wall_us: None,
+        });
+        self.presences.push(Presence { slots, speed: traits.speed, from_us: now_us, to_us: u64::MAX });
+        (ordinal, id)
+    }
+
+    /// A bundle begins to run: it ends when it has nothing more to do, or at its wall.
+    pub fn begin_bundle(&mut self, now_us: u64, worker: usize, wall_us: u64) {
+        self.workers[worker].ends_when_empty = true;
+        self.workers[worker].wall_us = Some(now_us + wall_us);
+        self.presences[worker].from_us = now_us;
+    }
+
+    /// Whether a worker is there.
+    pub fn is_alive(&self, worker: usize) -> bool {
+        self.workers[worker].alive
+    }
+
+    /// A worker's site.
+    pub fn site_of(&self, worker: usize) -> usize {
+        self.workers[worker].site
+    }
+
+    /// A worker vanishes with everything it has.
+    pub fn vanish(&mut self, now_us: u64, worker: usize) {
+        if !std::mem::replace(&mut self.workers[worker].alive, false) {
+            return;
+        }
+        self.presences[worker].to_us = now_us;
+        self.workers[worker].queue.clear();
+        let mine = self.attempts.iter().filter(|(_, attempt)| attempt.worker == worker);
+        for number in mine.map(|(&number, _)| number).collect::<Vec<_>>() {
+            self.end(now_us, number, Fate::Lost);
+        }
+    }
+
+    /// Everybody vanishes.
+    pub fn vanish_all(&mut self, now_us: u64) {
+        (0..self.workers.len()).for_each(|worker| self.vanish(now_us, worker));
+    }
+
+    /// An order reaches a worker.
+    pub fn take(&mut self, now_us: u64, worker: usize, order: Order, later: &mut Vec<(u64, Later)>) {
+        if !self.workers[worker].alive {
+            return;
+        }
+        match order {
+            Order::Run(id, task, _) => {
+                let number = self.next;
+                self.next += 1;
+                self.numbers.insert(id, number);
+                self.attempts.insert(
+                    number,
+                    Attempt {
+                        id,
+                        worker,
+                        task,
+                        phase: Phase::Queued,
+                        slot: 0,
+                        began_us: now_us,
+                        loaded_us: now_us,
+                        cpu_us: 0,
+                        phase_us: (now_us, 0),
+                    },
+                );
+                self.workers[worker].queue.push_back(number);
+                self.fill(now_us, worker, later);
+            }
+            Order::Cut(id) => {
+                let Some(attempt) = self.numbers.get(&id).and_then(|number| self.attempts.get_mut(number))
+                else {
+                    return;
+                };
+                let Some((first, end)) = cells(attempt.task) else { return };
+                let next = match attempt.phase {
+                    Phase::Starting => first + 1,
+                    Phase::Cell(cell) => cell.0 + 1,
+                    Phase::Queued | Phase::Storing => return,
+                };
+                if next < end {
+                    attempt.task = with_cells(attempt.task, first, next);
+                    later.push((now_us, Later::Say(worker, Report::Cut(id, Cell(next)))));
+                }
+            }
+            Order::Cancel(id) => {
+                if let Some(&number) = self.numbers.get(&id) {
+                    self.workers[worker].queue.retain(|&queued| queued != number);
+                    let (class, exhausted) = (Class::Interrupted, None);
+                    let result = Outcome::Failed { class, exhausted, damaged: false };
+                    self.give(now_us, number, result, Fate::Cancelled, later);
+                }
+            }
+        }
+    }
+
+    /// Gives free slots to what is queued.
+    fn fill(&mut self, now_us: u64, worker: usize, later: &mut Vec<(u64, Later)>) {
+        while let Some(slot) = self.workers[worker].slots.iter().position(Option::is_none) {
+            let Some(number) = self.workers[worker].queue.pop_front() else { break };
+            self.workers[worker].slots[slot] = Some(number);
+            let (bytes, _) = self.cohort.bytes(self.attempts[&number].task);
+            let loaded_us = self.transfer(now_us, worker, bytes);
+            let attempt = self.attempts.get_mut(&number).expect("queued attempts are there");
+            (attempt.slot, attempt.began_us, attempt.phase) = (slot as u32, now_us, Phase::Starting);
+            attempt.loaded_us = loaded_us;
+            later.push((now_us, Later::Say(worker, Report::Started(attempt.id, slot as u32))));
+            self.compute(now_us, number, self.cohort.base_us(self.attempts[&number].task), later);
+        }
+        let (done, id) = (&self.workers[worker], self.workers[worker].id);
+        if done.ends_when_empty && done.alive && done.slots.iter().all(Option::is_none) {
+            self.workers[worker].alive = false;
+            self.presences[worker].to_us = now_us;
+            later.push((now_us, Later::Say(worker, Report::Left(id, Departure::Ended))));
+        }
+    }
+
+    /// When so many bytes have come over the site's storage, which serves one after another, and the worker's own line.
+    fn transfer(&mut self, now_us: u64, worker: usize, bytes: u64) -> u64 {
+        let site = self.workers[worker].site;
+        let spec = &self.scenario.sites[site];
+        let took = |rate: Option<u64>| rate.map_or(0, |rate| (bytes as f64 / rate as f64 * 1e6) as u64);
+        let free = &mut self.links_us[site];
+        let shared = (*free).max(now_us) + took(spec.bytes_per_second);
+        *free = shared;
+        shared.max(now_us + took(spec.worker_bytes_per_second))
+    }
+
+    /// The next step of an attempt, if it is still there.
+    pub fn step(&mut self, now_us: u64, step: Step, later: &mut Vec<(u64, Later)>) {
+        let number = step.0;
+        let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        let worker = attempt.worker;
+        attempt.cpu_us += std::mem::take(&mut attempt.phase_us.1);
+        attempt.phase_us.0 = now_us;
+        if self.workers[worker].wall_us.is_some_and(|wall| now_us >= wall) {
+            return self.fail(now_us, number, Class::Remote, Some(Exhausted::Time), later);
+        }
+        match attempt.phase {
+            Phase::Queued => {}
+            Phase::Starting => match self.misfortune(number) {
+                Some((class, exhausted, damaged)) => {
+                    self.report_failure(now_us, number, class, exhausted, damaged, later);
+                }
+                None => match cells(self.attempts[&number].task) {
+                    Some((first, _)) => self.enter(now_us, number, Cell(first), later),
+                    None => self.store(now_us, number, later),
+                },
+            },
+            Phase::Cell(cell) => {
+                let (_, end) = cells(attempt.task).expect("an attempt in a cell has cells");
+                match cell.0 + 1 < end {
+                    true => self.enter(now_us, number, Cell(cell.0 + 1), later),
+                    false => self.store(now_us, number, later),
+                }
+            }
+            Phase::Storing => self.finish(now_us, number, later),
+        }
+    }
+
+    fn compute(&mut self, now_us: u64, number: u64, cpu_us: u64, later: &mut Vec<(u64, Later)>) {
+        let attempt = self.attempts.get_mut(&number).expect("the caller has it");
+        attempt.phase_us = (now_us, cpu_us);
+        let wall_us = (cpu_us as f64 / self.workers[attempt.worker].traits.speed) as u64;
+        later.push((now_us + wall_us, Later::Step(Step(number))));
+    }
+
+    fn enter(&mut self, now_us: u64, number: u64, cell: Cell, later: &mut Vec<(u64, Later)>) {
+        let attempt = self.attempts.get_mut(&number).expect("the caller has it");
+        let (id, worker, task) = (attempt.id, attempt.worker, attempt.task);
+        attempt.phase = Phase::Cell(cell);
+        later.push((now_us, Later::Say(worker, Report::Reached(id, cell))));
+        let alone = cells(task).is_some_and(|(first, end)| end - first == 1);
+        let owner = task.sample().map_or(u64::MAX, u64::from);
+        let too_large =
+            self.dice.happens(self.scenario.faults.exhausting, Topic::Shape, owner, cell.0.into());
+        if too_large && !alone {
+            return self.fail(now_us, number, Class::Failed, Some(Exhausted::Memory), later);
+        }
+        self.compute(now_us, number, self.cohort.cell_us(task, cell), later);
+    }
+
+    /// What goes wrong with an attempt that has begun.
+    fn misfortune(&self, number: u64) -> Option<(Class, Option<Exhausted>, bool)> {
+        let (faults, attempt) = (&self.scenario.faults, &self.attempts[&number]);
+        if let Task::Map(lane, chunk) = attempt.task {
+            let name = u64::from(lane.sample) << 32 | u64::from(lane.lane) << 24 | u64::from(chunk.index);
+            if chunk.parts == 1 && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
+                return Some((Class::Failed, Some(Exhausted::Memory), false));
+            }
+        }
+        if self.dice.happens(faults.failing, Topic::Fate, number, 0) {
+            return Some((Class::Failed, None, false));
+        }
+        let has_inputs = Kind::of(attempt.task) != Kind::Intake;
+        (has_inputs && self.dice.happens(faults.losing_inputs, Topic::Fate, number, 1)).then_some((
+            Class::Integrity,
+            None,
+            true,
+        ))
+    }
+
+    fn store(&mut self, now_us: u64, number: u64, later: &mut Vec<(u64, Later)>) {
+        let attempt = self.attempts.get_mut(&number).expect("the caller has it");
+        attempt.phase = Phase::Storing;
+        let (worker, task) = (attempt.worker, attempt.task);
+        // What it reads comes while it computes; it ends no sooner than that has come.
+        let computed_us = now_us.max(attempt.loaded_us);
+        let stored_us = self.transfer(computed_us, worker, self.cohort.bytes(task).1);
+        later.push((stored_us, Later::Step(Step(number))));
+    }
+
+    fn finish(&mut self, now_us: u64, number: u64, later: &mut Vec<(u64, Later)>) {
+        let attempt = &self.attempts[&number];
+        let (worker, wrong) = (&self.workers[attempt.worker], self.scenario.faults.wrong);
+        let is_wrong = self.dice.happens(wrong, Topic::Fate, number, 2);
+        let result = if worker.traits.damages && is_wrong {
+            Outcome::Unsound
+        } else {
+            let mut facts = self.cohort.facts(attempt.task);
+            if worker.traits.lies && is_wrong {
+                facts.content = facts.content.map(|content| content.map(|byte| !byte));
+            }
+            Outcome::Done(facts)
+        };
+        // Until somebody says otherwise, its work was for nothing.
+        self.give(now_us, number, result, Fate::Failed, later);
+    }
+
+    fn fail(
+        &mut self,
+        now_us: u64,
+        number: u64,
+        class: Class,
+        exhausted: Option<Exhausted>,
+        later: &mut Vec<(u64, Later)>,
+    ) {
+        self.report_failure(now_us, number, class, exhausted, false, later);
+    }
+
+    fn report_failure(
+        &mut self,
+        now_us: u64,
+        number: u64,
+        class: Class,
+        exhausted: Option<Exhausted>,
+        damaged: bool,
+        later: &mut Vec<(u64, Later)>,
+    ) {
+        self.give(now_us, number, Outcome::Failed { class, exhausted, damaged }, Fate::Failed, later);
+    }
+
+    /// The attempt ends and says how; the slot is free.
+    fn give(&mut self, now_us: u64, number: u64, result: Outcome, fate: Fate, later: &mut Vec<(u64, Later)>) {
+        let attempt = &self.attempts[&number];
+        let (bytes_in, bytes_out) = self.cohort.bytes(attempt.task);
+        let ended = Ended {
+            attempt: attempt.id,
+            worker: self.workers[attempt.worker].id,
+            task: attempt.task,
+            span: self.spans.len(),
+            usage: Usage {
+                cpu_ms: attempt.cpu_us / 1000,
+                started_ms: attempt.began_us / 1000,
+                finished_ms: now_us / 1000,
+                bytes_in,
+                bytes_out,
+                slot: attempt.slot,
+            },
+            result,
+        };
+        let worker = attempt.worker;
+        self.end(now_us, number, fate);
+        later.push((now_us, Later::Say(worker, Report::Ended(ended))));
+        self.fill(now_us, worker, later);
+    }
+
+    /// Takes an attempt off the floor and writes its span.
+    fn end(&mut self, now_us: u64, number: u64, fate: Fate) {
+        let Some(attempt) = self.attempts.remove(&number) else { return };
+        if self.numbers.get(&attempt.id) == Some(&number) {
+            self.numbers.remove(&attempt.id);
+        }
+        if attempt.phase == Phase::Queued {
+            return;
+        }
+        let worker = &mut self.workers[attempt.worker];
+        worker.slots[attempt.slot as usize] = None;
+        // Of a phase that did not end, as much as time allowed.
+        let (since, whole) = attempt.phase_us;
+        let partly = ((now_us - since) as f64 * worker.traits.speed).min(whole as f64) as u64;
+        self.spans.push(Span {
+            worker: attempt.worker as u32,
+            slot: attempt.slot,
+            task: attempt.task,
+            began_us: attempt.began_us,
+            ended_us: now_us,
+            cpu_us: attempt.cpu_us + partly,
+            fate,
+        });
+    }
+}
+
+/// First cell and one past the last of a task that has cells.
+pub fn cells(task: Task) -> Option<(u32, u32)> {
+    match task {
+        Task::Region(_, Shard::Cells { first, end }) | Task::Joint(Shard::Cells { first, end }) => {
+            Some((first.0, end.0))
+        }
+        _ => None,
+    }
+}
+
+fn with_cells(task: Task, first: u32, end: u32) -> Task {
+    let shard = Shard::Cells { first: Cell(first), end: Cell(end) };
+    match task {
+        Task::Region(sample, _) => Task::Region(sample, shard),
+        _ => Task::Joint(shard),
+    }
+}

@@ -1,0 +1,249 @@
+//! Watches a scheduler at work and says every promise that it breaks.
+//!
+//! Invariant: knows the rules of a job from the plan alone; asks the scheduler nothing but what it says.
+
+use super::floor::cells;
+use jobs::task::{Chunk, LaneId, Shard, Task};
+use scheduler::{Plan, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Broken promises beyond this number are not written down.
+const BROKEN_MAX: usize = 20;
+
+/// Everything committed, by the rules.
+#[derive(Debug)]
+pub struct Referee {
+    plan: Plan,
+    chunks: BTreeMap<LaneId, u32>,
+    done: BTreeSet<Task>,
+    /// Committed cells by sample (`None`: joint): end by first.
+    regions: BTreeMap<Option<u32>, BTreeMap<u32, u32>>,
+    /// Committed parts of chunks, in units of the finest part: end by first.
+    maps: BTreeMap<LaneId, BTreeMap<u64, u64>>,
+    dropped: BTreeSet<u32>,
+    quarantined: BTreeSet<WorkerId>,
+    /// What was broken.
+    pub broken: Vec<String>,
+}
+
+impl Referee {
+    /// Nothing is done yet.
+    pub fn new(plan: Plan) -> Self {
+        Referee {
+            plan,
+            chunks: BTreeMap::new(),
+            done: BTreeSet::new(),
+            regions: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            quarantined: BTreeSet::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    /// Notes a broken promise.
+    pub fn complain(&mut self, what: impl FnOnce() -> String) {
+        if self.broken.len() < BROKEN_MAX {
+            self.broken.push(what());
+        }
+    }
+
+    /// A task is started. `inputs` is what the scheduler says it reads.
+    pub fn start(&mut self, now_us: u64, worker: WorkerId, task: Task, inputs: &[Task]) {
+        if self.quarantined.contains(&worker) {
+            self.complain(|| format!("{now_us}: {task:?} is given to {worker:?}, which is quarantined"));
+        }
+        if task.sample().is_some_and(|sample| self.dropped.contains(&sample)) {
+            self.complain(|| format!("{now_us}: {task:?} is started though its sample was dropped"));
+        }
+        if !self.plan.knows(task) {
+            self.complain(|| format!("{now_us}: {task:?} is none of this plan's"));
+        }
+        if let Some(missing) = self.missing(task) {
+            self.complain(|| format!("{now_us}: {task:?} is started without {missing}"));
+        }
+        if let Some(foreign) = inputs.iter().find(|input| !self.done.contains(input)) {
+            self.complain(|| format!("{now_us}: {task:?} is to read {foreign:?}, which is not committed"));
+        }
+        if let Some(needed) = self.unlisted(task, inputs) {
+            self.complain(|| format!("{now_us}: {task:?} is not told to read {needed}"));
+        }
+        let cells_max = self.plan.shard_cells_max;
+        if self.plan.lines.is_none() && cells(task).is_some_and(|(first, end)| end - first > cells_max) {
+            self.complain(|| format!("{now_us}: {task:?} holds more than {cells_max} cells"));
+        }
+    }
+
+    /// A task's output is committed.
+    pub fn commit(&mut self, now_us: u64, task: Task, chunks: Option<u32>) {
+        if !self.done.insert(task) {
+            self.complain(|| format!("{now_us}: {task:?} is committed twice"));
+        }
+        let twice = match (cells(task), task) {
+            (Some((first, end)), _) => overlaps(self.regions.entry(task.sample()).or_default(), first, end),
+            (None, Task::Map(lane, chunk)) => {
+                let (first, end) = parts(chunk);
+                overlaps(self.maps.entry(lane).or_default(), first, end)
+            }
+            (None, Task::Intake(lane)) => {
+                self.chunks.insert(lane, chunks.unwrap_or(0));
+                false
+            }
+            _ => false,
+        };
+        if twice {
+            self.complain(|| format!("{now_us}: part of {task:?} is committed already"));
+        }
+    }
+
+    /// A commit counts no more.
+    pub fn forget(&mut self, now_us: u64, task: Task) {
+        if !self.done.remove(&task) {
+            self.complain(|| format!("{now_us}: {task:?} is forgotten but was not committed"));
+        }
+        match (cells(task), task) {
+            (Some((first, _)), _) => {
+                self.regions.entry(task.sample()).or_default().remove(&first);
+            }
+            (None, Task::Map(lane, chunk)) => {
+                self.maps.entry(lane).or_default().remove(&parts(chunk).0);
+            }
+            _ => {}
+        }
+    }
+
+    /// A sample goes.
+    pub fn drop_sample(&mut self, sample: u32) {
+        self.dropped.insert(sample);
+    }
+
+    /// A worker gets nothing more.
+    pub fn quarantine(&mut self, worker: WorkerId) {
+        self.quarantined.insert(worker);
+    }
+
+    /// Whether a sample was dropped.
+    pub fn is_dropped(&self, sample: u32) -> bool {
+        self.dropped.contains(&sample)
+    }
+
+    /// The job says that everything is done.
+    pub fn complete(&mut self, now_us: u64) {
+        let samples = (0..self.plan.samples.len() as u32).filter(|sample| !self.dropped.contains(sample));
+        let mut last: Vec<Task> = samples.clone().map(Task::FinishSample).collect();
+        last.push(Task::FinishCohort);
+        if self.plan.seals {
+            last.extend(samples.map(Task::SealSample).chain([Task::SealCohort]));
+        }
+        for task in last {
+            if !self.done.contains(&task) {
+                self.complain(|| format!("{now_us}: the job is complete without {task:?}"));
+            }
+            if let Some(missing) = self.missing(task) {
+                self.complain(|| {
+                    format!("{now_us}: the job is complete with {task:?} but without {missing}")
+                });
+            }
+        }
+    }
+
+    /// What must be committed before this task and is not.
+    fn missing(&self, task: Task) -> Option<String> {
+        let lacks = |needed: Task| (!self.done.contains(&needed)).then(|| format!("{needed:?}"));
+        match task {
+            Task::Intake(_) => None,
+            Task::Model(lane) => lacks(Task::Intake(lane)),
+            Task::Map(lane, _) => lacks(Task::Intake(lane)).or_else(|| lacks(Task::Model(lane))),
+            Task::Region(sample, _) => self.plan.lanes_of(sample).find_map(|lane| self.unmapped(lane)),
+            Task::Joint(_) => {
+                let (first, end) = cells(task)?;
+                let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
+                joined.into_iter().find_map(|sample| self.gap(Some(sample), first.saturating_sub(1), end))
+            }
+            Task::FinishSample(sample) => lacks(Task::Region(sample, Shard::Unplaced))
+                .or_else(|| self.gap(Some(sample), 0, self.plan.cells)),
+            Task::FinishCohort => {
+                let samples =
+                    (0..self.plan.samples.len() as u32).filter(|sample| !self.dropped.contains(sample));
+                let joins = samples.clone().any(|sample| self.plan.samples[sample as usize].joint);
+                let unfinished = samples.map(Task::FinishSample).find_map(lacks);
+                unfinished.or_else(|| if joins { self.gap(None, 0, self.plan.cells) } else { None })
+            }
+            Task::SealSample(sample) => lacks(Task::FinishSample(sample)),
+            Task::SealCohort => lacks(Task::FinishCohort),
+        }
+    }
+
+    fn unmapped(&self, lane: LaneId) -> Option<String> {
+        let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("{:?}", Task::Intake(lane))) };
+        let end = u64::from(chunks) * u64::from(Chunk::PARTS_MAX);
+        let nothing = BTreeMap::new();
+        first_gap(self.maps.get(&lane).unwrap_or(&nothing), 0, end)
+            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::PARTS_MAX)))
+    }
+
+    fn gap(&self, sample: Option<u32>, first: u32, end: u32) -> Option<String> {
+        let nothing = BTreeMap::new();
+        first_gap(self.regions.get(&sample).unwrap_or(&nothing), first, end)
+            .map(|cell| format!("cell {cell} of sample {sample:?}"))
+    }
+
+    /// What a region or joint task needs of what it is not told to read.
+    fn unlisted(&self, task: Task, inputs: &[Task]) -> Option<String> {
+        match task {
+            Task::Region(sample, _) => {
+                let maps =
+                    self.plan.lanes_of(sample).filter_map(|lane| self.maps.get(&lane)).map(BTreeMap::len);
+                let listed = inputs.iter().filter(|input| matches!(input, Task::Map(..))).count();
+                let needed: usize = maps.sum();
+                (listed != needed).then(|| format!("{needed} maps, but {listed}"))
+            }
+            Task::Joint(_) => {
+                let (first, end) = cells(task)?;
+                let mut told: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
+                for input in inputs {
+                    if let (Some(sample), Some((first, end))) = (input.sample(), cells(*input)) {
+                        told.entry(sample).or_default().insert(first, end);
+                    }
+                }
+                let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
+                let nothing = BTreeMap::new();
+                joined.into_iter().find_map(|sample| {
+                    let told = told.get(&sample).unwrap_or(&nothing);
+                    first_gap(told, first.saturating_sub(1), end)
+                        .map(|cell| format!("cell {cell} of {sample}"))
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Inserts `first..end`; whether some of it was there.
+fn overlaps<T: Ord + Copy>(runs: &mut BTreeMap<T, T>, first: T, end: T) -> bool {
+    let before = runs.range(..end).next_back().is_some_and(|(_, &before)| before > first);
+    runs.insert(first, end);
+    before
+}
+
+/// The first of `first..end` that no run covers.
+fn first_gap<T: Ord + Copy>(runs: &BTreeMap<T, T>, first: T, end: T) -> Option<T> {
+    let mut next = first;
+    if let Some((_, &reaches)) = runs.range(..=first).next_back() {
+        next = next.max(reaches);
+    }
+    while next < end {
+        match runs.get(&next) {
+            Some(&reaches) => next = reaches,
+            None => return Some(next),
+        }
+    }
+    None
+}
+
+/// A part of a chunk in units of the finest.
+fn parts(chunk: Chunk) -> (u64, u64) {
+    let unit = u64::from(Chunk::PARTS_MAX / chunk.parts);
+    let first = u64::from(chunk.index) * u64::from(Chunk::PARTS_MAX) + u64::from(chunk.part) * unit;
+    (first, first + unit)
+}

@@ -1,0 +1,46 @@
+//! What somebody outside asks of a running job: files that it takes out of its directory once a second.
+//!
+//! Invariant: an ask is taken once, by the run that it was left for; what was left for an earlier one is dropped.
+
+use crate::job_dir::JobDir;
+use cluster::dashboard::Ask;
+use jobs::failure::Failure;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use storage::{AtomicFile, DiskError};
+
+/// Longest file that is read as an ask, in bytes.
+const ASK_BYTES_MAX: u64 = 4096;
+
+fn folder(dir: &JobDir) -> PathBuf {
+    dir.scratch().join("asks")
+}
+
+/// Leaves an ask for the run that is at work.
+pub fn leave(dir: &JobDir, ask: &Ask) -> Result<(), Failure> {
+    let folder = folder(dir);
+    fs::create_dir_all(&folder).map_err(DiskError::on("create", &folder))?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let path = folder.join(format!("{:020}-{}.json", since.as_nanos(), std::process::id()));
+    let mut file = AtomicFile::create(&path)?;
+    let text = serde_json::to_vec(ask).expect("plain data always prints");
+    file.write_all(&text).map_err(DiskError::on("write", &path))?;
+    Ok(file.commit()?)
+}
+
+/// Takes what was left, in the order in which it was. What cannot be read is nobody's ask.
+pub fn take(dir: &JobDir) -> Vec<Ask> {
+    let Ok(entries) = fs::read_dir(folder(dir)) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let text = super::books::read_at_most(path, ASK_BYTES_MAX).ok();
+        // One that cannot be removed would be taken again and again.
+        fs::remove_file(path).ok()?;
+        serde_json::from_slice(&text?).ok()
+    };
+    paths.iter().filter_map(read).collect()
+}

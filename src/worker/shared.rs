@@ -1,0 +1,134 @@
+//! A bundle on a filesystem that the worker shares with the coordinator: an element of a job array.
+//!
+//! Invariant: the worker writes to a pack of its own and to no journal; what it did is in its receipt, with the events of
+//! its reading, which the coordinator puts into the job's log. The gate is asked here, with the consents as they are.
+
+use super::{Args, host, say_done};
+use crate::gate::{Gate, GateFiles};
+use crate::job_dir::JobDir;
+use crate::run::inputs;
+use crate::run::plan::Cut;
+use crate::run::runner::Runner;
+use crate::run::trail::Trail;
+use crate::{cohort, config};
+use cluster::bundle::{Bundle, Data, RECEIPT_SCHEMA, Receipt};
+use cluster::{Control, Ended, Order, Output, Pool, Report, Request, TaskFailure, TaskRunner};
+use jobs::failure::Failure;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use storage::lease::LeaseKey;
+use storage::{KeyFolder, Writer};
+use workers::access::{now, samples_of};
+use workers::context::Context;
+
+/// How often the worker looks whether its time is over.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs the bundle in `path`.
+pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
+    let Data::Shared { job_dir, cohort: sheet, fence, samples, chunk_pairs } = &bundle.data else {
+        unreachable!("the caller looked")
+    };
+    let began = Instant::now();
+    let receipt_path = Receipt::path_of(path);
+    if Receipt::read(&receipt_path, &bundle.id)?.is_some() {
+        say_done(&bundle.id);
+        return Ok(());
+    }
+    bundle.check_time(now())?;
+    let mut cohort = cohort::load_sheet(sheet)?;
+    let flags = chunk_pairs.iter().map(|pairs| ("chunk_pairs", pairs.to_string())).collect();
+    let asked = config::Asked { cohort: Some(sheet.clone()), flags, ..config::Asked::default() };
+    let config = config::load(&asked)?;
+    let gate = Gate::open(GateFiles::of_cohort(&cohort, Some(&bundle.site))?)?;
+    let dir = JobDir::existing(job_dir)?;
+    let keys = KeyFolder::new(&dir.keys());
+    let logged = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&logged);
+    let keep = move |events| {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(events);
+        Ok(())
+    };
+    let trail = Trail::remote(keep, &keys, &cohort.id, &gate)?;
+    // Tasks name samples by their places among those who were admitted; each is asked for again with its task.
+    cohort.samples.retain(|sample| samples.contains(&sample.sample));
+    let index = inputs::open_or_build(&cohort.reference_path(), &dir.scratch(), config.limits.threads)?;
+    let cut = Cut::of(&config);
+    let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
+    let writer = Writer::OfMany { fence: *fence, number: bundle.worker.0 };
+    let context = Context::open(
+        cohort.id.clone(),
+        index,
+        samples,
+        inputs::settings(&cohort),
+        &dir.scratch(),
+        (writer, BTreeMap::new()),
+    )?;
+    let leases = LeaseKey::from_seed(&keys.job_secret("leases")?);
+    let runner = Runner {
+        context: &context,
+        dir: &dir,
+        cohort: &cohort,
+        gate: &gate,
+        trail: &trail,
+        keys: &keys,
+        leases: leases.verifier(),
+        home: None,
+    };
+    let threads = args.threads();
+    let overhead_core_ms = began.elapsed().as_millis() as u64 * u64::from(threads);
+    let ended = work_off(bundle, &Leasing { runner: &runner, leases: &leases }, threads)?;
+    let logged = std::mem::take(&mut *logged.lock().unwrap_or_else(PoisonError::into_inner));
+    let receipt = Receipt {
+        schema: RECEIPT_SCHEMA.to_owned(),
+        bundle: bundle.id.clone(),
+        worker: bundle.worker,
+        host: host(),
+        ended,
+        logged,
+        overhead_core_ms,
+    };
+    if !receipt.write(&receipt_path)? {
+        say_done(&bundle.id);
+    }
+    Ok(())
+}
+
+/// Leases attempts anew where they begin: a bundle may wait in a queue for longer than a lease holds. The gate decides, as
+/// it does for every lease, with the consents as they are now.
+struct Leasing<'a> {
+    runner: &'a Runner<'a>,
+    leases: &'a LeaseKey,
+}
+
+impl TaskRunner for Leasing<'_> {
+    fn run(&self, request: &Request, control: &Control) -> Result<Output, TaskFailure> {
+        let samples = samples_of(request.task, request.inputs.iter().map(|(task, _)| *task));
+        let attempt = (request.task, request.number);
+        let (lease, event) = self.runner.lease(self.leases, self.runner.gate.site(), attempt, &samples)?;
+        self.runner.trail.write(event)?;
+        self.runner.run(&Request { lease, ..request.clone() }, control)
+    }
+}
+
+/// Runs all attempts of the bundle and says how each ended.
+fn work_off(bundle: &Bundle, runner: &Leasing<'_>, threads: u32) -> Result<Vec<Ended>, Failure> {
+    let (reports, heard) = channel();
+    thread::scope(|scope| {
+        let pool = Pool::start(scope, runner, threads, reports);
+        bundle.requests.iter().for_each(|request| pool.take(Order::Run(request.clone())));
+        let mut ended = Vec::new();
+        while ended.len() < bundle.requests.len() {
+            match heard.recv_timeout(TICK) {
+                Ok(Report::Ended(one)) => ended.push(one),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => bundle.check_time(now())?,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Ok(ended)
+    })
+}

@@ -1,0 +1,235 @@
+//! Jobs through a real Slurm: the same bytes as on one machine, whatever happens to the batch job on the way.
+
+#[path = "slurm/cluster.rs"]
+mod cluster;
+#[path = "program/wakachi.rs"]
+mod wakachi;
+
+use cluster::{Cluster, cluster, holder, signal, until};
+use rustix::process::{Pid, Signal};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use storage::{Fence, Journal};
+use wakachi::{Cohort, Said, copy, digests, folder, register, text};
+
+type Digests = BTreeMap<String, String>;
+
+/// Two people, and the digests of what a local run makes of them.
+fn small() -> &'static (Cohort, Digests) {
+    static SMALL: OnceLock<(Cohort, Digests)> = OnceLock::new();
+    SMALL.get_or_init(|| {
+        let cohort = Cohort::simulate("slurm", "--samples 2 --genome-mb 0.6 --depth 5 --seed 12");
+        let expect = digests(&cohort.job("-t 2").path().join("results"));
+        (cohort, expect)
+    })
+}
+
+fn assert_same(job: &Path) {
+    assert_eq!(digests(&job.join("results")), small().1, "other bytes than a local run's");
+}
+
+/// Submits the small cohort with the words of `options` added; the number of its batch job.
+fn submit(cluster: &Cluster, cohort: &Path, out: &Path, options: &str) -> u64 {
+    let mut words = vec!["submit", text(cohort), "--engine", "slurm", "--out", text(out), "--output", "json"];
+    words.extend(["--mpi", "none", "--cpus-per-task", "2", "--mem", "1500M"]);
+    words.extend(options.split_whitespace());
+    let said = cluster.wakachi(&words).ok().json();
+    assert_eq!(said["schema"], "wakachi.submit/1");
+    said["job"]["id"].as_u64().expect("a number")
+}
+
+/// Waits for the end of a job.
+fn wait(cluster: &Cluster, out: &Path) -> Said {
+    cluster.wakachi(&["job", "wait", text(out), "--timeout", "2m"])
+}
+
+/// The process of a job that has just begun to work, held still.
+fn hold(out: &Path) -> Pid {
+    let pid = until("the job runs", || holder(out));
+    signal(pid, Signal::STOP);
+    pid
+}
+
+fn log(out: &Path, job: u64) -> String {
+    fs::read_to_string(out.join(format!(".wakachi/slurm/{job}.log"))).unwrap_or_default()
+}
+
+/// How the runs of a job ended, and how many tasks each committed.
+fn runs(out: &Path) -> Vec<(String, u64)> {
+    let info = wakachi::wakachi(&["job", "info", text(out), "--output", "json"]).ok().json();
+    let runs = info["runs"].as_array().expect("runs").iter();
+    runs.map(|run| {
+        (run["ending"].as_str().expect("words").to_owned(), run["tasks"].as_u64().expect("a number"))
+    })
+    .collect()
+}
+
+#[test]
+fn a_batch_job_gives_the_same_bytes_wherever_its_files_lie() {
+    let Some(cluster) = cluster() else { return };
+    let folder = folder();
+    let odd = folder.path().join("it's a \"path\" %j $x #1 分");
+    copy(&small().0.dir, &odd.join("cohort"));
+    let out = odd.join("job dir");
+    let job = submit(&cluster, &odd.join("cohort/cohort.toml"), &out, "");
+    let again = ["submit", text(&small().0.file()), "--out", text(&out)].map(str::to_owned);
+    let again = cluster.wakachi(&again.each_ref().map(String::as_str));
+    let said = wait(&cluster, &out);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(&out, job));
+    assert_same(&out);
+    // The first was still there.
+    again.refused(2, &[&job.to_string(), "job cancel"]);
+    let logs = cluster.wakachi(&["job", "logs", text(&out)]).ok();
+    assert!(logs.stdout.contains("complete: ") && !logs.stdout.contains("error"), "{}", logs.stdout);
+    // A complete job is complete again at once.
+    cluster.wakachi(&["job", "retry", text(&out)]).ok();
+    wait(&cluster, &out).ok();
+    assert_same(&out);
+}
+
+#[test]
+fn a_cancelled_job_keeps_what_it_has_and_goes_on_when_it_is_submitted_again() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 500");
+    hold(out.path());
+    let cancelled = cluster.wakachi(&["job", "cancel", text(out.path())]).ok();
+    assert!(cancelled.stdout.contains(&job.to_string()));
+    // Held still, it does not hear that it is to stop, and is killed.
+    assert_eq!(wait(&cluster, out.path()).code, Some(130));
+    assert_eq!(cluster.shown(job, "Restarts"), "0");
+    let other = cluster.wakachi(&["job", "retry", text(out.path()), "--output", "json"]).ok().json();
+    assert_ne!(other["job"]["id"].as_u64(), Some(job));
+    wait(&cluster, out.path()).ok();
+    assert_same(out.path());
+}
+
+#[test]
+fn a_job_stops_before_its_time_limit_goes_back_into_the_queue_and_resumes() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let options = "--time 1 --warning 10 --chunk-pairs 500";
+    let job = submit(&cluster, &small().0.file(), out.path(), options);
+    let first = hold(out.path());
+    until("Slurm warns", || log(out.path(), job).contains("time is nearly over").then_some(()));
+    signal(first, Signal::CONT);
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), job));
+    assert_same(out.path());
+    assert_eq!(cluster.shown(job, "Restarts"), "1");
+    let runs = runs(out.path());
+    let ended: Vec<&str> = runs.iter().map(|(ending, _)| ending.as_str()).collect();
+    assert_eq!(ended, ["stopped", "complete"], "{}", log(out.path(), job));
+}
+
+#[test]
+fn a_preempted_job_resumes() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 500");
+    let first = hold(out.path());
+    let node = cluster.shown(job, "NodeList");
+    cluster.slurm(&format!(
+        "sbatch --partition=urgent --exclusive --nodelist={node} --output=/dev/null --wrap=true"
+    ));
+    until("it is told to stop", || (cluster.shown(job, "Restarts") == "1").then_some(()));
+    // It may have been killed already.
+    let _ = rustix::process::kill_process(first, Signal::CONT);
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), job));
+    assert_same(out.path());
+}
+
+#[test]
+fn of_two_live_copies_of_one_job_one_commits() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 500");
+    let first = until("the job runs", || holder(out.path()));
+    let node = cluster.shown(job, "NodeList");
+    cluster.kill_daemons(&node, job);
+    // Not before: the kernel hangs up on a group whose parent dies while it stands still.
+    signal(first, Signal::STOP);
+    until("Slurm starts the second copy", || {
+        log(out.path(), job).contains("waiting for process").then_some(())
+    });
+    assert!(holder(out.path()) == Some(first), "the first copy lives on");
+    signal(first, Signal::CONT);
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), job));
+    assert_same(out.path());
+    assert_eq!(cluster.shown(job, "Restarts"), "1");
+    // The first did all of it, and the second found nothing left to do.
+    let runs = runs(out.path());
+    assert!(
+        matches!(&runs[..], [(first, 1..), (second, 0)] if first == "complete" && second == "complete"),
+        "{runs:?}"
+    );
+    cluster.revive(&node);
+}
+
+#[test]
+fn a_job_whose_node_died_resumes_elsewhere() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 500");
+    let first = hold(out.path());
+    let node = cluster.shown(job, "NodeList");
+    cluster.kill_daemons(&node, job);
+    signal(first, Signal::KILL);
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), job));
+    assert_same(out.path());
+    assert_ne!(cluster.shown(job, "NodeList"), node);
+    let journal =
+        Journal::open(Fence::acquire(&out.path().join(".wakachi")).expect("nobody's")).expect("a journal");
+    assert!(!journal.commits().expect("commits").is_empty());
+    cluster.revive(&node);
+}
+
+#[test]
+fn a_job_whose_consents_are_withdrawn_is_not_tried_again() {
+    let Some(cluster) = cluster() else { return };
+    let folder = folder();
+    let cohort = folder.path().join("cohort");
+    copy(&small().0.dir, &cohort);
+    fs::write(cohort.join("wakachi.toml"), "[engine.slurm]\nsbatch = [\"--hold\"]\n").unwrap();
+    let out = folder.path().join("job");
+    let file = cohort.join("cohort.toml");
+    let job = submit(&cluster, &file, &out, "");
+    let sheet = fs::read_to_string(cohort.join("samples.csv")).unwrap();
+    let people: Vec<&str> = sheet.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    let withdrawn: Vec<_> =
+        people.iter().map(|&person| (person, "inactive", "clinical_return", "")).collect();
+    fs::write(cohort.join("consent.csv"), register(&withdrawn)).unwrap();
+    let cohort_file = fs::read_to_string(&file).unwrap().replace("consent.json", "consent.csv");
+    fs::write(&file, cohort_file).unwrap();
+    cluster.slurm(&format!("scontrol release {job}"));
+    let said = wait(&cluster, &out);
+    assert_eq!(said.code, Some(4), "{}\n{}", said.stderr, log(&out, job));
+    said.refused(4, &[&job.to_string(), "code 4"]);
+    assert_eq!(
+        (cluster.shown(job, "Restarts").as_str(), cluster.shown(job, "ExitCode").as_str()),
+        ("0", "4:0")
+    );
+    // And it would not even be submitted now.
+    cluster.wakachi(&["submit", text(&file), "--out", text(&out)]).refused(4, &[]);
+}
+
+#[test]
+fn what_slurm_refuses_is_said() {
+    let Some(cluster) = cluster() else { return };
+    let out = folder();
+    let words =
+        ["submit", text(&small().0.file()), "--out", text(out.path()), "--partition"].map(str::to_owned);
+    let with =
+        |last: &str| words.iter().map(String::as_str).chain([last]).map(str::to_owned).collect::<Vec<_>>();
+    let run = |last: &str| {
+        let words = with(last);
+        cluster.wakachi(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run("nowhere").refused(2, &["nvalid partition"]);
+    run("a b").refused(2, &["partition: 'a b' will not do"]);
+}
