@@ -20,7 +20,8 @@ fn main() {
     let options = if is_full() { FULL } else { SMALL };
     let found = scaling(&folder.path().join("first"), options);
     if is_full() {
-        let input = format!("`wakachi bench scaling {options}`, costs built in: {}", measured_at(folder.path()));
+        let input =
+            format!("`wakachi bench scaling {options}`, costs built in: {}", measured_at(folder.path()));
         head("Scaling", "scaling", &input, &[], &[]);
         print(&found);
         return;
@@ -71,9 +72,14 @@ fn print(found: &Value) {
         let reached = if goal["reached"] == Value::Bool(true) { "yes" } else { "no" };
         let [name, wanted, stretch, value, origin] =
             ["name", "goal", "stretch", "found", "origin"].map(|key| text(goal, key));
-        println!("| {name} | {wanted} | {stretch} | {value} | {reached}; {} | {origin} |", text(goal, "note"));
+        println!(
+            "| {name} | {wanted} | {stretch} | {value} | {reached}; {} | {origin} |",
+            text(goal, "note")
+        );
     }
-    println!("\n| scenario | scheduler | samples | workers | makespan, s | efficiency | over bound | over tight bound |");
+    println!(
+        "\n| scenario | scheduler | samples | workers | makespan, s | efficiency | over bound | over tight bound |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for figure in rows(found, "figures") {
         let number = |key: &str| figure[key].as_f64().unwrap_or_default();
@@ -94,7 +100,12 @@ fn print(found: &Value) {
     println!("| workers | what | predicted | measured |\n|---|---|---|---|");
     for run in rows(check, "runs") {
         let pair = |name: &str, pair: &Value| {
-            println!("| {} | {name} | {:.2} | {:.2} |", run["workers"], pair[0].as_f64().unwrap_or_default(), pair[1].as_f64().unwrap_or_default());
+            println!(
+                "| {} | {name} | {:.2} | {:.2} |",
+                run["workers"],
+                pair[0].as_f64().unwrap_or_default(),
+                pair[1].as_f64().unwrap_or_default()
+            );
         };
         for (kind, cpu) in run["cpu_s"].as_object().into_iter().flatten() {
             pair(&format!("{kind}, CPU s"), cpu);
@@ -103,5 +114,7 @@ fn print(found: &Value) {
         pair("makespan by the clock, s", &run["makespan_clock_s"]);
     }
     let overhead = check["overhead"].as_f64().unwrap_or_default() * 100.0;
-    println!("\nBesides its tasks (journal, scheduling, display) the process took {overhead:.1}% of their CPU time.");
+    println!(
+        "\nBesides its tasks (journal, scheduling, display) the process took {overhead:.1}% of their CPU time."
+    );
 }

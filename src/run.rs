@@ -229,7 +229,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let mut cohort = cohort::load_sheet(&args.cohort)?;
     cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let cut = Cut::of(&config);
+    let mut cut = Cut::of(&config);
     let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
     let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
     let burst = away.then(|| Burst::of(&config)).transpose()?;
@@ -249,6 +249,12 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let fence = take(&dir, args.wait)?;
     fence.part_from(&trail::log_path(&dir.scratch()))?;
     let era = fence.era();
+    // A journal that is there says first whose job this is.
+    let mut fence = Some(fence);
+    let begun = match dir.has_journal() {
+        true => fence.take().map(|fence| open_journal(fence, &identity(&cohort), args.repair)).transpose()?,
+        false => None,
+    };
     let keys = KeyFolder::new(&dir.keys());
     let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
     let excluded = admission::admit(&gate, &mut cohort, &trail)?;
@@ -256,9 +262,16 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let archive = Archive::open(&cohort, &args.passphrases)?;
     inputs::check_reference_digest(&cohort, &reference)?;
     let index = inputs::open_or_build(&reference, &dir.scratch(), limits.threads)?;
+    if let Some(journal) = &begun {
+        cut.go_on(journal)?;
+    }
     let plan = plan::plan(&cohort, index.contigs(), limits, &cut, &args.shard_lines);
     plan.admit(limits.memory_bytes)?;
-    let journal = open_journal(fence, &identity(&cohort), args.repair)?;
+    let journal = match (begun, fence) {
+        (Some(journal), _) => journal,
+        (None, Some(fence)) => open_journal(fence, &identity(&cohort), args.repair)?,
+        (None, None) => unreachable!("the fence went to the journal that was there"),
+    };
     trail.check(&journal, args.repair)?;
     let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
     let packs = PacksFound::in_scratch(&dir.scratch());

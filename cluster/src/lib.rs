@@ -14,13 +14,13 @@ pub mod info;
 pub mod local;
 pub mod meter;
 pub mod metrics;
-pub mod watch;
+pub mod mpi;
+pub mod sim;
 pub mod store;
 pub mod tes;
-pub mod mpi;
 pub mod warning;
+pub mod watch;
 pub mod worker;
-pub mod sim;
 
 pub use drive::{Drive, Outcome, drive};
 pub use engine::{

@@ -1,7 +1,8 @@
 //! What each task's output depends on, as a digest: its basis.
 //!
 //! Invariant: two outputs of one task under one basis are interchangeable; whatever is not in the basis cannot be seen in
-//! the output. So a commit of another basis is done again, and one of the same is not, whatever else changed.
+//! the output, but for the cut into chunks: that is the intake's, and stays what it was when the lane was taken in. So a
+//! commit of another basis is done again, and one of the same is not, whatever else changed.
 
 use super::admission::Excluded;
 use super::books;
@@ -46,14 +47,13 @@ impl Bases {
                 let id = LaneId { sample: at as u32, lane: ordinal as u32 };
                 let known = &context.sample(at as u32).lanes[ordinal];
                 let reads = reads_text(cohort, lane);
-                let cut = format!("{reads}chunk_pairs={}\n", known.chunk_pairs);
                 let group = group_text(sample, lane, ordinal, known.library);
                 lanes.insert(
                     id,
                     [
-                        digest(&[&program, "intake", &cut]),
+                        digest(&[&program, "intake", &reads]),
                         digest(&[&program, "model", &reference, &reads]),
-                        digest(&[&program, "map", &reference, &cut, &group]),
+                        digest(&[&program, "map", &reference, &reads, &group]),
                     ],
                 );
                 text += &reads;

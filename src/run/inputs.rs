@@ -69,7 +69,7 @@ pub fn check_reference_digest(cohort: &Cohort, path: &Path) -> Result<(), Failur
 /// A sample as tasks see it.
 pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> Sample {
     let mut libraries: Vec<&str> = Vec::new();
-    let lanes = sample.lanes.iter().map(|lane| {
+    let lanes = sample.lanes.iter().enumerate().map(|(ordinal, lane)| {
         let library = libraries.iter().position(|&name| name == lane.library).unwrap_or_else(|| {
             libraries.push(&lane.library);
             libraries.len() - 1
@@ -79,7 +79,7 @@ pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> S
             read_group: sample.read_group_id(lane),
             header_line: sample.read_group(lane),
             library: library as u16,
-            chunk_pairs: cut.chunk_pairs(cohort, lane),
+            chunk_pairs: cut.chunk_pairs_of(&format!("intake/{}/{ordinal}", sample.sample), cohort, lane),
         }
     });
     let lanes = lanes.collect();

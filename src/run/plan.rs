@@ -9,8 +9,9 @@ use jobs::failure::Failure;
 use jobs::genome::{CELL_BASES, Contigs, Grid};
 use jobs::task::Stage;
 use scheduler::{CostModel, MemoryModel, Plan, SamplePlan, StageCost};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use storage::Journal;
 use workers::index_file::Bases;
 
 /// Chunks of the largest lane, about.
@@ -24,18 +25,21 @@ const BYTES_PER_READ: u64 = 75;
 
 /// How lanes are cut into chunks: enough for all threads and for a quick resume, but not so many that a region has to
 /// merge thousands of runs. Only the lane's own size counts, so that a resumed job cuts as before whoever joined it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cut {
     chunk_pairs: u64,
     /// Whether somebody said so.
     said: bool,
+    /// How the lanes are cut that were taken in already, by the keys of their intakes.
+    begun: HashMap<String, u64>,
 }
 
 impl Cut {
     /// As the configuration says; where it says nothing, by the size of each lane.
     pub fn of(config: &Config) -> Self {
         let said = |one: &Resolved| one.key == "limits.chunk_pairs" && one.origin != Origin::Default;
-        Cut { chunk_pairs: config.limits.chunk_pairs.into(), said: config.resolved.iter().any(said) }
+        let said = config.resolved.iter().any(said);
+        Cut { chunk_pairs: config.limits.chunk_pairs.into(), said, begun: HashMap::new() }
     }
 
     /// Pairs of every chunk, where somebody said so.
@@ -43,8 +47,24 @@ impl Cut {
         self.said.then_some(self.chunk_pairs as u32)
     }
 
-    /// Pairs of a chunk of this lane.
-    pub fn chunk_pairs(&self, cohort: &Cohort, lane: &Lane) -> u64 {
+    /// Goes on with the cuts of lanes that a job has taken in: its maps are counted by them.
+    pub fn go_on(&mut self, journal: &Journal) -> Result<(), Failure> {
+        journal.replay(|key, commit| {
+            if key.starts_with("intake/") {
+                let summary = workers::task::intake_summary(&commit);
+                self.begun.extend(summary.map(|summary| (key.to_owned(), summary.chunk_pairs)));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Pairs of a chunk of the lane whose intake has this key.
+    pub fn chunk_pairs_of(&self, key: &str, cohort: &Cohort, lane: &Lane) -> u64 {
+        self.begun.get(key).copied().unwrap_or_else(|| self.chunk_pairs(cohort, lane))
+    }
+
+    /// Pairs of a chunk of this lane, if it is taken in now.
+    fn chunk_pairs(&self, cohort: &Cohort, lane: &Lane) -> u64 {
         match self.said {
             true => self.chunk_pairs,
             false => (pairs(cohort, lane) / CHUNKS_PER_LANE).clamp(CHUNK_PAIRS_MIN, self.chunk_pairs),
@@ -53,7 +73,8 @@ impl Cut {
 
     /// The most that a chunk of the cohort has.
     fn chunk_pairs_max(&self, cohort: &Cohort) -> u64 {
-        lanes(cohort).map(|lane| self.chunk_pairs(cohort, lane)).max().unwrap_or(self.chunk_pairs)
+        let new = lanes(cohort).map(|lane| self.chunk_pairs(cohort, lane));
+        new.chain(self.begun.values().copied()).max().unwrap_or(self.chunk_pairs)
     }
 }
 

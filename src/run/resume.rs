@@ -122,10 +122,16 @@ impl Settling<'_> {
             .map(|task| if let Task::Map(_, chunk) = task { 1.0 / f64::from(chunk.parts) } else { 0.0 });
         let mapped: f64 = mapped.sum();
         let intakes: Vec<_> = before.iter().copied().filter(|(task, _)| is_intake(task)).collect();
-        match wanted.is_some_and(|wanted| mapped == wanted as f64) {
+        let intakes = match wanted.is_some_and(|wanted| mapped == wanted as f64) {
             true => self.keep_current(intakes),
             false => self.keep(intakes)?,
         };
+        // Maps are counted by the cut of their lane's intake.
+        let uncounted = kept.iter().filter(|task| match **task {
+            Task::Map(lane, _) => !intakes.contains(&Task::Intake(lane)),
+            _ => false,
+        });
+        self.settled.forgotten.extend(uncounted);
         Ok(())
     }
 

@@ -63,6 +63,8 @@ pub struct IntakeSummary {
     pub sha256: Vec<String>,
     /// Bytes of the files as stored.
     pub bytes: u64,
+    /// Pairs of each chunk but the last.
+    pub chunk_pairs: u64,
 }
 
 /// What a model task commits.
@@ -130,10 +132,10 @@ fn run_intake(context: &Access<'_>, lane: LaneId, hold: &dyn Hold) -> Result<Tas
     }
     let mut content = Content::default();
     let piece = context.append(record, &mut content)?;
-    Ok(TaskOutput::new(vec![piece], &summarise(&report), content))
+    Ok(TaskOutput::new(vec![piece], &summarise(&report, chunk_pairs), content))
 }
 
-fn summarise(report: &IntakeReport) -> IntakeSummary {
+fn summarise(report: &IntakeReport, chunk_pairs: u64) -> IntakeSummary {
     let files: Vec<_> = [Some(&report.first), report.second.as_ref()].into_iter().flatten().collect();
     let hex = |digest: &[u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
     IntakeSummary {
@@ -144,6 +146,7 @@ fn summarise(report: &IntakeReport) -> IntakeSummary {
         bases_q30: files.iter().map(|file| file.reads.bases_at_least(30)).sum(),
         sha256: files.iter().map(|file| hex(&file.sha256)).collect(),
         bytes: files.iter().map(|file| file.bytes).sum(),
+        chunk_pairs,
     }
 }
 
