@@ -242,7 +242,7 @@ fn a_lying_worker_is_not_believed() {
     let Some(cloud) = Cloud::start("lie,lie") else { return };
     let (cohort, expect) = small();
     let (out, config) = (folder(), cloud.config(""));
-    cloud.run(cohort, out.path(), "--engine local --burst tes -t 1", &config).ok();
+    cloud.run(cohort, out.path(), "--engine tes -t 1", &config).ok();
     assert_eq!(&digests(&out.path().join("results")), expect);
     assert!(cloud.states().len() >= 2, "{:?}", cloud.states());
     cloud.assert_by_the_book();

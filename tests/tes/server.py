@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -215,7 +216,8 @@ class Service:
         def here(word):
             if word == "wakachi":
                 return self.args.wakachi
-            return word.replace("/wakachi/", f"{sandbox}/wakachi/").replace("/tmp/", f"{sandbox}/tmp/")
+            # Where the container's folders are for it; also within the words of a shell.
+            return re.sub(r"(^|\s)/(wakachi|tmp)/", lambda found: f"{found[1]}{sandbox}/{found[2]}/", word)
 
         command = [here(word) for word in executor["command"]]
         env = {"PATH": "/usr/bin:/bin", "TMPDIR": str(sandbox / "tmp"), **executor.get("env", {})}
