@@ -459,8 +459,8 @@ fn drive(
         means,
         stop: interrupt::flag(),
     };
-    let outcome = engines::run(args.engine, wiring)
-        .inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
+    let outcome =
+        engines::run(args.engine, wiring).inspect_err(|failure| status::leave_failed(runner.dir, failure))?;
     let bill = display.finish(&scheduler, journal, outcome.failure.as_ref().map(|(_, failure)| failure));
     close::report_bill(runner.dir, &bill)?;
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());

@@ -465,14 +465,16 @@ fn pieces_are_whole(context: &Access<'_>, task: Task, commit: &Commit) -> Result
 /// Adds to a job's report what its core time went to, which is known only when the job is over.
 pub fn report_bill(dir: &JobDir, bill: &Account) -> Result<(), Failure> {
     let path = dir.scratch().join("report.json");
-    let Some(mut data) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<ReportData>(&text).ok())
+    let Some(mut data) =
+        fs::read(&path).ok().and_then(|text| serde_json::from_slice::<ReportData>(&text).ok())
     else {
         return Ok(());
     };
     let work = Stage::ALL.map(|stage| (stage.name(), true, bill.by_stage(stage)));
     let idle = Idle::ALL.map(|cause| (cause.words(), false, bill.by_cause(cause)));
     let lines = work.into_iter().chain(idle).filter(|(.., core_ms)| *core_ms > 0);
-    data.bill = lines.map(|(what, work, core_ms)| BillLine { what: what.to_owned(), work, core_ms }).collect();
+    data.bill =
+        lines.map(|(what, work, core_ms)| BillLine { what: what.to_owned(), work, core_ms }).collect();
     data.price = bill.price;
     write(&dir.report(), render(&data).as_bytes())?;
     Ok(write(&path, &json(&data))?)
