@@ -13,6 +13,7 @@ fn site(name: &str, price_core_hour: f64, batch: bool) -> SiteSpec {
         bytes_per_second: None,
         bundles: batch.then_some(BundleLimits { bundles_max: 4, bundle_ms: 1000 }),
         allowed: Vec::new(),
+        stages: [true; 7],
     }
 }
 

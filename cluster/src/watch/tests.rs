@@ -13,6 +13,7 @@ fn watch() -> Watch {
         bytes_per_second: None,
         bundles: None,
         allowed: vec![true],
+        stages: [true; 7],
     };
     watch.after(0, &Event::Site { site: 0, spec }, &[]);
     let spec = WorkerSpec { site: 0, slots: 1, memory_bytes: 0, name: "w".to_owned() };

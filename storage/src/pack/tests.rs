@@ -9,7 +9,7 @@ use super::*;
 const CONTEXT: &str = "j1/NA12878/map.3";
 
 fn key(byte: u8) -> SampleKey {
-    SampleKey::from_secret(Zeroizing::new([byte; 32]))
+    SampleKey::from_secret(zeroize::Zeroizing::new([byte; 32]))
 }
 
 fn entry(kind: u8, first: u64) -> BlockEntry {
