@@ -121,6 +121,7 @@ impl Scheduler {
         let tick = matches!(event, Event::Tick);
         match event {
             Event::Committed { task, facts } => self.restored(task, &facts),
+            Event::Begin if self.begun => {}
             Event::Begin => {
                 self.begun = true;
                 self.graph.begin();
@@ -211,14 +212,16 @@ impl Scheduler {
     }
 
     fn restored(&mut self, task: Task, facts: &Facts) {
-        if self.begun || !self.graph.restore(task, facts.chunks) {
-            // Nothing of this plan, or it covers what another commit covers.
-            if self.graph.mark(task) != Some(Mark::Done) {
-                self.out.push(Command::Forget(task));
-            }
+        if self.begun {
+            // Said too late; it is known, or it is being done.
             return;
         }
-        self.note(task, facts);
+        if self.graph.restore(task, facts.chunks) {
+            self.note(task, facts);
+        } else if !self.graph.plan.knows(task) || self.graph.mark(task) != Some(Mark::Done) {
+            // Nothing of this plan, or it covers what another commit covers.
+            self.out.push(Command::Forget(task));
+        }
     }
 
     /// Remembers what a task's summary says about the rest of the job.

@@ -463,6 +463,34 @@ fn earlier_cuts_in_the_journal_are_kept_and_gaps_between_them_cut_anew() {
 }
 
 #[test]
+fn a_beginning_that_is_told_twice_changes_nothing() {
+    let options = Options { audit_per_mille: 1000, ..Options::default() };
+    let mut desk = Desk::new(one_sample(4), options, &[worker(1, 40), worker(1, 40)]);
+    desk.tell(Event::Begin);
+    desk.done(desk.of(Task::Intake(LANE)));
+    // It is being checked.
+    let facts = desk.facts(Task::Intake(LANE));
+    assert_eq!(desk.tell(Event::Committed { task: Task::Intake(LANE), facts }), []);
+    assert_eq!(desk.tell(Event::Begin), []);
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn commits_of_another_plan_are_forgotten() {
+    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40)]);
+    let foreign = [
+        Task::Intake(LaneId { sample: 3, lane: 0 }),
+        Task::Map(LaneId { sample: 0, lane: 9 }, Chunk::whole(0)),
+        Task::Region(0, cells(2, 9)),
+        Task::SealSample(0),
+    ];
+    for task in foreign {
+        let said = desk.tell(Event::Committed { task, facts: Facts::default() });
+        assert_eq!(said, [Command::Forget(task)]);
+    }
+}
+
+#[test]
 fn work_that_waits_for_a_core_goes_to_one_that_is_free() {
     let mut desk = Desk::new(plan(&[(3, true)], 4), Options::default(), &[worker(1, 40)]);
     let mut near = site(1);
