@@ -158,7 +158,9 @@ pub fn timeline(trace: &Trace, rows_max: usize) -> String {
     let mut svg = open(height);
     // Neighbours of one kind and fate are drawn as one; thousands of cells are a line otherwise.
     let mut bars: std::collections::BTreeMap<(u32, u32), Vec<&cluster::sim::Span>> = Default::default();
-    for span in trace.spans.iter().filter(|span| span.worker as usize % step == 0 && span.slot == 0) {
+    for span in
+        trace.spans.iter().filter(|span| (span.worker as usize).is_multiple_of(step) && span.slot == 0)
+    {
         bars.entry((span.worker, span.slot)).or_default().push(span);
     }
     for ((worker, _), mut spans) in bars {

@@ -93,7 +93,8 @@ pub fn all(setting: &Setting, threads: usize, say: &(dyn Fn(&str) + Sync)) -> Si
     let weak: Vec<World> = sizes.map(|samples| World::new(setting.cohort(samples, None))).collect();
     let cases = cases(setting, &calm, &tail, &weak);
     let next = AtomicUsize::new(0);
-    let done: Vec<Mutex<Option<(Figure, Option<Trace>)>>> = cases.iter().map(|_| Mutex::new(None)).collect();
+    type Done = Mutex<Option<(Figure, Option<Trace>)>>;
+    let done: Vec<Done> = cases.iter().map(|_| Mutex::new(None)).collect();
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {

@@ -68,14 +68,14 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn from_results(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    fn finished(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.from_results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Office for Desk<'_> {
     fn inputs(&self, task: Task, inputs: Vec<Task>) -> Vec<Task> {
-        let (Task::Joint(_), from_results) = (task, self.from_results()) else { return inputs };
+        let (Task::Joint(_), from_results) = (task, self.finished()) else { return inputs };
         let mut finished = BTreeSet::new();
         let replaced = inputs.into_iter().filter_map(|input| match input.sample() {
             Some(sample) if from_results.contains(&sample) => {
@@ -189,7 +189,7 @@ impl Office for Desk<'_> {
 
     fn forgotten(&self, task: Task) {
         if let Task::FinishSample(sample) = task {
-            self.from_results().remove(&sample);
+            self.finished().remove(&sample);
         }
     }
 

@@ -22,7 +22,7 @@ const KNOWN: &str = "audit";
 /// Where the events of a process go.
 enum Sink {
     /// Into the log.
-    Log(AuditLog),
+    Log(Box<AuditLog>),
     /// To who writes the log; events that were sent survive a crash once it returns.
     Remote(Box<dyn Fn(Vec<u8>) -> Result<(), Failure> + Send + Sync>),
 }
@@ -103,7 +103,7 @@ impl Trail {
             }
             opened => opened?,
         };
-        Trail::to(Sink::Log(log), keys, job, gate)
+        Trail::to(Sink::Log(Box::new(log)), keys, job, gate)
     }
 
     /// For a worker that does not write the log itself: `send` gives events to who does, as [`Trail::take`] reads them,

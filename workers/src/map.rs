@@ -51,7 +51,7 @@ pub enum ChunkSource {
 
 /// Reads the pairs of a chunk, in order.
 enum PairSource<'a> {
-    Files(ChunkReader),
+    Files(Box<ChunkReader>),
     Carried(PairsReader<'a>),
 }
 
@@ -60,7 +60,8 @@ impl<'a> PairSource<'a> {
         Ok(match &chunk.source {
             ChunkSource::Files(start) => {
                 let files = context.reads(lane)?;
-                PairSource::Files(ChunkReader::open(files, start, chunk.first_pair, chunk.pairs)?)
+                let reader = ChunkReader::open(files, start, chunk.first_pair, chunk.pairs)?;
+                PairSource::Files(Box::new(reader))
             }
             ChunkSource::Carried(record) => PairSource::Carried(PairsReader::new(record)?),
         })

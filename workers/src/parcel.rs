@@ -58,6 +58,9 @@ impl Classified for ParcelError {
     }
 }
 
+/// A pack's bytes, and the commits whose pieces lie in it.
+pub type Packed = (Vec<u8>, Vec<(Task, Arc<Commit>)>);
+
 /// Re-seals everything that a map, region or joint task reads into one pack called `pack`: its bytes, and the inputs as
 /// they lie there. Summaries stay behind but for what the task computes with.
 pub fn pack(
@@ -67,7 +70,7 @@ pub fn pack(
     key: &SampleKey,
     pack: &str,
     results: &Path,
-) -> Result<(Vec<u8>, Vec<(Task, Arc<Commit>)>), Failure> {
+) -> Result<Packed, Failure> {
     let mut packer = Packer { access, key, pack, bytes: Vec::new() };
     let inputs = match task {
         Task::Map(lane, chunk) => packer.chunk(lane, chunk, inputs)?,

@@ -285,9 +285,8 @@ fn solve(rows: &[([f64; 3], f64)], set: &[usize]) -> Option<[f64; 3]> {
         }
         for other in (0..n).filter(|&other| other != pivot) {
             let factor = matrix[other][pivot] / matrix[pivot][pivot];
-            for column in pivot..=n {
-                matrix[other][column] -= factor * matrix[pivot][column];
-            }
+            let row = matrix[pivot].clone();
+            matrix[other].iter_mut().zip(row).skip(pivot).for_each(|(entry, under)| *entry -= factor * under);
         }
     }
     let mut x = [0.0; 3];

@@ -1,3 +1,5 @@
+//! Stores that keep what they promise, and stores that do not.
+
 use super::*;
 
 fn store() -> (tempfile::TempDir, Store) {

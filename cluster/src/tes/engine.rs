@@ -134,10 +134,13 @@ impl Classified for GivenUp {
     }
 }
 
+/// Starts a thread that follows one bundle.
+type Spawn<'scope> = dyn Fn(WorkerId, Vec<Request>, Receiver<Order>) + Send + 'scope;
+
 /// The engine as its driver sees it.
 pub struct TesEngine<'scope> {
     shared: Arc<Shared<'scope>>,
-    spawn: Box<dyn Fn(WorkerId, Vec<Request>, Receiver<Order>) + Send + 'scope>,
+    spawn: Box<Spawn<'scope>>,
     orders: HashMap<WorkerId, Sender<Order>>,
 }
 

@@ -94,7 +94,7 @@ impl Shared<'_> {
             return Ok(Fate::Over(self.cancelled(sent)));
         }
         if sent.renewed.elapsed() >= self.settings.renew && !sent.open.is_empty() {
-            return Ok(self.renew(sent)?);
+            return self.renew(sent);
         }
         Ok(Fate::Going)
     }
