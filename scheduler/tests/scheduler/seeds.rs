@@ -128,7 +128,7 @@ fn play(seed: u64) {
 
 /// Nothing a display asks may panic, whatever is going on.
 fn query(world: &World) {
-    if world.numbers() % 16 != 0 {
+    if !world.numbers().is_multiple_of(16) {
         return;
     }
     let scheduler = &world.scheduler;

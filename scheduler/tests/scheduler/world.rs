@@ -198,9 +198,9 @@ impl World {
         self.next_worker += 1;
         self.joining.insert(id, (spec, immortal));
         if at_ms <= self.now_ms {
-            self.joins(id)
+            self.joins(id);
         } else {
-            drop(self.due.insert((at_ms, Due::Joins(id))))
+            self.due.insert((at_ms, Due::Joins(id)));
         }
         id
     }
@@ -268,7 +268,9 @@ impl World {
                 }
             }
         }
-        replaced.into_iter().for_each(|spec| drop(self.add_worker(spec, self.now_ms + 1000, true)));
+        for spec in replaced {
+            self.add_worker(spec, self.now_ms + 1000, true);
+        }
         let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
         workers.into_iter().for_each(|worker| self.run_next(worker));
         // A cut attempt says so.
