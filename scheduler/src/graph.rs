@@ -3,7 +3,6 @@
 //! Invariant: a task is woken only when everything it reads is committed and trusted; when something it reads is taken
 //! back before it was given to a worker, it waits again. Counters are kept with every change, nothing is searched.
 
-use crate::cost::Units;
 use crate::coverage::{Coverage, cells_of, shard_of};
 use crate::lane::Lane;
 use crate::plan::Plan;
@@ -11,6 +10,9 @@ use jobs::failure::Class;
 use jobs::task::{Chunk, LaneId, Shard, Stage, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+mod join;
+mod weigh;
 
 /// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -632,153 +634,4 @@ impl Graph {
         }
         self.unwake(Task::Region(sample, Shard::Unplaced));
     }
-
-    /// Whether every joined sample is done everywhere.
-    pub fn is_covered(&self) -> bool {
-        self.full == self.plan.cells
-    }
-
-    fn joint_ready(&self, cell: u32) -> bool {
-        let full = |cell: u32| self.covered[cell as usize] == self.joined;
-        full(cell) && (cell == 0 || full(cell - 1))
-    }
-
-    /// A joined sample's region task is done.
-    fn cover(&mut self, cells: Range<u32>) {
-        let before = self.full;
-        for cell in cells.clone() {
-            self.covered[cell as usize] += 1;
-            self.full += u32::from(self.covered[cell as usize] == self.joined);
-        }
-        if self.full > before {
-            // The cell after it looks back into it.
-            self.open_joint(cells.start..(cells.end + 1).min(self.plan.cells));
-        }
-    }
-
-    /// A joined sample's region task is not done after all.
-    fn uncover(&mut self, cells: Range<u32>) {
-        for cell in cells.clone() {
-            self.full -= u32::from(self.covered[cell as usize] == self.joined);
-            self.covered[cell as usize] -= 1;
-        }
-        let touched = cells.start..(cells.end + 1).min(self.plan.cells);
-        let ready = self.joint.overlapping(touched.clone()).filter(|(_, mark)| *mark == Mark::Ready);
-        let ready: Vec<Range<u32>> = ready.map(|(cells, _)| cells).collect();
-        for span in &ready {
-            self.remove_span(Task::Joint(shard_of(span.clone())));
-        }
-        self.close_joint(touched);
-        ready.into_iter().for_each(|span| self.open_joint(span));
-    }
-
-    /// Adds to the open runs whatever of `cells` can be joined and is no task yet.
-    fn open_joint(&mut self, cells: Range<u32>) {
-        if !self.begun {
-            return;
-        }
-        for gap in self.joint.gaps(cells) {
-            let mut next = gap.start;
-            while next < gap.end {
-                let first = next;
-                while next < gap.end && self.joint_ready(next) {
-                    next += 1;
-                }
-                if first < next {
-                    self.add_open(first..next);
-                }
-                next += 1;
-            }
-        }
-    }
-
-    fn add_open(&mut self, cells: Range<u32>) {
-        let (mut first, mut end) = (cells.start, cells.end);
-        while let Some((&other, &other_end)) =
-            self.joint_open.range(..=end).next_back().filter(|&(_, &other_end)| other_end >= first)
-        {
-            self.joint_open.remove(&other);
-            (first, end) = (first.min(other), end.max(other_end));
-        }
-        self.joint_open.insert(first, end);
-        self.joint_touched = true;
-    }
-
-    /// Takes `cells` out of the open runs.
-    pub fn close_joint(&mut self, cells: Range<u32>) {
-        while let Some((first, end)) = self
-            .joint_open
-            .range(..cells.end)
-            .next_back()
-            .map(|(&first, &end)| (first, end))
-            .filter(|&(_, end)| end > cells.start)
-        {
-            self.joint_open.remove(&first);
-            if first < cells.start {
-                self.joint_open.insert(first, cells.start);
-            }
-            if end > cells.end {
-                self.joint_open.insert(cells.end, end);
-            }
-        }
-    }
-
-    /// How much of what its duration depends on a task has, by what is known.
-    pub fn units(&self, task: Task) -> Units {
-        let joined = f64::from(self.joined);
-        let all_cells = f64::from(self.plan.cells);
-        match task {
-            Task::Intake(lane) => Units { reads: self.lane(lane).pairs as f64, cells: 0.0 },
-            Task::Model(_) => Units::default(),
-            Task::Map(lane, chunk) => Units { reads: self.lane(lane).pairs_of(chunk), cells: 0.0 },
-            Task::Region(sample, Shard::Unplaced) => {
-                Units { reads: self.reads_of(sample) * UNPLACED, cells: 0.0 }
-            }
-            Task::Region(sample, shard) => {
-                let cells = cells_of(shard);
-                let reads = cells.clone().map(|cell| self.reads_at(sample, cell)).sum();
-                Units { reads, cells: cells.len() as f64 }
-            }
-            Task::Joint(shard) => {
-                let cells = cells_of(shard).len() as f64;
-                Units { reads: 0.0, cells: cells * joined }
-            }
-            Task::FinishSample(sample) | Task::SealSample(sample) => {
-                Units { reads: self.reads_of(sample), cells: all_cells }
-            }
-            Task::FinishCohort | Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
-        }
-    }
-
-    /// Reads of a sample, as counted or guessed.
-    pub fn reads_of(&self, sample: u32) -> f64 {
-        self.samples[sample as usize].lanes.iter().map(|lane| 2.0 * lane.pairs as f64).sum()
-    }
-
-    /// Reads of a sample in a cell, by the chunks that were weighed.
-    pub fn reads_at(&self, sample: u32, cell: u32) -> f64 {
-        let state = &self.samples[sample as usize];
-        let reads = self.reads_of(sample);
-        match state.weights.get(cell as usize) {
-            Some(&weight) if state.weighed > 0 => f64::from(weight) * reads / state.weighed as f64,
-            _ => reads / f64::from(self.plan.cells.max(1)),
-        }
-    }
-
-    /// A map tells where its reads lie.
-    pub fn weigh(&mut self, sample: u32, weights: &[(jobs::genome::Cell, u32)]) {
-        let cells = self.plan.cells as usize;
-        let state = self.sample(sample);
-        if state.finish == Mark::Done || state.dropped.is_some() {
-            return;
-        }
-        for &(cell, reads) in weights.iter().filter(|(cell, _)| (cell.0 as usize) < cells) {
-            state.weights.resize(cells, 0);
-            state.weights[cell.0 as usize] = state.weights[cell.0 as usize].saturating_add(reads);
-            state.weighed += u64::from(reads);
-        }
-    }
 }
-
-/// Share of a sample's reads that has no place, about.
-const UNPLACED: f64 = 0.01;
