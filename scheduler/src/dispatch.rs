@@ -5,6 +5,7 @@ use crate::event::{AttemptId, Command, Purpose};
 use crate::graph::Mark;
 use crate::machine::{Attempt, Scheduler};
 use crate::ready::{Item, Kind};
+use crate::trust::Trouble;
 use jobs::task::{Stage, Task};
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -386,6 +387,7 @@ impl Scheduler {
 
     /// Cuts a task that is too much for its worker in two; `false` if it cannot be cut.
     pub(crate) fn split(&mut self, task: Task) -> bool {
+        // Halves are other tasks; that workers were lost stays suspicious.
         let trouble = self.trouble.remove(&task);
         let halves = match task {
             Task::Map(lane, chunk) => self.graph.halve(lane, chunk).map(|halves| halves.to_vec()),
@@ -398,7 +400,7 @@ impl Scheduler {
         };
         for half in halves {
             if let Some(trouble) = &trouble {
-                self.trouble.insert(half, trouble.clone());
+                self.trouble.insert(half, Trouble { losses: trouble.losses, ..Trouble::default() });
             }
             if self.graph.is_span(half) && self.graph.has_inputs(half) {
                 self.add_ready(half);

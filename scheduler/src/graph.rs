@@ -3,8 +3,6 @@
 //! Invariant: a task is woken only when everything it reads is committed and trusted; when something it reads is taken
 //! back before it was given to a worker, it waits again. Counters are kept with every change, nothing is searched.
 
-mod units;
-
 use crate::coverage::{Coverage, cells_of, shard_of};
 use crate::lane::Lane;
 use crate::plan::Plan;
@@ -12,6 +10,9 @@ use jobs::failure::Class;
 use jobs::task::{Chunk, LaneId, Shard, Stage, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+mod join;
+mod weigh;
 
 /// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -632,95 +633,5 @@ impl Graph {
             self.remove_span(Task::Region(sample, shard_of(cells)));
         }
         self.unwake(Task::Region(sample, Shard::Unplaced));
-    }
-
-    /// Whether every joined sample is done everywhere.
-    pub fn is_covered(&self) -> bool {
-        self.full == self.plan.cells
-    }
-
-    fn joint_ready(&self, cell: u32) -> bool {
-        let full = |cell: u32| self.covered[cell as usize] == self.joined;
-        full(cell) && (cell == 0 || full(cell - 1))
-    }
-
-    /// A joined sample's region task is done.
-    fn cover(&mut self, cells: Range<u32>) {
-        let before = self.full;
-        for cell in cells.clone() {
-            self.covered[cell as usize] += 1;
-            self.full += u32::from(self.covered[cell as usize] == self.joined);
-        }
-        if self.full > before {
-            // The cell after it looks back into it.
-            self.open_joint(cells.start..(cells.end + 1).min(self.plan.cells));
-        }
-    }
-
-    /// A joined sample's region task is not done after all.
-    fn uncover(&mut self, cells: Range<u32>) {
-        for cell in cells.clone() {
-            self.full -= u32::from(self.covered[cell as usize] == self.joined);
-            self.covered[cell as usize] -= 1;
-        }
-        let touched = cells.start..(cells.end + 1).min(self.plan.cells);
-        let ready = self.joint.overlapping(touched.clone()).filter(|(_, mark)| *mark == Mark::Ready);
-        let ready: Vec<Range<u32>> = ready.map(|(cells, _)| cells).collect();
-        for span in &ready {
-            self.remove_span(Task::Joint(shard_of(span.clone())));
-        }
-        self.close_joint(touched);
-        ready.into_iter().for_each(|span| self.open_joint(span));
-    }
-
-    /// Adds to the open runs whatever of `cells` can be joined and is no task yet.
-    fn open_joint(&mut self, cells: Range<u32>) {
-        if !self.begun {
-            return;
-        }
-        for gap in self.joint.gaps(cells) {
-            let mut next = gap.start;
-            while next < gap.end {
-                let first = next;
-                while next < gap.end && self.joint_ready(next) {
-                    next += 1;
-                }
-                if first < next {
-                    self.add_open(first..next);
-                }
-                next += 1;
-            }
-        }
-    }
-
-    fn add_open(&mut self, cells: Range<u32>) {
-        let (mut first, mut end) = (cells.start, cells.end);
-        while let Some((&other, &other_end)) =
-            self.joint_open.range(..=end).next_back().filter(|&(_, &other_end)| other_end >= first)
-        {
-            self.joint_open.remove(&other);
-            (first, end) = (first.min(other), end.max(other_end));
-        }
-        self.joint_open.insert(first, end);
-        self.joint_touched = true;
-    }
-
-    /// Takes `cells` out of the open runs.
-    pub fn close_joint(&mut self, cells: Range<u32>) {
-        while let Some((first, end)) = self
-            .joint_open
-            .range(..cells.end)
-            .next_back()
-            .map(|(&first, &end)| (first, end))
-            .filter(|&(_, end)| end > cells.start)
-        {
-            self.joint_open.remove(&first);
-            if first < cells.start {
-                self.joint_open.insert(first, cells.start);
-            }
-            if end > cells.end {
-                self.joint_open.insert(cells.end, end);
-            }
-        }
     }
 }

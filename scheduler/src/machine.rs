@@ -250,7 +250,7 @@ impl Scheduler {
     }
 
     fn worker_left(&mut self, worker: WorkerId, why: Departure) {
-        let Some(index) = self.places.find(worker) else { return };
+        let Some(index) = self.places.find(worker) else { return self.places.never_came(worker) };
         self.places.leave(index);
         for attempt in self.places.workers[index as usize].attempts.clone() {
             if let Some(attempt) = self.release(attempt, None) {

@@ -116,7 +116,11 @@ impl Scheduler {
         }
         let streams = self.streams(attempt.worker);
         let Some(started_ms) = attempt.started_ms else {
-            return if streams { None } else { self.rest_in_bundle(id, attempt) };
+            return if streams {
+                self.rest_in_silence(id, attempt)
+            } else {
+                self.rest_in_bundle(id, attempt)
+            };
         };
         let elapsed = (self.now_ms - started_ms) as f64;
         let whole = attempt.expected_ms.max(1.0);
@@ -150,6 +154,15 @@ impl Scheduler {
         Some(Rest { id, ms, cut_ms, fresh_ms, straggles })
     }
 
+    /// A worker with free cores that does not start what it was given may never.
+    fn rest_in_silence(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
+        let worker = &self.places.workers[attempt.worker as usize];
+        let elapsed = self.now_ms - attempt.given_ms;
+        let silent = worker.running < worker.spec.slots && elapsed > SILENT_MS;
+        let fresh_ms = self.task_ms(attempt.task);
+        silent.then_some(Rest { id, ms: elapsed as f64, cut_ms: 0.0, fresh_ms, straggles: true })
+    }
+
     /// A bundle says nothing until it is over; it is late when it takes far longer than all of it was expected to.
     fn rest_in_bundle(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
         let worker = &self.places.workers[attempt.worker as usize];
@@ -162,6 +175,9 @@ impl Scheduler {
         straggles.then_some(Rest { id, ms: elapsed, cut_ms: 0.0, fresh_ms, straggles })
     }
 }
+
+/// A worker that starts nothing for so long is silent.
+const SILENT_MS: u64 = 60_000;
 
 /// What was given just now is on its way to a core.
 const FETCH_MS: u64 = 100;

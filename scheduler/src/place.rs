@@ -8,7 +8,7 @@
 //! a task that no worker has the memory for, which runs alone.
 
 use crate::event::{AttemptId, SiteSpec, WorkerId, WorkerSpec};
-use crate::hash::FastMap;
+use crate::hash::FastSet;
 use crate::plan::MemoryModel;
 use jobs::task::{Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +84,8 @@ pub struct Places {
     pub workers: Vec<Worker>,
     /// Those that are there, by name.
     pub names: BTreeMap<WorkerId, u32>,
-    known: FastMap<WorkerId, u32>,
+    /// Every name that was used.
+    known: FastSet<WorkerId>,
     /// Workers that rest.
     resting: Vec<u32>,
     /// Attempts at workers.
@@ -176,10 +177,9 @@ impl Places {
     /// A worker joined; `None` if its name was used before.
     pub fn join(&mut self, now_ms: u64, id: WorkerId, spec: WorkerSpec) -> Option<u32> {
         let index = self.workers.len() as u32;
-        if self.known.contains_key(&id) {
+        if !self.known.insert(id) {
             return None;
         }
-        self.known.insert(id, index);
         self.names.insert(id, index);
         let site = usize::from(spec.site);
         if self.sites.len() <= site {
@@ -209,6 +209,11 @@ impl Places {
             key: None,
         });
         Some(index)
+    }
+
+    /// A worker left of which nobody knows: if word of its coming arrives later, it is gone already.
+    pub fn never_came(&mut self, id: WorkerId) {
+        self.known.insert(id);
     }
 
     /// A worker left.

@@ -103,16 +103,19 @@ impl Scheduler {
             }
             return self.check_again(task);
         }
-        if attempt.twin.is_some() {
-            return self.give_back(&attempt);
-        }
-        if too_much && self.split(task) {
-            return;
-        }
         let trouble = self.trouble.entry(task).or_default();
         trouble.failures += 1;
         trouble.tried.push(attempt.worker);
-        if trouble.failures >= self.options.attempts_max {
+        let last = trouble.failures >= self.options.attempts_max;
+        if attempt.twin.is_some() && !last && !too_much {
+            return self.give_back(&attempt);
+        }
+        // What was too much for one is for the other.
+        attempt.twin.into_iter().for_each(|twin| self.cancel(twin));
+        if too_much && self.split(task) {
+            return;
+        }
+        if last {
             self.give_up(task, class);
         } else {
             self.graph.put_back(task);

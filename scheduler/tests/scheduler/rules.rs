@@ -476,6 +476,32 @@ fn a_beginning_that_is_told_twice_changes_nothing() {
 }
 
 #[test]
+fn a_worker_that_left_before_word_of_its_coming_gets_nothing() {
+    let mut desk = Desk::new(one_sample(4), Options::default(), &[]);
+    desk.tell(Event::Begin);
+    let gone = WorkerId::new(0, 7);
+    desk.tell(Event::Left { worker: gone, why: Departure::Lost });
+    assert_eq!(desk.tell(Event::Joined { worker: gone, spec: worker(1, 40) }), []);
+    desk.tell(Event::Joined { worker: WorkerId::new(0, 8), spec: worker(1, 40) });
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn two_attempts_that_run_out_of_memory_one_after_the_other_have_their_task_cut() {
+    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40), worker(1, 40)]);
+    desk.tell(Event::Begin);
+    let map = Task::Map(LANE, Chunk::whole(0));
+    desk.run_until(|task| task == map);
+    let first = desk.started(map);
+    desk.tick(600_000);
+    assert_eq!(desk.open.len(), 2);
+    desk.failed(first, Class::Failed, Some(Exhausted::Memory), None);
+    let halves = desk.open.values().filter(|open| matches!(open.1, Task::Map(_, Chunk { parts: 2, .. })));
+    assert_eq!(halves.count(), 2);
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
 fn commits_of_another_plan_are_forgotten() {
     let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40)]);
     let foreign = [

@@ -198,7 +198,7 @@ impl World {
         self.next_worker += 1;
         self.joining.insert(id, (spec, immortal));
         if at_ms <= self.now_ms {
-            self.joins(id)
+            self.joins(id);
         } else {
             self.due.insert((at_ms, Due::Joins(id)));
         }

@@ -1,6 +1,4 @@
-//! How much work a task is: reads counted while mapping, cells, samples.
-//!
-//! Invariant: what is not counted yet is guessed evenly; nothing here says when a task may run.
+//! How much work tasks are, by what is known of their reads.
 
 use super::{Graph, Mark};
 use crate::cost::Units;
