@@ -298,12 +298,12 @@ impl Scheduler {
     }
 
     /// Whether a worker other than this has a core for a task and nothing for it.
-    pub(crate) fn has_core_for(&self, task: Task, other_than: u32) -> bool {
+    pub(crate) fn has_core_for(&self, task: Task, other_than: Option<u32>) -> bool {
         let (row, stage) = (self.graph.row(task), task.stage());
         (0..self.places.sites.len()).any(|number| {
             self.may_go_to(number, row, stage)
                 && self.places.next_with_core(number).is_some_and(|worker| {
-                    worker != other_than && self.places.fits(worker, stage, &self.graph.plan.memory)
+                    Some(worker) != other_than && self.places.fits(worker, stage, &self.graph.plan.memory)
                 })
         })
     }

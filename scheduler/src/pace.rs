@@ -63,7 +63,8 @@ impl Scheduler {
     fn relieve(&mut self, rest: &Rest) -> usize {
         let least_ms = self.options.shard_ms_min as f64;
         let (task, worker) = (self.attempts[&rest.id].task, self.attempts[&rest.id].worker);
-        if !rest.straggles && !self.has_core_for(task, worker) {
+        // What is cut off may be done by another core of the same worker; a copy there would be no quicker.
+        if !rest.straggles && !self.has_core_for(task, None) {
             return 0;
         }
         if self.options.cut_stragglers && rest.cut_ms >= 2.0 * least_ms {
@@ -72,7 +73,7 @@ impl Scheduler {
         }
         // A costly task on a sound worker would be as costly elsewhere: only cores with nothing else to do may try.
         let sound = self.places.workers[worker as usize].speed() > SLOW;
-        let idle = self.ready.len() == 0 && self.has_core_for(task, worker);
+        let idle = self.ready.len() == 0 && self.has_core_for(task, Some(worker));
         let copied = self.options.speculate
             && (idle || !sound)
             && task.stage() < Stage::Finish
@@ -96,7 +97,7 @@ impl Scheduler {
             let settled = self.now_ms > attempt.given_ms + 2 * latency_ms + FETCH_MS;
             let full = worker.running >= worker.spec.slots;
             let waits = full && settled && attempt.started_ms.is_none() && !attempt.cancelled;
-            (waits && self.has_core_for(attempt.task, attempt.worker)).then_some(*id)
+            (waits && self.has_core_for(attempt.task, Some(attempt.worker))).then_some(*id)
         };
         let queued: Vec<AttemptId> = self.attempts.iter().filter_map(queued).take(most).collect();
         if !queued.is_empty() {
