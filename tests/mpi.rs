@@ -21,7 +21,7 @@ use wakachi::{Cohort, Said, command, copy, digests, folder, register, said, text
 const CUTS: &str = "--chunk-pairs 400 --shard-bases 131072";
 
 /// After how many seconds of silence a rank is given up where a test stops one.
-const SILENCE: &str = "[engine.mpi]\nsilence_s = 3\n";
+const SILENCE: &str = "[engine.mpi]\nsilence_s = 10\n";
 
 /// As long as a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(120);

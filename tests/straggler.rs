@@ -23,7 +23,7 @@ fn a_straggler_is_cut_while_it_runs_and_shared_out() {
     let cohort = Cohort::simulate("straggler", "--samples 1 --genome-mb 1.2 --depth 6 --seed 13");
     heap(&cohort);
     // One shard for the whole genome, whatever it costs.
-    let alone = cohort.job("-t 1 --shard-lines 0 --chunk-pairs 3000");
+    let alone = cohort.job("-t 1 --shard-lines 0 --chunk-pairs 3000 --rest-ms 1000000000");
     assert_eq!(regions(alone.path()), 1, "one thread has nobody to share with");
     let shared = cohort.job("-t 2 --shard-lines 0 --chunk-pairs 3000 --rest-ms 5");
     assert!(regions(shared.path()) >= 2, "nobody came to help");

@@ -191,12 +191,18 @@ impl Driver<'_> {
 
     /// Tells the scheduler what the journal holds.
     fn replay(&mut self) -> Result<(), Failure> {
-        let Drive { scheduler, journal, office, .. } = &mut self.job;
+        let (Drive { scheduler, journal, office, .. }, round) = (&mut self.job, &mut self.round);
         journal.replay(|key, commit| {
             // A commit of another cohort's task is left alone.
             let task = Task::from_key(key, &self.names).filter(|&task| scheduler.plan().knows(task));
             if let Some(task) = task {
-                scheduler.handle(0, Event::Committed { task, facts: office.facts_of(task, &commit) });
+                let committed = Event::Committed { task, facts: office.facts_of(task, &commit) };
+                let forgotten =
+                    scheduler.handle(0, committed).into_iter().filter_map(|command| match command {
+                        Command::Forget(task) => Some((task, None)),
+                        _ => None,
+                    });
+                round.commits.extend(forgotten);
             }
         })?;
         Ok(())
@@ -221,6 +227,7 @@ impl Driver<'_> {
             }
             Report::Left { worker, why } => {
                 self.workers.remove(&worker);
+                self.round.starts.retain(|&(whose, ..)| whose != worker);
                 let home = self.attempts.iter().filter(|(_, given)| given.worker == worker && given.home);
                 self.round.home.extend(home.map(|(&attempt, _)| Order::Cancel(attempt)));
                 self.attempts.retain(|_, given| given.worker != worker);
@@ -252,6 +259,7 @@ impl Driver<'_> {
         let now_ms = self.begun.elapsed().as_millis() as u64;
         let commands = self.job.scheduler.handle(now_ms, event.clone());
         self.job.observer.after(self.job.scheduler, &event, &commands);
+        let mut never_sent = Vec::new();
         for command in commands {
             match command {
                 Command::Start { worker, attempt, task, purpose } => {
@@ -262,7 +270,11 @@ impl Driver<'_> {
                     if let Some(given) = self.attempts.get_mut(&attempt) {
                         given.cancelled = true;
                     }
+                    let before = self.round.starts.len();
                     self.round.starts.retain(|&(_, start, ..)| start != attempt);
+                    if self.round.starts.len() < before {
+                        never_sent.push(attempt);
+                    }
                     self.order(worker, attempt, Order::Cancel(attempt));
                 }
                 Command::Forget(task) => {
@@ -284,7 +296,8 @@ impl Driver<'_> {
                 Command::End(ending) => self.round.ending = Some(ending),
             }
         }
-        Ok(())
+        // Nobody else will say that their cores are free.
+        never_sent.into_iter().try_for_each(|attempt| self.tell(unsent(attempt)))
     }
 
     fn order(&mut self, worker: WorkerId, attempt: AttemptId, order: Order) {
@@ -466,9 +479,22 @@ impl Driver<'_> {
             true => Vec::new(),
             false => office.lease(&asked)?,
         };
+        for (at, &(worker, attempt, task, _)) in starts.iter().enumerate() {
+            let given = Given { task, number: numbers[at], worker, home: homes[at], cancelled: false };
+            self.attempts.insert(attempt, given);
+        }
         for (at, lease) in leases.into_iter().enumerate() {
             let ((worker, attempt, task, purpose), number, home) = (starts[at], numbers[at], homes[at]);
-            let given = Given { task, number, worker, home, cancelled: false };
+            // It may have been cancelled for another whose lease was refused, or lost an input since it was decided upon.
+            let holds = self.job.scheduler.has_inputs(task);
+            let given = match self.attempts.remove(&attempt) {
+                Some(given) if given.cancelled || !holds => {
+                    self.tell(unsent(attempt))?;
+                    continue;
+                }
+                Some(given) => given,
+                None => continue,
+            };
             // A bundle of which nothing is left is still given, so that it ends.
             let orders = self.round.orders.entry(worker).or_default();
             match lease {
@@ -490,4 +516,10 @@ impl Driver<'_> {
     fn site_of(&self, worker: WorkerId) -> Option<&SiteSpec> {
         self.sites.get(usize::from(self.workers.get(&worker)?.site))
     }
+}
+
+/// An attempt that no worker was given.
+fn unsent(attempt: AttemptId) -> Event {
+    let usage = Usage::default();
+    Event::Failed { attempt, class: Class::Interrupted, exhausted: None, damaged: None, usage }
 }

@@ -132,6 +132,11 @@ pub struct Remaining {
 }
 
 impl Scheduler {
+    /// Whether everything that `task` reads is committed and trusted at this moment.
+    pub fn has_inputs(&self, task: Task) -> bool {
+        self.graph.has_inputs(task)
+    }
+
     /// The committed tasks whose outputs `task` reads, in the order of lanes, chunks, samples and cells.
     pub fn inputs(&self, task: Task) -> Vec<Task> {
         let plan = &self.graph.plan;

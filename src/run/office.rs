@@ -6,10 +6,10 @@ use super::runner::{Runner, class_of};
 use crate::output::note;
 use cluster::{Committing, Leasing, Office, Output, TaskFailure};
 use jobs::event::{Event, EventName, Outcome};
-use jobs::failure::{Class, Failure};
+use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::policy::Action;
-use jobs::task::Task;
+use jobs::task::{Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,21 @@ use storage::Commit;
 use storage::lease::{LeaseKey, SignedLease};
 use workers::access::samples_of;
 use workers::task::{intake_summary, map_summary, sealed_to};
+
+/// An output has not as many pieces as its task makes.
+#[derive(Debug, thiserror::Error)]
+#[error("{task}: {found} pieces came back; expected {expected}")]
+struct Pieces {
+    task: String,
+    found: usize,
+    expected: usize,
+}
+
+impl Classified for Pieces {
+    fn class(&self) -> Class {
+        Class::Integrity
+    }
+}
 
 /// A sample without which the job went on, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -156,8 +171,13 @@ impl Office for Desk<'_> {
             Some(sample) => vec![sample],
             None => (0..self.runner.context.samples.len() as u32).collect(),
         };
+        let parts = sealed_to(task);
+        let expected = if task.stage() == Stage::Model { 0 } else { parts.len() };
+        if output.pieces.len() != expected {
+            return Err(Pieces { task: self.runner.key(task), found: output.pieces.len(), expected }.into());
+        }
         self.runner.with_output(task, &samples, |access| {
-            for (part, piece) in sealed_to(task).into_iter().zip(&output.pieces) {
+            for (part, piece) in parts.into_iter().zip(&output.pieces) {
                 access.verify(part, piece)?;
                 access.read(part, piece)?;
             }

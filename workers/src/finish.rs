@@ -232,6 +232,11 @@ pub fn finish_joint(
         header_text(Kind::Joint, context.index.contigs(), &names, &context.settings.joint_parameters);
     calls.write(&vcf::compress_cell(header.as_bytes()))?;
     let mut bytes = Vec::new();
+    for (shard, pieces) in shards {
+        if shard.cells().count() != pieces.len() {
+            return Err(FinishError::Form { task: Task::Joint(*shard).key(context.names()) });
+        }
+    }
     for (cell, piece) in shards.iter().flat_map(|(shard, pieces)| shard.cells().zip(pieces)) {
         let reader = context.read(Task::Joint(Shard::of_cell(cell)), piece)?;
         reader.read_block(0, &mut bytes)?;
