@@ -177,7 +177,7 @@ impl Office for Desk<'_> {
             return Err(Pieces { task: self.runner.key(task), found: output.pieces.len(), expected }.into());
         }
         self.runner.with_output(task, &samples, |access| {
-            for (part, piece) in parts.into_iter().zip(&output.pieces) {
+            for (&part, piece) in parts.iter().zip(&output.pieces) {
                 access.verify(part, piece)?;
                 access.read(part, piece)?;
             }
