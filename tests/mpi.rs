@@ -189,6 +189,8 @@ fn a_killed_rank_costs_what_was_in_flight_and_a_second_world_is_refused_before()
     let Some(first) = start() else { return };
     let mut first = Running::start(first, out.path());
     let rank = first.busy(2);
+    // The first world is not over before the second was refused, however fast it is.
+    signal(rank, Signal::STOP);
     let second = said(&mut start().unwrap());
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     assert!(second.stderr.contains("in use by") && second.stderr.contains("hint: "), "{}", second.stderr);
