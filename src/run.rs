@@ -17,6 +17,7 @@ pub mod plan;
 mod progress;
 mod resume;
 pub mod runner;
+pub mod sight;
 pub mod status;
 pub mod trail;
 
@@ -26,6 +27,7 @@ use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
 use crate::serve::LiveArgs;
+use crate::slurm::collect::Collected;
 use crate::slurm::record::Folder;
 use crate::slurm::wave::{Shape, Waves};
 use crate::{cohort, config, interrupt, slurm};
@@ -331,11 +333,13 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         from_results: Mutex::new(settled.from_results),
     };
     let waves = match args.engine {
-        EngineName::SlurmArray => Some(waves(args, &dir, (&journal, &context, &gate), cut.said())?),
+        EngineName::SlurmArray => Some(waves(args, &runner, &journal, cut.said())?),
         _ => None,
     };
-    if let Some(waves) = &waves {
-        slurm::collect::collect(waves, &desk)?;
+    if let Some(waves) = &waves
+        && slurm::collect::collect(waves, &desk)? == Collected::StillOut
+    {
+        return trail.remember(&journal);
     }
     let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
     let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
@@ -387,11 +391,12 @@ fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
 /// What the bundles of a job in waves have in common.
 fn waves<'a>(
     args: &Args,
-    dir: &JobDir,
-    (journal, context, gate): (&'a Journal, &'a Context, &'a Gate),
+    runner: &Runner<'a>,
+    journal: &'a Journal,
     chunk_pairs: Option<u32>,
 ) -> Result<Waves<'a>, Failure> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
+    let (dir, context) = (runner.dir, runner.context);
     let folder = Folder::of(dir);
     Ok(Waves {
         shape: Shape::read(&folder)?,
@@ -399,13 +404,14 @@ fn waves<'a>(
         journal,
         names: context.names(),
         job: &context.job,
-        site: gate.site(),
+        site: runner.gate.site(),
         data: Data::Shared {
             job_dir: absolute(dir.root())?,
             cohort: absolute(&args.cohort)?,
             fence: journal.fence(),
             samples: context.names().to_vec(),
             chunk_pairs,
+            sight: sight::of_waves(runner)?,
         },
         sent: AtomicBool::new(false),
     })

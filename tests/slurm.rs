@@ -118,10 +118,14 @@ fn a_job_stops_before_its_time_limit_goes_back_into_the_queue_and_resumes() {
     let said = wait(&cluster, out.path());
     assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), job));
     assert_same(out.path());
-    assert_eq!(cluster.shown(job, "Restarts"), "1");
+    // On a slow machine the second start meets the limit too.
+    assert!(cluster.shown(job, "Restarts").parse::<u32>().expect("a number") >= 1);
     let runs = runs(out.path());
-    let ended: Vec<&str> = runs.iter().map(|(ending, _)| ending.as_str()).collect();
-    assert_eq!(ended, ["stopped", "complete"], "{}", log(out.path(), job));
+    let mut ended = runs.iter().rev().map(|(ending, _)| ending.as_str());
+    assert_eq!(ended.next(), Some("complete"), "{}", log(out.path(), job));
+    let stopped = ended.collect::<Vec<_>>();
+    let all_stopped = stopped.iter().all(|&ending| ending == "stopped");
+    assert!(!stopped.is_empty() && all_stopped, "{stopped:?} {}", log(out.path(), job));
 }
 
 #[test]

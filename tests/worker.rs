@@ -53,6 +53,7 @@ fn bundle(cohort: &Cohort, job: &Path, seconds: i64) -> Bundle {
             fence: 9,
             samples: cohort.samples(),
             chunk_pairs: None,
+            sight: String::new(),
         },
     }
 }
@@ -70,7 +71,19 @@ fn a_bundle_is_run_once_and_leaves_a_receipt() {
     let job = cohort.job("-t 1");
     let path = folder();
     let path = path.path().join("bundle.json");
-    assert!(bundle(&cohort, job.path(), 600).write(&path).unwrap());
+    let mut bundle = bundle(&cohort, job.path(), 600);
+    assert!(bundle.write(&path).unwrap());
+    let refused = wakachi(&["worker", "--bundle", text(&path), "-t", "1"]);
+    refused.refused(3, &["not those that it was written for"]);
+    assert!(
+        Receipt::read(&Receipt::path_of(&path), "9-0-5").unwrap().is_none(),
+        "a receipt of what was refused"
+    );
+    let (_, found) = refused.stderr.split_once("(digest ").expect("the digest");
+    let Data::Shared { sight, .. } = &mut bundle.data else { unreachable!("it is shared") };
+    *sight = found.split(',').next().expect("a word").to_owned();
+    fs::remove_file(&path).unwrap();
+    assert!(bundle.write(&path).unwrap());
     let said = wakachi(&["worker", "--bundle", text(&path), "-t", "1"]).ok();
     assert!(!said.stderr.contains("another worker"), "{}", said.stderr);
     let receipt = Receipt::read(&Receipt::path_of(&path), "9-0-5").unwrap().expect("a receipt");

@@ -67,6 +67,10 @@ pub enum Data {
         samples: Vec<String>,
         /// Read pairs per map task, where somebody said how many.
         chunk_pairs: Option<u32>,
+        /// Digest of what the job was for the coordinator: a worker to whom it is another refuses the bundle, and a
+        /// coordinator to whom it is another takes nothing of it. Nobody's is empty.
+        #[serde(default)]
+        sight: String,
     },
     /// Beside the bundle, in an object store.
     Carried(Box<Carried>),

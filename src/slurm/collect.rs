@@ -5,7 +5,7 @@ use super::wave::{State, Waves};
 use super::{Element, Slurm, State as Standing};
 use crate::output::note;
 use crate::run::books;
-use cluster::bundle::{Bundle, Receipt};
+use cluster::bundle::{Bundle, Data, Receipt};
 use cluster::{Committing, Ended, Office, Output, Request, TaskFailure};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::Task;
@@ -43,20 +43,45 @@ struct Harvest {
     outputs: Vec<(Task, u32, Output, Usage, WorkerId)>,
 }
 
+/// What there is to do once a wave was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// Nothing is out: the job goes on here.
+    All,
+    /// The wave is not over: a later coordinator goes on.
+    StillOut,
+}
+
 /// Takes in the wave that the run before sent, if there is one and nobody has run the job since.
-pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<(), Failure> {
+pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<Collected, Failure> {
     let mut state = State::read(waves.journal)?;
-    let Some(array) = state.array.take() else { return Ok(()) };
+    let Some(array) = state.array.take() else { return Ok(Collected::All) };
     if state.runs != books::all(waves.journal)?.len() {
         note(&format!("the job was run since array {array} was sent; what came of it is left"));
-        return state.write(waves.journal);
+        state.write(waves.journal)?;
+        return Ok(Collected::All);
     }
-    let elements = Slurm::of_path().elements(&array)?;
+    let slurm = Slurm::of_path();
+    let elements = slurm.elements(&array)?;
+    if elements.iter().any(|element| element.state.is_alive()) {
+        let own = std::env::var("SLURM_JOB_ID").ok().and_then(|id| id.parse().ok());
+        note(&format!("array {array} is not over; the coordinator behind it goes on"));
+        if !waves.folder.has_later(&slurm, own)? {
+            waves.folder.follow(&slurm, &array)?;
+        }
+        return Ok(Collected::StillOut);
+    }
     let mut harvest = Harvest::default();
+    let mut foreign = false;
     for number in 0..state.elements {
         let element = elements.iter().find(|one| one.index == Some(number));
         let bundle = read_bundle(&waves.folder, state.number, number)?;
         let Some(bundle) = bundle else { continue };
+        if !is_of(&bundle, waves) {
+            foreign = true;
+            log_reading(waves, &state, office, &bundle, number)?;
+            continue;
+        }
         let log = waves.folder.element_log(&array, number);
         let left = harvest.gather(waves, &mut state, (office, &bundle), number)?;
         match left.is_empty() {
@@ -64,6 +89,11 @@ pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<(), Failure> {
             true => drop(fs::remove_file(&log)),
             false => blame(&mut state, &left, element, &log.display().to_string()),
         }
+    }
+    if foreign {
+        note("cohort, reads, policy or program changed since the wave was sent; what came of it is left");
+        // Nor does it say anything of what is to be done now.
+        (state.known, state.alone) = Default::default();
     }
     let count = harvest.outputs.len();
     harvest.commit(waves, &mut state, office)?;
@@ -78,8 +108,38 @@ pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<(), Failure> {
     fs::remove_dir_all(&wave).map_err(DiskError::on("remove", &wave))?;
     match barren {
         true => Err(Barren { array: array.to_string() }.into()),
-        false => Ok(()),
+        false => Ok(Collected::All),
     }
+}
+
+/// Whether the job was for who sent the bundle what it is now: only then its outputs are those of the present bases.
+fn is_of(bundle: &Bundle, waves: &Waves<'_>) -> bool {
+    let sight = |data: &Data| match data {
+        Data::Shared { sight, .. } => Some(sight.clone()),
+        Data::Carried(_) => None,
+    };
+    sight(&bundle.data).is_some_and(|sent| Some(sent) == sight(&waves.data))
+}
+
+fn read_receipt(waves: &Waves<'_>, state: &State, bundle: &Bundle, element: u32) -> Option<Receipt> {
+    let path = Receipt::path_of(&waves.folder.bundle(state.number, element));
+    Receipt::read(&path, &bundle.id).unwrap_or_else(|error| {
+        note(&format!("{}: {error}", path.display()));
+        None
+    })
+}
+
+/// What a bundle's worker read is in the log, whatever its outputs are worth.
+fn log_reading(
+    waves: &Waves<'_>,
+    state: &State,
+    office: &dyn Office,
+    bundle: &Bundle,
+    element: u32,
+) -> Result<(), Failure> {
+    let receipt = read_receipt(waves, state, bundle, element);
+    let logged = receipt.map_or_else(Vec::new, |receipt| receipt.logged);
+    logged.iter().try_for_each(|events| office.logged(bundle.worker, events))
 }
 
 fn read_bundle(folder: &Folder, wave: u32, element: u32) -> Result<Option<Bundle>, Failure> {
@@ -100,12 +160,8 @@ impl Harvest {
         (office, bundle): (&dyn Office, &Bundle),
         element: u32,
     ) -> Result<Vec<String>, Failure> {
-        let path = Receipt::path_of(&waves.folder.bundle(state.number, element));
         let mut open: BTreeMap<_, &Request> = bundle.requests.iter().map(|one| (one.attempt, one)).collect();
-        let receipt = Receipt::read(&path, &bundle.id).unwrap_or_else(|error| {
-            note(&format!("{}: {error}", path.display()));
-            None
-        });
+        let receipt = read_receipt(waves, state, bundle, element);
         let key = |request: &Request| request.task.key(waves.names);
         let Some(receipt) = receipt else { return Ok(bundle.requests.iter().map(key).collect()) };
         for events in &receipt.logged {

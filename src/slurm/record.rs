@@ -47,6 +47,9 @@ pub struct Record {
 /// Schema of [`Record`] in JSON.
 const SCHEMA: &str = "wakachi.slurm-jobs/1";
 
+/// Coordinators of which Slurm is asked at most.
+const LATER_MAX: usize = 8;
+
 /// The record cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: is no record of batch jobs", path.display())]
@@ -119,6 +122,20 @@ impl Folder {
         Ok(fs::rename(&partial, &path).map_err(DiskError::on("write", &path))?)
     }
 
+    /// Whether a coordinator is alive that was submitted after the one with this number: of two the later one goes on, so
+    /// that neither leaves it to the other. Of one that is not known here all are later.
+    pub fn has_later(&self, slurm: &Slurm, own: Option<u32>) -> Result<bool, Failure> {
+        let jobs = self.record()?.map_or_else(Vec::new, |record| record.jobs);
+        let later = jobs.iter().rev().take_while(|one| Some(one.batch.id) != own);
+        let coordinators = later.filter(|one| one.purpose == Purpose::Coordinator).take(LATER_MAX);
+        for one in coordinators {
+            if slurm.elements(&one.batch)?.iter().any(|element| element.state.is_alive()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn jobs(&self) -> PathBuf {
         self.0.join("jobs.json")
     }
@@ -134,8 +151,9 @@ pub struct Standing {
 impl Standing {
     /// Asks Slurm.
     pub fn ask(slurm: &Slurm, record: &Record) -> Result<Self, SlurmError> {
-        // A wave and the coordinator behind it are alive together, and never more.
-        let newest = &record.jobs[record.jobs.len().saturating_sub(2)..];
+        // A wave and the coordinators behind it may be alive together, and never more.
+        let behind = record.jobs.iter().rev().take_while(|one| one.purpose == Purpose::Coordinator).count();
+        let newest = &record.jobs[record.jobs.len().saturating_sub((behind + 1).max(2))..];
         let jobs = newest.iter().map(|one| Ok((one.clone(), slurm.elements(&one.batch)?)));
         Ok(Standing { jobs: jobs.collect::<Result<_, SlurmError>>()? })
     }

@@ -18,7 +18,7 @@ use scheduler::{AttemptId, Departure, Usage, WorkerId, WorkerSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -127,6 +127,19 @@ impl Folder {
         self.path().join("wave.sh")
     }
 
+    /// Submits a coordinator behind an array.
+    pub fn follow(&self, slurm: &Slurm, array: &BatchId) -> Result<(), Failure> {
+        let behind = [format!("--dependency=afterany:{}", array.id)];
+        let next = slurm.submit(&behind, &self.script(), &[])?;
+        self.remember(next, Purpose::Coordinator, &self.script())
+    }
+
+    fn remember(&self, batch: BatchId, purpose: Purpose, script: &Path) -> Result<(), Failure> {
+        let text = fs::read_to_string(script).map_err(DiskError::on("read", script))?;
+        let script_blake3 = books::blake3_text(&text);
+        self.add(Submitted { batch, purpose, submitted_ms: now_ms(), script_blake3 })
+    }
+
     /// What an element said.
     pub fn element_log(&self, array: &BatchId, element: u32) -> PathBuf {
         self.path().join(format!("{}_{element}.log", array.id))
@@ -211,11 +224,14 @@ impl<'a> WaveEngine<'a> {
     /// Writes the bundles, submits them as an array, and the next coordinator behind it.
     fn send(&mut self) -> Result<(), Failure> {
         let (folder, shape) = (&self.waves.folder, self.waves.shape);
-        let number = self.state.number + 1;
+        // Nor is the folder of a wave used again of which the journal lost the number.
+        let free = |number: &u32| !folder.wave(*number).exists();
+        let number = (self.state.number + 1..).find(free).expect("fewer waves than numbers");
         let elements = self.elements();
+        // An array that is submitted has its number, whatever becomes of this process.
+        State { number, array: None, known: BTreeMap::new(), alone: BTreeSet::new(), ..self.state.clone() }
+            .write(self.waves.journal)?;
         let wave = folder.wave(number);
-        // Of a coordinator that was killed before it had submitted them.
-        let _ = fs::remove_dir_all(&wave);
         fs::create_dir_all(&wave).map_err(DiskError::on("make", &wave))?;
         let count = elements.len() as u32;
         for (element, requests) in (0..).zip(elements) {
@@ -244,16 +260,8 @@ impl<'a> WaveEngine<'a> {
         };
         self.state.write(self.waves.journal)?;
         note(&format!("wave {number}: {count} bundles as array {array}"));
-        let behind = [format!("--dependency=afterany:{}", array.id)];
-        self.remember(array, Purpose::Wave, folder.wave_script())?;
-        let next = self.slurm.submit(&behind, &folder.script(), &[])?;
-        self.remember(next, Purpose::Coordinator, folder.script())
-    }
-
-    fn remember(&self, batch: BatchId, purpose: Purpose, script: PathBuf) -> Result<(), Failure> {
-        let text = fs::read_to_string(&script).map_err(DiskError::on("read", &script))?;
-        let script_blake3 = books::blake3_text(&text);
-        self.waves.folder.add(Submitted { batch, purpose, submitted_ms: now_ms(), script_blake3 })
+        folder.remember(array.clone(), Purpose::Wave, &folder.wave_script())?;
+        folder.follow(&self.slurm, &array)
     }
 }
 

@@ -9,11 +9,12 @@ use crate::job_dir::JobDir;
 use crate::run::inputs;
 use crate::run::plan::Cut;
 use crate::run::runner::Runner;
+use crate::run::sight;
 use crate::run::trail::Trail;
 use crate::{cohort, config};
 use cluster::bundle::{Bundle, Data, RECEIPT_SCHEMA, Receipt};
 use cluster::{Control, Ended, Order, Output, Pool, Report, Request, TaskFailure, TaskRunner};
-use jobs::failure::Failure;
+use jobs::failure::{Class, Classified, Failure};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -28,9 +29,31 @@ use workers::context::Context;
 /// How often the worker looks whether its time is over.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The job is another one than it was for who sent the bundle.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "bundle {bundle}: cohort, reads, reference, policy or program are not those that it was written for (digest {found}, not {expected})"
+)]
+struct OtherSight {
+    bundle: String,
+    expected: String,
+    found: String,
+}
+
+impl Classified for OtherSight {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("see that every node has the same files; what changed since is done by the next wave".to_owned())
+    }
+}
+
 /// Runs the bundle in `path`.
 pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
-    let Data::Shared { job_dir, cohort: sheet, fence, samples, chunk_pairs } = &bundle.data else {
+    let Data::Shared { job_dir, cohort: sheet, fence, samples, chunk_pairs, sight: expected } = &bundle.data
+    else {
         unreachable!("the caller looked")
     };
     let began = Instant::now();
@@ -79,6 +102,11 @@ pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
         leases: leases.verifier(),
         home: None,
     };
+    let found = sight::of_waves(&runner)?;
+    if found != *expected {
+        let (bundle, expected) = (bundle.id.clone(), expected.clone());
+        return Err(OtherSight { bundle, expected, found }.into());
+    }
     let threads = args.threads();
     let overhead_core_ms = began.elapsed().as_millis() as u64 * u64::from(threads);
     let ended = work_off(bundle, &Leasing { runner: &runner, leases: &leases }, threads)?;

@@ -6,7 +6,7 @@
 use super::super::plan::Cut;
 use super::super::runner::Runner;
 use super::super::trail::Trail;
-use super::super::{Args, books, inputs};
+use super::super::{Args, inputs, sight};
 use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
 use crate::{cohort, config, interrupt};
@@ -73,7 +73,7 @@ impl Calling {
             fence: journal.fence(),
             lease_key: runner.leases.key(),
             samples: runner.context.names().to_vec(),
-            sight: sight(runner)?,
+            sight: sight::of_ranks(runner)?,
         })
     }
 
@@ -81,28 +81,6 @@ impl Calling {
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data always prints")
     }
-}
-
-/// Digest of what all ranks must see alike: the job directory by its secret, samples, parameters, reads, how lanes are cut,
-/// reference, site and policy.
-fn sight(runner: &Runner<'_>) -> Result<String, Failure> {
-    let (cohort, context, gate) = (runner.cohort, runner.context, runner.gate);
-    let mut text = cohort.canonical();
-    text += &format!("{}\n", books::hex(&*runner.keys.job_secret("ranks")?));
-    for contig in context.index.contigs().iter() {
-        text += &format!("{}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5));
-    }
-    for (at, sample) in cohort.samples.iter().enumerate() {
-        for (lane, known) in sample.lanes.iter().zip(&context.sample(at as u32).lanes) {
-            text += &format!("{}\n", known.chunk_pairs);
-            for fastq in std::iter::once(&lane.fastq_1).chain(&lane.fastq_2) {
-                let length = std::fs::metadata(cohort.reads_path(fastq)).map_or(0, |file| file.len());
-                text += &format!("{length}\n");
-            }
-        }
-    }
-    text += &format!("{}\n{}\n", gate.site(), gate.policy().sha256);
-    Ok(books::blake3_text(&text))
 }
 
 /// A rank's life; the exit code, which is rank 0's.
@@ -154,7 +132,7 @@ fn work(args: &Args, rank: &Rank, offer: Offer) -> Result<u8, Failure> {
         leases: &leases,
         home: None,
     };
-    if sight(&runner)? != calling.sight {
+    if sight::of_ranks(&runner)? != calling.sight {
         return Err(RankError::OtherSight.into());
     }
     let stop = interrupt::quiet_flag();
