@@ -148,9 +148,13 @@ fn a_preempted_job_resumes() {
 
 #[test]
 fn of_two_live_copies_of_one_job_one_commits() {
+    if !wakachi::all_tests() {
+        return;
+    }
     let Some(cluster) = cluster() else { return };
     let out = folder();
-    let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 500");
+    // So many tasks that it cannot be over before it is held still.
+    let job = submit(&cluster, &small().0.file(), out.path(), "--chunk-pairs 30");
     let first = until("the job runs", || holder(out.path()));
     let node = cluster.shown(job, "NodeList");
     cluster.kill_daemons(&node, job);
