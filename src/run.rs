@@ -18,6 +18,7 @@ mod progress;
 mod resume;
 pub mod runner;
 pub mod sight;
+pub mod staged;
 pub mod status;
 pub mod trail;
 
@@ -336,6 +337,10 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         EngineName::SlurmArray => Some(waves(args, &runner, &journal, cut.said())?),
         _ => None,
     };
+    if waves.is_none() {
+        // Nobody else writes there: what is there is of attempts that were killed.
+        staged::clear(&dir);
+    }
     if let Some(waves) = &waves
         && slurm::collect::collect(waves, &desk)? == Collected::StillOut
     {

@@ -341,6 +341,9 @@ impl Driver<'_> {
         if !believed {
             self.job.office.verify(task, output)?;
         }
+        if commits.is_some() {
+            self.job.office.place(task, given.number, output)?;
+        }
         Ok(commits.is_some())
     }
 

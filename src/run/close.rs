@@ -8,6 +8,7 @@ use crate::run::books::{self, is_whole};
 use crate::run::kinship::Comparison;
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
+use crate::run::staged;
 use cluster::Output;
 use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
@@ -406,6 +407,7 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
             let _ = fs::remove_file(entry.path());
         }
     }
+    staged::clear(dir);
     let _ = fs::remove_file(dir.scratch().join("reference.fa"));
     let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
 }

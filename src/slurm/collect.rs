@@ -173,10 +173,13 @@ impl Harvest {
             };
             let verified = match result {
                 Ok(output) => {
-                    office.verify(task, &output).map(|()| output).map_err(|failure| TaskFailure {
-                        // Its inputs are not to blame, and a machine that lies is left for another.
-                        class: Class::Remote,
-                        ..TaskFailure::from(failure)
+                    let placed = || office.place(task, request.number, &output);
+                    office.verify(task, &output).and_then(|()| placed()).map(|()| output).map_err(|failure| {
+                        TaskFailure {
+                            // Its inputs are not to blame, and a machine that lies is left for another.
+                            class: Class::Remote,
+                            ..TaskFailure::from(failure)
+                        }
                     })
                 }
                 Err(failure) => Err(failure),
