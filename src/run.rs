@@ -374,15 +374,19 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
 /// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
 fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
     let stop = interrupt::flag();
-    let mut said = false;
+    let (mut said, mut watched) = (false, false);
     loop {
-        let watching =
-            |holder: &str| note(&format!("waiting to see whether {holder} still works on this job"));
-        match Fence::acquire_telling(&dir.scratch(), watching) {
+        let watching = |holder: &str| {
+            if !std::mem::replace(&mut watched, true) {
+                note(&format!("waiting to see whether {holder} still works on this job"));
+            }
+            !stop.load(Ordering::Relaxed)
+        };
+        match Fence::acquire_while(&dir.scratch(), watching) {
+            Err(FenceError::Held { .. }) if stop.load(Ordering::Relaxed) => {
+                return Err(Interrupted { command: command_line() }.into());
+            }
             Err(FenceError::Held { holder, .. }) if wait => {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Interrupted { command: command_line() }.into());
-                }
                 if !std::mem::replace(&mut said, true) {
                     note(&format!("waiting for {holder}, who works on this job"));
                 }
