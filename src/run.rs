@@ -40,11 +40,12 @@ use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
 use engines::{BurstName, EngineName, Means, Wiring};
 use jobs::cohort::Cohort;
+use jobs::config::OnFailedSample;
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
 use mpi::Team;
-use office::{Desk, Dropped, DroppedSamples};
+use office::{Desk, DroppedSamples};
 use plan::Cut;
 use progress::{Display, View};
 use resume::PacksFound;
@@ -112,7 +113,7 @@ pub struct Args {
     /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
     #[arg(long, value_enum)]
     burst: Option<BurstName>,
-    /// Goes on without a sample that cannot be done, and ends with exit code 10
+    /// Goes on without a sample that cannot be done, and ends with exit code 10; as [limits] on_failed_sample = "go_on"
     #[arg(long)]
     keep_going: bool,
     /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
@@ -187,25 +188,6 @@ impl Classified for Interrupted {
 
     fn hint(&self) -> Option<String> {
         Some(format!("to go on: {}", self.command))
-    }
-}
-
-/// The job ended without some of its samples.
-#[derive(Debug, thiserror::Error)]
-#[error("missing: {}", samples.iter().map(|one| format!("{} ({})", one.sample, one.reason)).collect::<Vec<_>>().join("; "))]
-struct Missing {
-    samples: Vec<Dropped>,
-}
-
-impl Classified for Missing {
-    fn class(&self) -> Class {
-        Class::Partial
-    }
-
-    fn hint(&self) -> Option<String> {
-        let helps = self.samples.iter().filter_map(|one| one.help.as_deref());
-        let helps: Vec<&str> = helps.chain(["then give the same command again"]).collect();
-        Some(helps.join("; "))
     }
 }
 
@@ -353,10 +335,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         if let Some(archive) = &archive {
             close::nothing_missing(archive.lost(&dir)?)?;
         }
-        match dropped.all() {
-            missing if missing.is_empty() => {}
-            samples => return Err(Missing { samples }.into()),
-        }
+        close::nobody_missing(dropped.all())?;
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
         Ok(Some(record))
     });
@@ -364,9 +343,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     trail.remember(&journal)?;
     // The next coordinator goes on behind a wave.
     let Some(record) = driven? else { return Ok(()) };
-    for path in close::foreign_results(&dir) {
-        note(&format!("{path} is of no sample of this cohort; it is left as it is"));
-    }
+    close::name_foreign(&dir);
     close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
     summarise(args, &dir, &record)
 }
@@ -445,17 +422,17 @@ fn drive(
     means: Means<'_>,
 ) -> Result<Option<RunRecord>, Failure> {
     let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
+    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let usual = Options::default();
     let options = Options {
         audit_per_mille: args.audit,
-        keep_going: args.keep_going,
+        keep_going: args.keep_going || config.limits.on_failed_sample == OnFailedSample::GoOn,
         shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
         ..usual
     };
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
-    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let mut display = Display::new(View {
         names: status::names(runner.cohort, runner.context.index.contigs()),
         dir: runner.dir.clone(),

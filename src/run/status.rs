@@ -1,6 +1,7 @@
 //! What can be said of a job at any moment, whoever asks. A running job leaves it in its directory, and a job that ends
 //! leaves the last of it; for one that was killed it is made from the journal, by the same scheduler.
 
+use super::books::read_at_most;
 use super::office::facts_of;
 use crate::job_dir::JobDir;
 use cluster::info::{JobInfo, Span, State, Timeline, VaultInfo};
@@ -22,6 +23,9 @@ use storage::vault::Vault;
 /// Name of the journal's value that holds the plan.
 const PLAN: &str = "plan";
 
+/// Largest status that is read, in bytes; that of thousands of workers is a hundredth of it.
+const STATUS_BYTES_MAX: u64 = 1 << 30;
+
 /// Leaves it in the directory, all of it or nothing. Best effort: a status that cannot be written must not stop a job.
 pub fn leave(dir: &JobDir, info: &JobInfo) {
     replace(&path(dir), &serde_json::to_vec(info).expect("plain data always prints"));
@@ -38,7 +42,7 @@ pub fn replace(path: &Path, text: &[u8]) {
 
 /// What a job left last.
 pub fn found(dir: &JobDir) -> Option<JobInfo> {
-    serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
+    serde_json::from_slice(&read_at_most(&path(dir), STATUS_BYTES_MAX).ok()?).ok()
 }
 
 /// When the job said something last.
@@ -155,7 +159,8 @@ pub fn vaults(dir: &JobDir) -> Vec<VaultInfo> {
         vault: PathBuf,
         object: String,
     }
-    let text = fs::read(dir.root().join(super::archive::SEALED)).unwrap_or_default();
+    let list = dir.root().join(super::archive::SEALED);
+    let text = read_at_most(&list, super::archive::LIST_BYTES_MAX).unwrap_or_default();
     let Ok(sealed) = serde_json::from_slice::<Sealed>(&text) else { return Vec::new() };
     let mut objects: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for file in sealed.files {

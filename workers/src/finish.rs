@@ -372,6 +372,10 @@ fn result_path(path: &Path) -> String {
 /// Length and BLAKE3 of a file.
 pub fn digest(path: &Path) -> Result<(u64, String), FinishError> {
     let failed = |source| FinishError::Read { path: path.to_owned(), source };
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "no regular file")));
+    }
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 18];
