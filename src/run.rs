@@ -19,6 +19,7 @@ mod resume;
 pub mod runner;
 pub mod sight;
 pub mod staged;
+mod stamps;
 pub mod status;
 pub mod trail;
 
@@ -308,6 +309,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     }
     let settled = resume::settle(&journal, &plan, &bases, &|_, commit| Ok(packs.hold(commit)))?;
     status::store_plan(&journal, &plan)?;
+    stamps::check(&journal, &cohort, context.names(), &args.cohort)?;
     let desk = Desk {
         runner: &runner,
         leases: &leases,

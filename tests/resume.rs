@@ -135,8 +135,9 @@ fn reads_that_change_are_done_again_with_what_depends_on_them() {
         let rest = text.split_inclusive('\n').skip(4).collect::<String>();
         pack(&path, &rest);
     }
-    // The sheet states which reads are meant, and those were done.
-    assert_eq!(bench.done(CUTS), set(&[]));
+    // The sheet states which reads are meant, and those were done; these are others.
+    let others = ["S-000003_R1.fastq.gz", "S-000003_R2.fastq.gz", "were replaced"];
+    bench.run(CUTS).refused(3, &others);
     without_digests(&bench);
     assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001", "S-000002", "S-000003"]));
     bench.assert_as_fresh();
@@ -146,6 +147,28 @@ fn reads_that_change_are_done_again_with_what_depends_on_them() {
     pack(&path, &text.replacen('I', "H", 40));
     assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001"]));
     bench.assert_as_fresh();
+}
+
+#[test]
+fn reads_that_were_written_again_count_by_the_digest_that_the_sheet_states() {
+    let bench = Bench::new();
+    bench.done(CUTS);
+    let path = bench.path("reads/S-000003_R1.fastq.gz");
+    let reads = fs::read(&path).unwrap();
+    fs::write(&path, &reads).unwrap();
+    let said = bench.run(CUTS).ok();
+    assert!(
+        said.stderr.contains("S-000003_R1.fastq.gz") && said.stderr.contains("--digests"),
+        "{}",
+        said.stderr
+    );
+    let sheet = bench.path("cohort.toml");
+    let check = || wakachi::wakachi(&["cohort", "check", wakachi::text(&sheet), "--digests"]);
+    assert!(check().ok().stdout.contains("digests: 6 files are as stated"));
+    let mut other = reads;
+    *other.last_mut().unwrap() ^= 1;
+    fs::write(&path, &other).unwrap();
+    check().refused(3, &["S-000003_R1.fastq.gz", "SHA-256"]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ enum NotAsked {
     #[error("{}: the job does not run", dir.display())]
     NotRunning { dir: PathBuf },
     /// It is of a site that the job does not use.
-    #[error("the job has no site {site}; it has {}", known.join(", "))]
+    #[error("the job has no site {site}")]
     UnknownSite { site: String, known: Vec<String> },
 }
 
@@ -38,7 +38,7 @@ impl Classified for NotAsked {
     fn hint(&self) -> Option<String> {
         match self {
             NotAsked::NotRunning { dir } => Some(format!("wakachi job info {}", dir.display())),
-            NotAsked::UnknownSite { .. } => None,
+            NotAsked::UnknownSite { known, .. } => Some(format!("it has {}", known.join(", "))),
         }
     }
 }
