@@ -15,6 +15,7 @@ mod mpi;
 mod office;
 pub mod plan;
 mod progress;
+mod prospect;
 mod resume;
 pub mod runner;
 pub mod sight;
@@ -49,6 +50,7 @@ use mpi::Team;
 use office::{Desk, DroppedSamples};
 use plan::Cut;
 use progress::{Display, View};
+use prospect::Setting;
 use resume::PacksFound;
 use runner::{Home, Runner};
 use scheduler::{Ending, Options, Plan, Scheduler};
@@ -225,7 +227,8 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         let excluded = admission::exclusions(&gate, &cohort)?;
         cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
         cohort::check_files(&args.cohort, &cohort)?;
-        return plan::dry_run(args, &cohort, &excluded, &reference, (limits, &cut));
+        let setting = Setting { gate: &gate, config: &config, limits, cut: &cut, burst: burst.as_ref() };
+        return prospect::say(args, &cohort, &excluded, &setting);
     }
     keep_out_of_vaults([args.out.as_path()])?;
     let dir = JobDir::create(&args.out)?;

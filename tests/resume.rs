@@ -121,6 +121,9 @@ fn a_sample_that_joins_is_done_alone_and_joined_with_the_finished() {
     let said = bench.run("-t 2").ok();
     assert!(said.stderr.contains("results/S-000003.cram"), "not named: {}", said.stderr);
     assert!(bench.out.path().join("results/S-000003.cram").exists());
+    assert!(said.stderr.contains("qc/S-000003.json"), "not named: {}", said.stderr);
+    let verified = wakachi::wakachi(&["job", "verify", wakachi::text(bench.out.path())]).ok();
+    assert!(verified.stderr.contains("results/S-000003.cram"), "not named: {}", verified.stderr);
     bench.assert_as_fresh();
 }
 
@@ -193,19 +196,24 @@ fn a_sample_that_cannot_be_done_is_left_behind_where_that_is_asked_and_caught_up
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     bench.run(CUTS).refused(3, &["S-000002_R2.fastq.gz"]);
-    let said = bench.run(&format!("{CUTS} --keep-going"));
-    said.refused(10, &["missing", "S-000002"]);
+    fs::write(bench.path("wakachi.toml"), "[limits]\non_failed_sample = \"go_on\"\n").unwrap();
+    bench.run(CUTS).refused(10, &["missing", "S-000002"]);
+    fs::remove_file(bench.path("wakachi.toml")).unwrap();
+    bench.run(&format!("{CUTS} --keep-going")).refused(10, &["missing", "S-000002"]);
     let ledger: serde_json::Value =
         serde_json::from_slice(&fs::read(bench.out.path().join("ledger.json")).unwrap()).unwrap();
     assert_eq!(ledger["failed"][0]["sample"], "S-000002");
     assert_eq!(ledger["joint"]["samples"], serde_json::json!(["S-000001", "S-000003"]));
     let report = fs::read_to_string(bench.out.path().join("report.html")).unwrap();
     assert!(report.contains("S-000002 from the results"));
+    let verify = || wakachi::wakachi(&["job", "verify", wakachi::text(bench.out.path())]);
+    verify().refused(10, &["missing", "S-000002", "R2.fastq.gz"]);
 
     fs::write(&path, &whole).unwrap();
     let done = who(&bench.done(CUTS));
     assert_eq!(done, all_of(&["S-000002"]));
     bench.assert_as_fresh();
+    verify().ok();
 }
 
 fn unpacked(path: &Path) -> String {
