@@ -14,7 +14,7 @@ use jobs::cohort::{Cohort, Written};
 use jobs::event::Node;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass, Subject};
-use jobs::task::{Stage, Task};
+use jobs::task::{Stage, Task, TaskKeys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -171,9 +171,9 @@ impl Archive {
         if !repair && journal.value(ARCHIVE)?.as_ref() == Some(&asked) {
             return Ok(());
         }
-        let mut seals = Vec::new();
+        let (mut seals, keys) = (Vec::new(), TaskKeys::new(samples));
         journal.replay(|key, _| {
-            if Task::from_key(key, samples).is_some_and(|task| task.stage() == Stage::Seal) {
+            if keys.task(key).is_some_and(|task| task.stage() == Stage::Seal) {
                 seals.push(key.to_owned());
             }
         })?;

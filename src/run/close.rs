@@ -14,7 +14,7 @@ use cluster::Output;
 use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::{Shard, Stage, Task};
+use jobs::task::{Shard, Stage, Task, TaskKeys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -226,10 +226,10 @@ fn report_data(
     ledger: &Ledger,
     command: &str,
 ) -> Result<ReportData, Failure> {
-    let mut spans = Vec::new();
+    let (mut spans, keys) = (Vec::new(), TaskKeys::new(context.names()));
     let mut totals: BTreeMap<Stage, (u64, u64, u64, u64)> = BTreeMap::new();
     journal.replay(|key, commit| {
-        let Some(task) = Task::from_key(key, context.names()) else { return };
+        let Some(task) = keys.task(key) else { return };
         let stage = task.stage();
         spans.push(TaskSpan {
             stage: stage.name().to_owned(),

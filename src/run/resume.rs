@@ -6,7 +6,7 @@
 
 use super::basis::Bases;
 use jobs::failure::Failure;
-use jobs::task::{LaneId, Shard, Task};
+use jobs::task::{LaneId, Shard, Task, TaskKeys};
 use scheduler::Plan;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -47,8 +47,9 @@ pub fn settle(journal: &Journal, plan: &Plan, bases: &Bases, whole: &Whole<'_>) 
         Task::Joint(_) => joint,
         task => bases.of(task, |_| false),
     };
+    let keys = TaskKeys::new(&names);
     journal.replay(|key, commit| {
-        if let Some(task) = Task::from_key(key, &names).filter(|&task| plan.knows(task)) {
+        if let Some(task) = keys.task(key).filter(|&task| plan.knows(task)) {
             let current = basis_of(task) == commit.basis;
             done.tasks.entry(task.sample()).or_default().push((task, current));
             if let (Task::Intake(lane), Some(chunks)) = (task, chunks_of(&commit)) {

@@ -10,7 +10,7 @@ use cluster::watch::{self, Names};
 use jobs::cohort::Cohort;
 use jobs::failure::Failure;
 use jobs::genome::{Contigs, Grid};
-use jobs::task::Task;
+use jobs::task::TaskKeys;
 use scheduler::{Event, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,8 +120,9 @@ pub fn from_journal(journal: &Journal) -> Result<Option<JobInfo>, Failure> {
     let samples = plan.samples.iter().map(|sample| sample.name.clone()).collect();
     let names = Names { job: journal.identity().job.clone(), samples, contigs: Vec::new() };
     let mut scheduler = Scheduler::new(plan, Options::default());
+    let keys = TaskKeys::new(&names.samples);
     journal.replay(|key, commit| {
-        let task = Task::from_key(key, &names.samples).filter(|&task| scheduler.plan().knows(task));
+        let task = keys.task(key).filter(|&task| scheduler.plan().knows(task));
         if let Some(task) = task {
             scheduler.handle(0, Event::Committed { task, facts: facts_of(task, &commit) });
         }
@@ -132,9 +133,9 @@ pub fn from_journal(journal: &Journal) -> Result<Option<JobInfo>, Failure> {
 
 /// What ran when, of everything that was committed.
 pub fn timeline(journal: &Journal, samples: &[String]) -> Result<Timeline, Failure> {
-    let mut ran = Vec::new();
+    let (mut ran, keys) = (Vec::new(), TaskKeys::new(samples));
     journal.replay(|key, commit| {
-        let Some(task) = Task::from_key(key, samples) else { return };
+        let Some(task) = keys.task(key) else { return };
         let span = Span {
             task: key.to_owned(),
             stage: task.stage(),
