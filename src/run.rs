@@ -5,7 +5,7 @@ mod archive;
 pub mod asks;
 mod basis;
 pub mod books;
-mod burst;
+pub mod burst;
 pub mod close;
 pub mod conduct;
 mod engines;

@@ -11,6 +11,7 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
+use crate::run::burst::Burst;
 use crate::run::conduct::ConductArgs;
 use crate::run::plan::{self, Cut};
 use crate::run::{LimitArgs, admission, books};
@@ -313,6 +314,9 @@ fn check(args: &Args, config: &Config) -> Result<Cohort, Failure> {
         return Err(SubmitError::Passphrase.into());
     }
     let bases = Bases::open(&cohort.reference_path())?;
+    if args.conduct.burst.is_some() {
+        Burst::of(config)?;
+    }
     let plan = plan::plan(&cohort, bases.contigs(), config.limits, &Cut::of(config), &[]);
     plan.admit(script::memory_in_allocation(config))?;
     Ok(cohort)
