@@ -5,8 +5,9 @@ mod archive;
 pub mod asks;
 mod basis;
 pub mod books;
-mod burst;
+pub mod burst;
 pub mod close;
+pub mod conduct;
 mod engines;
 mod freight;
 pub mod inputs;
@@ -30,6 +31,7 @@ use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
 use crate::serve::LiveArgs;
+use crate::slurm::Slurm;
 use crate::slurm::collect::Collected;
 use crate::slurm::record::Folder;
 use crate::slurm::wave::{Shape, Waves};
@@ -38,11 +40,13 @@ use archive::Archive;
 use basis::Bases;
 use books::RunRecord;
 use burst::Burst;
+use cluster::bill::Account;
 use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
+use conduct::ConductArgs;
 use engines::{BurstName, EngineName, Means, Wiring};
 use jobs::cohort::Cohort;
-use jobs::config::OnFailedSample;
+use jobs::config::{Config, OnFailedSample};
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
@@ -56,8 +60,8 @@ use runner::{Home, Runner};
 use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage::lease::LeaseKey;
 use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
@@ -113,15 +117,8 @@ pub struct Args {
     /// What runs the tasks
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
-    /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
-    #[arg(long, value_enum)]
-    burst: Option<BurstName>,
-    /// Goes on without a sample that cannot be done, and ends with exit code 10; as [limits] on_failed_sample = "go_on"
-    #[arg(long)]
-    keep_going: bool,
-    /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
-    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
-    audit: u32,
+    #[command(flatten)]
+    conduct: ConductArgs,
     /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
     #[arg(long, value_name = "N", hide = true)]
     rest_ms: Option<u64>,
@@ -130,13 +127,6 @@ pub struct Args {
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// A percentage, with a sign or without, in thousandths.
-fn per_mille(text: &str) -> Result<u32, String> {
-    let percent = text.trim_end_matches('%').parse::<f64>().ok();
-    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
-    percent.map(|percent| (percent * 10.0).round() as u32).ok_or_else(|| "expected 0 to 100".to_owned())
 }
 
 /// Flags of `[limits]`.
@@ -219,7 +209,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let mut cut = Cut::of(&config);
     let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
-    let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
+    let away = args.engine == EngineName::Tes || args.conduct.burst == Some(BurstName::Tes);
     let burst = away.then(|| Burst::of(&config)).transpose()?;
     let reference = cohort.reference_path();
     let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
@@ -321,20 +311,20 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         from_results: Mutex::new(settled.from_results),
     };
     let waves = match args.engine {
-        EngineName::SlurmArray => Some(waves(args, &runner, &journal, cut.said())?),
+        EngineName::SlurmArray => Some(waves(args, &runner, &journal, &config, cut.said())?),
         _ => None,
     };
-    if waves.is_none() {
-        // Nobody else writes there: what is there is of attempts that were killed.
-        staged::clear(&dir);
-    }
-    if let Some(waves) = &waves
-        && slurm::collect::collect(waves, &desk)? == Collected::StillOut
-    {
-        return trail.remember(&journal);
-    }
+    let brought = match &waves {
+        Some(waves) => match slurm::collect::collect(waves, &desk)? {
+            Collected::All(account) => account,
+            Collected::StillOut => return trail.remember(&journal),
+        },
+        None => Account::default(),
+    };
+    // Nobody else writes there now: what is there is of attempts that came to nothing.
+    staged::clear(&dir);
     let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
-    let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
+    let driven = drive(args, &desk, &home, plan, (means, brought)).and_then(|record| {
         let Some(record) = record else { return Ok(None) };
         close::verify_results(&dir, &journal)?;
         if let Some(archive) = &archive {
@@ -384,6 +374,7 @@ fn waves<'a>(
     args: &Args,
     runner: &Runner<'a>,
     journal: &'a Journal,
+    config: &Config,
     chunk_pairs: Option<u32>,
 ) -> Result<Waves<'a>, Failure> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
@@ -392,10 +383,14 @@ fn waves<'a>(
     Ok(Waves {
         shape: Shape::read(&folder)?,
         folder,
+        slurm: Slurm::of_path(),
         journal,
         names: context.names(),
         job: &context.job,
         site: runner.gate.site(),
+        price_core_hour: config::prices(config).get(runner.gate.site()).copied().unwrap_or(0.0),
+        cores: config.limits.threads,
+        audit_per_mille: args.conduct.audit,
         data: Data::Shared {
             job_dir: absolute(dir.root())?,
             cohort: absolute(&args.cohort)?,
@@ -404,7 +399,7 @@ fn waves<'a>(
             chunk_pairs,
             sight: sight::of_waves(runner)?,
         },
-        sent: AtomicBool::new(false),
+        sent: Arc::default(),
     })
 }
 
@@ -424,14 +419,14 @@ fn drive(
     desk: &Desk<'_>,
     home: &Home<'_>,
     plan: Plan,
-    means: Means<'_>,
+    (means, brought): (Means<'_>, Account),
 ) -> Result<Option<RunRecord>, Failure> {
     let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
     let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
     let usual = Options::default();
     let options = Options {
-        audit_per_mille: args.audit,
-        keep_going: args.keep_going || config.limits.on_failed_sample == OnFailedSample::GoOn,
+        audit_per_mille: args.conduct.audit,
+        keep_going: args.conduct.keep_going || config.limits.on_failed_sample == OnFailedSample::GoOn,
         shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
         ..usual
     };
@@ -445,6 +440,8 @@ fn drive(
         metrics_file: args.live.metrics_file.clone(),
         prices: config::prices(&config),
         stop: interrupt::flag(),
+        brought,
+        sent: waves.map(|waves| Arc::clone(&waves.sent)),
     });
     let _dashboard = args.live.start(runner.dir)?;
     let wiring = Wiring {

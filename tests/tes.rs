@@ -53,7 +53,7 @@ struct Cloud {
     dir: TempDir,
     s3: String,
     tes: String,
-    _services: [Service; 3],
+    _services: [Service; 2],
 }
 
 impl Cloud {
@@ -66,22 +66,10 @@ impl Cloud {
     fn with_store(faults: &str, guard: &[&str]) -> Option<Self> {
         let (python, spec) = (python()?, shared("data/ga4gh/tes/task_execution_service.openapi.yaml")?);
         let dir = folder();
-        let port = free_port();
-        let moto = python.with_file_name("moto_server");
-        let moto = Command::new(moto)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("moto starts");
-        let moto = Service(moto);
-        wait_for(port);
-        let signed = "authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request";
-        assert!(http(port, "PUT", &format!("/{BUCKET}"), signed).starts_with("HTTP/1.1 200"));
         let (guard, port) = announced(
             Command::new(python)
                 .arg(script("guard.py"))
-                .args(["--behind", &port.to_string(), "--secret", SECRET])
+                .args(["--bucket", BUCKET, "--secret", SECRET])
                 .args(guard),
         );
         let s3 = format!("http://127.0.0.1:{port}");
@@ -103,7 +91,7 @@ impl Cloud {
         );
         let tes_url = format!("http://127.0.0.1:{port}/ga4gh/tes/v1");
         fs::write(dir.path().join("token"), TOKEN).expect("a token");
-        Some(Cloud { dir, s3, tes: tes_url, _services: [moto, guard, tes] })
+        Some(Cloud { dir, s3, tes: tes_url, _services: [guard, tes] })
     }
 
     /// Writes a configuration and returns its name.
@@ -168,21 +156,9 @@ fn credentials() -> [(&'static str, &'static str); 3] {
     [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_REGION", "us-east-1")]
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
-}
-
 fn port_of(url: &str) -> u16 {
     let host = url.trim_start_matches("http://").split('/').next().expect("a host");
     host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
-}
-
-fn wait_for(port: u16) {
-    let since = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(60), "nobody answers on port {port}");
-        thread::yield_now();
-    }
 }
 
 /// The whole answer to a request without a body.
