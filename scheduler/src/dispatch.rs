@@ -101,6 +101,13 @@ impl Scheduler {
         }
     }
 
+    /// Into how many maps the rest of one that was cut is to be taken.
+    pub(crate) fn pieces_of(&self, rest: Task) -> u16 {
+        let rest_ms = self.task_ms(rest) * self.rest_slowness;
+        let each_ms = self.shared_ms(rest_ms, self.options.shard_target_ms as f64);
+        (rest_ms / each_ms).ceil() as u16
+    }
+
     /// A rest that was cut off is shared among the cores that have nothing else.
     fn shared_ms(&self, whole_ms: f64, target_ms: f64) -> f64 {
         let free = self.places.free_cores();
@@ -418,7 +425,7 @@ impl Scheduler {
         if cells.len() < 2 {
             return None;
         }
-        let ms = |cell: u32| self.cells_ms(task, cell..cell + 1);
+        let ms = |cell: u32| self.steps_ms(task, cell..cell + 1);
         let whole: f64 = cells.clone().map(ms).sum();
         let mut sum = 0.0;
         let mut middle = cells.start + 1;
