@@ -94,6 +94,12 @@ pub struct Graph {
     pub tallies: Vec<[Tally; 7]>,
     /// Joined samples that were not dropped.
     pub joined: u32,
+    /// Reads of the joined samples, as last added up.
+    joint_reads: f64,
+    /// Reads by cell of all joined samples, as far as maps told; empty if none did.
+    joint_weights: Vec<u64>,
+    /// Reads in `joint_weights`.
+    joint_weighed: u64,
     /// By cell: of how many joined samples it is done.
     covered: Vec<u32>,
     /// Cells that are done of all of them.
@@ -141,6 +147,12 @@ impl Graph {
         let joined = plan.joint_samples().count() as u32;
         Graph {
             joined,
+            joint_reads: plan
+                .joint_samples()
+                .map(|sample| 2.0 * plan.samples[sample as usize].pairs as f64)
+                .sum(),
+            joint_weights: Vec::new(),
+            joint_weighed: 0,
             covered: vec![0; plan.cells as usize],
             finals_left: samples.len() as u32,
             seals_left: samples.len() as u32,

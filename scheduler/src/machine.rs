@@ -161,7 +161,6 @@ impl Scheduler {
             }
             Event::Denied { sample } => self.give_up_sample(sample, Class::Policy),
             Event::Tick => {
-                self.tune_due = true;
                 self.places.wake_rested(self.now_ms);
                 self.places.unpark();
             }
@@ -336,6 +335,7 @@ impl Scheduler {
             return;
         }
         self.learn(&attempt, usage);
+        self.tune_due = true;
         if attempt.purpose == Purpose::Audit {
             return self.audited(attempt.task, attempt.worker, facts);
         }
@@ -365,7 +365,6 @@ impl Scheduler {
         if let Task::FinishSample(sample) = task {
             let state = &mut self.graph.samples[sample as usize];
             (state.weights, state.weighed) = (Vec::new(), 0);
-            self.tune_due = true;
         }
         if !self.audits_waiting.is_empty() {
             let waiting = std::mem::take(&mut self.audits_waiting);
