@@ -160,7 +160,6 @@ impl Scheduler {
             }
             Event::Denied { sample } => self.give_up_sample(sample, Class::Policy),
             Event::Tick => {
-                self.tune_due = true;
                 self.places.wake_rested(self.now_ms);
                 self.places.unpark();
             }
@@ -226,9 +225,10 @@ impl Scheduler {
     /// Remembers what a task's summary says about the rest of the job.
     fn note(&mut self, task: Task, facts: &Facts) {
         match task {
-            Task::Intake(lane) => {
+            Task::Intake(lane, part) => {
                 if let Some(pairs) = facts.pairs {
-                    self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].pairs = pairs;
+                    let lane = &mut self.graph.samples[lane.sample as usize].lanes[lane.lane as usize];
+                    lane.count(part, pairs, facts.chunks);
                 }
             }
             Task::Map(lane, _) => self.graph.weigh(lane.sample, &facts.weights),
@@ -335,6 +335,7 @@ impl Scheduler {
             return;
         }
         self.learn(&attempt, usage);
+        self.tune_due = true;
         if attempt.purpose == Purpose::Audit {
             return self.audited(attempt.task, attempt.worker, facts);
         }
@@ -364,7 +365,6 @@ impl Scheduler {
         if let Task::FinishSample(sample) = task {
             let state = &mut self.graph.samples[sample as usize];
             (state.weights, state.weighed) = (Vec::new(), 0);
-            self.tune_due = true;
         }
         if !self.audits_waiting.is_empty() {
             let waiting = std::mem::take(&mut self.audits_waiting);

@@ -19,7 +19,7 @@ const STRAGGLES: f64 = 4.0;
 const COPY_GAIN: f64 = 1.3;
 
 /// A worker is slow that takes longer than the others by this.
-const SLOW: f64 = 0.7;
+pub(crate) const SLOW: f64 = 0.7;
 
 /// What an attempt still has to do.
 struct Rest {
