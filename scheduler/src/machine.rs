@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::ready::{Kind, Ready};
 use crate::trust::{Audit, Trouble};
 use jobs::failure::Class;
-use jobs::task::Task;
+use jobs::task::{Shard, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -380,9 +380,13 @@ impl Scheduler {
         let units = self.graph.units(attempt.task);
         let expected_ms = self.costs.ms(attempt.task.stage(), units);
         let worker = &mut self.places.workers[attempt.worker as usize];
+        worker.failing = 0;
+        if matches!(attempt.task, Task::Region(_, Shard::Unplaced)) {
+            // Nobody knows how many reads have no place; it says nothing of those that have one.
+            return;
+        }
         self.costs.learn(attempt.task.stage(), units, ms as f64 * worker.speed());
         worker.observe(expected_ms, ms as f64);
-        worker.failing = 0;
     }
 
     fn was_cut(&mut self, id: AttemptId, now: Task) {
