@@ -4,7 +4,7 @@ use crate::cost::Units;
 use crate::graph::Mark;
 use crate::machine::Scheduler;
 use crate::query::Remaining;
-use jobs::task::{LaneId, Stage, Task};
+use jobs::task::{Stage, Task};
 
 /// Work of one stage that is not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,10 +62,8 @@ impl Scheduler {
         let of = |task: Task| self.graph.units(task);
         let cells = |done: u32| f64::from(self.graph.plan.cells - done);
         let units = match stage {
-            Stage::Intake => {
-                let lane = of(Task::Intake(LaneId { sample, lane: 0 }));
-                Units { reads: lane.reads * tasks, cells: 0.0 }
-            }
+            // The parts that are known and not done take in pairs of chunks that are not.
+            Stage::Intake => units,
             Stage::Model => Units::default(),
             Stage::Map => {
                 let known: u32 = marks.iter().sum();
@@ -79,7 +77,7 @@ impl Scheduler {
             }
             Stage::Joint => {
                 let left = cells(self.graph.joint.done_cells());
-                Units { reads: 0.0, cells: left * f64::from(self.graph.joined) }
+                self.graph.joint_units(left)
             }
             Stage::Finish if cohort => of(Task::FinishCohort),
             Stage::Finish => of(Task::FinishSample(sample)),
@@ -130,6 +128,7 @@ impl Scheduler {
     pub(crate) fn tune(&mut self) {
         let samples = self.graph.samples.len().max(1) as f64;
         let slots = f64::from(self.places.slots().max(1));
+        self.graph.count_joint_reads();
         let left = self.left();
         self.left_ms = left.iter().map(|stage| stage.ms).sum();
         let plan = &self.graph.plan;

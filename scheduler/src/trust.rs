@@ -75,10 +75,14 @@ impl Scheduler {
             return self.damaged(input);
         }
         match class {
-            Class::Input | Class::Policy => match task.sample() {
-                Some(sample) => self.give_up_sample(sample, class),
-                None => self.give_up(task, class),
-            },
+            Class::Input | Class::Policy => {
+                // It would find the same.
+                attempt.twin.into_iter().for_each(|twin| self.cancel(twin));
+                match task.sample() {
+                    Some(sample) => self.give_up_sample(sample, class),
+                    None => self.give_up(task, class),
+                }
+            }
             Class::Usage | Class::OnHold | Class::Quorum | Class::Partial => {
                 self.stop_with(Ending::Failed(class));
             }
@@ -361,7 +365,9 @@ impl Scheduler {
 
     fn check_held(&mut self, task: Task, maker: Option<u32>, content: u64, chunks: Option<u32>) {
         let chunks = chunks.or_else(|| match task {
-            Task::Intake(lane) => self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].chunks,
+            Task::Intake(lane, part) => {
+                self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].chunks_by(part)
+            }
             _ => None,
         });
         let audit = Audit { maker, content, chunks, other: None, attempt: None, tried: Vec::new() };

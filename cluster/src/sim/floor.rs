@@ -4,13 +4,12 @@
 //! time. Nothing here knows what the scheduler thinks.
 
 use super::cohort::Cohort;
-use super::costs::Kind;
 use super::dice::{Dice, Topic};
 use super::scenario::Scenario;
 use super::trace::{Fate, Presence, Span};
 use jobs::failure::Class;
 use jobs::genome::Cell;
-use jobs::task::{Shard, Task};
+use jobs::task::{Shard, Stage, Task};
 use scheduler::{AttemptId, Departure, Exhausted, Facts, Purpose, Usage, WorkerId, WorkerSpec};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,10 +22,10 @@ pub enum Report {
     Left(WorkerId, Departure),
     /// An attempt got a core.
     Started(AttemptId, u32),
-    /// It begins a cell.
-    Reached(AttemptId, Cell),
-    /// It will end before this cell.
-    Cut(AttemptId, Cell),
+    /// It begins a step of its task.
+    Reached(AttemptId, u32),
+    /// It will do no more than this.
+    Cut(AttemptId, Task),
     /// It ended.
     Ended(Ended),
 }
@@ -142,6 +141,42 @@ struct Worker {
     wall_us: Option<u64>,
 }
 
+/// The storage of a site. What is short is served one after another; what a worker moves for long flows beside it, as
+/// fast as the worker's own line is, and takes its share of the bandwidth.
+#[derive(Clone, Debug, Default)]
+struct Link {
+    /// When it has served what is short.
+    free_us: u64,
+    /// What flows: until when, and how many bytes a second.
+    flows: Vec<(u64, f64)>,
+}
+
+/// What takes a worker's own line longer than this flows.
+const SHORT_US: f64 = 1e6;
+
+/// Flows leave at least this share of a link to what is short.
+const SHORT_SHARE: f64 = 0.1;
+
+impl Link {
+    /// When so many bytes have come over it and a line, both in bytes a second.
+    fn transfer(&mut self, now_us: u64, bytes: u64, whole: Option<u64>, line: Option<u64>) -> u64 {
+        let bytes = bytes as f64;
+        let us = |rate: Option<f64>| rate.map_or(0.0, |rate| bytes / rate * 1e6);
+        let (whole, line) = (whole.map(|rate| rate as f64), line.map(|rate| rate as f64));
+        self.flows.retain(|&(until_us, _)| until_us > now_us);
+        let taken: f64 = self.flows.iter().map(|flow| flow.1).sum();
+        if let Some(rate) = line.filter(|_| us(line) > SHORT_US) {
+            let crowd = whole.map_or(1.0, |whole| ((taken + rate) / whole).max(1.0));
+            let until_us = now_us + (us(line) * crowd) as u64;
+            self.flows.push((until_us, rate / crowd));
+            return until_us;
+        }
+        let left = whole.map(|whole| (whole - taken).max(whole * SHORT_SHARE));
+        self.free_us = self.free_us.max(now_us) + us(left) as u64;
+        self.free_us.max(now_us + us(line) as u64)
+    }
+}
+
 /// All workers of a world.
 #[derive(Debug)]
 pub struct Floor<'a> {
@@ -149,8 +184,8 @@ pub struct Floor<'a> {
     scenario: &'a Scenario,
     dice: Dice,
     workers: Vec<Worker>,
-    /// Where the storage of each site is free again.
-    links_us: Vec<u64>,
+    /// By site.
+    links: Vec<Link>,
     attempts: BTreeMap<u64, Attempt>,
     numbers: BTreeMap<AttemptId, u64>,
     next: u64,
@@ -168,7 +203,7 @@ impl<'a> Floor<'a> {
             scenario,
             dice: Dice::new(scenario.seed),
             workers: Vec::new(),
-            links_us: vec![0; scenario.sites.len()],
+            links: vec![Link::default(); scenario.sites.len()],
             attempts: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next: 0,
@@ -269,8 +304,8 @@ impl<'a> Floor<'a> {
                     Phase::Queued | Phase::Storing => return,
                 };
                 if next < end {
-                    attempt.task = with_cells(attempt.task, first, next);
-                    later.push((now_us, Later::Say(worker, Report::Cut(id, Cell(next)))));
+                    attempt.task = attempt.task.over(first..next);
+                    later.push((now_us, Later::Say(worker, Report::Cut(id, attempt.task))));
                 }
             }
             Order::Cancel(id) => {
@@ -289,13 +324,17 @@ impl<'a> Floor<'a> {
         while let Some(slot) = self.workers[worker].slots.iter().position(Option::is_none) {
             let Some(number) = self.workers[worker].queue.pop_front() else { break };
             self.workers[worker].slots[slot] = Some(number);
-            let (bytes, _) = self.cohort.bytes(self.attempts[&number].task);
-            let loaded_us = self.transfer(now_us, worker, bytes);
+            let task = self.attempts[&number].task;
+            let (bytes_in, bytes_out) = self.cohort.bytes(task);
+            let mut loaded_us = self.transfer(now_us, worker, bytes_in);
+            if is_copied(task) {
+                loaded_us = loaded_us.max(self.transfer(now_us, worker, bytes_out));
+            }
             let attempt = self.attempts.get_mut(&number).expect("queued attempts are there");
             (attempt.slot, attempt.began_us, attempt.phase) = (slot as u32, now_us, Phase::Starting);
             attempt.loaded_us = loaded_us;
             later.push((now_us, Later::Say(worker, Report::Started(attempt.id, slot as u32))));
-            self.compute(now_us, number, self.cohort.base_us(self.attempts[&number].task), later);
+            self.compute(now_us, number, self.cohort.base_us(task), later);
         }
         let (done, id) = (&self.workers[worker], self.workers[worker].id);
         if done.ends_when_empty && done.alive && done.slots.iter().all(Option::is_none) {
@@ -305,15 +344,11 @@ impl<'a> Floor<'a> {
         }
     }
 
-    /// When so many bytes have come over the site's storage, which serves one after another, and the worker's own line.
+    /// When so many bytes have come over the site's storage and the worker's own line.
     fn transfer(&mut self, now_us: u64, worker: usize, bytes: u64) -> u64 {
         let site = self.workers[worker].site;
         let spec = &self.scenario.sites[site];
-        let took = |rate: Option<u64>| rate.map_or(0, |rate| (bytes as f64 / rate as f64 * 1e6) as u64);
-        let free = &mut self.links_us[site];
-        let shared = (*free).max(now_us) + took(spec.bytes_per_second);
-        *free = shared;
-        shared.max(now_us + took(spec.worker_bytes_per_second))
+        self.links[site].transfer(now_us, bytes, spec.bytes_per_second, spec.worker_bytes_per_second)
     }
 
     /// The next step of an attempt, if it is still there.
@@ -359,7 +394,7 @@ impl<'a> Floor<'a> {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         let (id, worker, task) = (attempt.id, attempt.worker, attempt.task);
         attempt.phase = Phase::Cell(cell);
-        later.push((now_us, Later::Say(worker, Report::Reached(id, cell))));
+        later.push((now_us, Later::Say(worker, Report::Reached(id, cell.0))));
         let alone = cells(task).is_some_and(|(first, end)| end - first == 1);
         let owner = task.sample().map_or(u64::MAX, u64::from);
         let too_large =
@@ -375,14 +410,14 @@ impl<'a> Floor<'a> {
         let (faults, attempt) = (&self.scenario.faults, &self.attempts[&number]);
         if let Task::Map(lane, chunk) = attempt.task {
             let name = u64::from(lane.sample) << 32 | u64::from(lane.lane) << 24 | u64::from(chunk.index);
-            if chunk.parts == 1 && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
+            if chunk.is_whole() && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
                 return Some((Class::Failed, Some(Exhausted::Memory), false));
             }
         }
         if self.dice.happens(faults.failing, Topic::Fate, number, 0) {
             return Some((Class::Failed, None, false));
         }
-        let has_inputs = Kind::of(attempt.task) != Kind::Intake;
+        let has_inputs = !matches!(attempt.task, Task::Intake(_, 0));
         (has_inputs && self.dice.happens(faults.losing_inputs, Topic::Fate, number, 1)).then_some((
             Class::Integrity,
             None,
@@ -396,7 +431,8 @@ impl<'a> Floor<'a> {
         let (worker, task) = (attempt.worker, attempt.task);
         // What it reads comes while it computes; it ends no sooner than that has come.
         let computed_us = now_us.max(attempt.loaded_us);
-        let stored_us = self.transfer(computed_us, worker, self.cohort.bytes(task).1);
+        let bytes_out = if is_copied(task) { 0 } else { self.cohort.bytes(task).1 };
+        let stored_us = self.transfer(computed_us, worker, bytes_out);
         later.push((stored_us, Later::Step(Step(number))));
     }
 
@@ -491,6 +527,11 @@ impl<'a> Floor<'a> {
     }
 }
 
+/// Whether a task writes while it reads: those that put files together and seal them.
+fn is_copied(task: Task) -> bool {
+    task.stage() >= Stage::Finish
+}
+
 /// First cell and one past the last of a task that has cells.
 pub fn cells(task: Task) -> Option<(u32, u32)> {
     match task {
@@ -498,13 +539,5 @@ pub fn cells(task: Task) -> Option<(u32, u32)> {
             Some((first.0, end.0))
         }
         _ => None,
-    }
-}
-
-fn with_cells(task: Task, first: u32, end: u32) -> Task {
-    let shard = Shard::Cells { first: Cell(first), end: Cell(end) };
-    match task {
-        Task::Region(sample, _) => Task::Region(sample, shard),
-        _ => Task::Joint(shard),
     }
 }

@@ -14,6 +14,7 @@ const BROKEN_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Referee {
     plan: Plan,
+    /// Chunks by lane, of those whose intake has ended.
     chunks: BTreeMap<LaneId, u32>,
     done: BTreeSet<Task>,
     /// Committed cells by sample (`None`: joint): end by first.
@@ -82,11 +83,11 @@ impl Referee {
         let twice = match (cells(task), task) {
             (Some((first, end)), _) => overlaps(self.regions.entry(task.sample()).or_default(), first, end),
             (None, Task::Map(lane, chunk)) => {
-                let (first, end) = parts(chunk);
+                let (first, end) = strips(chunk);
                 overlaps(self.maps.entry(lane).or_default(), first, end)
             }
-            (None, Task::Intake(lane)) => {
-                self.chunks.insert(lane, chunks.unwrap_or(0));
+            (None, Task::Intake(lane, _)) => {
+                self.chunks.extend(chunks.map(|chunks| (lane, chunks)));
                 false
             }
             _ => false,
@@ -106,7 +107,7 @@ impl Referee {
                 self.regions.entry(task.sample()).or_default().remove(&first);
             }
             (None, Task::Map(lane, chunk)) => {
-                self.maps.entry(lane).or_default().remove(&parts(chunk).0);
+                self.maps.entry(lane).or_default().remove(&strips(chunk).0);
             }
             _ => {}
         }
@@ -151,9 +152,12 @@ impl Referee {
     fn missing(&self, task: Task) -> Option<String> {
         let lacks = |needed: Task| (!self.done.contains(&needed)).then(|| format!("{needed:?}"));
         match task {
-            Task::Intake(_) => None,
-            Task::Model(lane) => lacks(Task::Intake(lane)),
-            Task::Map(lane, _) => lacks(Task::Intake(lane)).or_else(|| lacks(Task::Model(lane))),
+            Task::Intake(_, 0) => None,
+            Task::Intake(lane, part) => lacks(Task::Intake(lane, part - 1)),
+            Task::Model(lane) => lacks(Task::Intake(lane, 0)),
+            Task::Map(lane, chunk) => {
+                lacks(Task::Intake(lane, chunk.intake())).or_else(|| lacks(Task::Model(lane)))
+            }
             Task::Region(sample, _) => self.plan.lanes_of(sample).find_map(|lane| self.unmapped(lane)),
             Task::Joint(_) => {
                 let (first, end) = cells(task)?;
@@ -175,11 +179,11 @@ impl Referee {
     }
 
     fn unmapped(&self, lane: LaneId) -> Option<String> {
-        let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("{:?}", Task::Intake(lane))) };
-        let end = u64::from(chunks) * u64::from(Chunk::PARTS_MAX);
+        let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("the intake of {lane:?}")) };
+        let end = u64::from(chunks) * u64::from(Chunk::STRIPS);
         let nothing = BTreeMap::new();
         first_gap(self.maps.get(&lane).unwrap_or(&nothing), 0, end)
-            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::PARTS_MAX)))
+            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::STRIPS)))
     }
 
     fn gap(&self, sample: Option<u32>, first: u32, end: u32) -> Option<String> {
@@ -241,9 +245,8 @@ fn first_gap<T: Ord + Copy>(runs: &BTreeMap<T, T>, first: T, end: T) -> Option<T
     None
 }
 
-/// A part of a chunk in units of the finest.
-fn parts(chunk: Chunk) -> (u64, u64) {
-    let unit = u64::from(Chunk::PARTS_MAX / chunk.parts);
-    let first = u64::from(chunk.index) * u64::from(Chunk::PARTS_MAX) + u64::from(chunk.part) * unit;
-    (first, first + unit)
+/// The strips of a chunk among those of its whole lane.
+fn strips(chunk: Chunk) -> (u64, u64) {
+    let before = u64::from(chunk.index) * u64::from(Chunk::STRIPS);
+    (before + u64::from(chunk.first), before + u64::from(chunk.end))
 }
