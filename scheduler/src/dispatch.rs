@@ -88,7 +88,7 @@ impl Scheduler {
 
     /// The cells of a region or joint task, cut as tasks should be now.
     fn pieces(&self, task: Task) -> Vec<Range<u32>> {
-        let cells = cells_in(task);
+        let cells = task.steps().unwrap_or_default();
         if let Some(lines) = &self.graph.plan.lines {
             return cut_at(cells, lines);
         }
@@ -107,7 +107,7 @@ impl Scheduler {
             let units = self.graph.cell_units(task, cell);
             units.reads * cost.read_ns * 1e-6 + units.cells * cost.cell_ms
         };
-        cells_in(task).map(ms).collect()
+        task.steps().unwrap_or_default().map(ms).collect()
     }
 
     /// Cuts a task that would now be cut shorter, before it is given. Returns whether it was.
@@ -123,9 +123,16 @@ impl Scheduler {
         }
         self.graph.remove_span(task);
         for cells in pieces {
-            self.add_ready(with_cells(task, cells));
+            self.add_ready(task.over(cells));
         }
         true
+    }
+
+    /// Into how many maps the rest of one that was cut is to be taken.
+    pub(crate) fn pieces_of(&self, rest: Task) -> u16 {
+        let rest_ms = self.task_ms(rest) * self.rest_slowness;
+        let each_ms = self.shared_ms(rest_ms, self.options.shard_target_ms as f64);
+        (rest_ms / each_ms).ceil() as u16
     }
 
     /// A rest that was cut off is shared among the cores that have nothing else.
@@ -474,22 +481,6 @@ impl Scheduler {
         });
         let middle = cells.start + 1 + (before.count() as u32).min(cells.len() as u32 - 2);
         self.graph.remove_span(task);
-        Some(vec![with_cells(task, cells.start..middle), with_cells(task, middle..cells.end)])
-    }
-}
-
-/// The cells of a region or joint task.
-fn cells_in(task: Task) -> Range<u32> {
-    match task {
-        Task::Region(_, shard) | Task::Joint(shard) => cells_of(shard),
-        _ => 0..0,
-    }
-}
-
-/// The same task of other cells.
-fn with_cells(task: Task, cells: Range<u32>) -> Task {
-    match task {
-        Task::Region(sample, _) => Task::Region(sample, shard_of(cells)),
-        _ => Task::Joint(shard_of(cells)),
+        Some(vec![task.over(cells.start..middle), task.over(middle..cells.end)])
     }
 }

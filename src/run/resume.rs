@@ -6,7 +6,7 @@
 
 use super::basis::Bases;
 use jobs::failure::Failure;
-use jobs::task::{LaneId, Shard, Task};
+use jobs::task::{Chunk, LaneId, Shard, Task};
 use scheduler::Plan;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -117,12 +117,11 @@ impl Settling<'_> {
         // An intake is read only to map what is not mapped.
         let chunks = self.plan.lanes_of(sample).map(|lane| self.done.chunks.get(&lane).copied());
         let wanted: Option<u64> = chunks.map(|chunks| chunks.map(u64::from)).sum();
-        let mapped = kept
-            .iter()
-            .map(|task| if let Task::Map(_, chunk) = task { 1.0 / f64::from(chunk.parts) } else { 0.0 });
-        let mapped: f64 = mapped.sum();
+        let mapped =
+            kept.iter().filter_map(|task| if let Task::Map(..) = task { task.steps() } else { None });
+        let mapped: usize = mapped.map(|strips| strips.len()).sum();
         let intakes: Vec<_> = before.iter().copied().filter(|(task, _)| is_intake(task)).collect();
-        let intakes = match wanted.is_some_and(|wanted| mapped == wanted as f64) {
+        let intakes = match wanted.is_some_and(|wanted| mapped as u64 == wanted * u64::from(Chunk::STRIPS)) {
             true => self.keep_current(intakes),
             false => self.keep(intakes)?,
         };

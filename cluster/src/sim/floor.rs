@@ -22,10 +22,10 @@ pub enum Report {
     Left(WorkerId, Departure),
     /// An attempt got a core.
     Started(AttemptId, u32),
-    /// It begins a cell.
-    Reached(AttemptId, Cell),
-    /// It will end before this cell.
-    Cut(AttemptId, Cell),
+    /// It begins a step of its task.
+    Reached(AttemptId, u32),
+    /// It will do no more than this.
+    Cut(AttemptId, Task),
     /// It ended.
     Ended(Ended),
 }
@@ -304,8 +304,8 @@ impl<'a> Floor<'a> {
                     Phase::Queued | Phase::Storing => return,
                 };
                 if next < end {
-                    attempt.task = with_cells(attempt.task, first, next);
-                    later.push((now_us, Later::Say(worker, Report::Cut(id, Cell(next)))));
+                    attempt.task = attempt.task.over(first..next);
+                    later.push((now_us, Later::Say(worker, Report::Cut(id, attempt.task))));
                 }
             }
             Order::Cancel(id) => {
@@ -394,7 +394,7 @@ impl<'a> Floor<'a> {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         let (id, worker, task) = (attempt.id, attempt.worker, attempt.task);
         attempt.phase = Phase::Cell(cell);
-        later.push((now_us, Later::Say(worker, Report::Reached(id, cell))));
+        later.push((now_us, Later::Say(worker, Report::Reached(id, cell.0))));
         let alone = cells(task).is_some_and(|(first, end)| end - first == 1);
         let owner = task.sample().map_or(u64::MAX, u64::from);
         let too_large =
@@ -410,7 +410,7 @@ impl<'a> Floor<'a> {
         let (faults, attempt) = (&self.scenario.faults, &self.attempts[&number]);
         if let Task::Map(lane, chunk) = attempt.task {
             let name = u64::from(lane.sample) << 32 | u64::from(lane.lane) << 24 | u64::from(chunk.index);
-            if chunk.parts == 1 && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
+            if chunk.is_whole() && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
                 return Some((Class::Failed, Some(Exhausted::Memory), false));
             }
         }
@@ -539,13 +539,5 @@ pub fn cells(task: Task) -> Option<(u32, u32)> {
             Some((first.0, end.0))
         }
         _ => None,
-    }
-}
-
-fn with_cells(task: Task, first: u32, end: u32) -> Task {
-    let shard = Shard::Cells { first: Cell(first), end: Cell(end) };
-    match task {
-        Task::Region(sample, _) => Task::Region(sample, shard),
-        _ => Task::Joint(shard),
     }
 }

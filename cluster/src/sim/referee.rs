@@ -83,7 +83,7 @@ impl Referee {
         let twice = match (cells(task), task) {
             (Some((first, end)), _) => overlaps(self.regions.entry(task.sample()).or_default(), first, end),
             (None, Task::Map(lane, chunk)) => {
-                let (first, end) = parts(chunk);
+                let (first, end) = strips(chunk);
                 overlaps(self.maps.entry(lane).or_default(), first, end)
             }
             (None, Task::Intake(lane, _)) => {
@@ -107,7 +107,7 @@ impl Referee {
                 self.regions.entry(task.sample()).or_default().remove(&first);
             }
             (None, Task::Map(lane, chunk)) => {
-                self.maps.entry(lane).or_default().remove(&parts(chunk).0);
+                self.maps.entry(lane).or_default().remove(&strips(chunk).0);
             }
             _ => {}
         }
@@ -180,10 +180,10 @@ impl Referee {
 
     fn unmapped(&self, lane: LaneId) -> Option<String> {
         let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("the intake of {lane:?}")) };
-        let end = u64::from(chunks) * u64::from(Chunk::PARTS_MAX);
+        let end = u64::from(chunks) * u64::from(Chunk::STRIPS);
         let nothing = BTreeMap::new();
         first_gap(self.maps.get(&lane).unwrap_or(&nothing), 0, end)
-            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::PARTS_MAX)))
+            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::STRIPS)))
     }
 
     fn gap(&self, sample: Option<u32>, first: u32, end: u32) -> Option<String> {
@@ -245,9 +245,8 @@ fn first_gap<T: Ord + Copy>(runs: &BTreeMap<T, T>, first: T, end: T) -> Option<T
     None
 }
 
-/// A part of a chunk in units of the finest.
-fn parts(chunk: Chunk) -> (u64, u64) {
-    let unit = u64::from(Chunk::PARTS_MAX / chunk.parts);
-    let first = u64::from(chunk.index) * u64::from(Chunk::PARTS_MAX) + u64::from(chunk.part) * unit;
-    (first, first + unit)
+/// The strips of a chunk among those of its whole lane.
+fn strips(chunk: Chunk) -> (u64, u64) {
+    let before = u64::from(chunk.index) * u64::from(Chunk::STRIPS);
+    (before + u64::from(chunk.first), before + u64::from(chunk.end))
 }
