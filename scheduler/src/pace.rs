@@ -136,11 +136,12 @@ impl Scheduler {
         let Some(steps) = attempt.task.steps() else {
             return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, straggles });
         };
-        // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly.
+        // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly, or
+        // nobody knows.
         let (at, since) = attempt.reached.unwrap_or_else(|| match attempt.task {
             Task::Map(..) => {
-                let gone = elapsed / whole * f64::from(steps.end - steps.start);
-                (steps.start + gone as u32, self.now_ms)
+                let gone = if elapsed < whole { elapsed / whole } else { 0.5 };
+                (steps.start + (gone * f64::from(steps.end - steps.start)) as u32, self.now_ms)
             }
             _ => (steps.start, started_ms),
         });

@@ -2,7 +2,6 @@
 //!
 //! Invariant: knows the rules of a job from the plan alone; asks the scheduler nothing but what it says.
 
-use super::floor::cells;
 use jobs::task::{Chunk, LaneId, Shard, Task};
 use scheduler::{Plan, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +18,7 @@ pub struct Referee {
     done: BTreeSet<Task>,
     /// Committed cells by sample (`None`: joint): end by first.
     regions: BTreeMap<Option<u32>, BTreeMap<u32, u32>>,
-    /// Committed parts of chunks, in units of the finest part: end by first.
+    /// Committed strips of chunks among those of their whole lane: end by first.
     maps: BTreeMap<LaneId, BTreeMap<u64, u64>>,
     dropped: BTreeSet<u32>,
     quarantined: BTreeSet<WorkerId>,
@@ -221,6 +220,12 @@ impl Referee {
             _ => None,
         }
     }
+}
+
+/// First cell and one past the last of a task that has cells.
+fn cells(task: Task) -> Option<(u32, u32)> {
+    let steps = task.steps().filter(|_| !matches!(task, Task::Map(..)))?;
+    Some((steps.start, steps.end))
 }
 
 /// Inserts `first..end`; whether some of it was there.

@@ -337,7 +337,11 @@ fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
 
 #[test]
 fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
-    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40), worker(1, 40)]);
+    let mut desk = Desk::new(
+        one_sample(4),
+        Options { cut_stragglers: false, ..Options::default() },
+        &[worker(1, 40), worker(1, 40)],
+    );
     desk.tell(Event::Begin);
     let map = Task::Map(LANE, Chunk::whole(0));
     desk.run_until(|task| task == map);
@@ -613,7 +617,11 @@ fn a_worker_that_left_before_word_of_its_coming_gets_nothing() {
 
 #[test]
 fn two_attempts_that_run_out_of_memory_one_after_the_other_have_their_task_cut() {
-    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40), worker(1, 40)]);
+    let mut desk = Desk::new(
+        one_sample(4),
+        Options { cut_stragglers: false, ..Options::default() },
+        &[worker(1, 40), worker(1, 40)],
+    );
     desk.tell(Event::Begin);
     let map = Task::Map(LANE, Chunk::whole(0));
     desk.run_until(|task| task == map);
