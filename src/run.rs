@@ -34,7 +34,7 @@ use crate::serve::LiveArgs;
 use crate::slurm::Slurm;
 use crate::slurm::collect::Collected;
 use crate::slurm::record::Folder;
-use crate::slurm::wave::{Shape, Waves};
+use crate::slurm::wave::{Shape, Waves, stages};
 use crate::{cohort, config, interrupt, slurm};
 use archive::Archive;
 use basis::Bases;
@@ -390,6 +390,7 @@ fn waves<'a>(
         site: runner.gate.site(),
         price_core_hour: config::prices(config).get(runner.gate.site()).copied().unwrap_or(0.0),
         cores: config.limits.threads,
+        stages: stages(args.conduct.keep_going),
         audit_per_mille: args.conduct.audit,
         data: Data::Shared {
             job_dir: absolute(dir.root())?,

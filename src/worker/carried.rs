@@ -348,8 +348,14 @@ impl Runner<'_> {
         self.freshen()?;
         self.check_lease(request, &samples, &self.first)?;
         let permit = self.decide(request, &samples, |expires| Word::Permitted { expires })?;
+        let expires = permit.expires();
         self.work.carried.parcels[&request.attempt.0].input.fetch(&input)?;
-        let access = Access::under(self.context, permit, &self.keys, request.task, &samples)?;
+        let open = |permit| Access::under(self.context, permit, &self.keys, request.task, &samples);
+        let access = match open(permit) {
+            // Fetching took longer than the permit holds.
+            Err(_) if expires <= now() => open(self.renew(request, &samples)?)?,
+            opened => opened?,
+        };
         let done = self.renewing(&access, request, &samples, || {
             // Nothing of a job's results is read or written here.
             let nowhere = Path::new("/nonexistent");
