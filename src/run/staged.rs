@@ -85,7 +85,8 @@ mod tests {
         fs::write(&good, "before").unwrap();
         for (number, text) in [(1, "first"), (2, "second")] {
             let folder = folder(&dir, "S1", number);
-            attempt(&folder, || Ok(fs::write(folder.join("S1.cram"), text).unwrap())).unwrap();
+            let write = || fs::write(folder.join("S1.cram"), text).map_err(DiskError::on("write", &folder));
+            attempt(&folder, || Ok(write()?)).unwrap();
         }
         let files = said.iter().map(|&(path, bytes)| ResultFile {
             path: path.to_owned(),
