@@ -434,6 +434,7 @@ fn drive(
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
+    let started_cpu_ms = process_cpu_ms();
     let mut display = Display::new(View {
         names: status::names(runner.cohort, runner.context.index.contigs()),
         dir: runner.dir.clone(),
@@ -461,7 +462,9 @@ fn drive(
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     // What other processes ran is not in this one's account.
     let cpu_ms = process_cpu_ms().max(outcome.cpu_ms);
-    let record = begun.end(journal, &outcome, cpu_ms, peak, mapped)?;
+    let besides = (process_cpu_ms() - started_cpu_ms).saturating_sub(outcome.cpu_ms);
+    let commit_cpu_ms = besides + runner.context.storing_cpu_ms();
+    let record = begun.end(journal, &outcome, (cpu_ms, commit_cpu_ms), peak, mapped)?;
     match outcome.ending {
         Ending::Complete | Ending::Partial => Ok(Some(record)),
         Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
