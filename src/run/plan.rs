@@ -7,7 +7,7 @@ use jobs::cohort::{Cohort, Lane, Sample};
 use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::genome::{CELL_BASES, Contigs, Grid};
-use jobs::task::Stage;
+use jobs::task::{INTAKE_CHUNKS, Stage};
 use scheduler::{CostModel, MemoryModel, Plan, SamplePlan, StageCost};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -30,7 +30,7 @@ pub struct Cut {
     chunk_pairs: u64,
     /// Whether somebody said so.
     said: bool,
-    /// How the lanes are cut that were taken in already, by the keys of their intakes.
+    /// How the lanes are cut whose intake has begun, by what the keys of its parts have in common.
     begun: HashMap<String, u64>,
 }
 
@@ -47,20 +47,21 @@ impl Cut {
         self.said.then_some(self.chunk_pairs as u32)
     }
 
-    /// Goes on with the cuts of lanes that a job has taken in: its maps are counted by them.
+    /// Goes on with the cuts of lanes that a job has begun to take in: its maps are counted by them.
     pub fn go_on(&mut self, journal: &Journal) -> Result<(), Failure> {
         journal.replay(|key, commit| {
-            if key.starts_with("intake/") {
+            if let Some((lane, _part)) = key.rsplit_once('/').filter(|_| key.starts_with("intake/")) {
                 let summary = workers::task::intake_summary(&commit);
-                self.begun.extend(summary.map(|summary| (key.to_owned(), summary.chunk_pairs)));
+                self.begun.extend(summary.map(|summary| (lane.to_owned(), summary.chunk_pairs)));
             }
         })?;
         Ok(())
     }
 
-    /// Pairs of a chunk of the lane whose intake has this key.
-    pub fn chunk_pairs_of(&self, key: &str, cohort: &Cohort, lane: &Lane) -> u64 {
-        self.begun.get(key).copied().unwrap_or_else(|| self.chunk_pairs(cohort, lane))
+    /// Pairs of a chunk of a sample's lane.
+    pub fn chunk_pairs_of(&self, (sample, ordinal): (&str, usize), cohort: &Cohort, lane: &Lane) -> u64 {
+        let begun = self.begun.get(&format!("intake/{sample}/{ordinal}")).copied();
+        begun.unwrap_or_else(|| self.chunk_pairs(cohort, lane))
     }
 
     /// Pairs of a chunk of this lane, if it is taken in now.
@@ -169,7 +170,12 @@ fn shards(plan: &Plan) -> u64 {
 fn tasks(plan: &Plan, stage: Stage) -> u64 {
     let samples = plan.samples.len() as u64;
     match stage {
-        Stage::Intake | Stage::Model => plan.lanes().count() as u64,
+        Stage::Intake => {
+            let part_pairs = plan.chunk_pairs * u64::from(INTAKE_CHUNKS);
+            let of_sample = |sample: &SamplePlan| sample.pairs.div_ceil(part_pairs).max(sample.lanes.into());
+            plan.samples.iter().map(of_sample).sum()
+        }
+        Stage::Model => plan.lanes().count() as u64,
         Stage::Map => plan.samples.iter().map(|sample| sample.pairs.div_ceil(plan.chunk_pairs)).sum(),
         Stage::Region => samples * (shards(plan) + 1),
         Stage::Joint => shards(plan),
@@ -218,7 +224,7 @@ pub fn dry_run(
                 .iter()
                 .filter(|&&stage| stage != Stage::Seal || plan.seals)
                 .map(|&stage| {
-                    let about = if stage == Stage::Map { "about " } else { "" };
+                    let about = if matches!(stage, Stage::Intake | Stage::Map) { "about " } else { "" };
                     let memory = plan.memory.task_bytes[stage as usize];
                     vec![stage.name().to_owned(), format!("{about}{}", count(stage)), bytes(memory)]
                 })
