@@ -117,7 +117,7 @@ impl Settling<'_> {
         let mut mapped = HashMap::<_, f64>::new();
         for task in &maps {
             if let Task::Map(lane, chunk) = task {
-                *mapped.entry((*lane, chunk.intake())).or_default() += 1.0 / f64::from(chunk.parts);
+                *mapped.entry((*lane, chunk.intake())).or_default() += chunk.share();
             }
         }
         let intakes = self.intakes(of(|task| matches!(task, Task::Intake(..))), &mapped)?;
