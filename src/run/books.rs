@@ -58,6 +58,13 @@ impl RunRecord {
         Ok(record)
     }
 
+    /// Notes what ran in a batch system while no run did.
+    pub fn note(self, journal: &Journal) -> Result<(), Failure> {
+        let mut runs = all(journal)?;
+        runs.push(self);
+        store(journal, &runs)
+    }
+
     /// Notes how it ended.
     pub fn end(
         mut self,
