@@ -4,14 +4,13 @@
 //! reads that the files' lengths promise. A job's own tasks say better within minutes; `wakachi job info` tells it.
 
 use super::Args;
-use super::admission::{Excluded, subject_of};
+use super::admission::{self, subject_of};
 use super::burst::Burst;
-use super::plan::{self, Cut};
+use super::opening::Asked;
+use super::plan;
+use crate::cohort;
 use crate::config::prices;
-use crate::gate::Gate;
 use crate::output::{self, Format, bytes, duration, table};
-use jobs::cohort::Cohort;
-use jobs::config::{Config, Limits};
 use jobs::failure::Failure;
 use jobs::genome::Grid;
 use jobs::policy::{Action, DataClass};
@@ -19,20 +18,6 @@ use jobs::task::Stage;
 use scheduler::{Options, Plan, Scheduler, StageLeft};
 use std::collections::BTreeMap;
 use workers::index_file::Bases;
-
-/// What a job would be run with.
-pub struct Setting<'a> {
-    /// Who decides where data may be.
-    pub gate: &'a Gate,
-    /// Prices of sites.
-    pub config: &'a Config,
-    /// What this process may use.
-    pub limits: Limits,
-    /// How lanes are cut.
-    pub cut: &'a Cut,
-    /// Where work may go beside this machine.
-    pub burst: Option<&'a Burst>,
-}
 
 /// A site, and how much of the job it could do.
 #[derive(serde::Serialize)]
@@ -46,21 +31,20 @@ struct SiteShare {
 }
 
 /// Says what would be done.
-pub fn say(
-    args: &Args,
-    cohort: &Cohort,
-    excluded: &[Excluded],
-    setting: &Setting<'_>,
-) -> Result<(), Failure> {
-    let Setting { limits, cut, .. } = *setting;
+pub fn say(args: &Args, asked: &mut Asked) -> Result<(), Failure> {
+    let excluded = admission::exclusions(&asked.gate, &asked.cohort)?;
+    let is_out = |sample: &str| excluded.iter().any(|one| one.sample == sample);
+    asked.cohort.samples.retain(|sample| !is_out(&sample.sample));
+    let Asked { cohort, cut, limits, .. } = &*asked;
+    cohort::check_files(&args.cohort, cohort)?;
     let reference = Bases::open(&cohort.reference_path())?;
     let contigs = reference.contigs();
-    let plan = plan::plan(cohort, contigs, limits, cut, &args.shard_lines);
+    let plan = plan::plan(cohort, contigs, *limits, cut, &args.shard_lines);
     plan.admit(limits.memory_bytes)?;
     let expected = expected(&plan);
     let of = |stage: Stage| expected[stage as usize];
     let core_ms: f64 = expected.iter().map(|stage| stage.ms).sum();
-    let sites = sites(&plan, cohort, setting, core_ms)?;
+    let sites = sites(&plan, asked, core_ms)?;
     let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
     let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
     let input: u64 = sizes.map(|f| std::fs::metadata(cohort.reads_path(f)).map_or(0, |m| m.len())).sum();
@@ -108,7 +92,7 @@ pub fn say(
                 plan::shards(&plan),
                 limits.shard_bases
             ));
-            for one in excluded {
+            for one in &excluded {
                 output::say(&format!("left out: {}: {}", one.sample, one.reasons.join(", ")));
             }
             output::say(&table(&["stage", "tasks", "core time", "memory each"], &rows));
@@ -132,25 +116,20 @@ fn expected(plan: &Plan) -> [StageLeft; 7] {
 }
 
 /// The sites of the job, each with what could be done there: here all of it, elsewhere what may and can leave.
-fn sites(
-    plan: &Plan,
-    cohort: &Cohort,
-    setting: &Setting<'_>,
-    core_ms: f64,
-) -> Result<Vec<SiteShare>, Failure> {
-    let prices = prices(setting.config);
+fn sites(plan: &Plan, asked: &Asked, core_ms: f64) -> Result<Vec<SiteShare>, Failure> {
+    let prices = prices(&asked.config);
     let share = |site: &str, core_ms: f64| {
         let price_core_hour = prices.get(site).copied();
         let price = price_core_hour.map(|price| price * core_ms / 3_600_000.0);
         SiteShare { site: site.to_owned(), core_ms: core_ms as u64, price_core_hour, price }
     };
-    let mut sites = vec![share(setting.gate.site(), core_ms)];
-    if let Some(burst) = setting.burst {
-        let register = setting.gate.register()?;
+    let mut sites = vec![share(asked.gate.site(), core_ms)];
+    if let Some(burst) = &asked.burst {
+        let register = asked.gate.register()?;
         let may_go = |sample: usize| {
-            let subjects = [subject_of(&cohort.samples[sample])];
+            let subjects = [subject_of(&asked.cohort.samples[sample])];
             let ask =
-                |action| setting.gate.ask_at(burst.site(), &register, action, DataClass::Fastq, &subjects);
+                |action| asked.gate.ask_at(burst.site(), &register, action, DataClass::Fastq, &subjects);
             [Action::Dispatch, Action::Read].into_iter().all(|action| ask(action).is_ok())
         };
         let may_go: Vec<bool> = (0..plan.samples.len()).map(may_go).collect();

@@ -88,7 +88,6 @@ pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<Collected, Fail
         (state.known, state.alone, state.made) = Default::default();
     } else {
         harvest.compare(waves, &mut state, &elements);
-        harvest.place(waves, &mut state, office);
         harvest.commit(waves, &mut state, office)?;
     }
     let record = harvest.record(&state, &array);
@@ -298,18 +297,6 @@ impl Harvest {
             let name = node.clone().unwrap_or_else(|| format!("element {number}"));
             note(&format!("{name} made other outputs than two others; nothing more is given to it"));
             state.distrusted.extend(node);
-        }
-    }
-
-    /// Gives what is taken its place among the results; what is not there as it was said is not taken.
-    fn place(&mut self, waves: &Waves<'_>, state: &mut State, office: &dyn Office) {
-        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.worth == Worth::Taken) {
-            let Some(output) = &attempt.output else { continue };
-            if let Err(failure) = office.place(attempt.task, attempt.number, output) {
-                let failure = TaskFailure { class: Class::Remote, ..TaskFailure::from(failure) };
-                state.known.entry(attempt.task.key(waves.names)).or_default().push(failure);
-                attempt.worth = Worth::Nothing;
-            }
         }
     }
 
