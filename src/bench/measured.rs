@@ -93,6 +93,15 @@ impl MeasuredJob {
         self.tasks.iter().map(|(_, commit)| commit.cpu_ms).sum()
     }
 
+    /// Cores that committed something.
+    pub fn cores(&self) -> u32 {
+        self.all_cores().len() as u32
+    }
+
+    fn all_cores(&self) -> BTreeSet<(u32, u32)> {
+        self.tasks.iter().map(|(_, commit)| (commit.worker, commit.slot)).collect()
+    }
+
     /// CPU time by kind, in milliseconds, and number of tasks.
     pub fn by_kind(&self) -> BTreeMap<Kind, (u64, u64)> {
         let mut sums = BTreeMap::new();
@@ -177,13 +186,12 @@ impl MeasuredJob {
         let mut tasks: Vec<&(Task, Commit)> = self.tasks.iter().collect();
         tasks.sort_by_key(|(_, commit)| (commit.started_ms, commit.finished_ms));
         let origin_ms = tasks.iter().map(|(_, commit)| commit.started_ms).min().unwrap_or(0);
-        let cores: BTreeSet<(u32, u32)> = tasks.iter().map(|(_, commit)| core_of(commit)).collect();
-        let cores: BTreeMap<(u32, u32), u32> = cores.into_iter().zip(0..).collect();
+        let cores: BTreeMap<(u32, u32), u32> = self.all_cores().into_iter().zip(0..).collect();
         let mut free = BTreeMap::new();
         let mut ends = BTreeMap::new();
         let mut spans = Vec::with_capacity(tasks.len());
         for (task, commit) in tasks {
-            let slot = cores[&core_of(commit)];
+            let slot = cores[&(commit.worker, commit.slot)];
             let (began_us, ended_us) = if replayed {
                 let ready: u64 = waits_for(*task, &ends);
                 let began_us = ready.max(free.get(&slot).copied().unwrap_or(0));
@@ -286,11 +294,6 @@ fn waits_for(task: Task, ends: &BTreeMap<Task, u64>) -> u64 {
         _ => false,
     };
     ends.iter().filter(|(before, _)| reads(**before)).map(|(_, &end)| end).max().unwrap_or(0)
-}
-
-/// The worker, and which of its cores.
-fn core_of(commit: &Commit) -> (u32, u32) {
-    (commit.worker, commit.slot)
 }
 
 fn cells_of(task: Task) -> Option<(u32, u32)> {

@@ -47,7 +47,7 @@ pub struct Args {
     /// Samples of the cohort
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub samples: u32,
-    /// Numbers of workers, of one core each [default: 1,2,8,40,400,2000; of real ones 1,2]
+    /// Numbers of workers, of one core each; of MPI ranks [default: 1,2,8,40,400,2000; of real ones 1,2]
     #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: Vec<u32>,
     /// What runs the tasks
@@ -202,6 +202,8 @@ fn measure(args: &Args) -> Result<(), Failure> {
     for &count in &workers {
         note(&format!("running with {count} workers"));
         let job = run_job(args, &cohort, &format!("job-{count}"), count)?;
+        // Of several ranks on a node the first only schedules.
+        let count = if args.engine == Engine::Mpi { job.cores() } else { count };
         let trace = job.trace(count, false);
         if work_us == 0.0 {
             work_us = job.task_cpu_ms() as f64 * 1000.0;
