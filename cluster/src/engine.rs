@@ -163,7 +163,7 @@ pub struct Output {
 /// Gives a site's or several workers' attempts to where they run. Started with the sending half of the driver's channel
 /// of [`Report`]s and its own number, the high byte of its workers' names; says [`Report::Joined`] for each of them.
 /// The channel does not grow without bound: a worker says a few words for each attempt the scheduler gave it, and those
-/// are few.
+/// are few. An output of a worker that is not believed, such as a bundle's, is opened and checked before it is reported.
 pub trait Engine {
     /// Takes orders for one of its workers; returns without waiting for them. A batch engine gets all attempts of a
     /// bundle in one call, and a bundle of which nothing is left to be done gets none and ends. An error ends the job: a worker that cannot be reached is a [`Report::Left`].
@@ -245,6 +245,12 @@ pub trait Office {
 
     /// Opens and checks the output of a worker that is not believed.
     fn verify(&self, task: Task, output: &Output) -> Result<(), Failure>;
+
+    /// Gives what an output that is to be committed left outside the packs its place. An error: it is not there as the
+    /// output says, and the attempt has failed. Of outputs that are only compared nothing is placed.
+    fn place(&self, _task: Task, _number: u32, _output: &Output) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Told that the job goes on without a sample, and, where a task of it failed, why. An error ends the job.
     fn dropped(

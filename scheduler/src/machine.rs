@@ -428,6 +428,12 @@ impl Scheduler {
         if self.stopping.is_none() {
             self.stopping = Some(ending);
             self.take_back_queued(|_, _| true);
+            // Nor is a bundle begun any more, or what waits in one: it would hold up the end, and be paid for.
+            let waits = |(&id, one): (&AttemptId, &Attempt)| {
+                (one.started_ms.is_none() && !one.cancelled).then_some(id)
+            };
+            let waiting: Vec<AttemptId> = self.attempts.iter().filter_map(waits).collect();
+            waiting.into_iter().for_each(|id| self.cancel(id));
         }
     }
 

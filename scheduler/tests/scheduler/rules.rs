@@ -513,6 +513,35 @@ fn a_bundle_is_filled_once_with_about_its_time_of_work() {
 }
 
 #[test]
+fn a_job_that_failed_takes_back_what_no_bundle_has_begun() {
+    let mut desk = Desk::new(plan(&[(6, true)], 4), Options::default(), &[]);
+    let mut batch = site(1);
+    batch.bundles = Some(BundleLimits { bundles_max: 2, bundle_ms: 60_000 });
+    desk.tell(Event::Site { site: 0, spec: batch });
+    desk.tell(Event::Begin);
+    for number in 0..2 {
+        desk.tell(Event::Joined { worker: WorkerId::new(0, number), spec: worker(3, 40) });
+    }
+    let attempts: Vec<AttemptId> = desk.open.keys().copied().collect();
+    let [failed, runs, waits @ ..] = &attempts[..] else { panic!("{attempts:?}") };
+    assert!(!waits.is_empty());
+    for attempt in [*failed, *runs] {
+        desk.tell(Event::Started { attempt, slot: 0 });
+    }
+    let said = desk.fails(*failed, Class::Input);
+    let mut taken: Vec<AttemptId> = said
+        .iter()
+        .filter_map(|said| match said {
+            Command::Cancel { attempt, .. } => Some(*attempt),
+            _ => None,
+        })
+        .collect();
+    taken.sort_unstable();
+    assert_eq!(taken, waits);
+    assert_eq!(desk.done(*runs), [Command::End(Ending::Failed(Class::Input))]);
+}
+
+#[test]
 fn memory_keeps_tasks_waiting_and_a_task_nobody_has_the_memory_for_runs_alone() {
     let mut plan = plan(&[(4, true)], 4);
     plan.memory.task_bytes[Stage::Intake as usize] = 10 * GIB;
