@@ -11,7 +11,7 @@ use crate::failure::TaskFailure;
 use crate::worker::Pool;
 use cache::CommitCache;
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::Task;
+use jobs::task::{Task, TaskKeys};
 use scheduler::{
     AttemptId, Command, Ending, Event, Purpose, Scheduler, SiteSpec, Usage, WorkerId, WorkerSpec,
 };
@@ -192,9 +192,10 @@ impl Driver<'_> {
     /// Tells the scheduler what the journal holds.
     fn replay(&mut self) -> Result<(), Failure> {
         let (Drive { scheduler, journal, office, .. }, round) = (&mut self.job, &mut self.round);
+        let keys = TaskKeys::new(&self.names);
         journal.replay(|key, commit| {
             // A commit of another cohort's task is left alone.
-            let task = Task::from_key(key, &self.names).filter(|&task| scheduler.plan().knows(task));
+            let task = keys.task(key).filter(|&task| scheduler.plan().knows(task));
             if let Some(task) = task {
                 let committed = Event::Committed { task, facts: office.facts_of(task, &commit) };
                 let forgotten =
@@ -315,7 +316,7 @@ impl Driver<'_> {
         self.cpu_ms += ended.usage.cpu_ms;
         let Ended { attempt, task, result, usage } = ended;
         match result {
-            Ok(output) => match self.check(&given, attempt, task) {
+            Ok(output) => match self.check(&given, attempt, task, &output) {
                 Ok(commits) => self.done(&given, attempt, task, (output, usage), commits),
                 Err(failure) => {
                     let foul = matches!(failure.class(), Class::Integrity | Class::Partial);
@@ -331,11 +332,14 @@ impl Driver<'_> {
     }
 
     /// Whether an output is to be committed; an error if it is not what it should be.
-    fn check(&self, given: &Given, attempt: AttemptId, task: Task) -> Result<bool, Failure> {
+    fn check(&self, given: &Given, attempt: AttemptId, task: Task, output: &Output) -> Result<bool, Failure> {
         let commits = self.job.scheduler.commits(attempt);
         if commits.is_some_and(|expected| expected != task) {
             let (task, found) = (given.task.key(&self.names), task.key(&self.names));
             return Err(DriveError::Foreign { task, found }.into());
+        }
+        if commits.is_some() {
+            self.job.office.place(task, given.number, output)?;
         }
         Ok(commits.is_some())
     }

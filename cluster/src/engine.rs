@@ -246,6 +246,12 @@ pub trait Office {
     /// Opens and checks the output of a worker that is not believed.
     fn verify(&self, task: Task, output: &Output) -> Result<(), Failure>;
 
+    /// Gives what an output that is to be committed left outside the packs its place. An error: it is not there as the
+    /// output says, and the attempt has failed. Of outputs that are only compared nothing is placed.
+    fn place(&self, _task: Task, _number: u32, _output: &Output) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Told that the job goes on without a sample, and, where a task of it failed, why. An error ends the job.
     fn dropped(
         &self,

@@ -4,6 +4,7 @@
 //! different cut of the genome would give to something else.
 
 use crate::genome::Cell;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -292,10 +293,13 @@ impl Task {
         }
     }
 
-    /// The task of this journal name; `None` if it is not one of this cohort's.
+    /// The task of this journal name; `None` if it is not one of this cohort's. Of many, [`TaskKeys`] tells quicker.
     pub fn from_key(key: &str, samples: &[String]) -> Option<Task> {
+        Task::of_key(key, |name| samples.iter().position(|sample| sample == name).map(|at| at as u32))
+    }
+
+    fn of_key(key: &str, sample: impl Fn(&str) -> Option<u32>) -> Option<Task> {
         let parts: Vec<&str> = key.split('/').collect();
-        let sample = |name: &str| samples.iter().position(|s| s == name).map(|i| i as u32);
         let lane = |name: &str, lane: &str| Some(LaneId { sample: sample(name)?, lane: lane.parse().ok()? });
         let shard = |text: &str| match text.split_once('-') {
             Some((first, end)) => {
@@ -315,6 +319,26 @@ impl Task {
             ["seal"] => Some(Task::SealCohort),
             _ => None,
         }
+    }
+}
+
+/// Tells the tasks of a cohort by their journal names, however many samples it has.
+#[derive(Clone, Debug)]
+pub struct TaskKeys<'a> {
+    places: HashMap<&'a str, u32>,
+}
+
+impl<'a> TaskKeys<'a> {
+    /// Those of a cohort with these sample names, in order.
+    pub fn new(samples: &'a [String]) -> Self {
+        // Of two of one name the first counts, as for `Task::from_key`.
+        let places = samples.iter().enumerate().rev().map(|(at, name)| (name.as_str(), at as u32));
+        TaskKeys { places: places.collect() }
+    }
+
+    /// The task of this journal name; `None` if it is not one of this cohort's.
+    pub fn task(&self, key: &str) -> Option<Task> {
+        Task::of_key(key, |name| self.places.get(name).copied())
     }
 }
 
@@ -343,6 +367,7 @@ mod tests {
         ];
         for task in tasks {
             assert_eq!(Task::from_key(&task.key(&samples), &samples), Some(task));
+            assert_eq!(TaskKeys::new(&samples).task(&task.key(&samples)), Some(task));
         }
         for foreign in [
             "",
@@ -358,6 +383,7 @@ mod tests {
             "finish/S1/x",
         ] {
             assert_eq!(Task::from_key(foreign, &samples), None, "{foreign}");
+            assert_eq!(TaskKeys::new(&samples).task(foreign), None, "{foreign}");
         }
     }
 

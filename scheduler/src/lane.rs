@@ -145,8 +145,8 @@ impl Lane {
         Some(rest)
     }
 
-    /// Makes a part of a known chunk that the journal holds a leaf, if nothing that is done covers it. Returns how many leaves there are
-    /// more.
+    /// Makes a part of a known chunk that the journal holds a leaf, if nothing that is done covers it. Returns how many
+    /// leaves there are more.
     pub fn carve(&mut self, chunk: Chunk) -> Option<u32> {
         let covers = |leaf: &Chunk| leaf.first <= chunk.first && chunk.end <= leaf.end;
         let (leaf, _) = self

@@ -1,6 +1,7 @@
 //! `wakachi job info`: how a job stands.
 
 use super::NoPlan;
+use super::look::{Look, look};
 use crate::interrupt;
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, duration, table};
@@ -15,7 +16,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use storage::{Fence, FenceError, Journal};
 
 /// How often `--watch` looks: on a terminal, and where every answer stays on the page.
 const WATCH_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
@@ -103,16 +103,10 @@ fn ask(dir: &JobDir) -> Result<Answer, Failure> {
     if !dir.has_journal() {
         return Ok(Answer { info: status::starting(), runs: Vec::new(), batch });
     }
-    let (info, runs) = match Fence::try_acquire(&dir.scratch()) {
-        Ok(fence) => {
-            let journal = Journal::open(fence)?;
-            (status::at_rest(dir, &journal)?, books::all(&journal)?)
-        }
+    let (info, runs) = match look(dir)? {
+        Look::AtRest(job) => (status::at_rest(dir, &job.journal)?, books::all(&job.journal)?),
         // The job runs; it says itself how far it is.
-        Err(FenceError::Held { .. }) => {
-            (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new())
-        }
-        Err(error) => return Err(error.into()),
+        Look::Held(_) => (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new()),
     };
     let mut info = info.ok_or_else(|| NoPlan { dir: dir.root().to_owned() })?;
     if info.state == State::Waiting && ended {

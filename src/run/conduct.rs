@@ -8,7 +8,7 @@ pub struct ConductArgs {
     /// What is used beside the engine: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
     #[arg(long, value_enum)]
     pub burst: Option<BurstName>,
-    /// Goes on without a sample that cannot be done, and ends with exit code 10
+    /// Goes on without a sample that cannot be done, and ends with exit code 10; as [limits] on_failed_sample = "go_on"
     #[arg(long)]
     pub keep_going: bool,
     /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares

@@ -4,6 +4,7 @@ use super::admission::{Excluded, subject_of};
 use super::archive::Archive;
 use super::close;
 use super::office::DroppedSamples;
+use super::staged;
 use super::trail::{Trail, obligations};
 use crate::gate::Gate;
 use crate::job_dir::JobDir;
@@ -15,6 +16,7 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::lease::{Expected, Lease, LeaseError};
 use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -140,12 +142,24 @@ impl Runner<'_> {
                 let home = self.home.ok_or_else(|| RunError::NotHome { task: self.key(task) })?;
                 close::finish_cohort(&access, self, &home, &request.inputs, &command_line())
             }
-            _ => {
-                let (results, hold) = (self.dir.results(), Held(control));
-                let done = workers::task::run(&access, task, &request.inputs, &results, &hold)?;
-                Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
+            Task::FinishSample(sample) => {
+                let name = &self.context.sample(sample).name;
+                let folder = staged::folder(self.dir, name, number);
+                staged::attempt(&folder, || self.work(&access, request, control, &folder))
             }
+            _ => self.work(&access, request, control, &self.dir.results()),
         })
+    }
+
+    fn work(
+        &self,
+        access: &Access<'_>,
+        request: &Request,
+        control: &Control,
+        results: &Path,
+    ) -> Result<Output, Failure> {
+        let done = workers::task::run(access, request.task, &request.inputs, results, &Held(control))?;
+        Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
     }
 
     fn archive(&self) -> Option<&Archive> {
