@@ -34,7 +34,7 @@ fn bundle(cohort: &Cohort, job: &Path, seconds: i64) -> Bundle {
     let request = Request {
         attempt: AttemptId(3),
         number: 1,
-        task: Task::Intake(LaneId { sample: 0, lane: 0 }),
+        task: Task::Intake(LaneId { sample: 0, lane: 0 }, 0),
         purpose: Why::Work,
         lease: LeaseKey::from_seed(&zeroize::Zeroizing::new([7; 32])).sign(&lease),
         inputs: Arc::default(),

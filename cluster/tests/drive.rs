@@ -116,7 +116,7 @@ impl Office for Pretence {
     }
 
     fn facts_of(&self, task: Task, commit: &Commit) -> Facts {
-        let chunks = matches!(task, Task::Intake(_)).then_some(2);
+        let chunks = matches!(task, Task::Intake(..)).then_some(2);
         Facts { chunks, pairs: Some(1000), weights: Vec::new(), content: Some(commit.content) }
     }
 

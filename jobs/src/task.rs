@@ -63,6 +63,9 @@ pub struct LaneId {
     pub lane: u32,
 }
 
+/// Chunks that one part of a lane's intake takes in; the last part may take fewer.
+pub const INTAKE_CHUNKS: u32 = 4;
+
 /// Which pairs of a lane a map task takes: one chunk of its intake, or one of equal parts of it. A chunk is taken apart
 /// by halves, when it proves too much for a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -82,6 +85,11 @@ impl Chunk {
     /// The chunk in one part.
     pub const fn whole(index: u32) -> Self {
         Chunk { index, part: 0, parts: 1 }
+    }
+
+    /// The part of its lane's intake that takes it in.
+    pub const fn intake(self) -> u32 {
+        self.index / INTAKE_CHUNKS
     }
 
     /// Its two halves; none if it is as small as parts get.
@@ -188,8 +196,8 @@ impl fmt::Display for Shard {
 /// One unit of work: runs on one core, reads what its inputs name, writes pieces, commits as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Task {
-    /// Checks and cuts a lane's files.
-    Intake(LaneId),
+    /// Checks and cuts the next [`INTAKE_CHUNKS`] chunks of a lane's files, from where the part before this one ended.
+    Intake(LaneId, u32),
     /// Learns a lane's insert sizes.
     Model(LaneId),
     /// Aligns one chunk of a lane, or a part of one.
@@ -212,7 +220,7 @@ impl Task {
     /// The stage this task belongs to.
     pub const fn stage(self) -> Stage {
         match self {
-            Task::Intake(_) => Stage::Intake,
+            Task::Intake(..) => Stage::Intake,
             Task::Model(_) => Stage::Model,
             Task::Map(..) => Stage::Map,
             Task::Region(..) => Stage::Region,
@@ -225,7 +233,7 @@ impl Task {
     /// The sample this task works for; none for the cohort's tasks.
     pub const fn sample(self) -> Option<u32> {
         match self {
-            Task::Intake(lane) | Task::Model(lane) | Task::Map(lane, _) => Some(lane.sample),
+            Task::Intake(lane, _) | Task::Model(lane) | Task::Map(lane, _) => Some(lane.sample),
             Task::Region(sample, _) | Task::FinishSample(sample) | Task::SealSample(sample) => Some(sample),
             Task::Joint(_) | Task::FinishCohort | Task::SealCohort => None,
         }
@@ -235,7 +243,7 @@ impl Task {
     pub fn key(self, samples: &[String]) -> String {
         let name = |sample: u32| &samples[sample as usize];
         match self {
-            Task::Intake(id) => format!("intake/{}/{}", name(id.sample), id.lane),
+            Task::Intake(id, part) => format!("intake/{}/{}/{part}", name(id.sample), id.lane),
             Task::Model(id) => format!("model/{}/{}", name(id.sample), id.lane),
             Task::Map(id, chunk) => format!("map/{}/{}/{chunk}", name(id.sample), id.lane),
             Task::Region(sample, shard) => format!("region/{}/{shard}", name(sample)),
@@ -262,7 +270,7 @@ impl Task {
             None => (text == "unplaced").then_some(Shard::Unplaced),
         };
         match parts[..] {
-            ["intake", s, l] => Some(Task::Intake(lane(s, l)?)),
+            ["intake", s, l, part] => Some(Task::Intake(lane(s, l)?, part.parse().ok()?)),
             ["model", s, l] => Some(Task::Model(lane(s, l)?)),
             ["map", s, l, chunk] => Some(Task::Map(lane(s, l)?, chunk.parse().ok()?)),
             ["region", s, cells] => Some(Task::Region(sample(s)?, shard(cells)?)),
@@ -306,7 +314,8 @@ mod tests {
         let lane = LaneId { sample: 1, lane: 3 };
         let shard = Shard::Cells { first: Cell(4), end: Cell(9) };
         let tasks = [
-            Task::Intake(lane),
+            Task::Intake(lane, 0),
+            Task::Intake(lane, 17),
             Task::Model(lane),
             Task::Map(lane, Chunk::whole(12)),
             Task::Map(lane, Chunk { index: 12, part: 1, parts: 2 }),
@@ -324,6 +333,7 @@ mod tests {
         }
         for foreign in [
             "",
+            "intake/S1/0",
             "map/S3/0/1",
             "map/S1/0",
             "map/S1/0/1.0of1",

@@ -76,9 +76,9 @@ pub struct WorkerSpec {
 /// What a finished task tells the scheduler about the rest of the job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Facts {
-    /// Chunks of the lane, of an intake.
+    /// Chunks of the lane, of the last part of its intake; the other parts say by their silence that there is more.
     pub chunks: Option<u32>,
-    /// Pairs: of the lane, of an intake; of the chunk or its part, of a map.
+    /// Pairs: of the lane up to its end, of a part of an intake; of the chunk or its part, of a map.
     pub pairs: Option<u64>,
     /// Reads by the cell in which they start, of a map; only of the first [`WEIGHED_CHUNKS`] chunks of a lane.
     pub weights: Vec<(Cell, u32)>,

@@ -4,7 +4,7 @@
 //! back before it was given to a worker, it waits again. Counters are kept with every change, nothing is searched.
 
 use crate::coverage::{Coverage, cells_of, shard_of};
-use crate::lane::Lane;
+use crate::lane::{Lane, chunks_of};
 use crate::plan::Plan;
 use jobs::failure::Class;
 use jobs::task::{Chunk, LaneId, Shard, Stage, Task};
@@ -61,11 +61,11 @@ pub struct Sample {
     /// Reads in `weights`.
     pub weighed: u64,
     joint: bool,
-    /// Lanes whose chunks are not known.
-    lanes_closed: u32,
-    /// Intakes and models that are not done.
+    /// Lanes whose chunks are not all known.
+    lanes_open: u32,
+    /// Known parts of intakes, and models, that are not done.
     lanes_left: u32,
-    /// Leaves of known lanes that are not done.
+    /// Known leaves that are not done.
     maps_left: u32,
 }
 
@@ -113,8 +113,10 @@ impl Graph {
             .iter()
             .map(|sample| {
                 let pairs = sample.pairs / u64::from(sample.lanes.max(1));
+                let mut lane = Lane::new(pairs, plan.chunk_pairs);
+                lane.grow(1, 0);
                 Sample {
-                    lanes: vec![Lane::of_pairs(pairs); sample.lanes as usize],
+                    lanes: vec![lane; sample.lanes as usize],
                     dropped: None,
                     cells: Coverage::default(),
                     unplaced: Mark::Todo,
@@ -123,7 +125,7 @@ impl Graph {
                     weights: Vec::new(),
                     weighed: 0,
                     joint: sample.joint,
-                    lanes_closed: sample.lanes,
+                    lanes_open: sample.lanes,
                     lanes_left: 2 * sample.lanes,
                     maps_left: 0,
                 }
@@ -173,10 +175,14 @@ impl Graph {
         &self.samples[lane.sample as usize].lanes[lane.lane as usize]
     }
 
+    fn lane_mut(&mut self, lane: LaneId) -> &mut Lane {
+        &mut self.samples[lane.sample as usize].lanes[lane.lane as usize]
+    }
+
     /// How far a task is; `None` if nothing is cut like this.
     pub fn mark(&self, task: Task) -> Option<Mark> {
         match task {
-            Task::Intake(lane) => Some(self.lane(lane).intake),
+            Task::Intake(lane, part) => self.lane(lane).intake().get(part as usize).copied(),
             Task::Model(lane) => Some(self.lane(lane).model),
             Task::Map(lane, chunk) => self.lane(lane).mark(chunk),
             Task::Region(sample, Shard::Unplaced) => Some(self.samples[sample as usize].unplaced),
@@ -194,20 +200,17 @@ impl Graph {
         task.sample().is_some_and(|sample| self.samples[sample as usize].dropped.is_some())
     }
 
-    /// Marks a task anew, and nothing else. Spans and leaves must exist.
+    /// Marks a task anew, and nothing else. What is not cut like this has no mark.
     pub fn set(&mut self, task: Task, mark: Mark) {
-        let before = self.mark(task).unwrap_or_default();
+        let Some(before) = self.mark(task) else { return };
         self.held += u32::from(mark == Mark::Held);
         self.held -= u32::from(before == Mark::Held);
-        // Leaves of a lane that is not open are tallied when it opens.
-        if !matches!(task, Task::Map(lane, _) if self.lane(lane).chunks.is_none()) {
-            self.tally(task, before, -1);
-            self.tally(task, mark, 1);
-        }
+        self.tally(task, before, -1);
+        self.tally(task, mark, 1);
         match task {
-            Task::Intake(lane) => self.sample(lane.sample).lanes[lane.lane as usize].intake = mark,
-            Task::Model(lane) => self.sample(lane.sample).lanes[lane.lane as usize].model = mark,
-            Task::Map(lane, chunk) => self.sample(lane.sample).lanes[lane.lane as usize].set(chunk, mark),
+            Task::Intake(lane, part) => self.lane_mut(lane).set_intake(part, mark),
+            Task::Model(lane) => self.lane_mut(lane).model = mark,
+            Task::Map(lane, chunk) => self.lane_mut(lane).set(chunk, mark),
             Task::Region(sample, Shard::Unplaced) => self.sample(sample).unplaced = mark,
             Task::Region(sample, shard) => self.sample(sample).cells.set(&cells_of(shard), mark),
             Task::Joint(shard) => self.joint.set(&cells_of(shard), mark),
@@ -281,7 +284,7 @@ impl Graph {
     /// Takes a map into halves; `None` if it cannot be.
     pub fn halve(&mut self, lane: LaneId, chunk: Chunk) -> Option<[Task; 2]> {
         let before = self.lane(lane).mark(chunk)?;
-        let halves = self.sample(lane.sample).lanes[lane.lane as usize].halve(chunk)?;
+        let halves = self.lane_mut(lane).halve(chunk)?;
         self.tally(Task::Map(lane, chunk), before, -1);
         self.tally(Task::Map(lane, chunk), Mark::Todo, 2);
         self.sample(lane.sample).maps_left += 1;
@@ -294,14 +297,16 @@ impl Graph {
             return false;
         }
         let usable = match task {
+            Task::Intake(lane, part) => {
+                self.grow_lane(lane, part + 1, 0);
+                self.mark(task).is_some_and(|mark| mark != Mark::Done)
+            }
             Task::Map(lane, chunk) => {
-                let state = &mut self.samples[lane.sample as usize].lanes[lane.lane as usize];
-                let inside = state.chunks.is_none_or(|chunks| chunk.index < chunks);
-                let more = if inside { state.carve(chunk) } else { None };
-                if let Some(more) = more.filter(|_| self.lane(lane).chunks.is_some()) {
-                    self.tally(task, Mark::Todo, more as i32);
-                    self.sample(lane.sample).maps_left += more;
-                }
+                self.grow_lane(lane, 0, chunk.index + 1);
+                let known = self.lane(lane).leaves_of(chunk.index..chunk.index + 1).next().is_some();
+                let more = if known { self.lane_mut(lane).carve(chunk) } else { None };
+                self.tally(task, Mark::Todo, more.unwrap_or(0) as i32);
+                self.sample(lane.sample).maps_left += more.unwrap_or(0);
                 more.is_some()
             }
             Task::Region(_, Shard::Cells { .. }) | Task::Joint(_) => self.add_span(task, Mark::Todo),
@@ -323,21 +328,22 @@ impl Graph {
         self.wake_cohort();
     }
 
-    /// A task is committed and trusted: wakes what waited for it. An intake says how many chunks there are; what was
-    /// committed of others is returned.
+    /// A task is committed and trusted: wakes what waited for it. The last part of an intake says how many chunks there
+    /// are; what was committed of others is returned.
     pub fn complete(&mut self, task: Task, chunks: Option<u32>) -> Vec<Task> {
         let mut foreign = Vec::new();
+        if self.mark(task).is_none() {
+            // There is no such part or chunk after all.
+            return foreign;
+        }
         self.set(task, Mark::Done);
         match task {
-            Task::Intake(lane) => {
-                foreign = self.open_lane(lane, chunks.unwrap_or(0));
+            Task::Intake(lane, part) => {
                 self.sample(lane.sample).lanes_left -= 1;
+                foreign = self.extend_lane(lane, part, chunks);
             }
             Task::Model(lane) => self.sample(lane.sample).lanes_left -= 1,
-            Task::Map(lane, _) => {
-                let open = u32::from(self.lane(lane).chunks.is_some());
-                self.sample(lane.sample).maps_left -= open;
-            }
+            Task::Map(lane, _) => self.sample(lane.sample).maps_left -= 1,
             Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
                 self.cover(cells_of(shard));
             }
@@ -347,10 +353,13 @@ impl Graph {
         }
         if self.begun {
             match task {
-                Task::Intake(lane) | Task::Model(lane) => {
-                    self.wake_lane(lane);
+                Task::Intake(lane, part) => {
+                    self.wake(Task::Intake(lane, part + 1));
+                    self.wake(Task::Model(lane));
+                    self.wake_maps(lane, chunks_of(part));
                     self.wake_regions(lane.sample);
                 }
+                Task::Model(lane) => self.wake_maps(lane, 0..u32::MAX),
                 Task::Map(lane, _) => self.wake_regions(lane.sample),
                 _ => {}
             }
@@ -369,11 +378,15 @@ impl Graph {
         }
         self.set(task, mark);
         match task {
-            Task::Intake(lane) | Task::Model(lane) => {
+            Task::Intake(lane, part) => {
                 self.sample(lane.sample).lanes_left += 1;
+                self.unwake(Task::Intake(lane, part + 1));
                 self.unwake(Task::Model(lane));
-                let ready: Vec<Chunk> = self.leaves_at(lane, Mark::Ready);
-                ready.into_iter().for_each(|chunk| self.set(Task::Map(lane, chunk), Mark::Todo));
+                self.unwake_maps(lane, chunks_of(part));
+            }
+            Task::Model(lane) => {
+                self.sample(lane.sample).lanes_left += 1;
+                self.unwake_maps(lane, 0..u32::MAX);
             }
             Task::Map(lane, _) => {
                 self.sample(lane.sample).maps_left += 1;
@@ -412,7 +425,11 @@ impl Graph {
             cells.chain([Task::Region(sample, Shard::Unplaced)])
         };
         match task {
-            Task::Intake(lane) => vec![Task::Model(lane)],
+            Task::Intake(lane, part) => {
+                let maps =
+                    self.lane(lane).leaves_of(chunks_of(part)).map(|(chunk, _)| Task::Map(lane, chunk));
+                [Task::Model(lane), Task::Intake(lane, part + 1)].into_iter().chain(maps).collect()
+            }
             Task::Model(lane) => self.lane(lane).leaves().map(|(chunk, _)| Task::Map(lane, chunk)).collect(),
             Task::Map(lane, _) => regions(lane.sample).collect(),
             Task::Region(sample, shard) => {
@@ -429,9 +446,10 @@ impl Graph {
         }
     }
 
-    /// Leaves of a lane with this mark.
-    pub fn leaves_at(&self, lane: LaneId, mark: Mark) -> Vec<Chunk> {
-        self.lane(lane).leaves().filter(|&(_, m)| m == mark).map(|(chunk, _)| chunk).collect()
+    /// Maps of these chunks of a lane with this mark.
+    fn maps_at(&self, lane: LaneId, chunks: Range<u32>, mark: Mark) -> Vec<Task> {
+        let leaves = self.lane(lane).leaves_of(chunks).filter(|&(_, m)| m == mark);
+        leaves.map(|(chunk, _)| Task::Map(lane, chunk)).collect()
     }
 
     /// A task that was given to a worker is to be given again, once everything it reads is there.
@@ -461,17 +479,17 @@ impl Graph {
     /// The stage whose outputs a task still lacks.
     pub fn missing(&self, task: Task) -> Option<Stage> {
         let unless = |ok: bool, stage: Stage| (!ok).then_some(stage);
+        let unless_done = |task: Task| unless(self.mark(task) == Some(Mark::Done), task.stage());
         match task {
-            Task::Intake(_) => None,
-            Task::Model(lane) => unless(self.lane(lane).intake == Mark::Done, Stage::Intake),
-            Task::Map(lane, _) => {
-                let lane = self.lane(lane);
-                unless(lane.intake == Mark::Done, Stage::Intake)
-                    .or(unless(lane.model == Mark::Done, Stage::Model))
+            Task::Intake(_, 0) => None,
+            Task::Intake(lane, part) => unless_done(Task::Intake(lane, part - 1)),
+            Task::Model(lane) => unless_done(Task::Intake(lane, 0)),
+            Task::Map(lane, chunk) => {
+                unless_done(Task::Intake(lane, chunk.intake())).or_else(|| unless_done(Task::Model(lane)))
             }
             Task::Region(sample, _) => {
                 let sample = &self.samples[sample as usize];
-                unless(sample.lanes_closed == 0, Stage::Intake).or(unless(sample.maps_left == 0, Stage::Map))
+                unless(sample.lanes_open == 0, Stage::Intake).or(unless(sample.maps_left == 0, Stage::Map))
             }
             Task::Joint(shard) => {
                 let cells = cells_of(shard);
@@ -480,7 +498,7 @@ impl Graph {
             Task::FinishSample(sample) => {
                 let sample = &self.samples[sample as usize];
                 let covered = sample.cells.done_cells() == self.plan.cells && sample.unplaced == Mark::Done;
-                let mapped = sample.lanes_closed == 0 && sample.lanes_left == 0 && sample.maps_left == 0;
+                let mapped = sample.lanes_open == 0 && sample.lanes_left == 0 && sample.maps_left == 0;
                 unless(covered && mapped, Stage::Region)
             }
             Task::FinishCohort => unless(self.finals_left == 0 && self.held == 0, Stage::Finish)
@@ -545,23 +563,62 @@ impl Graph {
         forgotten
     }
 
-    fn open_lane(&mut self, lane: LaneId, chunks: u32) -> Vec<Task> {
-        let row = lane.sample as usize;
-        let state = &mut self.samples[row].lanes[lane.lane as usize];
-        if state.chunks == Some(chunks) {
-            // Done again after its output was lost.
-            return Vec::new();
+    /// Makes the first parts and chunks of a lane known, so many of each at least, unless it is closed.
+    fn grow_lane(&mut self, lane: LaneId, parts: u32, chunks: u32) {
+        if self.lane(lane).is_closed() {
+            return;
         }
-        let first_time = state.chunks.is_none();
-        let foreign = state.open(chunks);
-        let mut marks = [0; 6];
-        state.leaves().for_each(|(_, mark)| marks[mark as usize] += 1);
-        let left: u32 = marks.iter().sum::<u32>() - marks[Mark::Done as usize];
-        let tally = &mut self.tallies[row][Stage::Map as usize];
-        tally.marks.iter_mut().zip(marks).for_each(|(sum, more)| *sum += more);
-        self.samples[row].maps_left += left;
-        self.samples[row].lanes_closed -= u32::from(first_time);
-        foreign.into_iter().map(|chunk| Task::Map(lane, chunk)).collect()
+        let (parts, leaves) = self.lane_mut(lane).grow(parts, chunks);
+        self.tally(Task::Intake(lane, 0), Mark::Todo, parts as i32);
+        self.tally(Task::Map(lane, Chunk::whole(0)), Mark::Todo, leaves as i32);
+        let sample = self.sample(lane.sample);
+        sample.lanes_left += parts;
+        sample.maps_left += leaves;
+    }
+
+    /// There are only the first parts and chunks of a lane, so many of each. Returns what was committed of others.
+    fn close_lane(&mut self, lane: LaneId, parts: u32, chunks: u32) -> Vec<Task> {
+        let state = self.lane(lane);
+        let intakes = (0..).zip(state.intake()).skip(parts as usize);
+        let intakes = intakes.map(|(part, &mark)| (Task::Intake(lane, part), mark));
+        let leaves = state.leaves_of(chunks..u32::MAX);
+        let maps = leaves.map(|(chunk, mark)| (Task::Map(lane, chunk), mark));
+        let beyond: Vec<(Task, Mark)> = intakes.chain(maps).collect();
+        for &(task, mark) in &beyond {
+            self.tally(task, mark, -1);
+            self.held -= u32::from(mark == Mark::Held);
+            let sample = self.sample(lane.sample);
+            let left =
+                if task.stage() == Stage::Map { &mut sample.maps_left } else { &mut sample.lanes_left };
+            *left -= u32::from(mark != Mark::Done);
+        }
+        self.lane_mut(lane).close(parts, chunks);
+        let committed = beyond.into_iter().filter(|(_, mark)| matches!(mark, Mark::Done | Mark::Held));
+        committed.map(|(task, _)| task).collect()
+    }
+
+    /// A part of an intake is done: its chunks are known, and either the part after it or that there is none. Returns what
+    /// was committed of parts and chunks that there are none of.
+    fn extend_lane(&mut self, lane: LaneId, part: u32, chunks: Option<u32>) -> Vec<Task> {
+        let was_closed = self.lane(lane).is_closed();
+        // Done again, it may say otherwise than before.
+        if chunks.is_some() || self.lane(lane).chunks_by(part).is_some() {
+            self.lane_mut(lane).reopen();
+        }
+        let foreign = match chunks {
+            None => {
+                self.grow_lane(lane, part + 2, chunks_of(part).end);
+                Vec::new()
+            }
+            Some(chunks) => {
+                self.grow_lane(lane, part + 1, chunks);
+                self.close_lane(lane, part + 1, chunks)
+            }
+        };
+        let is_closed = self.lane(lane).is_closed();
+        let open = &mut self.sample(lane.sample).lanes_open;
+        *open = *open + u32::from(was_closed) - u32::from(is_closed);
+        foreign
     }
 
     fn counts_in_joint(&self, sample: u32) -> bool {
@@ -595,12 +652,20 @@ impl Graph {
     }
 
     fn wake_lane(&mut self, lane: LaneId) {
-        self.wake(Task::Intake(lane));
+        let parts = self.lane(lane).intake().len() as u32;
+        (0..parts).for_each(|part| self.wake(Task::Intake(lane, part)));
         self.wake(Task::Model(lane));
-        if self.missing(Task::Map(lane, Chunk::whole(0))).is_none() {
-            let todo = self.leaves_at(lane, Mark::Todo);
-            todo.into_iter().for_each(|chunk| self.wake(Task::Map(lane, chunk)));
+        self.wake_maps(lane, 0..u32::MAX);
+    }
+
+    fn wake_maps(&mut self, lane: LaneId, chunks: Range<u32>) {
+        if self.lane(lane).model == Mark::Done {
+            self.maps_at(lane, chunks, Mark::Todo).into_iter().for_each(|map| self.wake(map));
         }
+    }
+
+    fn unwake_maps(&mut self, lane: LaneId, chunks: Range<u32>) {
+        self.maps_at(lane, chunks, Mark::Ready).into_iter().for_each(|map| self.unwake(map));
     }
 
     fn wake_results(&mut self, sample: u32) {

@@ -1,49 +1,105 @@
-//! A lane: its intake, its model, and the chunks that the intake cut it into.
+//! A lane: its intake in parts, its model, and the chunks that the intake cut it into.
 //!
-//! Invariant: the leaves of a chunk (itself, or the parts it was taken into) cover it once.
+//! Invariant: the leaves of a chunk (itself, or the parts it was taken into) cover it once. Each part of the intake that
+//! is done makes its chunks known and, if it was not the last, the part after it; the last one closes the lane.
 
 use crate::graph::Mark;
-use jobs::task::Chunk;
+use jobs::task::{Chunk, INTAKE_CHUNKS};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// How far a lane is.
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
-    /// The intake.
-    pub intake: Mark,
     /// The model.
     pub model: Mark,
     /// Pairs, as the intake counted or as the plan guesses.
     pub pairs: u64,
-    /// Chunks, once the intake said.
-    pub chunks: Option<u32>,
-    /// By chunk; of chunks in parts, meaningless.
+    /// Pairs of a chunk, the same.
+    chunk_pairs: u64,
+    /// Whether the last part of the intake said how many chunks there are.
+    closed: bool,
+    /// By part of the intake that is known.
+    intake: Vec<Mark>,
+    /// By chunk that is known; of chunks in parts, meaningless.
     whole: Vec<Mark>,
     /// The leaves of chunks in parts, in order.
     parts: BTreeMap<u32, Vec<(Chunk, Mark)>>,
 }
 
+/// Chunks of this part of an intake, where there are so many.
+pub fn chunks_of(part: u32) -> Range<u32> {
+    part * INTAKE_CHUNKS..(part + 1) * INTAKE_CHUNKS
+}
+
 impl Lane {
-    /// A lane of about so many pairs.
-    pub fn of_pairs(pairs: u64) -> Self {
-        Lane { pairs, ..Lane::default() }
+    /// A lane of about so many pairs, in chunks of about so many.
+    pub fn new(pairs: u64, chunk_pairs: u64) -> Self {
+        Lane { pairs, chunk_pairs: chunk_pairs.min(pairs).max(1), ..Lane::default() }
     }
 
-    /// Says into how many chunks the lane is cut. Returns what was committed of chunks that there are none of.
-    pub fn open(&mut self, chunks: u32) -> Vec<Chunk> {
-        let foreign = self.leaves().filter(|(chunk, mark)| chunk.index >= chunks && *mark == Mark::Done);
-        let foreign = foreign.map(|(chunk, _)| chunk).collect();
-        self.whole.resize(chunks as usize, Mark::Todo);
+    /// Whether all its chunks are known.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The parts of the intake that are known.
+    pub fn intake(&self) -> &[Mark] {
+        &self.intake
+    }
+
+    /// Marks a part of the intake that is known.
+    pub fn set_intake(&mut self, part: u32, mark: Mark) {
+        if let Some(part) = self.intake.get_mut(part as usize) {
+            *part = mark;
+        }
+    }
+
+    /// Chunks of the lane, if this part of the intake is the one that said how many there are.
+    pub fn chunks_by(&self, part: u32) -> Option<u32> {
+        (self.closed && part as usize + 1 == self.intake.len()).then_some(self.whole.len() as u32)
+    }
+
+    /// A part of the intake counted the pairs up to its end and, if it was the last, the chunks.
+    pub fn count(&mut self, part: u32, pairs: u64, chunks: Option<u32>) {
+        let known = chunks.unwrap_or(chunks_of(part).end);
+        self.chunk_pairs = pairs.div_ceil(known.max(1).into()).max(1);
+        self.pairs = if chunks.is_some() { pairs } else { self.pairs.max(pairs + 1) };
+    }
+
+    /// Makes the first parts and chunks known, so many of each at least. Returns how many there are more of each.
+    pub fn grow(&mut self, parts: u32, chunks: u32) -> (u32, u32) {
+        let grow = |marks: &mut Vec<Mark>, wanted: u32| {
+            let more = wanted.saturating_sub(marks.len() as u32);
+            marks.resize(marks.len() + more as usize, Mark::Todo);
+            more
+        };
+        (grow(&mut self.intake, parts), grow(&mut self.whole, chunks))
+    }
+
+    /// There are only the first parts and chunks, so many of each.
+    pub fn close(&mut self, parts: u32, chunks: u32) {
+        self.intake.truncate(parts as usize);
+        self.whole.truncate(chunks as usize);
         self.parts.retain(|&index, _| index < chunks);
-        self.chunks = Some(chunks);
-        foreign
+        self.closed = true;
     }
 
-    /// Every leaf in order.
+    /// There may be more.
+    pub fn reopen(&mut self) {
+        self.closed = false;
+    }
+
+    /// Every leaf that is known, in order.
     pub fn leaves(&self) -> impl Iterator<Item = (Chunk, Mark)> {
-        self.whole.iter().enumerate().flat_map(|(index, &mark)| {
-            let parts = self.parts.get(&(index as u32)).map_or(&[][..], Vec::as_slice);
-            let whole = parts.is_empty().then_some((Chunk::whole(index as u32), mark));
+        self.leaves_of(0..self.whole.len() as u32)
+    }
+
+    /// The leaves of those of these chunks that are known, in order.
+    pub fn leaves_of(&self, chunks: Range<u32>) -> impl Iterator<Item = (Chunk, Mark)> {
+        (chunks.start..chunks.end.min(self.whole.len() as u32)).flat_map(|index| {
+            let parts = self.parts.get(&index).map_or(&[][..], Vec::as_slice);
+            let whole = parts.is_empty().then(|| (Chunk::whole(index), self.whole[index as usize]));
             whole.into_iter().chain(parts.iter().copied())
         })
     }
@@ -78,13 +134,10 @@ impl Lane {
         Some(halves)
     }
 
-    /// Makes a part that the journal holds a leaf, if nothing that is done covers it. Returns how many leaves there are
-    /// more.
+    /// Makes a part of a known chunk that the journal holds a leaf, if nothing that is done covers it. Returns how many
+    /// leaves there are more.
     pub fn carve(&mut self, chunk: Chunk) -> Option<u32> {
         let mut more = 0;
-        if self.whole.len() <= chunk.index as usize {
-            self.whole.resize(chunk.index as usize + 1, Mark::Todo);
-        }
         loop {
             let covers = |part: &Chunk| {
                 part.parts <= chunk.parts && chunk.part / (chunk.parts / part.parts) == part.part
@@ -106,7 +159,32 @@ impl Lane {
 
     /// Pairs of a leaf, about.
     pub fn pairs_of(&self, chunk: Chunk) -> f64 {
-        self.pairs as f64 / f64::from(self.chunks.unwrap_or(1).max(1)) / f64::from(chunk.parts)
+        self.chunk_pairs as f64 / f64::from(chunk.parts)
+    }
+
+    /// Pairs of a part of the intake, about.
+    pub fn pairs_by(&self, part: u32) -> f64 {
+        let before = u64::from(chunks_of(part).start) * self.chunk_pairs;
+        let most = u64::from(INTAKE_CHUNKS) * self.chunk_pairs;
+        self.pairs.saturating_sub(before).clamp(self.chunk_pairs, most) as f64
+    }
+
+    /// Pairs of chunks that are expected and not known yet, about.
+    pub fn uncut_pairs(&self) -> u64 {
+        let known = self.whole.len() as u64 * self.chunk_pairs;
+        if self.closed { 0 } else { self.pairs.saturating_sub(known) }
+    }
+
+    /// Chunks that are expected and not known yet.
+    pub fn uncut_chunks(&self) -> u64 {
+        self.uncut_pairs().div_ceil(self.chunk_pairs)
+    }
+
+    /// Parts of the intake that are expected and not known yet.
+    pub fn uncut_parts(&self) -> u64 {
+        let chunks = self.whole.len() as u64 + self.uncut_chunks();
+        let parts = if self.closed { 0 } else { chunks.div_ceil(INTAKE_CHUNKS.into()) };
+        parts.saturating_sub(self.intake.len() as u64)
     }
 }
 
@@ -121,6 +199,7 @@ mod tests {
     #[test]
     fn parts_in_the_journal_leave_the_rest_of_their_chunk_to_do() {
         let mut lane = Lane::default();
+        assert_eq!(lane.grow(1, 3), (1, 3));
         for (part, parts, fits) in [(3, 4, true), (1, 2, false), (0, 1, false), (3, 4, false), (0, 2, true)] {
             let chunk = Chunk { index: 1, part, parts };
             assert_eq!(lane.carve(chunk).is_some(), fits, "{chunk}");
@@ -128,15 +207,30 @@ mod tests {
                 lane.set(chunk, Mark::Done);
             }
         }
-        assert_eq!(lane.open(3), []);
         assert_eq!(names(&lane), ["0 Todo", "1.0of2 Done", "1.2of4 Todo", "1.3of4 Done", "2 Todo"]);
     }
 
     #[test]
-    fn chunks_beyond_the_intakes_number_are_foreign() {
-        let mut lane = Lane::default();
-        assert_eq!(lane.carve(Chunk::whole(5)), Some(0));
-        lane.set(Chunk::whole(5), Mark::Done);
-        assert_eq!(lane.open(2), [Chunk::whole(5)]);
+    fn what_is_expected_becomes_known_part_by_part() {
+        let mut lane = Lane::new(1000, 100);
+        let check = |lane: &Lane, parts, chunks, pairs| {
+            assert_eq!((lane.uncut_parts(), lane.uncut_chunks(), lane.uncut_pairs()), (parts, chunks, pairs));
+        };
+        lane.grow(1, 0);
+        check(&lane, 2, 10, 1000);
+        lane.count(0, 400, None);
+        lane.grow(2, 4);
+        check(&lane, 1, 6, 600);
+        // There is more than was expected.
+        lane.count(2, 1200, None);
+        lane.grow(4, 12);
+        check(&lane, 0, 1, 1);
+        assert_eq!((lane.pairs_by(3), lane.pairs_by(0)), (100.0, 400.0));
+        lane.count(3, 1350, Some(14));
+        lane.grow(4, 14);
+        lane.close(4, 14);
+        check(&lane, 0, 0, 0);
+        assert_eq!((lane.chunks_by(3), lane.chunks_by(2), lane.pairs), (Some(14), None, 1350));
+        assert_eq!(lane.leaves_of(chunks_of(3)).count(), 2);
     }
 }

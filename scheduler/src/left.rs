@@ -4,7 +4,7 @@ use crate::cost::Units;
 use crate::graph::Mark;
 use crate::machine::Scheduler;
 use crate::query::Remaining;
-use jobs::task::{LaneId, Stage, Task};
+use jobs::task::{Stage, Task};
 
 /// Work of one stage that is not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,10 +62,8 @@ impl Scheduler {
         let of = |task: Task| self.graph.units(task);
         let cells = |done: u32| f64::from(self.graph.plan.cells - done);
         let units = match stage {
-            Stage::Intake => {
-                let lane = of(Task::Intake(LaneId { sample, lane: 0 }));
-                Units { reads: lane.reads * tasks, cells: 0.0 }
-            }
+            // The parts that are known and not done take in pairs of chunks that are not.
+            Stage::Intake => units,
             Stage::Model => Units::default(),
             Stage::Map => {
                 let known: u32 = marks.iter().sum();

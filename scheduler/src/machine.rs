@@ -227,9 +227,10 @@ impl Scheduler {
     /// Remembers what a task's summary says about the rest of the job.
     fn note(&mut self, task: Task, facts: &Facts) {
         match task {
-            Task::Intake(lane) => {
+            Task::Intake(lane, part) => {
                 if let Some(pairs) = facts.pairs {
-                    self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].pairs = pairs;
+                    let lane = &mut self.graph.samples[lane.sample as usize].lanes[lane.lane as usize];
+                    lane.count(part, pairs, facts.chunks);
                 }
             }
             Task::Map(lane, _) => self.graph.weigh(lane.sample, &facts.weights),

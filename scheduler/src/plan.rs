@@ -124,7 +124,7 @@ impl Plan {
             Shard::Unplaced => true,
         };
         match task {
-            Task::Intake(lane) | Task::Model(lane) | Task::Map(lane, _) => of_plan(lane),
+            Task::Intake(lane, _) | Task::Model(lane) | Task::Map(lane, _) => of_plan(lane),
             Task::Region(sample, shard) => (sample as usize) < self.samples.len() && covers(shard),
             Task::Joint(shard) => shard != Shard::Unplaced && covers(shard),
             Task::FinishSample(sample) => (sample as usize) < self.samples.len(),

@@ -5,9 +5,10 @@ use crate::coverage::{cells_of, shard_of};
 use crate::event::{AttemptId, Purpose, SiteSpec, WorkerId, WorkerSpec};
 use crate::graph::Mark;
 use crate::hash::FastSet;
+use crate::lane::Lane;
 use crate::machine::Scheduler;
 use crate::place::Site;
-use jobs::task::{Shard, Stage, Task};
+use jobs::task::{LaneId, Shard, Stage, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -148,9 +149,10 @@ impl Scheduler {
         let stays = |sample: &u32| self.graph.samples[*sample as usize].dropped.is_none();
         let all = 0..plan.samples.len() as u32;
         match task {
-            Task::Intake(_) => Vec::new(),
-            Task::Model(lane) => vec![Task::Intake(lane)],
-            Task::Map(lane, _) => vec![Task::Intake(lane), Task::Model(lane)],
+            Task::Intake(_, 0) => Vec::new(),
+            Task::Intake(lane, part) => vec![Task::Intake(lane, part - 1)],
+            Task::Model(lane) => vec![Task::Intake(lane, 0)],
+            Task::Map(lane, chunk) => vec![Task::Intake(lane, chunk.intake()), Task::Model(lane)],
             Task::Region(sample, _) => {
                 let lanes = plan.lanes_of(sample).zip(&self.graph.samples[sample as usize].lanes);
                 lanes
@@ -166,7 +168,11 @@ impl Scheduler {
             Task::FinishSample(sample) => {
                 let lanes = || plan.lanes_of(sample);
                 let unplaced = Task::Region(sample, Shard::Unplaced);
-                let before = lanes().map(Task::Intake).chain(lanes().map(Task::Model));
+                let parts = |lane: LaneId| {
+                    let parts = self.graph.samples[sample as usize].lanes[lane.lane as usize].intake().len();
+                    (0..parts as u32).map(move |part| Task::Intake(lane, part))
+                };
+                let before = lanes().flat_map(parts).chain(lanes().map(Task::Model));
                 before.chain(regions(sample, 0..plan.cells)).chain([unplaced]).collect()
             }
             Task::FinishCohort => {
@@ -226,11 +232,13 @@ impl Scheduler {
             }
         };
         match (stage, self.graph.samples.get(row)) {
-            (Stage::Map, Some(sample)) => {
-                let closed = sample.lanes.iter().filter(|lane| lane.chunks.is_none());
-                let pairs: f64 = closed.map(|lane| lane.pairs as f64).sum();
-                let chunks = (pairs / plan.chunk_pairs.max(1) as f64).ceil();
-                (chunks, Units { reads: pairs, cells: 0.0 })
+            (Stage::Intake | Stage::Map, Some(sample)) => {
+                let tasks = |lane: &Lane| {
+                    if stage == Stage::Map { lane.uncut_chunks() } else { lane.uncut_parts() }
+                };
+                let tasks: u64 = sample.lanes.iter().map(tasks).sum();
+                let pairs: u64 = sample.lanes.iter().map(Lane::uncut_pairs).sum();
+                (tasks as f64, Units { reads: pairs as f64, cells: 0.0 })
             }
             (Stage::Region, Some(sample)) => {
                 let cells = plan.cells - sample.cells.cells();
@@ -289,7 +297,8 @@ impl Scheduler {
             let open: u32 = tally.iter().sum::<u32>() - tally[Mark::Done as usize];
             open > 0 || self.uncut(stage, row).0 > 0.0
         };
-        let before = Stage::ALL.into_iter().filter(|&before| before < stage);
+        // The parts of an intake wait for each other.
+        let before = Stage::ALL.into_iter().filter(|&before| before < stage.max(Stage::Model));
         match (cohort, stage) {
             (true, Stage::Joint) => Waiting::Inputs(Stage::Region),
             (true, Stage::Finish) if mine(Stage::Joint) => Waiting::Inputs(Stage::Joint),

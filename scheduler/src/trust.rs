@@ -361,7 +361,9 @@ impl Scheduler {
 
     fn check_held(&mut self, task: Task, maker: Option<u32>, content: u64, chunks: Option<u32>) {
         let chunks = chunks.or_else(|| match task {
-            Task::Intake(lane) => self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].chunks,
+            Task::Intake(lane, part) => {
+                self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].chunks_by(part)
+            }
             _ => None,
         });
         let audit = Audit { maker, content, chunks, other: None, attempt: None, tried: Vec::new() };

@@ -11,14 +11,22 @@ use scheduler::Ending;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use storage::{Commit, Fence, Journal};
-use workers::task::IntakeSummary;
+use workers::task::intake_summary;
+
+/// What all parts of a lane's intake say together.
+#[derive(Clone, Copy, Default)]
+struct TakenIn {
+    chunks: u32,
+    pairs: u64,
+    bytes: u64,
+}
 
 /// The tasks of a finished job.
 pub struct MeasuredJob {
     tasks: Vec<(Task, Commit)>,
     samples: u32,
     cells: u32,
-    intakes: BTreeMap<LaneId, IntakeSummary>,
+    lanes: BTreeMap<LaneId, TakenIn>,
     /// CPU time of all processes that ran it, in milliseconds, by its books.
     pub process_cpu_ms: u64,
 }
@@ -57,15 +65,20 @@ impl MeasuredJob {
         if !tasks.iter().any(|(task, _)| *task == Task::FinishCohort) {
             return Err(Incomplete { dir: dir.to_owned() }.into());
         }
-        let intakes = tasks.iter().filter_map(|(task, commit)| match task {
-            Task::Intake(lane) => Some((*lane, serde_json::from_slice(&commit.summary).ok()?)),
-            _ => None,
-        });
+        let mut lanes = BTreeMap::<LaneId, TakenIn>::new();
+        for (task, commit) in &tasks {
+            if let (Task::Intake(lane, _), Some(part)) = (task, intake_summary(commit)) {
+                let lane = lanes.entry(*lane).or_default();
+                lane.chunks += part.chunks;
+                lane.pairs += part.pairs;
+                lane.bytes += part.bytes;
+            }
+        }
         let runs = crate::run::books::all(&journal)?;
         Ok(MeasuredJob {
             samples: names.len() as u32,
             cells: tasks.iter().filter_map(|(task, _)| Some(cells_of(*task)?.1)).max().unwrap_or(0),
-            intakes: intakes.collect(),
+            lanes,
             process_cpu_ms: runs.iter().map(|run| run.cpu_ms).sum(),
             tasks,
         })
@@ -98,13 +111,16 @@ impl MeasuredJob {
         };
         let pairs_of = |sample: Option<u32>| {
             let lanes =
-                self.intakes.iter().filter(|(lane, _)| sample.is_none_or(|sample| lane.sample == sample));
-            lanes.map(|(_, intake)| intake.pairs as f64).sum::<f64>()
+                self.lanes.iter().filter(|(lane, _)| sample.is_none_or(|sample| lane.sample == sample));
+            lanes.map(|(_, lane)| lane.pairs as f64).sum::<f64>()
         };
-        let lane = |lane: LaneId| (self.intakes[&lane].pairs as f64, self.intakes[&lane].bytes as f64);
+        let lane = |lane: LaneId| (self.lanes[&lane].pairs as f64, self.lanes[&lane].bytes as f64);
         let all_cells = f64::from(self.cells);
         let (reads, cells, bytes_in) = match task {
-            Task::Intake(id) => (lane(id).0, 0.0, lane(id).1),
+            Task::Intake(..) => {
+                let part = intake_summary(commit);
+                part.map_or((0.0, 0.0, 0.0), |part| (part.pairs as f64, 0.0, part.bytes as f64))
+            }
             Task::Model(_) => (0.0, 0.0, 0.0),
             Task::Map(id, _) => {
                 let ((pairs, bytes), mine) = (lane(id), pairs_of_map(commit));
@@ -207,10 +223,10 @@ impl MeasuredJob {
 
     /// A cohort of as many samples as are wanted, imagined: lanes, chunks and genome as they are here.
     pub fn imagined(&self, costs: Costs, seed: u64, samples: u32) -> Cohort {
-        let lanes = self.intakes.len() as u32 / self.samples.max(1);
-        let pairs: u64 = self.intakes.values().map(|intake| intake.pairs).sum();
-        let lane_pairs = pairs / self.intakes.len().max(1) as u64;
-        let chunks = self.intakes.values().map(|intake| intake.chunks).max().unwrap_or(1).max(1);
+        let lanes = self.lanes.len() as u32 / self.samples.max(1);
+        let pairs: u64 = self.lanes.values().map(|lane| lane.pairs).sum();
+        let lane_pairs = pairs / self.lanes.len().max(1) as u64;
+        let chunks = self.lanes.values().map(|lane| lane.chunks).max().unwrap_or(1).max(1);
         Cohort::new(CohortSpec {
             seed,
             samples,
@@ -230,8 +246,10 @@ impl MeasuredJob {
 /// When everything that a task reads was there.
 fn waits_for(task: Task, ends: &BTreeMap<Task, u64>) -> u64 {
     let reads = |before: Task| match (task, before) {
-        (Task::Model(lane), Task::Intake(other)) => lane == other,
-        (Task::Map(lane, _), Task::Intake(other) | Task::Model(other)) => lane == other,
+        (Task::Intake(lane, part), Task::Intake(other, before)) => lane == other && part == before + 1,
+        (Task::Model(lane), Task::Intake(other, part)) => lane == other && part == 0,
+        (Task::Map(lane, chunk), Task::Intake(other, part)) => lane == other && chunk.intake() == part,
+        (Task::Map(lane, _), Task::Model(other)) => lane == other,
         (Task::Region(sample, _), Task::Map(lane, _)) => lane.sample == sample,
         (Task::Joint(_), Task::Region(..)) => match (cells_of(task), cells_of(before)) {
             (Some((first, end)), Some((other_first, other_end))) => {

@@ -82,7 +82,7 @@ impl Bases {
     /// The basis of a task, where the job goes on without those whom `dropped` names.
     pub fn of(&self, task: Task, dropped: impl Fn(u32) -> bool) -> Basis {
         match task {
-            Task::Intake(lane) => self.lane(lane, 0),
+            Task::Intake(lane, _) => self.lane(lane, 0),
             Task::Model(lane) => self.lane(lane, 1),
             Task::Map(lane, _) => self.lane(lane, 2),
             Task::Region(sample, _) => self.sample(sample).region,

@@ -6,7 +6,7 @@ use cluster::meter::now_ms;
 use jobs::failure::{Class, Classified, Failure};
 use scheduler::Ending;
 use sha2::{Digest, Sha256};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use storage::Journal;
@@ -157,11 +157,26 @@ pub fn sha256_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// Bytes of a file that are read at a time.
+const READ_BYTES: usize = 1 << 18;
+
 /// SHA-256 of a file in hexadecimal.
 pub fn sha256(path: &Path) -> Result<String, Failure> {
     let mut hasher = Sha256::new();
-    let copied = std::fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
-    copied.map_err(|source| Unreadable { path: path.to_owned(), source })?;
+    let read = |file: std::fs::File| {
+        let mut file = BufReader::with_capacity(READ_BYTES, file);
+        loop {
+            let bytes = file.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            hasher.update(bytes);
+            let used = bytes.len();
+            file.consume(used);
+        }
+    };
+    let hashed = std::fs::File::open(path).and_then(read);
+    hashed.map_err(|source| Unreadable { path: path.to_owned(), source })?;
     Ok(hex(&hasher.finalize()))
 }
 

@@ -79,7 +79,7 @@ pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> S
             read_group: sample.read_group_id(lane),
             header_line: sample.read_group(lane),
             library: library as u16,
-            chunk_pairs: cut.chunk_pairs_of(&format!("intake/{}/{ordinal}", sample.sample), cohort, lane),
+            chunk_pairs: cut.chunk_pairs_of((&sample.sample, ordinal), cohort, lane),
         }
     });
     let lanes = lanes.collect();

@@ -10,7 +10,7 @@ use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::policy::Action;
-use jobs::task::{Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -231,10 +231,12 @@ impl Office for Desk<'_> {
 pub fn facts_of(task: Task, commit: &Commit) -> Facts {
     let mut facts = Facts { content: Some(commit.content), ..Facts::default() };
     match task {
-        Task::Intake(_) => {
-            let summary = intake_summary(commit);
-            facts.chunks = summary.as_ref().map(|summary| summary.chunks);
-            facts.pairs = summary.map(|summary| summary.pairs);
+        Task::Intake(_, part) => {
+            if let Some(summary) = intake_summary(commit) {
+                let before = part * INTAKE_CHUNKS;
+                facts.chunks = (!summary.more).then_some(before + summary.chunks);
+                facts.pairs = Some(u64::from(before) * summary.chunk_pairs + summary.pairs);
+            }
         }
         Task::Map(..) => {
             if let Some(summary) = map_summary(commit) {

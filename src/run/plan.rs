@@ -24,7 +24,7 @@ pub struct Cut {
     chunk_pairs: u64,
     /// Whether somebody said so.
     said: bool,
-    /// How the lanes are cut that were taken in already, by the keys of their intakes.
+    /// How the lanes are cut whose intake has begun, by what the keys of its parts have in common.
     begun: HashMap<String, u64>,
 }
 
@@ -41,20 +41,21 @@ impl Cut {
         self.said.then_some(self.chunk_pairs as u32)
     }
 
-    /// Goes on with the cuts of lanes that a job has taken in: its maps are counted by them.
+    /// Goes on with the cuts of lanes that a job has begun to take in: its maps are counted by them.
     pub fn go_on(&mut self, journal: &Journal) -> Result<(), Failure> {
         journal.replay(|key, commit| {
-            if key.starts_with("intake/") {
+            if let Some((lane, _part)) = key.rsplit_once('/').filter(|_| key.starts_with("intake/")) {
                 let summary = workers::task::intake_summary(&commit);
-                self.begun.extend(summary.map(|summary| (key.to_owned(), summary.chunk_pairs)));
+                self.begun.extend(summary.map(|summary| (lane.to_owned(), summary.chunk_pairs)));
             }
         })?;
         Ok(())
     }
 
-    /// Pairs of a chunk of the lane whose intake has this key.
-    pub fn chunk_pairs_of(&self, key: &str, cohort: &Cohort, lane: &Lane) -> u64 {
-        self.begun.get(key).copied().unwrap_or_else(|| self.chunk_pairs(cohort, lane))
+    /// Pairs of a chunk of a sample's lane.
+    pub fn chunk_pairs_of(&self, (sample, ordinal): (&str, usize), cohort: &Cohort, lane: &Lane) -> u64 {
+        let begun = self.begun.get(&format!("intake/{sample}/{ordinal}")).copied();
+        begun.unwrap_or_else(|| self.chunk_pairs(cohort, lane))
     }
 
     /// Pairs of a chunk of this lane, if it is taken in now.

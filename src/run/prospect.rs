@@ -77,7 +77,7 @@ pub fn say(args: &Args, asked: &mut Asked) -> Result<(), Failure> {
                 .iter()
                 .filter(|&&stage| stage != Stage::Seal || plan.seals)
                 .map(|&stage| {
-                    let about = if stage == Stage::Map { "about " } else { "" };
+                    let about = if matches!(stage, Stage::Intake | Stage::Map) { "about " } else { "" };
                     let memory = plan.memory.task_bytes[stage as usize];
                     let tasks = format!("{about}{}", of(stage).tasks);
                     vec![stage.name().to_owned(), tasks, duration(of(stage).ms as u64), bytes(memory)]

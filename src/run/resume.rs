@@ -8,11 +8,11 @@ use super::basis::Bases;
 use jobs::failure::Failure;
 use jobs::task::{LaneId, Shard, Task, TaskKeys};
 use scheduler::Plan;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use storage::{Changes, Commit, Journal};
-use workers::task::chunks_of;
+use workers::task::{IntakeSummary, intake_summary};
 
 /// Commits that are read from the journal at a time.
 const BATCH_COMMITS: usize = 256;
@@ -34,7 +34,8 @@ pub struct Settled {
 struct Done {
     /// Those with their basis, and whether it is the present one.
     tasks: HashMap<Option<u32>, Vec<(Task, bool)>>,
-    chunks: HashMap<LaneId, u32>,
+    /// What the parts of intakes say.
+    intakes: HashMap<(LaneId, u32), IntakeSummary>,
 }
 
 /// Removes from the journal every commit that is needed and does not count: of another basis, or not `whole`.
@@ -52,8 +53,8 @@ pub fn settle(journal: &Journal, plan: &Plan, bases: &Bases, whole: &Whole<'_>) 
         if let Some(task) = keys.task(key).filter(|&task| plan.knows(task)) {
             let current = basis_of(task) == commit.basis;
             done.tasks.entry(task.sample()).or_default().push((task, current));
-            if let (Task::Intake(lane), Some(chunks)) = (task, chunks_of(&commit)) {
-                done.chunks.insert(lane, chunks);
+            if let (Task::Intake(lane, part), Some(summary)) = (task, intake_summary(&commit)) {
+                done.intakes.insert((lane, part), summary);
             }
         }
     })?;
@@ -110,30 +111,49 @@ impl Settling<'_> {
         let regions = self.keep(regions)?;
         let unplaced = regions.contains(&Task::Region(sample, Shard::Unplaced));
         let covered = unplaced && cells_of(&regions) == u64::from(self.plan.cells);
-        let before = of(|task| matches!(task, Task::Model(_) | Task::Map(..) | Task::Intake(_)));
         if covered {
             return Ok(());
         }
-        let kept = self.keep(before.iter().copied().filter(|(task, _)| !is_intake(task)).collect())?;
-        // An intake is read only to map what is not mapped.
-        let chunks = self.plan.lanes_of(sample).map(|lane| self.done.chunks.get(&lane).copied());
-        let wanted: Option<u64> = chunks.map(|chunks| chunks.map(u64::from)).sum();
-        let mapped = kept
-            .iter()
-            .map(|task| if let Task::Map(_, chunk) = task { 1.0 / f64::from(chunk.parts) } else { 0.0 });
-        let mapped: f64 = mapped.sum();
-        let intakes: Vec<_> = before.iter().copied().filter(|(task, _)| is_intake(task)).collect();
-        let intakes = match wanted.is_some_and(|wanted| mapped == wanted as f64) {
-            true => self.keep_current(intakes),
-            false => self.keep(intakes)?,
-        };
-        // Maps are counted by the cut of their lane's intake.
-        let uncounted = kept.iter().filter(|task| match **task {
-            Task::Map(lane, _) => !intakes.contains(&Task::Intake(lane)),
+        let maps = self.keep(of(|task| matches!(task, Task::Model(_) | Task::Map(..))))?;
+        let mut mapped = HashMap::<_, f64>::new();
+        for task in &maps {
+            if let Task::Map(lane, chunk) = task {
+                *mapped.entry((*lane, chunk.intake())).or_default() += 1.0 / f64::from(chunk.parts);
+            }
+        }
+        let intakes = self.intakes(of(|task| matches!(task, Task::Intake(..))), &mapped)?;
+        // Maps are counted by the cut of the part of the intake that took their chunk in.
+        let uncounted = maps.iter().filter(|task| match **task {
+            Task::Map(lane, chunk) => !intakes.contains(&(lane, chunk.intake())),
             _ => false,
         });
         self.settled.forgotten.extend(uncounted);
         Ok(())
+    }
+
+    /// The parts of intakes that count; the others are forgotten. A part is read to map what is not mapped of it, and by
+    /// the part after it: what nobody will read need not be there.
+    fn intakes(
+        &mut self,
+        mut tasks: Vec<(Task, bool)>,
+        mapped: &HashMap<(LaneId, u32), f64>,
+    ) -> Result<HashSet<(LaneId, u32)>, Failure> {
+        let mut kept = HashSet::new();
+        tasks.sort_unstable();
+        // From the last of each lane, as one that is gone is made from the one before.
+        for (task, current) in tasks.into_iter().rev() {
+            let Task::Intake(lane, part) = task else { continue };
+            let unread = self.done.intakes.get(&(lane, part)).is_some_and(|summary| {
+                let all = mapped.get(&(lane, part)).copied().unwrap_or(0.0) == f64::from(summary.chunks);
+                all && (!summary.more || kept.contains(&(lane, part + 1)))
+            });
+            if current && (unread || !self.check(&[(task, true)])?.is_empty()) {
+                kept.insert((lane, part));
+            } else {
+                self.settled.forgotten.push(task);
+            }
+        }
+        Ok(kept)
     }
 
     /// Those that count; the others are forgotten.
@@ -142,13 +162,6 @@ impl Settling<'_> {
         let gone = tasks.iter().filter(|(task, _)| !kept.contains(task));
         self.settled.forgotten.extend(gone.map(|(task, _)| *task));
         Ok(kept.into_iter().collect())
-    }
-
-    /// The same, whether their outputs are there or not.
-    fn keep_current(&mut self, tasks: Vec<(Task, bool)>) -> Vec<Task> {
-        let (current, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, current)| *current);
-        self.settled.forgotten.extend(others.into_iter().map(|(task, _)| task));
-        current.into_iter().map(|(task, _)| task).collect()
     }
 
     /// Those of the present basis whose outputs are there.
@@ -169,10 +182,6 @@ impl Settling<'_> {
         }
         Ok(counts)
     }
-}
-
-fn is_intake(task: &Task) -> bool {
-    matches!(task, Task::Intake(_))
 }
 
 /// How many cells these tasks cover; no two of them overlap.

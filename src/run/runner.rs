@@ -422,7 +422,7 @@ impl Runner<'_> {
 /// The most sensitive data that a task reads.
 pub fn class_of(task: Task) -> DataClass {
     match task {
-        Task::Intake(_) | Task::Model(_) | Task::Map(..) => DataClass::Fastq,
+        Task::Intake(..) | Task::Model(_) | Task::Map(..) => DataClass::Fastq,
         Task::Region(..) | Task::FinishSample(_) | Task::SealSample(_) => DataClass::Cram,
         Task::Joint(_) => DataClass::Gvcf,
         Task::FinishCohort | Task::SealCohort => DataClass::Joint,

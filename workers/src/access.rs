@@ -148,6 +148,11 @@ impl Record {
         self.content.update(plaintext);
         self.builder.block(entry, plaintext)
     }
+
+    /// Adds a block that does not count in the output's content: what depends on where it was made.
+    pub fn aside(&mut self, entry: BlockEntry, plaintext: &[u8]) -> Result<(), PackError> {
+        self.builder.block(entry, plaintext)
+    }
 }
 
 /// Digest of an output's plaintext: equal for equal work, wherever it was done and under whatever key it lies.

@@ -106,24 +106,27 @@ pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 /// Runs on the calling rayon pool.
 pub fn sorted(context: &Access<'_>, output: &Path, progress: Progress<'_>) -> Result<(), Failure> {
     let results = output.parent().unwrap_or(Path::new(""));
-    let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>, u32), Failure> {
+    let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>), Failure> {
         let done = task::run(context, task, inputs, results, &Free)?;
         let commit = Commit { pieces: done.pieces, summary: done.summary, ..Commit::default() };
-        let chunks = task::chunks_of(&commit).unwrap_or(0);
-        Ok((task, Arc::new(commit), chunks))
+        Ok((task, Arc::new(commit)))
     };
     progress("reading", 0, 1);
-    let (intake, intake_commit, chunks) = run(Task::Intake(LANE), &[])?;
+    let (mut before, mut chunks, mut more) = (Vec::new(), 0, true);
+    while more {
+        before.push(run(Task::Intake(LANE, before.len() as u32), &before)?);
+        let summary = before.last().and_then(|(_, commit)| task::intake_summary(commit));
+        (chunks, more) = summary.map_or((chunks, false), |summary| (chunks + summary.chunks, summary.more));
+    }
     progress("learning insert sizes", 0, 1);
-    let (model, model_commit, _) = run(Task::Model(LANE), &[])?;
-    let before = [(intake, intake_commit), (model, model_commit)];
+    before.push(run(Task::Model(LANE), &[])?);
     let all = |tasks: Vec<Task>, inputs: &[(Task, Arc<Commit>)], what: &str| {
         let (count, done) = (tasks.len() as u64, AtomicU64::new(0));
         progress(what, 0, count);
         let one = |task| {
-            let (task, commit, _) = run(task, inputs)?;
+            let done_task = run(task, inputs)?;
             progress(what, done.fetch_add(1, Ordering::Relaxed) + 1, count);
-            Ok((task, commit))
+            Ok(done_task)
         };
         tasks.into_par_iter().map(one).collect::<Result<Vec<_>, Failure>>()
     };

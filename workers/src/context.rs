@@ -221,7 +221,7 @@ impl Context {
     fn pack_name(&self, task: Task) -> String {
         let sample = task.sample().map(|sample| self.names[sample as usize].as_str());
         match (task, self.writer) {
-            (Task::Intake(_) | Task::Map(..), _) => self.writer.pack(sample, "map"),
+            (Task::Intake(..) | Task::Map(..), _) => self.writer.pack(sample, "map"),
             (Task::Region(..), _) => self.writer.pack(sample, "region"),
             // What finished samples say of themselves outlives the job, and so lies apart.
             (Task::FinishSample(_), Writer::Alone { .. }) => self.writer.pack(None, "finish"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 
-use crate::gzip::{self, GzipError, SeekPoint};
+use crate::gzip::{self, GzipError, Place, SeekPoint};
 
 /// Longest record in bytes; a longer one is taken for damage, so that a hostile file cannot fill the memory.
 pub const RECORD_BYTES_MAX: usize = 1 << 28;
@@ -333,6 +333,11 @@ impl FastqReader {
         Ok(FastqReader { bytes: gzip::Reader::resume(path, point)?, records, ended: false })
     }
 
+    /// Opens a file at the place of the record that `records` others stand before, and goes on hashing there.
+    pub fn go_on(path: &Path, place: &Place, records: u64) -> Result<FastqReader, FastqError> {
+        Ok(FastqReader { bytes: gzip::Reader::go_on(path, place)?, records, ended: false })
+    }
+
     /// Adds the next record; false, and nothing added, at the end of the file. After an error the contents of `reads`
     /// are not to be used.
     pub fn read(&mut self, reads: &mut Reads) -> Result<bool, FastqError> {
@@ -366,6 +371,11 @@ impl FastqReader {
         self.bytes.seek_point()
     }
 
+    /// The same with the digest of what is before it; `None` for a reader that does not hash.
+    pub fn place(&mut self) -> Option<Place> {
+        self.bytes.place()
+    }
+
     /// How many records stand before the next one.
     pub fn records(&self) -> u64 {
         self.records
@@ -381,7 +391,7 @@ impl FastqReader {
         self.bytes.compressed_bytes()
     }
 
-    /// SHA-256 of the file once it has ended; `None` for a resumed reader.
+    /// SHA-256 of the file once it has ended; `None` for a reader that does not hash.
     pub fn sha256(&self) -> Option<[u8; 32]> {
         self.bytes.sha256()
     }

@@ -3,10 +3,13 @@
 //! Invariant: bytes come out only as the file's own checks allow: every member's CRC-32 and length hold, and the file
 //! ends where a member ends; what cannot be checked before it is handed out is an error at the latest at its member's
 //! end. A [`SeekPoint`] is a place between two deflate blocks with all that decoding needs to go on from there, and
-//! carries the member's checksum so far, so a resumed reader checks as much as one that began at the start. BGZF needs
-//! no rule of its own: each of its blocks is a member. Knows nothing of what the bytes mean.
+//! carries the member's checksum so far, so a resumed reader checks as much as one that began at the start. A [`Place`]
+//! is a seek point with the digest of everything before it: readers that take a file up from each other's places find
+//! its SHA-256 together, or notice that it is another file. BGZF needs no rule of its own: each of its blocks is a member.
+//! Knows nothing of what the bytes mean.
 
 mod inflate;
+mod place;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,10 +17,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest;
 use jobs::failure::{Class, Classified};
+use sha2::{Digest, Sha256};
 
 use inflate::{Inflater, Stop, WINDOW_BYTES};
+pub use place::Place;
+use place::{Seen, Stamp};
 
 /// Bytes read from the file at once.
 const INPUT_BYTES: usize = 1 << 18;
@@ -64,13 +69,21 @@ pub enum GzipError {
         /// The file.
         path: PathBuf,
     },
+    /// Another file stands in the place of the one whose first bytes were read before.
+    #[error("{}: its first {bytes} bytes are not those that were read before", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+        /// How many were read.
+        bytes: u64,
+    },
 }
 
 impl Classified for GzipError {
     fn class(&self) -> Class {
         match self {
             GzipError::Io { source, .. } if source.kind() != io::ErrorKind::NotFound => Class::Failed,
-            GzipError::SeekPoint { .. } => Class::Integrity,
+            GzipError::SeekPoint { .. } | GzipError::Replaced { .. } => Class::Integrity,
             _ => Class::Input,
         }
     }
@@ -80,6 +93,10 @@ impl Classified for GzipError {
             GzipError::Truncated { path, .. } | GzipError::Damaged { path, .. } => {
                 Some(format!("gzip -t {}; then fetch the file again from its source", path.display()))
             }
+            GzipError::Replaced { .. } => Some(
+                "the file was replaced while it was taken in: put the first one back, or run into a new directory"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -169,9 +186,16 @@ pub struct Reader {
     /// Offset of `output[0]` in the decompressed stream. After a seek the window may reach before it, so it is signed.
     output_offset: i64,
     /// The last place at or before the consumed one where decoding can start.
-    anchor: SeekPoint,
+    anchor: Start,
     /// Such places after it; their windows are still in `output`.
-    starts: VecDeque<SeekPoint>,
+    starts: VecDeque<Start>,
+}
+
+/// A place where decoding can start.
+struct Start {
+    point: SeekPoint,
+    /// Of everything before it, if the file is hashed.
+    hash: Option<Sha256>,
 }
 
 enum State {
@@ -197,17 +221,34 @@ impl Reader {
         } else {
             File::open(path).map_err(failed)?
         };
-        let mut input = Input::new(path, file, 0, Some(digest::Context::new(&digest::SHA256)));
+        let mut input = Input::new(path, file, 0, Some(Sha256::new()));
         let gzip = input.peek(2)? == [0x1f, 0x8b];
         let (kind, state) = if gzip { (Kind::Member, State::Header) } else { (Kind::Plain, State::Plain) };
-        Ok(Reader::at(input, state, start_of(kind, 0, 0)))
+        let point = start_of(kind, 0, 0);
+        let hash = input.hash.clone();
+        Ok(Reader::at(input, state, Start { point, hash }))
     }
 
     /// Opens a file at a seek point taken from it.
     pub fn resume(path: &Path, point: &SeekPoint) -> Result<Reader, GzipError> {
+        let file = File::open(path).map_err(|source| GzipError::Io { path: path.to_owned(), source })?;
+        Reader::enter(path, file, point, None)
+    }
+
+    /// Opens a file at a place taken from it, and goes on hashing there; an error says if it is another file.
+    pub fn go_on(path: &Path, place: &Place) -> Result<Reader, GzipError> {
+        let file = place.open(path)?;
+        Reader::enter(path, file, &place.point, Some(place.hash.clone()))
+    }
+
+    fn enter(
+        path: &Path,
+        mut file: File,
+        point: &SeekPoint,
+        hash: Option<Sha256>,
+    ) -> Result<Reader, GzipError> {
         let failed = |source| GzipError::Io { path: path.to_owned(), source };
         let foreign = || GzipError::SeekPoint { path: path.to_owned() };
-        let mut file = File::open(path).map_err(failed)?;
         let before = u64::from(point.bits > 0);
         let offset = point.compressed_offset.checked_sub(before).ok_or_else(foreign)?;
         if file.metadata().map_err(failed)?.len() < point.compressed_offset {
@@ -224,7 +265,10 @@ impl Reader {
                 State::Body(Box::new(Member { inflater, crc: point.crc, bytes: point.member_bytes }))
             }
         };
-        let mut reader = Reader::at(input, state, SeekPoint { skip: 0, ..point.clone() });
+        // The byte that the point shares with what is before it is hashed already.
+        input.hash = hash.clone();
+        let mut reader =
+            Reader::at(input, state, Start { point: SeekPoint { skip: 0, ..point.clone() }, hash });
         reader.output.extend_from_slice(&point.window);
         reader.at = point.window.len();
         reader.output_offset -= point.window.len() as i64;
@@ -240,8 +284,8 @@ impl Reader {
         Ok(reader)
     }
 
-    fn at(input: Input, state: State, anchor: SeekPoint) -> Reader {
-        let output_offset = anchor.uncompressed_offset as i64;
+    fn at(input: Input, state: State, anchor: Start) -> Reader {
+        let output_offset = anchor.point.uncompressed_offset as i64;
         Reader { input, state, output: Vec::new(), at: 0, output_offset, anchor, starts: VecDeque::new() }
     }
 
@@ -264,16 +308,7 @@ impl Reader {
         while self.output.len() == before {
             match &mut self.state {
                 State::Ended => return Ok(false),
-                State::Plain => {
-                    let bytes = self.input.available()?;
-                    if bytes.is_empty() {
-                        self.state = State::Ended;
-                    } else {
-                        let length = bytes.len();
-                        self.output.extend_from_slice(bytes);
-                        self.input.advance(length);
-                    }
-                }
+                State::Plain => self.copy()?,
                 State::Header => self.enter_member()?,
                 State::Body(_) => self.decode()?,
             }
@@ -284,11 +319,16 @@ impl Reader {
     /// The place of the first unconsumed byte.
     pub fn seek_point(&mut self) -> SeekPoint {
         self.settle_anchor();
-        let position = self.position();
-        if self.anchor.kind == Kind::Plain {
-            return start_of(Kind::Plain, position, position);
-        }
-        SeekPoint { skip: position - self.anchor.uncompressed_offset, ..self.anchor.clone() }
+        let anchor = &self.anchor.point;
+        SeekPoint { skip: self.position() - anchor.uncompressed_offset, ..anchor.clone() }
+    }
+
+    /// The same with the digest of what is before it; `None` for a reader that does not hash.
+    pub fn place(&mut self) -> Option<Place> {
+        let point = self.seek_point();
+        let used = self.input.hash.clone()?.finalize().into();
+        let seen = Seen { stamp: self.input.stamp, used_bytes: self.input.offset_now(), sha256: used };
+        Some(Place { point, hash: self.anchor.hash.clone()?, seen })
     }
 
     /// Offset of the first unconsumed byte in the decompressed stream.
@@ -306,29 +346,31 @@ impl Reader {
         &self.input.path
     }
 
-    /// SHA-256 of the file, once [`Reader::fill`] has said that it ended; `None` before, and for a resumed reader.
+    /// SHA-256 of the file, once [`Reader::fill`] has said that it ended; `None` before, and for a reader that does not
+    /// hash.
     pub fn sha256(&self) -> Option<[u8; 32]> {
         let hash = self.input.hash.clone().filter(|_| matches!(self.state, State::Ended))?;
-        hash.finish().as_ref().try_into().ok()
+        Some(hash.finalize().into())
     }
 
     /// Moves the anchor to the last start that is not beyond the consumed bytes, and gives it its window.
     fn settle_anchor(&mut self) {
         let position = self.position();
-        let passed = self.starts.partition_point(|start| start.uncompressed_offset <= position);
+        let passed = self.starts.partition_point(|start| start.point.uncompressed_offset <= position);
         let mut moved = false;
         for start in self.starts.drain(..passed) {
             // Decoding a little more is cheaper than keeping a window.
-            let beyond = start.uncompressed_offset - self.anchor.uncompressed_offset;
-            let near = self.anchor.kind == Kind::Member && beyond < MEMBER_BYTES_SHORT;
-            if start.kind != Kind::Block || !near {
+            let beyond = start.point.uncompressed_offset - self.anchor.point.uncompressed_offset;
+            let near = self.anchor.point.kind == Kind::Member && beyond < MEMBER_BYTES_SHORT;
+            if start.point.kind != Kind::Block || !near {
                 self.anchor = start;
                 moved = true;
             }
         }
-        if moved && self.anchor.kind == Kind::Block {
-            let end = (self.anchor.uncompressed_offset as i64 - self.output_offset) as usize;
-            self.anchor.window = self.output[end.saturating_sub(WINDOW_BYTES)..end].to_vec();
+        let anchor = &mut self.anchor.point;
+        if moved && anchor.kind == Kind::Block {
+            let end = (anchor.uncompressed_offset as i64 - self.output_offset) as usize;
+            anchor.window = self.output[end.saturating_sub(WINDOW_BYTES)..end].to_vec();
         }
     }
 
@@ -340,16 +382,36 @@ impl Reader {
         self.output_offset += gone as i64;
     }
 
+    /// Offset in the decompressed stream of what is decoded next.
+    fn decoded(&self) -> u64 {
+        (self.output_offset + self.output.len() as i64) as u64
+    }
+
+    /// Takes the next bytes of a plain file, or its end.
+    fn copy(&mut self) -> Result<(), GzipError> {
+        let (offset, hash) = (self.decoded(), self.input.hash.clone());
+        let bytes = self.input.available()?;
+        let length = bytes.len();
+        if length == 0 {
+            self.state = State::Ended;
+            return Ok(());
+        }
+        self.output.extend_from_slice(bytes);
+        self.input.advance(length);
+        self.starts.push_back(Start { point: start_of(Kind::Plain, offset, offset), hash });
+        Ok(())
+    }
+
     /// Takes a member's header (RFC 1952 §2.3), or the end of the file in its place.
     fn enter_member(&mut self) -> Result<(), GzipError> {
-        let offset = self.input.offset_now();
-        let uncompressed = (self.output_offset + self.output.len() as i64) as u64;
+        let point = start_of(Kind::Member, self.input.offset_now(), self.decoded());
+        let hash = self.input.hash.clone();
         if self.input.available()?.is_empty() {
             self.state = State::Ended;
             return Ok(());
         }
         self.input.member_header()?;
-        self.starts.push_back(start_of(Kind::Member, offset, uncompressed));
+        self.starts.push_back(Start { point, hash });
         let inflater = Inflater::new(0, 0, &[]).ok_or_else(|| self.input.damaged("memory for a decoder"))?;
         self.state = State::Body(Box::new(Member { inflater, crc: 0, bytes: 0 }));
         Ok(())
@@ -379,16 +441,16 @@ impl Reader {
             match step.at {
                 Stop::Within if end == self.output.len() => break,
                 Stop::Within => {}
-                Stop::BlockStart(bits) => self.starts.push_back(SeekPoint {
-                    kind: Kind::Block,
-                    compressed_offset: self.input.offset_now(),
-                    bits,
-                    crc: member.crc,
-                    member_bytes: member.bytes,
-                    uncompressed_offset: (self.output_offset + end as i64) as u64,
-                    skip: 0,
-                    window: Vec::new(),
-                }),
+                Stop::BlockStart(bits) => {
+                    let uncompressed_offset = (self.output_offset + end as i64) as u64;
+                    let point = SeekPoint {
+                        bits,
+                        crc: member.crc,
+                        member_bytes: member.bytes,
+                        ..start_of(Kind::Block, self.input.offset_now(), uncompressed_offset)
+                    };
+                    self.starts.push_back(Start { point, hash: self.input.hash.clone() });
+                }
                 Stop::End => {
                     let (crc, bytes) = (member.crc, member.bytes);
                     self.input.member_trailer(crc, bytes)?;
@@ -416,11 +478,14 @@ fn start_of(kind: Kind, compressed_offset: u64, uncompressed_offset: u64) -> See
     }
 }
 
-/// The compressed file: a buffer that is counted and hashed as it is filled.
+/// The compressed file: a buffer that is counted and hashed as it is used up.
 struct Input {
     path: PathBuf,
     file: File,
-    hash: Option<digest::Context>,
+    /// Which file it was when it was opened.
+    stamp: Stamp,
+    /// Of everything that was used up.
+    hash: Option<Sha256>,
     bytes: Vec<u8>,
     at: usize,
     /// Offset of `bytes[0]` in the file.
@@ -428,8 +493,9 @@ struct Input {
 }
 
 impl Input {
-    fn new(path: &Path, file: File, offset: u64, hash: Option<digest::Context>) -> Input {
-        Input { path: path.to_owned(), file, hash, bytes: Vec::new(), at: 0, offset }
+    fn new(path: &Path, file: File, offset: u64, hash: Option<Sha256>) -> Input {
+        let stamp = Stamp::of(&file);
+        Input { path: path.to_owned(), file, stamp, hash, bytes: Vec::new(), at: 0, offset }
     }
 
     fn offset_now(&self) -> u64 {
@@ -437,6 +503,8 @@ impl Input {
     }
 
     fn advance(&mut self, bytes: usize) {
+        let used = &self.bytes[self.at..self.at + bytes];
+        self.hash.iter_mut().for_each(|hash| hash.update(used));
         self.at += bytes;
     }
 
@@ -457,22 +525,11 @@ impl Input {
         Ok(&self.bytes[self.at..self.bytes.len().min(self.at + count)])
     }
 
+    /// Reads on, as much as goes in at once: where decoding can start never depends on how a file system serves it.
     fn read_more(&mut self) -> Result<bool, GzipError> {
-        let start = self.bytes.len();
-        self.bytes.resize(start + INPUT_BYTES, 0);
-        let read = loop {
-            match self.file.read(&mut self.bytes[start..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => break outcome,
-            }
-        };
-        let count = *read.as_ref().unwrap_or(&0);
-        self.bytes.truncate(start + count);
-        read.map_err(|source| GzipError::Io { path: self.path.clone(), source })?;
-        if let Some(hash) = &mut self.hash {
-            hash.update(&self.bytes[start..]);
-        }
-        Ok(count > 0)
+        let limit = INPUT_BYTES as u64;
+        let read = self.file.by_ref().take(limit).read_to_end(&mut self.bytes);
+        Ok(read.map_err(|source| GzipError::Io { path: self.path.clone(), source })? > 0)
     }
 
     fn byte(&mut self) -> Result<u8, GzipError> {

@@ -1,19 +1,22 @@
-//! The intake of a lane: one pass over its files as they were sent, after which every chunk of them can be read alone.
+//! The intake of a lane: one pass over its files as they were sent, after which every chunk of them can be read alone. It
+//! is made in parts, each of which goes on where the one before ended.
 //!
-//! Invariant: a report exists only if every record of both files is valid and in step and the digests are the stated
-//! ones; it is a function of the files' bytes and the chunk length. Chunks are cut by read count, so what they hold
-//! does not depend on how a file is compressed. Knows nothing of alignment.
+//! Invariant: a report exists only if every record so far is valid and in step in both files, and that of the last part
+//! only if the files' digests are the stated ones; it is a function of the files' bytes and the chunk length. Chunks are
+//! cut by read count, so what they hold does not depend on how a file is compressed. All parts read one file: who finds
+//! another one in its place says so. Knows nothing of alignment.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jobs::failure::{Class, Classified};
+use jobs::task::INTAKE_CHUNKS;
 
 use crate::fastq::{FastqError, FastqReader, PairReader, Pairs, QUALITY_MAX, Reads};
-use crate::gzip::{GzipError, SeekPoint};
+use crate::gzip::{GzipError, Place, SeekPoint};
 
 /// Pairs read at a time.
-const BATCH_PAIRS: usize = 1024;
+const BATCH_PAIRS: u64 = 1024;
 /// Cycles whose qualities are told apart; later ones are counted with the last.
 pub const CYCLES_MAX: usize = 512;
 
@@ -30,17 +33,86 @@ pub struct LaneInput {
     pub sha256_2: Option<[u8; 32]>,
 }
 
-/// What intake found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a part of an intake found.
+#[derive(Clone, Debug)]
 pub struct IntakeReport {
-    /// Pairs, or reads of a single-end lane.
+    /// Pairs of this part, or reads of a single-end lane.
     pub pairs: u64,
-    /// Where chunks begin; chunk `i` holds the pairs from `i * chunk_pairs` on.
+    /// Where its chunks begin; each but the lane's last holds as many pairs.
     pub chunks: Vec<ChunkStart>,
-    /// The first file and its reads.
-    pub first: FileReport,
+    /// Reads of this part in the first file.
+    pub first: ReadStatistics,
+    /// The same in the second.
+    pub second: ReadStatistics,
+    /// How it ended.
+    pub end: IntakeEnd,
+}
+
+/// How a part of an intake ended.
+#[derive(Clone, Debug)]
+pub enum IntakeEnd {
+    /// With its last chunk: there is more.
+    More(Box<Taken>),
+    /// With the lane: the first file, and the second where there is one.
+    Lane(Vec<FileReport>),
+}
+
+/// How far a lane is taken in: where its next part goes on.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Pairs before.
+    pub pairs: u64,
+    /// The first file.
+    pub first: Place,
     /// The second.
-    pub second: Option<FileReport>,
+    pub second: Option<Place>,
+}
+
+impl Taken {
+    /// What any reader of these files finds: pairs (u64, little endian), the first place with its length before it (u32),
+    /// the second; and beside it what this one saw of the files.
+    pub fn to_bytes(&self) -> (Vec<u8>, Vec<u8>) {
+        let first = self.first.to_bytes();
+        let mut bytes = self.pairs.to_le_bytes().to_vec();
+        bytes.extend((first.len() as u32).to_le_bytes());
+        bytes.extend(first);
+        bytes.extend(self.second.iter().flat_map(Place::to_bytes));
+        let seen = [Some(&self.first), self.second.as_ref()].into_iter().flatten().flat_map(Place::seen);
+        (bytes, seen.collect())
+    }
+
+    /// What [`Taken::to_bytes`] wrote; `None` for any other bytes.
+    pub fn from_bytes(bytes: &[u8], seen: &[u8]) -> Option<Taken> {
+        let (&pairs, rest) = bytes.split_first_chunk()?;
+        let (&length, rest) = rest.split_first_chunk()?;
+        let (first, second) = rest.split_at_checked(u32::from_le_bytes(length) as usize)?;
+        let (seen_1, seen_2) = seen.split_at_checked(Place::SEEN_BYTES)?;
+        let second = match second.is_empty() && seen_2.is_empty() {
+            true => None,
+            false => Some(Place::from_bytes(second, seen_2)?),
+        };
+        Some(Taken { pairs: u64::from_le_bytes(pairs), first: Place::from_bytes(first, seen_1)?, second })
+    }
+
+    /// Bytes of both files before it.
+    pub fn compressed_bytes(&self) -> u64 {
+        self.first.compressed_bytes() + self.second.as_ref().map_or(0, Place::compressed_bytes)
+    }
+
+    fn of(reader: &mut PairReader) -> Option<Self> {
+        let second = reader.second.as_mut().map(|second| second.place());
+        let second = if let Some(place) = second { Some(place?) } else { None };
+        Some(Taken { pairs: reader.first.records(), first: reader.first.place()?, second })
+    }
+
+    fn go_on(&self, lane: &LaneInput) -> Result<PairReader, IntakeError> {
+        let second = match (&lane.fastq_2, &self.second) {
+            (Some(path), Some(place)) => Some(FastqReader::go_on(path, place, self.pairs)?),
+            (None, None) => None,
+            _ => return Err(IntakeError::ChunkStart { path: lane.fastq_1.clone(), pair: self.pairs }),
+        };
+        Ok(PairReader { first: FastqReader::go_on(&lane.fastq_1, &self.first, self.pairs)?, second })
+    }
 }
 
 /// Where a chunk begins in both files: [`SeekPoint::to_bytes`].
@@ -95,8 +167,6 @@ pub struct FileReport {
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: [u8; 32],
-    /// Its reads.
-    pub reads: ReadStatistics,
 }
 
 /// Counts over the reads of one file.
@@ -229,27 +299,34 @@ fn hex(digest: &[u8; 32]) -> String {
     })
 }
 
-/// Takes a lane in. Chunks begin every `chunk_pairs` pairs. `progress` is told the bytes read so far of both files and
-/// returns false to stop.
+/// Takes the next [`INTAKE_CHUNKS`] chunks of a lane in, each of `chunk_pairs` pairs, from where the part before ended.
+/// `progress` is told the bytes read so far of both files and returns false to stop.
 pub fn intake(
     lane: &LaneInput,
     chunk_pairs: u64,
+    before: Option<&Taken>,
     mut progress: impl FnMut(u64) -> bool,
 ) -> Result<IntakeReport, IntakeError> {
     assert!(chunk_pairs > 0, "a chunk holds at least one pair");
-    let mut reader = PairReader::open(&lane.fastq_1, lane.fastq_2.as_deref())?;
+    let mut reader = match before {
+        Some(before) => before.go_on(lane)?,
+        None => PairReader::open(&lane.fastq_1, lane.fastq_2.as_deref())?,
+    };
+    let part_pairs = chunk_pairs * u64::from(INTAKE_CHUNKS);
     let (mut first, mut second) = (ReadStatistics::default(), ReadStatistics::default());
     let mut chunks = Vec::new();
     let mut batch = Pairs::default();
     let mut digest = ReadsDigest::default();
-    loop {
-        let done = reader.first.records();
-        let start = done.is_multiple_of(chunk_pairs).then(|| chunk_start(&mut reader));
-        let count = (chunk_pairs - done % chunk_pairs).min(BATCH_PAIRS as u64);
+    let mut pairs = 0u64;
+    let taken = loop {
+        let start = pairs.is_multiple_of(chunk_pairs).then(|| chunk_start(&mut reader));
+        let taken = if pairs == part_pairs { Taken::of(&mut reader) } else { None };
+        // A pair of the next part, if there is one, is read to see that there is.
+        let count = (chunk_pairs - pairs % chunk_pairs).min(if taken.is_some() { 1 } else { BATCH_PAIRS });
         batch.clear();
         let read = reader.read(count as usize, &mut batch)?;
-        if read == 0 {
-            break;
+        if read == 0 || taken.is_some() {
+            break taken.filter(|_| read > 0);
         }
         if let Some(start) = start {
             seal(&mut chunks, &mut digest);
@@ -258,16 +335,18 @@ pub fn intake(
         digest.add(&batch, 0);
         first.add(&batch.first);
         second.add(&batch.second);
+        pairs += read as u64;
         let bytes = reader.first.compressed_bytes();
         if !progress(bytes + reader.second.as_ref().map_or(0, FastqReader::compressed_bytes)) {
             return Err(IntakeError::Stopped { path: lane.fastq_1.clone() });
         }
-    }
+    };
     seal(&mut chunks, &mut digest);
-    let pairs = reader.first.records();
-    let first = file_report(&reader.first, lane.sha256_1, first)?;
-    let second = reader.second.as_ref().map(|file| file_report(file, lane.sha256_2, second)).transpose()?;
-    Ok(IntakeReport { pairs, chunks, first, second })
+    let end = match taken {
+        Some(taken) => IntakeEnd::More(Box::new(taken)),
+        None => IntakeEnd::Lane(file_reports(lane, &reader)?),
+    };
+    Ok(IntakeReport { pairs, chunks, first, second, end })
 }
 
 /// Gives the last chunk the digest of its reads.
@@ -285,18 +364,19 @@ fn chunk_start(reader: &mut PairReader) -> ChunkStart {
     }
 }
 
-fn file_report(
-    file: &FastqReader,
-    stated: Option<[u8; 32]>,
-    reads: ReadStatistics,
-) -> Result<FileReport, IntakeError> {
-    let path = || file.path().to_owned();
-    // The reader has ended, so its digest is there.
-    let found = file.sha256().ok_or_else(|| FastqError::Gzip(GzipError::SeekPoint { path: path() }))?;
-    match stated {
-        Some(expected) if expected != found => Err(IntakeError::Digest { path: path(), expected, found }),
-        _ => Ok(FileReport { bytes: file.compressed_bytes(), sha256: found, reads }),
-    }
+/// The files of a lane that has ended.
+fn file_reports(lane: &LaneInput, reader: &PairReader) -> Result<Vec<FileReport>, IntakeError> {
+    let report = |file: &FastqReader, stated: Option<[u8; 32]>| {
+        let path = || file.path().to_owned();
+        // The reader has ended, so its digest is there.
+        let found = file.sha256().ok_or_else(|| FastqError::Gzip(GzipError::SeekPoint { path: path() }))?;
+        match stated {
+            Some(expected) if expected != found => Err(IntakeError::Digest { path: path(), expected, found }),
+            _ => Ok(FileReport { bytes: file.compressed_bytes(), sha256: found }),
+        }
+    };
+    let second = reader.second.as_ref().map(|file| report(file, lane.sha256_2));
+    [Some(report(&reader.first, lane.sha256_1)), second].into_iter().flatten().collect()
 }
 
 /// Reads one chunk of a lane that was taken in.

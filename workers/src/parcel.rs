@@ -125,19 +125,20 @@ impl Packer<'_> {
         chunk: Chunk,
         inputs: &Inputs,
     ) -> Result<Vec<(Task, Arc<Commit>)>, Failure> {
-        let intake = task::input(self.access, inputs, Task::Intake(lane))?;
-        let stored = task::stored_chunk(self.access, lane, chunk.index, intake)?;
+        let task = Task::Intake(lane, chunk.intake());
+        let intake = task::input(self.access, inputs, task)?;
+        let stored = task::stored_chunk(self.access, lane, chunk, inputs)?;
         let ChunkSource::Files(start) = &stored.source else {
             return Err(ParcelError::Home { task: Task::Map(lane, chunk).key(self.access.names()) }.into());
         };
         let files = self.access.reads(lane)?;
         let mut reader = ChunkReader::open(files, start, stored.first_pair, stored.pairs)?;
-        let mut record = self.record(Task::Intake(lane));
+        let mut record = self.record(task);
         pairs::write(&mut reader, stored.first_pair, &mut record)?;
         let piece = self.add(record);
         let model = task::input(self.access, inputs, Task::Model(lane))?;
         Ok(vec![
-            (Task::Intake(lane), stripped(intake, vec![piece])),
+            (task, stripped(intake, vec![piece])),
             (Task::Model(lane), Arc::new(Commit { pieces: Vec::new(), ..model.clone() })),
         ])
     }

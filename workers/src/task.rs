@@ -3,13 +3,13 @@
 use crate::access::{Access, Content};
 use crate::finish::{self, RegionInput, SampleLedger};
 use crate::hold::Hold;
-use crate::intake::{ChunkStart, IntakeError, IntakeReport, intake};
+use crate::intake::{ChunkStart, IntakeEnd, IntakeError, IntakeReport, Taken, intake};
 use crate::joint;
 use crate::map::{self, ChunkSource, MapSummary, StoredChunk};
 use crate::pairs;
 use crate::region::{self, RegionSummary};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::{Chunk, LaneId, Shard, Task};
+use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Task};
 use kernels::insert::InsertModel;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,25 +53,37 @@ impl Classified for FormError {
     }
 }
 
-/// What an intake commits.
+/// What a part of an intake commits.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IntakeSummary {
-    /// Chunks of the lane.
+    /// Its chunks.
     pub chunks: u32,
-    /// Pairs, or reads of a single-end lane.
+    /// Its pairs, or reads of a single-end lane.
     pub pairs: u64,
-    /// Reads.
+    /// Its reads.
     pub reads: u64,
-    /// Bases.
+    /// Their bases.
     pub bases: u64,
     /// Of them, of quality 30 or more.
     pub bases_q30: u64,
-    /// SHA-256 of the files, in hexadecimal.
+    /// Whether another part goes on where it ended.
+    pub more: bool,
+    /// SHA-256 of the lane's files, in hexadecimal; of the last part.
     pub sha256: Vec<String>,
-    /// Bytes of the files as stored.
+    /// Bytes of the files as stored that it took.
     pub bytes: u64,
-    /// Pairs of each chunk but the last.
+    /// Pairs of each chunk but the lane's last.
     pub chunk_pairs: u64,
+}
+
+/// Kinds of block in an intake's record, beside [`pairs::BLOCK`].
+mod block_of_intake {
+    /// Where a chunk begins; `first` and `last` are ordinals of pairs in the lane, `count` is the chunk's.
+    pub const START: u8 = 0;
+    /// Where the next part goes on.
+    pub const TAKEN: u8 = 2;
+    /// What the part saw of its files, which may be copies of those that others see.
+    pub const SEEN: u8 = 3;
 }
 
 /// What a model task commits.
@@ -94,7 +106,7 @@ pub fn run(
 ) -> Result<TaskOutput, Failure> {
     let mut content = Content::default();
     match task {
-        Task::Intake(lane) => run_intake(context, lane, hold),
+        Task::Intake(lane, part) => run_intake(context, (lane, part), inputs, hold),
         Task::Model(lane) => {
             let words = map::learn_model(context, lane)?.to_words();
             Ok(TaskOutput::new(Vec::new(), &ModelSummary { words }, content))
@@ -121,38 +133,74 @@ pub fn run(
     }
 }
 
-fn run_intake(context: &Access<'_>, lane: LaneId, hold: &dyn Hold) -> Result<TaskOutput, Failure> {
+fn run_intake(
+    context: &Access<'_>,
+    (lane, part): (LaneId, u32),
+    inputs: &Inputs,
+    hold: &dyn Hold,
+) -> Result<TaskOutput, Failure> {
     let chunk_pairs = context.lane(lane).chunk_pairs;
+    let before = part.checked_sub(1).map(|before| taken(context, Task::Intake(lane, before), inputs));
+    let before = before.transpose()?;
     let goes_on = |_| context.holds().is_ok() && hold.is_needed();
-    let report = intake(context.reads(lane)?, chunk_pairs, goes_on);
+    let report = intake(context.reads(lane)?, chunk_pairs, before.as_ref(), goes_on);
     if let Err(IntakeError::Stopped { .. }) = report {
         // Says why.
         context.holds()?;
     }
     let report = report?;
-    let mut record = context.record(Task::Intake(lane))?;
-    for (chunk, start) in report.chunks.iter().enumerate() {
-        let first = chunk as u64 * chunk_pairs;
-        let pairs = chunk_pairs.min(report.pairs - first);
-        let entry = BlockEntry { kind: 0, first, last: first + pairs, count: chunk as u32 };
+    let mut record = context.record(Task::Intake(lane, part))?;
+    let begin = before.as_ref().map_or(0, |before| before.pairs);
+    let chunks = (part * INTAKE_CHUNKS..).zip((begin..).step_by(chunk_pairs as usize));
+    for ((chunk, first), start) in chunks.zip(&report.chunks) {
+        let last = (first + chunk_pairs).min(begin + report.pairs);
+        let entry = BlockEntry { kind: block_of_intake::START, first, last, count: chunk };
         record.block(entry, &encode_start(start))?;
+    }
+    if let IntakeEnd::More(taken) = &report.end {
+        let (bytes, seen) = taken.to_bytes();
+        let entry = |kind| BlockEntry { kind, first: taken.pairs, last: taken.pairs, count: part + 1 };
+        record.block(entry(block_of_intake::TAKEN), &bytes)?;
+        record.aside(entry(block_of_intake::SEEN), &seen)?;
     }
     let mut content = Content::default();
     let piece = context.append(record, &mut content)?;
-    Ok(TaskOutput::new(vec![piece], &summarise(&report, chunk_pairs), content))
+    let before_bytes = before.map_or(0, |before| before.compressed_bytes());
+    Ok(TaskOutput::new(vec![piece], &summarise(&report, before_bytes, chunk_pairs), content))
 }
 
-fn summarise(report: &IntakeReport, chunk_pairs: u64) -> IntakeSummary {
-    let files: Vec<_> = [Some(&report.first), report.second.as_ref()].into_iter().flatten().collect();
+/// Where a committed part of an intake ended.
+fn taken(context: &Access<'_>, task: Task, inputs: &Inputs) -> Result<Taken, Failure> {
+    let piece = input(context, inputs, task)?.pieces.first().ok_or_else(|| form(context, task))?;
+    let reader = context.read(task, piece)?;
+    let block = |kind: u8| {
+        let at = reader.entries().iter().position(|entry| entry.kind == kind);
+        let mut bytes = Vec::new();
+        reader.read_block(at.ok_or_else(|| form(context, task))?, &mut bytes)?;
+        Ok::<_, Failure>(bytes)
+    };
+    let (bytes, seen) = (block(block_of_intake::TAKEN)?, block(block_of_intake::SEEN)?);
+    Taken::from_bytes(&bytes, &seen).ok_or_else(|| form(context, task))
+}
+
+fn summarise(report: &IntakeReport, before_bytes: u64, chunk_pairs: u64) -> IntakeSummary {
     let hex = |digest: &[u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let reads = [&report.first, &report.second];
+    let (end_bytes, sha256) = match &report.end {
+        IntakeEnd::More(taken) => (taken.compressed_bytes(), Vec::new()),
+        IntakeEnd::Lane(files) => {
+            (files.iter().map(|file| file.bytes).sum(), files.iter().map(|file| hex(&file.sha256)).collect())
+        }
+    };
     IntakeSummary {
         chunks: report.chunks.len() as u32,
         pairs: report.pairs,
-        reads: files.iter().map(|file| file.reads.reads).sum(),
-        bases: files.iter().map(|file| file.reads.bases).sum(),
-        bases_q30: files.iter().map(|file| file.reads.bases_at_least(30)).sum(),
-        sha256: files.iter().map(|file| hex(&file.sha256)).collect(),
-        bytes: files.iter().map(|file| file.bytes).sum(),
+        reads: reads.iter().map(|reads| reads.reads).sum(),
+        bases: reads.iter().map(|reads| reads.bases).sum(),
+        bases_q30: reads.iter().map(|reads| reads.bases_at_least(30)).sum(),
+        more: matches!(report.end, IntakeEnd::More(_)),
+        sha256,
+        bytes: end_bytes - before_bytes,
         chunk_pairs,
     }
 }
@@ -181,11 +229,10 @@ fn run_map(
     inputs: &Inputs,
     hold: &dyn Hold,
 ) -> Result<TaskOutput, Failure> {
-    let intake = input(context, inputs, Task::Intake(lane))?;
     let model: ModelSummary =
         summary(context, Task::Model(lane), input(context, inputs, Task::Model(lane))?)?;
     let model = InsertModel::from_words(model.words).ok_or_else(|| form(context, Task::Model(lane)))?;
-    let start = stored_chunk(context, lane, chunk.index, intake)?;
+    let start = stored_chunk(context, lane, chunk, inputs)?;
     let mut content = Content::default();
     let (piece, summary) = map::map_chunk(context, (lane, chunk), &start, &model, hold, &mut content)?;
     Ok(TaskOutput::new(vec![piece], &summary, content))
@@ -195,20 +242,22 @@ fn run_map(
 pub(crate) fn stored_chunk(
     context: &Access<'_>,
     lane: LaneId,
-    chunk: u32,
-    intake: &Commit,
+    chunk: Chunk,
+    inputs: &Inputs,
 ) -> Result<StoredChunk, Failure> {
-    let task = Task::Intake(lane);
-    let piece = intake.pieces.first().ok_or_else(|| form(context, task))?;
+    let task = Task::Intake(lane, chunk.intake());
+    let piece = input(context, inputs, task)?.pieces.first().ok_or_else(|| form(context, task))?;
     let reader = context.read(task, piece)?;
     if reader.entries().first().is_some_and(|entry| entry.kind == pairs::BLOCK) {
         let (first, last) = (reader.entries()[0], reader.entries()[reader.entries().len() - 1]);
         let (source, first_pair) = (ChunkSource::Carried(reader), first.first);
         return Ok(StoredChunk { source, first_pair, pairs: last.last.saturating_sub(first_pair) });
     }
-    let entry = *reader.entries().get(chunk as usize).ok_or_else(|| form(context, task))?;
+    let is_start = |entry: &BlockEntry| entry.kind == block_of_intake::START && entry.count == chunk.index;
+    let at = reader.entries().iter().position(is_start).ok_or_else(|| form(context, task))?;
+    let entry = reader.entries()[at];
     let mut bytes = Vec::new();
-    reader.read_block(chunk as usize, &mut bytes)?;
+    reader.read_block(at, &mut bytes)?;
     let start = decode_start(&bytes).ok_or_else(|| form(context, task))?;
     let source = ChunkSource::Files(start);
     Ok(StoredChunk { source, first_pair: entry.first, pairs: entry.last - entry.first })
@@ -225,7 +274,7 @@ fn run_finish(
     let mut regions = Vec::new();
     for (task, commit) in inputs {
         match *task {
-            Task::Intake(_) => reads_in += summary::<IntakeSummary>(context, *task, commit)?.reads,
+            Task::Intake(..) => reads_in += summary::<IntakeSummary>(context, *task, commit)?.reads,
             Task::Region(_, shard) => regions.push(region_input(context, *task, shard, commit)?),
             _ => {}
         }
@@ -247,12 +296,7 @@ fn region_input(
     Ok(RegionInput { shard, pieces: commit.pieces.clone(), summary })
 }
 
-/// Chunks of a lane, from its committed intake.
-pub fn chunks_of(commit: &Commit) -> Option<u32> {
-    intake_summary(commit).map(|summary| summary.chunks)
-}
-
-/// What a committed intake says of its lane.
+/// What a committed part of an intake says of its lane.
 pub fn intake_summary(commit: &Commit) -> Option<IntakeSummary> {
     serde_json::from_slice(&commit.summary).ok()
 }

@@ -4,10 +4,14 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use jobs::failure::{Class, Classified};
+use jobs::task::INTAKE_CHUNKS;
 use workers::fastq::{FastqError, FastqReader, PairReader, Pairs, Problem, Reads};
 use workers::gzip::{GzipError, SeekPoint};
-use workers::intake::{ChunkReader, IntakeError, IntakeReport, LaneInput, intake};
+use workers::intake::{
+    ChunkReader, ChunkStart, FileReport, IntakeEnd, IntakeError, LaneInput, Taken, intake,
+};
 
 /// A small generator for test data (splitmix64).
 struct Random(u64);
@@ -98,8 +102,58 @@ fn lane(fastq_1: PathBuf, fastq_2: Option<PathBuf>) -> LaneInput {
     LaneInput { fastq_1, fastq_2, sha256_1: None, sha256_2: None }
 }
 
+/// A lane all of whose parts were taken in.
+#[derive(Debug, PartialEq)]
+struct Whole {
+    pairs: u64,
+    chunks: Vec<ChunkStart>,
+    files: Vec<FileReport>,
+    /// Of both files: reads, bases, bases of quality 30 or more.
+    counts: [[u64; 3]; 2],
+}
+
+/// Takes in all parts of a lane, each from what the one before stored. `meanwhile` is called between two of them.
+fn take_in_while(
+    lane: &LaneInput,
+    chunk_pairs: u64,
+    mut meanwhile: impl FnMut(u32),
+) -> Result<Whole, IntakeError> {
+    let mut whole = Whole { pairs: 0, chunks: Vec::new(), files: Vec::new(), counts: [[0; 3]; 2] };
+    let mut before = None;
+    for part in 0.. {
+        let report = intake(lane, chunk_pairs, before.as_ref(), |_| true)?;
+        whole.pairs += report.pairs;
+        for (sums, reads) in whole.counts.iter_mut().zip([&report.first, &report.second]) {
+            let counts = [reads.reads, reads.bases, reads.bases_at_least(30)];
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        let most = INTAKE_CHUNKS as usize;
+        match report.end {
+            IntakeEnd::More(taken) => {
+                assert_eq!((report.pairs, report.chunks.len()), (chunk_pairs * most as u64, most));
+                let (bytes, seen) = taken.to_bytes();
+                before = Taken::from_bytes(&bytes, &seen);
+                assert_eq!(before.as_ref().map(Taken::to_bytes), Some((bytes, seen)));
+                whole.chunks.extend(report.chunks);
+                meanwhile(part);
+            }
+            IntakeEnd::Lane(files) => {
+                assert!(report.chunks.len() <= most);
+                whole.chunks.extend(report.chunks);
+                whole.files = files;
+                break;
+            }
+        }
+    }
+    Ok(whole)
+}
+
+fn take_in(lane: &LaneInput, chunk_pairs: u64) -> Result<Whole, IntakeError> {
+    take_in_while(lane, chunk_pairs, |_| ())
+}
+
 /// Every chunk as text, read from the last to the first so that none can lean on another.
-fn read_chunks(lane: &LaneInput, report: &IntakeReport, chunk_pairs: u64) -> [Vec<u8>; 2] {
+fn read_chunks(lane: &LaneInput, report: &Whole, chunk_pairs: u64) -> [Vec<u8>; 2] {
     let mut chunks = Vec::new();
     for (index, start) in report.chunks.iter().enumerate().rev() {
         let first = index as u64 * chunk_pairs;
@@ -140,14 +194,16 @@ fn every_compression_gives_the_same_reads_and_every_chunk_stands_alone() {
         let path_1 = write(directory.path(), "c1", &bytes_1);
         let path_2 = write(directory.path(), "c2", &bytes_2);
         let lane = lane(path_1, Some(path_2));
-        for chunk_pairs in [137, 4_000, 9_999] {
-            let report = intake(&lane, chunk_pairs, |_| true).unwrap();
+        for chunk_pairs in [137, 500, 4_000, 9_999] {
+            let report = take_in(&lane, chunk_pairs).unwrap();
             assert_eq!(report.pairs, 4_000, "{name}");
             assert_eq!(report.chunks.len() as u64, 4_000u64.div_ceil(chunk_pairs), "{name}");
-            assert_eq!(report.first.bytes, bytes_1.len() as u64, "{name}");
+            for (file, bytes) in report.files.iter().zip([&bytes_1, &bytes_2]) {
+                let sha256 = digest(&SHA256, bytes);
+                assert_eq!((file.bytes, &file.sha256[..]), (bytes.len() as u64, sha256.as_ref()), "{name}");
+            }
             assert!(read_chunks(&lane, &report, chunk_pairs) == expect, "{name} by {chunk_pairs}");
-            let found = (report.first.reads, report.second.unwrap().reads);
-            assert_eq!(*statistics.get_or_insert_with(|| found.clone()), found, "{name}");
+            assert_eq!(*statistics.get_or_insert(report.counts), report.counts, "{name}");
         }
     }
 }
@@ -276,7 +332,7 @@ fn mates_out_of_step_are_named() {
             |names: &[&str]| names.iter().map(|name| format!("@{name}\nACGT\n+\nIIII\n")).collect::<String>();
         let path_1 = write(directory.path(), "1.fq", text(names_1).as_bytes());
         let path_2 = write(directory.path(), "2.fq", text(names_2).as_bytes());
-        let message = match intake(&lane(path_1, Some(path_2)), 2, |_| true) {
+        let message = match take_in(&lane(path_1, Some(path_2)), 1) {
             Ok(report) => format!("{} pairs", report.pairs),
             Err(error) => error.to_string().replace(&format!("{}/", directory.path().display()), ""),
         };
@@ -285,6 +341,11 @@ fn mates_out_of_step_are_named() {
     check(&["a/1", "b/1"], &["a/2", "b/2"], "2 pairs");
     check(&["a 1:N:0", "b"], &["a 2:N:0", "b"], "2 pairs");
     check(&["a", "b"], &["a", "c"], "1.fq and 2.fq are out of step at line 5: 'b' stands beside 'c'");
+    check(
+        &["a", "b", "c", "d", "e"],
+        &["a", "b", "c", "d", "f"],
+        "1.fq and 2.fq are out of step at line 17: 'e' stands beside 'f'",
+    );
     check(&["a"], &["a", "b"], "1.fq ends after 1 records, 2.fq goes on");
     check(&["a", "b", "c"], &["a"], "2.fq ends after 1 records, 1.fq goes on");
     check(&[], &["a"], "1.fq ends after 0 records, 2.fq goes on");
@@ -296,12 +357,12 @@ fn a_stated_digest_is_checked() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), "r.fq.gz", &bgzf(&fastq(10, 1, 8)));
     let mut input = lane(path, None);
-    let report = intake(&input, 4, |_| true).unwrap();
-    input.sha256_1 = Some(report.first.sha256);
-    assert_eq!(intake(&input, 4, |_| true).unwrap(), report);
+    let report = take_in(&input, 2).unwrap();
+    input.sha256_1 = Some(report.files[0].sha256);
+    assert_eq!(take_in(&input, 2).unwrap(), report);
     input.sha256_1 = Some([0xab; 32]);
-    let error = intake(&input, 4, |_| true).unwrap_err();
-    assert!(matches!(&error, IntakeError::Digest { found, .. } if *found == report.first.sha256));
+    let error = take_in(&input, 2).unwrap_err();
+    assert!(matches!(&error, IntakeError::Digest { found, .. } if *found == report.files[0].sha256));
     assert!(error.to_string().contains(&"ab".repeat(32)) && error.class() == Class::Input);
 }
 
@@ -310,7 +371,7 @@ fn a_file_that_changes_after_intake_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let text = fastq(400, 1, 10);
     let input = lane(write(directory.path(), "r.fq.gz", &gzip_member(&text, 6)), None);
-    let report = intake(&input, 100, |_| true).unwrap();
+    let report = take_in(&input, 100).unwrap();
     write(directory.path(), "r.fq.gz", &gzip_member(&text[..text.len() / 2], 6));
     let mut pairs = Pairs::default();
     let outcome = ChunkReader::open(&input, &report.chunks[3], 300, 100)
@@ -324,7 +385,7 @@ fn a_file_that_changed_after_intake_is_noticed_though_it_still_parses() {
     let text = fastq(500, 1, 9);
     let path = write(directory.path(), "r.fq", &text);
     let input = lane(path, None);
-    let report = intake(&input, 100, |_| true).unwrap();
+    let report = take_in(&input, 100).unwrap();
     let at = text.windows(5).rposition(|bases| bases == b"ACGTA").unwrap_or(text.len() / 2);
     let mut changed = text.clone();
     let base = changed[at..].iter().position(|byte| b"ACGT".contains(byte)).unwrap() + at;
@@ -343,11 +404,39 @@ fn a_file_that_changed_after_intake_is_noticed_though_it_still_parses() {
 }
 
 #[test]
+fn a_file_that_is_replaced_between_two_parts_is_noticed_and_a_copy_of_it_is_as_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = fastq(400, 1, 11);
+    let other = fastq(400, 1, 12);
+    for ((name, bytes), (_, others)) in compressed(&text).into_iter().zip(compressed(&other)) {
+        let path = directory.path().join("r.fq");
+        // Not written over, but put in its place, as who fetches a file again does.
+        let put = |bytes: &[u8]| {
+            let new = write(directory.path(), "new", bytes);
+            std::fs::File::open(&new).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+            std::fs::rename(new, &path).unwrap();
+        };
+        std::fs::write(&path, &bytes).unwrap();
+        let input = lane(path.clone(), None);
+        let whole = take_in(&input, 20).unwrap();
+        let copied = take_in_while(&input, 20, |_| put(&bytes)).unwrap();
+        assert_eq!(copied, whole, "{name}");
+        let replaced = take_in_while(&input, 20, |part| {
+            if part == 2 {
+                put(&others)
+            }
+        });
+        let error = replaced.unwrap_err();
+        let is_replaced = matches!(&error, IntakeError::Fastq(FastqError::Gzip(GzipError::Replaced { .. })));
+        assert!(is_replaced && error.class() == Class::Integrity, "{name}: {error}");
+    }
+}
+
+#[test]
 fn statistics_count_what_was_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), "r.fq", b"@a\nACGTN\n+\n!!5II\n@b\nAA\n+\nI5\n@c\n\n+\n\n");
-    let report = intake(&lane(path, None), 10, |_| true).unwrap();
-    let reads = report.first.reads;
+    let reads = intake(&lane(path, None), 10, None, |_| true).unwrap().first;
     assert_eq!((reads.reads, reads.bases, reads.length_min, reads.length_max), (3, 7, 0, 5));
     assert_eq!(reads.composition, [3, 1, 1, 1, 1]);
     assert_eq!((reads.qualities.len(), reads.qualities[0][0], reads.qualities[0][40]), (5, 1, 1));
@@ -358,5 +447,5 @@ fn statistics_count_what_was_read() {
 fn what_is_missing_is_said_to_be_missing() {
     let error = PairReader::open(Path::new("/nonexistent/r.fq"), None).err().unwrap();
     assert!(matches!(&error, FastqError::Gzip(GzipError::Io { .. })) && error.class() == Class::Input);
-    assert_eq!(intake(&lane("/dev/null".into(), None), 1, |_| false).unwrap().pairs, 0);
+    assert_eq!(take_in(&lane("/dev/null".into(), None), 1).unwrap().pairs, 0);
 }

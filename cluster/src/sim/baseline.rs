@@ -230,8 +230,14 @@ impl Graph {
     fn wire_data(&mut self, tasks: &[Task]) {
         for &task in tasks {
             match task {
-                Task::Model(lane) => self.edge(self.of[&Task::Intake(lane)], self.of[&task]),
-                Task::Map(lane, _) => self.edge(self.of[&Task::Model(lane)], self.of[&task]),
+                Task::Intake(lane, part @ 1..) => {
+                    self.edge(self.of[&Task::Intake(lane, part - 1)], self.of[&task]);
+                }
+                Task::Model(lane) => self.edge(self.of[&Task::Intake(lane, 0)], self.of[&task]),
+                Task::Map(lane, chunk) => {
+                    self.edge(self.of[&Task::Model(lane)], self.of[&task]);
+                    self.edge(self.of[&Task::Intake(lane, chunk.intake())], self.of[&task]);
+                }
                 _ => {}
             }
         }

@@ -14,7 +14,7 @@ pub struct Bound {
     pub work_us: u64,
     /// The longest chain of tasks that wait for each other, each as small as it can be cut.
     pub chain_us: u64,
-    /// Of the chain, what stands before any chunk can be mapped: the shortest intake and model.
+    /// Of the chain, what stands before any chunk can be mapped: the shortest first part of an intake, and model.
     pub head_us: u64,
     /// Work that can only begin after the head.
     pub work_after_head_us: u64,
@@ -33,11 +33,21 @@ impl Bound {
         for sample in 0..spec.samples {
             let mut longest = 0;
             for lane in (0..spec.lanes).map(|lane| LaneId { sample, lane }) {
-                let begin_us = cohort.base_us(Task::Intake(lane)) + cohort.base_us(Task::Model(lane));
+                let model_us = cohort.base_us(Task::Model(lane));
+                let begin_us = cohort.base_us(Task::Intake(lane, 0)) + model_us;
                 head_us = head_us.min(begin_us);
-                first_us += begin_us;
-                let map = |chunk| cohort.base_us(Task::Map(lane, Chunk::whole(chunk)));
-                longest = longest.max(begin_us + (0..cohort.chunks()).map(map).max().unwrap_or(0));
+                let taken_in = (0..cohort.intakes()).scan(0, |us, part| {
+                    *us += cohort.base_us(Task::Intake(lane, part));
+                    Some(*us)
+                });
+                let taken_in: Vec<u64> = taken_in.collect();
+                first_us += model_us + taken_in.last().copied().unwrap_or(0);
+                let mapped = |chunk| {
+                    let chunk = Chunk::whole(chunk);
+                    let ready_us = taken_in[chunk.intake() as usize].max(begin_us);
+                    ready_us + cohort.base_us(Task::Map(lane, chunk))
+                };
+                longest = longest.max((0..cohort.chunks()).map(mapped).max().unwrap_or(0));
             }
             mapped_us = mapped_us.max(longest);
             let cells =
@@ -63,7 +73,7 @@ impl Bound {
         (self.work_us as f64 / cores).max(self.chain_us as f64)
     }
 
-    /// A tighter one: nothing but intakes can run before the first of them is done, and the last task runs alone.
+    /// A tighter one: nothing but intakes and models can run before the first of each is done, and the last task runs alone.
     pub fn tight_us(&self, cores: f64) -> f64 {
         let staged = self.head_us as f64 + self.work_after_head_us as f64 / cores + self.last_us as f64;
         self.simple_us(cores).max(staged)

@@ -6,7 +6,7 @@
 use super::costs::{Costs, Kind};
 use super::dice::{Dice, Topic};
 use jobs::genome::{CELL_BASES, Cell};
-use jobs::task::{Chunk, LaneId, Shard, Task};
+use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Task};
 use scheduler::{Facts, MemoryModel, Plan, SamplePlan, WEIGHED_CHUNKS};
 
 /// Lengths of the human chromosomes in bases: GRCh38, 1 to 22, X, Y, M.
@@ -173,6 +173,17 @@ impl Cohort {
         self.spec.lane_pairs.div_ceil(self.spec.chunk_pairs).max(1) as u32
     }
 
+    /// Parts of each lane's intake.
+    pub fn intakes(&self) -> u32 {
+        self.chunks().div_ceil(INTAKE_CHUNKS)
+    }
+
+    /// Pairs of a lane up to the end of a part of its intake.
+    fn pairs_up_to(&self, part: u32) -> u64 {
+        let chunks = u64::from(INTAKE_CHUNKS) * u64::from(part + 1);
+        (chunks * self.spec.chunk_pairs).min(self.spec.lane_pairs)
+    }
+
     fn sample_reads(&self) -> f64 {
         2.0 * self.spec.lane_pairs as f64 * f64::from(self.spec.lanes)
     }
@@ -216,7 +227,10 @@ impl Cohort {
             cells.map(|(s, c)| f64::from(self.reads_of(s, c))).sum()
         };
         match task {
-            Task::Intake(_) => self.spec.lane_pairs as f64,
+            Task::Intake(_, part) => {
+                let before = part.checked_sub(1).map_or(0, |before| self.pairs_up_to(before));
+                (self.pairs_up_to(part) - before) as f64
+            }
             Task::Model(_) => 0.0,
             Task::Map(_, chunk) => self.pairs(chunk) as f64,
             Task::Region(sample, shard) => sum(&mut range(shard, sample)),
@@ -239,7 +253,7 @@ impl Cohort {
                     cost.fixed_us + self.reads(task) * cost.read_ns / 1e3 + cells * samples * cost.cell_us,
                 )
             }
-            Task::Intake(_) | Task::Model(_) | Task::Map(..) => {
+            Task::Intake(..) | Task::Model(_) | Task::Map(..) => {
                 self.residual(task, cost.fixed_us + self.reads(task) * cost.read_ns / 1e3)
             }
         }
@@ -248,7 +262,8 @@ impl Cohort {
     fn residual(&self, task: Task, us: f64) -> u64 {
         let kind = Kind::of(task);
         let (owner, number) = match task {
-            Task::Intake(lane) | Task::Model(lane) => (lane_number(lane), 0),
+            Task::Intake(lane, part) => (lane_number(lane), u64::from(part)),
+            Task::Model(lane) => (lane_number(lane), 0),
             // The parts of a chunk are as costly as the chunk.
             Task::Map(lane, chunk) => (lane_number(lane), u64::from(chunk.index)),
             _ => (task.sample().map_or(u64::MAX, u64::from), 0),
@@ -295,9 +310,9 @@ impl Cohort {
     pub fn facts(&self, task: Task) -> Facts {
         let mut facts = Facts { content: Some(self.content(task)), ..Facts::default() };
         match task {
-            Task::Intake(_) => {
-                facts.chunks = Some(self.chunks());
-                facts.pairs = Some(self.spec.lane_pairs);
+            Task::Intake(_, part) => {
+                facts.chunks = (part + 1 == self.intakes()).then(|| self.chunks());
+                facts.pairs = Some(self.pairs_up_to(part));
             }
             Task::Map(lane, chunk) => {
                 facts.pairs = Some(self.pairs(chunk));
@@ -338,7 +353,8 @@ impl Cohort {
         let mut tasks = Vec::new();
         for sample in 0..self.spec.samples {
             for lane in (0..self.spec.lanes).map(|lane| LaneId { sample, lane }) {
-                tasks.extend([Task::Intake(lane), Task::Model(lane)]);
+                tasks.extend((0..self.intakes()).map(|part| Task::Intake(lane, part)));
+                tasks.push(Task::Model(lane));
                 tasks.extend((0..self.chunks()).map(|chunk| Task::Map(lane, Chunk::whole(chunk))));
             }
             tasks.extend(shards.iter().chain([&Shard::Unplaced]).map(|&shard| Task::Region(sample, shard)));

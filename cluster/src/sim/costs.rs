@@ -40,7 +40,7 @@ impl Kind {
     /// The kind of a task.
     pub const fn of(task: Task) -> Kind {
         match task {
-            Task::Intake(_) => Kind::Intake,
+            Task::Intake(..) => Kind::Intake,
             Task::Model(_) => Kind::Model,
             Task::Map(..) => Kind::Map,
             Task::Region(..) => Kind::Region,

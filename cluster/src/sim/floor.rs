@@ -4,7 +4,6 @@
 //! time. Nothing here knows what the scheduler thinks.
 
 use super::cohort::Cohort;
-use super::costs::Kind;
 use super::dice::{Dice, Topic};
 use super::scenario::Scenario;
 use super::trace::{Fate, Presence, Span};
@@ -382,7 +381,7 @@ impl<'a> Floor<'a> {
         if self.dice.happens(faults.failing, Topic::Fate, number, 0) {
             return Some((Class::Failed, None, false));
         }
-        let has_inputs = Kind::of(attempt.task) != Kind::Intake;
+        let has_inputs = !matches!(attempt.task, Task::Intake(_, 0));
         (has_inputs && self.dice.happens(faults.losing_inputs, Topic::Fate, number, 1)).then_some((
             Class::Integrity,
             None,

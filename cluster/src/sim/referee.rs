@@ -14,6 +14,7 @@ const BROKEN_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Referee {
     plan: Plan,
+    /// Chunks by lane, of those whose intake has ended.
     chunks: BTreeMap<LaneId, u32>,
     done: BTreeSet<Task>,
     /// Committed cells by sample (`None`: joint): end by first.
@@ -85,8 +86,8 @@ impl Referee {
                 let (first, end) = parts(chunk);
                 overlaps(self.maps.entry(lane).or_default(), first, end)
             }
-            (None, Task::Intake(lane)) => {
-                self.chunks.insert(lane, chunks.unwrap_or(0));
+            (None, Task::Intake(lane, _)) => {
+                self.chunks.extend(chunks.map(|chunks| (lane, chunks)));
                 false
             }
             _ => false,
@@ -151,9 +152,12 @@ impl Referee {
     fn missing(&self, task: Task) -> Option<String> {
         let lacks = |needed: Task| (!self.done.contains(&needed)).then(|| format!("{needed:?}"));
         match task {
-            Task::Intake(_) => None,
-            Task::Model(lane) => lacks(Task::Intake(lane)),
-            Task::Map(lane, _) => lacks(Task::Intake(lane)).or_else(|| lacks(Task::Model(lane))),
+            Task::Intake(_, 0) => None,
+            Task::Intake(lane, part) => lacks(Task::Intake(lane, part - 1)),
+            Task::Model(lane) => lacks(Task::Intake(lane, 0)),
+            Task::Map(lane, chunk) => {
+                lacks(Task::Intake(lane, chunk.intake())).or_else(|| lacks(Task::Model(lane)))
+            }
             Task::Region(sample, _) => self.plan.lanes_of(sample).find_map(|lane| self.unmapped(lane)),
             Task::Joint(_) => {
                 let (first, end) = cells(task)?;
@@ -175,7 +179,7 @@ impl Referee {
     }
 
     fn unmapped(&self, lane: LaneId) -> Option<String> {
-        let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("{:?}", Task::Intake(lane))) };
+        let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("the intake of {lane:?}")) };
         let end = u64::from(chunks) * u64::from(Chunk::PARTS_MAX);
         let nothing = BTreeMap::new();
         first_gap(self.maps.get(&lane).unwrap_or(&nothing), 0, end)

@@ -15,7 +15,7 @@ impl Graph {
         let joined = f64::from(self.joined);
         let all_cells = f64::from(self.plan.cells);
         match task {
-            Task::Intake(lane) => Units { reads: self.lane(lane).pairs as f64, cells: 0.0 },
+            Task::Intake(lane, part) => Units { reads: self.lane(lane).pairs_by(part), cells: 0.0 },
             Task::Model(_) => Units::default(),
             Task::Map(lane, chunk) => Units { reads: self.lane(lane).pairs_of(chunk), cells: 0.0 },
             Task::Region(sample, Shard::Unplaced) => {

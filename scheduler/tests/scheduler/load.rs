@@ -3,7 +3,7 @@
 
 use crate::world::{GIB, plan, site};
 use jobs::genome::Cell;
-use jobs::task::Task;
+use jobs::task::{INTAKE_CHUNKS, Task};
 use scheduler::{
     Command, Ending, Event, Facts, MemoryModel, Options, Scheduler, Usage, WorkerId, WorkerSpec,
 };
@@ -74,8 +74,14 @@ fn a_large_job_costs_microseconds_a_task() {
             most = most.max(resident_bytes());
         }
         let facts = Facts {
-            chunks: matches!(task, Task::Intake(_)).then_some(CHUNKS),
-            pairs: matches!(task, Task::Intake(_)).then_some(500_000_000),
+            chunks: match task {
+                Task::Intake(_, part) => ((part + 1) * INTAKE_CHUNKS >= CHUNKS).then_some(CHUNKS),
+                _ => None,
+            },
+            pairs: match task {
+                Task::Intake(_, part) => Some(500_000 * u64::from(INTAKE_CHUNKS) * u64::from(part + 1)),
+                _ => None,
+            },
             weights: match task {
                 Task::Map(_, chunk) if chunk.index < 4 => (0..24_000).map(|cell| (Cell(cell), 40)).collect(),
                 _ => Vec::new(),

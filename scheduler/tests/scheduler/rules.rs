@@ -3,12 +3,12 @@
 use crate::world::{GIB, Weather, World, plan, site, truth, worker};
 use jobs::failure::Class;
 use jobs::genome::Cell;
-use jobs::task::{Chunk, LaneId, Shard, Stage, Task};
+use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Stage, Task};
 use scheduler::{
     AttemptId, BundleLimits, Command, Departure, Ending, Event, Exhausted, Facts, Options, Plan, Purpose,
     Scheduler, Usage, Waiting, WorkerId, WorkerSpec,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A scheduler at hand: what it started and has not ended.
 struct Desk {
@@ -79,7 +79,7 @@ impl Desk {
         let mut content = [1; 32];
         content[..8].copy_from_slice(&truth(task).to_le_bytes());
         Facts {
-            chunks: matches!(task, Task::Intake(_)).then_some(1),
+            chunks: matches!(task, Task::Intake(..)).then_some(1),
             content: Some(content),
             ..Facts::default()
         }
@@ -169,7 +169,7 @@ fn a_machines_error_moves_the_task_to_another_worker_until_it_is_given_up() {
     desk.tell(Event::Begin);
     let mut had = Vec::new();
     for class in [Class::Failed, Class::Remote, Class::Internal] {
-        let attempt = desk.of(Task::Intake(LANE));
+        let attempt = desk.of(Task::Intake(LANE, 0));
         had.push(desk.open[&attempt].0);
         desk.fails(attempt, class);
     }
@@ -180,12 +180,74 @@ fn a_machines_error_moves_the_task_to_another_worker_until_it_is_given_up() {
 }
 
 #[test]
+fn chunks_are_mapped_while_the_intake_goes_on_and_regions_wait_for_its_last_part() {
+    let more = Facts { pairs: Some(100_000), ..Facts::default() };
+    let last = Facts { chunks: Some(INTAKE_CHUNKS + 1), pairs: Some(110_000), ..Facts::default() };
+    let done = |desk: &mut Desk, task, facts: &Facts| {
+        let attempt = desk.of(task);
+        desk.open.remove(&attempt);
+        desk.tell(Event::Done { attempt, facts: facts.clone(), usage: Usage::default() })
+    };
+    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(9, 40)]);
+    desk.tell(Event::Begin);
+    let open = |desk: &Desk| desk.open.values().map(|&(_, task, _)| task).collect::<BTreeSet<Task>>();
+    let map = |chunk| Task::Map(LANE, Chunk::whole(chunk));
+    assert_eq!(open(&desk), BTreeSet::from([Task::Intake(LANE, 0)]));
+    done(&mut desk, Task::Intake(LANE, 0), &more);
+    assert_eq!(open(&desk), BTreeSet::from([Task::Intake(LANE, 1), Task::Model(LANE)]));
+    desk.done(desk.of(Task::Model(LANE)));
+    let maps: BTreeSet<Task> = (0..INTAKE_CHUNKS).map(map).chain([Task::Intake(LANE, 1)]).collect();
+    assert_eq!(open(&desk), maps);
+    (0..INTAKE_CHUNKS).for_each(|chunk| drop(desk.done(desk.of(map(chunk)))));
+    assert!(desk.scheduler.waiting(Some(0)).contains_key(&(Stage::Region, Waiting::Inputs(Stage::Intake))));
+    done(&mut desk, Task::Intake(LANE, 1), &last);
+    assert_eq!(open(&desk), BTreeSet::from([map(INTAKE_CHUNKS)]));
+    assert_eq!(desk.scheduler.inputs(map(INTAKE_CHUNKS)), [Task::Intake(LANE, 1), Task::Model(LANE)]);
+    desk.done(desk.of(map(INTAKE_CHUNKS)));
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn a_part_of_an_intake_that_is_done_again_leaves_what_follows_from_it() {
+    let part = |part: u32, chunks: Option<u32>| {
+        let pairs = Some(25_000 * u64::from(chunks.unwrap_or((part + 1) * INTAKE_CHUNKS)));
+        Event::Committed {
+            task: Task::Intake(LANE, part),
+            facts: Facts { chunks, pairs, ..Facts::default() },
+        }
+    };
+    // In the order of a journal; the second part's commit was lost.
+    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(9, 40)]);
+    desk.tell(part(2, Some(10)));
+    desk.tell(part(0, None));
+    desk.tell(Event::Committed { task: Task::Model(LANE), facts: Facts::default() });
+    for (chunk, known) in [(9, true), (10, false)] {
+        let task = Task::Map(LANE, Chunk::whole(chunk));
+        let said = desk.tell(Event::Committed { task, facts: Facts::default() });
+        assert_eq!(said.is_empty(), known, "{said:?}");
+    }
+    assert_eq!(desk.tell(part(3, None)), [Command::Forget(Task::Intake(LANE, 3))]);
+    assert_eq!(desk.scheduler.progress(Stage::Intake, None).tasks, 3);
+    assert_eq!(desk.scheduler.progress(Stage::Map, None).tasks, 10);
+    desk.tell(Event::Begin);
+    let maps = [0, 1, 2, 3, 8].map(|chunk| Task::Map(LANE, Chunk::whole(chunk)));
+    let open: BTreeSet<Task> = desk.open.values().map(|&(_, task, _)| task).collect();
+    assert_eq!(open, maps.into_iter().chain([Task::Intake(LANE, 1)]).collect());
+    // Done again, it says what it said.
+    let again = desk.of(Task::Intake(LANE, 1));
+    desk.open.remove(&again);
+    let facts = Facts { pairs: Some(200_000), ..Facts::default() };
+    desk.tell(Event::Done { attempt: again, facts, usage: Usage::default() });
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
 fn bad_input_stops_the_job_or_drops_the_sample() {
     let check = |keep_going, class, expect| {
         let options = Options { keep_going, ..Options::default() };
         let mut desk = Desk::new(plan(&[(1, true), (1, true)], 4), options, &[worker(2, 40)]);
         desk.tell(Event::Begin);
-        desk.fails(desk.of(Task::Intake(LANE)), class);
+        desk.fails(desk.of(Task::Intake(LANE, 0)), class);
         let dropped = desk.said.contains(&Command::DropSample { sample: 0, reason: class });
         assert_eq!(dropped, keep_going);
         assert_eq!(desk.run(), Some(expect));
@@ -336,8 +398,8 @@ fn two_who_disagree_alone_fail_the_job() {
     let options = Options { audit_per_mille: 1000, ..Options::default() };
     let mut desk = Desk::new(one_sample(4), options, &[worker(1, 40), worker(1, 40)]);
     desk.tell(Event::Begin);
-    desk.done(desk.of(Task::Intake(LANE)));
-    let check = desk.of(Task::Intake(LANE));
+    desk.done(desk.of(Task::Intake(LANE, 0)));
+    let check = desk.of(Task::Intake(LANE, 0));
     assert_eq!(desk.open[&check].2, Purpose::Audit);
     let facts = Facts { content: Some([9; 32]), ..Facts::default() };
     let said = desk.tell(Event::Done { attempt: check, facts, usage: Usage::default() });
@@ -398,8 +460,11 @@ fn a_bundle_is_filled_once_with_about_its_time_of_work() {
     batch.bundles = Some(BundleLimits { bundles_max: 3, bundle_ms: 10_000 });
     batch.latency_ms = 1000;
     desk.tell(Event::Site { site: 0, spec: batch });
-    let lane = Facts { chunks: Some(400), pairs: Some(10_000_000), ..Facts::default() };
-    desk.tell(Event::Committed { task: Task::Intake(LANE), facts: lane });
+    for part in 0..100 {
+        let pairs = Some(100_000 * u64::from(part + 1));
+        let facts = Facts { chunks: (part == 99).then_some(400), pairs, ..Facts::default() };
+        desk.tell(Event::Committed { task: Task::Intake(LANE, part), facts });
+    }
     desk.tell(Event::Committed { task: Task::Model(LANE), facts: Facts::default() });
     desk.tell(Event::Begin);
     for number in 0..3 {
@@ -496,10 +561,10 @@ fn a_beginning_that_is_told_twice_changes_nothing() {
     let options = Options { audit_per_mille: 1000, ..Options::default() };
     let mut desk = Desk::new(one_sample(4), options, &[worker(1, 40), worker(1, 40)]);
     desk.tell(Event::Begin);
-    desk.done(desk.of(Task::Intake(LANE)));
+    desk.done(desk.of(Task::Intake(LANE, 0)));
     // It is being checked.
-    let facts = desk.facts(Task::Intake(LANE));
-    assert_eq!(desk.tell(Event::Committed { task: Task::Intake(LANE), facts }), []);
+    let facts = desk.facts(Task::Intake(LANE, 0));
+    assert_eq!(desk.tell(Event::Committed { task: Task::Intake(LANE, 0), facts }), []);
     assert_eq!(desk.tell(Event::Begin), []);
     assert_eq!(desk.run(), Some(Ending::Complete));
 }
@@ -534,7 +599,7 @@ fn two_attempts_that_run_out_of_memory_one_after_the_other_have_their_task_cut()
 fn commits_of_another_plan_are_forgotten() {
     let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40)]);
     let foreign = [
-        Task::Intake(LaneId { sample: 3, lane: 0 }),
+        Task::Intake(LaneId { sample: 3, lane: 0 }, 0),
         Task::Map(LaneId { sample: 0, lane: 9 }, Chunk::whole(0)),
         Task::Region(0, cells(2, 9)),
         Task::SealSample(0),

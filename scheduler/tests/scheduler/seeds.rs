@@ -32,7 +32,7 @@ fn weather(dice: &mut Dice) -> Weather {
         answered: 1000 - some(1000),
         slow: some(100),
         liar: None,
-        chunks: 1 + dice.below(5) as u32,
+        chunks: 1 + dice.below(12) as u32,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use jobs::failure::Class;
 use jobs::genome::Cell;
-use jobs::task::{LaneId, Shard, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, LaneId, Shard, Stage, Task};
 use scheduler::{
     AttemptId, Command, CostModel, Departure, Ending, Event, Exhausted, Facts, MemoryModel, Options, Plan,
     Purpose, SamplePlan, Scheduler, SiteSpec, StageCost, Usage, WorkerId, WorkerSpec,
@@ -384,6 +384,10 @@ impl World {
                 covered(sample, 0..plan.cells);
                 assert!(inputs.contains(&Task::Region(sample, Shard::Unplaced)));
             }
+            Task::Intake(lane, part @ 1..) => assert_eq!(inputs, [Task::Intake(lane, part - 1)]),
+            Task::Map(lane, chunk) => {
+                assert_eq!(inputs, [Task::Intake(lane, chunk.index / INTAKE_CHUNKS), Task::Model(lane)]);
+            }
             Task::Region(sample, _) => self.check_maps(sample),
             Task::FinishCohort => self.check_joint(),
             _ => {}
@@ -600,9 +604,16 @@ impl World {
         digest[..8].copy_from_slice(&content.to_le_bytes());
         let cells = self.scheduler.plan().cells;
         Facts {
-            chunks: matches!(task, Task::Intake(_)).then_some(self.weather.chunks),
+            chunks: match task {
+                Task::Intake(_, part) if (part + 1) * INTAKE_CHUNKS >= self.weather.chunks => {
+                    Some(self.weather.chunks)
+                }
+                _ => None,
+            },
             pairs: match task {
-                Task::Intake(_) => Some(100_000),
+                Task::Intake(_, part) => {
+                    Some(25_000 * u64::from(self.weather.chunks.min((part + 1) * INTAKE_CHUNKS)))
+                }
                 Task::Map(..) => Some(25_000),
                 _ => None,
             },
