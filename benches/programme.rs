@@ -62,6 +62,7 @@ impl Programme {
     pub fn seal(&self, file: &Path) -> ObjectId {
         let request = SealRequest {
             file,
+            expected: None,
             name: "a.cram",
             class: DataClass::Cram,
             level: 4,

@@ -1,12 +1,13 @@
 //! `wakachi cohort check`: everything that is wrong with a cohort, before anything runs.
 //!
 //! Invariant: the errors of the cohort file, its sheet, the reference and the read files come together, each with the
-//! place where the file is named. Only the beginning of a file is read; digests and whole files are the intake's work.
+//! place where the file is named. Only the beginning of a file is read, and the whole of it where somebody asks for digests;
+//! whether all of it is reads is the intake's to say.
 
 use crate::gate::{Gate, GateError, GateFiles};
 use crate::output::{Format, note};
 use crate::run::admission::{self, Excluded};
-use crate::run::books::read_at_most;
+use crate::run::books::{hex, read_at_most, sha256};
 use jobs::cohort::{Cohort, Fastq, Reading};
 use jobs::diagnostic::{Diagnostic, Place};
 use jobs::failure::{Class, Classified, Failure};
@@ -42,11 +43,18 @@ impl Classified for CohortError {
 }
 
 /// The cohort of a file, with all its files there as far as the gate lets them be opened; or everything that is wrong.
-fn load(path: &Path) -> Result<Cohort, CohortError> {
-    load_with(path, |cohort, diagnostics| {
+/// With `digests` those are compared that the cohort file and the sheet state; how many there were.
+fn load(path: &Path, digests: bool) -> Result<(Cohort, usize), CohortError> {
+    let mut compared = 0;
+    let cohort = load_with(path, |cohort, diagnostics| {
         check_reference(cohort, diagnostics);
-        check_reads(&permitted(cohort), diagnostics);
-    })
+        let permitted = permitted(cohort);
+        check_reads(&permitted, diagnostics);
+        if digests {
+            compared = check_digests(&permitted, diagnostics);
+        }
+    })?;
+    Ok((cohort, compared))
 }
 
 /// The cohort with those samples only whose reads may be opened now: nobody, where the gate does not open.
@@ -102,8 +110,15 @@ fn load_with(path: &Path, look: impl FnOnce(&Cohort, &mut Vec<Diagnostic>)) -> R
 
 /// `wakachi cohort check COHORT.toml`: says what the cohort is, or fails with every error. As JSON the answer has the
 /// schema `wakachi.cohort-check/1` and is said in both cases.
-pub fn check(path: &Path, format: Format, mut say: impl FnMut(&str)) -> Result<(), CohortError> {
-    let checked = load(path).and_then(|cohort| Ok((Verdict::of(path, &cohort)?, cohort)));
+pub fn check(
+    path: &Path,
+    digests: bool,
+    format: Format,
+    mut say: impl FnMut(&str),
+) -> Result<(), CohortError> {
+    let loaded = load(path, digests);
+    let compared = loaded.as_ref().map_or(0, |(_, compared)| *compared);
+    let checked = loaded.and_then(|(cohort, _)| Ok((Verdict::of(path, &cohort)?, cohort)));
     match (format, &checked) {
         (Format::Json, Ok((verdict, cohort))) => say(&json(Some((cohort, verdict)), &cohort.warnings)),
         (Format::Json, Err(error)) => say(&json(None, &error.diagnostics)),
@@ -115,6 +130,9 @@ pub fn check(path: &Path, format: Format, mut say: impl FnMut(&str)) -> Result<(
                 cohort.id,
                 lanes(cohort)
             ));
+            if digests {
+                say(&format!("digests: {compared} files are as stated"));
+            }
             say(&verdict.to_string());
         }
         (Format::Table, Err(_)) | (Format::Quiet, _) => {}
@@ -246,6 +264,34 @@ fn check_reads(cohort: &Cohort, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Reads every file of which a digest is stated, and compares; how many there were. What cannot be read was told already.
+fn check_digests(cohort: &Cohort, found: &mut Vec<Diagnostic>) -> usize {
+    let lanes = cohort.samples.iter().flat_map(|sample| &sample.lanes);
+    let reads = lanes.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
+    let stated =
+        reads.filter_map(|fastq| Some((&fastq.place, cohort.reads_path(fastq), hex(&fastq.sha256?))));
+    let reference = cohort.reference.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
+    let reference = reference
+        .map(|stated| (&cohort.reference.place, cohort.reference_path(), stated.to_ascii_lowercase()));
+    let mut compared = 0;
+    for (place, path, stated) in reference.into_iter().chain(stated) {
+        if found.iter().any(|one| one.is_error() && one.place == *place) {
+            continue;
+        }
+        compared += 1;
+        match sha256(&path) {
+            Ok(is) if is == stated => {}
+            Ok(is) => {
+                let message = format!("{} has the SHA-256 {is}; stated is {stated}", path.display());
+                let hint = "fetch the file again from its source, or correct what is stated".to_owned();
+                found.push(Diagnostic::error(place.clone(), message).hint(Some(hint)));
+            }
+            Err(failure) => found.push(unreadable(&path, place, &failure.to_string())),
+        }
+    }
+    compared
+}
+
 /// Two paths may lead to one file; the sheet cannot show it.
 fn check_same_file(fastq: &Fastq, first: &Fastq, found: &mut Vec<Diagnostic>) {
     if first.path != fastq.path {
@@ -335,14 +381,14 @@ mod tests {
         }
         let path = folder.path().join("c.toml");
         let mut said = Vec::new();
-        let answer = super::check(&path, Format::Table, |line| said.push(line.to_owned()));
+        let answer = super::check(&path, false, Format::Table, |line| said.push(line.to_owned()));
         let shown = match &answer {
             Ok(()) => said.join("\n"),
             Err(error) => error.to_string(),
         };
         let shown = shown.replace(&format!("{}/", folder.path().display()), "");
         assert_eq!(shown.lines().collect::<Vec<_>>(), expect);
-        let _ = super::check(&path, Format::Json, |line| said.push(line.to_owned()));
+        let _ = super::check(&path, false, Format::Json, |line| said.push(line.to_owned()));
         let json: serde_json::Value = serde_json::from_str(said.last().unwrap()).unwrap();
         assert_eq!(json["schema"], "wakachi.cohort-check/1");
         assert_eq!(json["ok"], answer.is_ok());

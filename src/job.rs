@@ -2,8 +2,10 @@
 
 mod bill;
 mod cancel;
+mod drain;
 mod info;
 mod logs;
+mod look;
 mod retry;
 mod wait;
 
@@ -13,14 +15,13 @@ use crate::run::close;
 use crate::slurm::record::{Purpose, Record, Submitted};
 use jobs::failure::{Class, Classified, Failure};
 use std::path::PathBuf;
-use storage::{Fence, Journal};
 
 /// Shows and checks jobs
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Info(info::Args),
     Bill(bill::Args),
-    /// Compares every result with the ledger: exit 10 if one is missing, 6 if one changed
+    /// Compares every result with the ledger: exit 10 if one is missing or the job went on without a sample, 6 if one changed
     #[command(after_help = "Example:\n  wakachi job verify job")]
     Verify {
         /// The job directory
@@ -28,6 +29,7 @@ pub enum Command {
     },
     Wait(wait::Args),
     Cancel(cancel::Args),
+    Drain(drain::Args),
     Retry(retry::Args),
     Logs(logs::Args),
 }
@@ -61,13 +63,15 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Bill(args) => bill::run(args),
         Command::Verify { dir } => {
             let dir = JobDir::existing(dir)?;
-            let journal = Journal::open(Fence::try_acquire(&dir.scratch())?)?;
-            close::verify_results(&dir, &journal)?;
+            close::verify_results(&dir, &look::look(&dir)?.at_rest()?.journal)?;
+            close::nobody_missing(close::read_ledger(&dir).map_or_else(Vec::new, |ledger| ledger.failed))?;
+            close::name_foreign(&dir);
             output::say("every result is as the ledger says");
             Ok(())
         }
         Command::Wait(args) => wait::run(args),
         Command::Cancel(args) => cancel::run(args),
+        Command::Drain(args) => drain::run(args),
         Command::Retry(args) => retry::run(args),
         Command::Logs(args) => logs::run(args),
     }

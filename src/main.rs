@@ -90,7 +90,8 @@ enum Command {
 enum CohortCommand {
     /// Says every error of sheet, reference and files at once, with line and column, before anything runs
     #[command(
-        after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --output json
+        after_help = "Examples:\n  wakachi cohort check cohort.toml\n  wakachi cohort check cohort.toml --digests
+  wakachi cohort check cohort.toml --output json
 
 Exit codes: 0 nothing is wrong; who the policy would leave out or refuse is said all the same; 3 something is, and all of \
   it is listed."
@@ -98,6 +99,9 @@ Exit codes: 0 nothing is wrong; who the policy would leave out or refuse is said
     Check {
         /// The cohort file (TOML)
         cohort: PathBuf,
+        /// Reads every file of which a digest is stated, and compares; without it only the beginning of each is read
+        #[arg(long)]
+        digests: bool,
         /// Form of the answer
         #[arg(long, value_enum, default_value_t)]
         output: Format,
@@ -145,8 +149,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Submit(args) => submit::run(args),
         Command::Worker(args) => worker::run(args),
-        Command::Cohort(CohortCommand::Check { cohort, output }) => {
-            Ok(cohort::check(cohort, *output, output::say)?)
+        Command::Cohort(CohortCommand::Check { cohort, digests, output }) => {
+            Ok(cohort::check(cohort, *digests, *output, output::say)?)
         }
         Command::Job(command) => job::run(command),
         Command::Vault(command) => vault::run(command),

@@ -5,62 +5,59 @@ mod archive;
 pub mod asks;
 mod basis;
 pub mod books;
-mod burst;
+pub mod burst;
 pub mod close;
+pub mod conduct;
 mod engines;
 mod freight;
 pub mod inputs;
 mod kinship;
 mod mpi;
 mod office;
+mod opening;
 pub mod plan;
 mod progress;
+mod prospect;
 mod resume;
 pub mod runner;
 pub mod sight;
+pub mod staged;
+mod stamps;
 pub mod status;
 pub mod trail;
 
-use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
-use crate::plain::keep_out_of_vaults;
 use crate::serve::LiveArgs;
+use crate::slurm::Slurm;
 use crate::slurm::collect::Collected;
 use crate::slurm::record::Folder;
-use crate::slurm::wave::{Shape, Waves};
-use crate::{cohort, config, interrupt, slurm};
-use archive::Archive;
+use crate::slurm::wave::{Shape, Waves, stages};
+use crate::{config, interrupt, slurm};
 use basis::Bases;
 use books::RunRecord;
-use burst::Burst;
+use cluster::bill::Account;
 use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
-use engines::{BurstName, EngineName, Means, Wiring};
-use jobs::cohort::Cohort;
+use conduct::ConductArgs;
+use engines::{EngineName, Means, Wiring};
+use jobs::config::{Config, OnFailedSample};
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
 use mpi::Team;
-use office::{Desk, Dropped, DroppedSamples};
-use plan::Cut;
+use office::{Desk, DroppedSamples};
+use opening::{Asked, Opened};
 use progress::{Display, View};
-use resume::PacksFound;
 use runner::{Home, Runner};
 use scheduler::{Ending, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use storage::lease::LeaseKey;
-use storage::{Commit, DiskError, Fence, FenceError, JobIdentity, Journal, JournalError, KeyFolder, Writer};
-use trail::Trail;
-use workers::context::Context;
-
-/// How often a directory that another process holds is asked for again.
-const HELD_INTERVAL: Duration = Duration::from_millis(500);
+use storage::{Commit, DiskError, Journal};
 
 /// Aligns, calls and joint-calls a cohort
 ///
@@ -108,15 +105,8 @@ pub struct Args {
     /// What runs the tasks
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
-    /// What is used beside it: [engine.tes] says which service, and docs/operators/cloud.md what leaves the house
-    #[arg(long, value_enum)]
-    burst: Option<BurstName>,
-    /// Goes on without a sample that cannot be done, and ends with exit code 10
-    #[arg(long)]
-    keep_going: bool,
-    /// Does about so many percent of the tasks a second time, on another worker where there is one, and compares
-    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = per_mille)]
-    audit: u32,
+    #[command(flatten)]
+    conduct: ConductArgs,
     /// Rest of a running shard in milliseconds that is worth sharing out [default: 4000]; never changes a result
     #[arg(long, value_name = "N", hide = true)]
     rest_ms: Option<u64>,
@@ -125,13 +115,6 @@ pub struct Args {
     /// Form of the summary on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// A percentage, with a sign or without, in thousandths.
-fn per_mille(text: &str) -> Result<u32, String> {
-    let percent = text.trim_end_matches('%').parse::<f64>().ok();
-    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
-    percent.map(|percent| (percent * 10.0).round() as u32).ok_or_else(|| "expected 0 to 100".to_owned())
 }
 
 /// Flags of `[limits]`.
@@ -189,25 +172,6 @@ impl Classified for Interrupted {
     }
 }
 
-/// The job ended without some of its samples.
-#[derive(Debug, thiserror::Error)]
-#[error("missing: {}", samples.iter().map(|one| format!("{} ({})", one.sample, one.reason)).collect::<Vec<_>>().join("; "))]
-struct Missing {
-    samples: Vec<Dropped>,
-}
-
-impl Classified for Missing {
-    fn class(&self) -> Class {
-        Class::Partial
-    }
-
-    fn hint(&self) -> Option<String> {
-        let helps = self.samples.iter().filter_map(|one| one.help.as_deref());
-        let helps: Vec<&str> = helps.chain(["then give the same command again"]).collect();
-        Some(helps.join("; "))
-    }
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     match args.engine {
@@ -228,164 +192,106 @@ fn here(args: &Args, team: Option<Team>) -> Result<(), Failure> {
 
 /// Opens the job and repairs it, or runs it.
 fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
-    let mut cohort = cohort::load_sheet(&args.cohort)?;
-    cohort.warnings.iter().for_each(|warning| note(&format!("{warning}")));
-    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
-    let mut cut = Cut::of(&config);
-    let limits = team.as_mut().map_or(Ok(config.limits), |team| team.settle(&config))?;
-    let away = args.engine == EngineName::Tes || args.burst == Some(BurstName::Tes);
-    let burst = away.then(|| Burst::of(&config)).transpose()?;
-    let reference = cohort.reference_path();
-    let gate = Gate::open(GateFiles::of_cohort(&cohort, args.site.as_deref())?)?;
+    let mut asked = Asked::read(args, team.as_mut())?;
     if args.dry_run {
-        let excluded = admission::exclusions(&gate, &cohort)?;
-        cohort.samples.retain(|sample| !excluded.iter().any(|one| one.sample == sample.sample));
-        cohort::check_files(&args.cohort, &cohort)?;
-        return plan::dry_run(args, &cohort, &excluded, &reference, (limits, &cut));
+        return prospect::say(args, &mut asked);
     }
-    keep_out_of_vaults([args.out.as_path()])?;
-    let dir = JobDir::create(&args.out)?;
-    if let Some(seconds) = args.stop_after {
-        interrupt::stop_after(Duration::from_secs(seconds));
-    }
-    let fence = take(&dir, args.wait)?;
-    fence.part_from(&trail::log_path(&dir.scratch()))?;
-    let era = fence.era();
-    // A journal that is there says first whose job this is.
-    let mut fence = Some(fence);
-    let begun = match dir.has_journal() {
-        true => fence.take().map(|fence| open_journal(fence, &identity(&cohort), args.repair)).transpose()?,
-        false => None,
-    };
-    let keys = KeyFolder::new(&dir.keys());
-    let trail = Trail::open(&dir.scratch(), &keys, &cohort.id, &gate, args.repair)?;
-    let excluded = admission::admit(&gate, &mut cohort, &trail)?;
-    cohort::check_files(&args.cohort, &cohort)?;
-    let archive = Archive::open(&cohort, &args.passphrases)?;
-    inputs::check_reference_digest(&cohort, &reference)?;
-    let index = inputs::open_or_build(&reference, &dir.scratch(), limits.threads)?;
-    if let Some(journal) = &begun {
-        cut.go_on(journal)?;
-    }
-    let plan = plan::plan(&cohort, index.contigs(), limits, &cut, &args.shard_lines);
-    plan.admit(limits.memory_bytes)?;
-    let journal = match (begun, fence) {
-        (Some(journal), _) => journal,
-        (None, Some(fence)) => open_journal(fence, &identity(&cohort), args.repair)?,
-        (None, None) => unreachable!("the fence went to the journal that was there"),
-    };
-    trail.check(&journal, args.repair)?;
-    let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
-    let packs = PacksFound::in_scratch(&dir.scratch());
-    let ends = journal.committed_ends()?.into_iter().filter(|(pack, _)| packs.has(pack)).collect();
-    let writer = match team {
-        Some(_) => Writer::OfMany { fence: journal.fence(), number: 0 },
-        None => Writer::Alone { era },
-    };
-    let context = Context::open(
-        cohort.id.clone(),
-        index,
-        samples,
-        inputs::settings(&cohort),
-        &dir.scratch(),
-        (writer, ends),
-    )?;
-    if let Some(archive) = &archive {
-        archive.settle(&journal, context.names(), args.repair)?;
-    }
-    let bases = Bases::new(&cohort, &context, &excluded);
-    let leases = LeaseKey::from_seed(&keys.job_secret("leases")?);
+    let job = Opened::open(args, &mut asked, team.is_some())?;
+    let bases = Bases::new(&asked.cohort, &job.context, &job.excluded);
+    let leases = LeaseKey::from_seed(&job.keys.job_secret("leases")?);
     let dropped = DroppedSamples::default();
     let home = Home {
-        journal: &journal,
+        journal: &job.journal,
         leases: &leases,
-        excluded: &excluded,
+        excluded: &job.excluded,
         dropped: &dropped,
-        archive: archive.as_ref(),
+        archive: job.archive.as_ref(),
     };
     let runner = Runner {
-        context: &context,
-        dir: &dir,
-        cohort: &cohort,
-        gate: &gate,
-        trail: &trail,
-        keys: &keys,
+        context: &job.context,
+        dir: &job.dir,
+        cohort: &asked.cohort,
+        gate: &asked.gate,
+        trail: &job.trail,
+        keys: &job.keys,
         leases: leases.verifier(),
         home: Some(home),
     };
-    if args.repair {
-        let settled = runner.with_all(|access| {
-            let whole = |task, commit: &Commit| close::is_whole_in_all(access, &journal, &dir, task, commit);
-            resume::settle(&journal, &plan, &bases, &whole)
-        })?;
-        for task in settled.forgotten {
-            note(&format!("doing again: {}", runner.key(task)));
-        }
-        return Ok(());
+    match args.repair {
+        true => repair(&job, &runner, &bases),
+        false => work(args, &asked, &job, (&runner, &home, &bases), team),
     }
-    let settled = resume::settle(&journal, &plan, &bases, &|_, commit| Ok(packs.hold(commit)))?;
-    status::store_plan(&journal, &plan)?;
+}
+
+/// Forgets what is damaged or missing.
+fn repair(job: &Opened, runner: &Runner<'_>, bases: &Bases) -> Result<(), Failure> {
+    let settled = runner.with_all(|access| {
+        let whole =
+            |task, commit: &Commit| close::is_whole_in_all(access, &job.journal, &job.dir, task, commit);
+        resume::settle(&job.journal, &job.plan, bases, &whole)
+    })?;
+    for task in settled.forgotten {
+        note(&format!("doing again: {}", runner.key(task)));
+    }
+    Ok(())
+}
+
+/// Does what is not done, and checks that everything is there.
+fn work(
+    args: &Args,
+    asked: &Asked,
+    job: &Opened,
+    (runner, home, bases): (&Runner<'_>, &Home<'_>, &Bases),
+    team: Option<Team>,
+) -> Result<(), Failure> {
+    let Opened { dir, journal, trail, plan, context, .. } = job;
+    let settled = resume::settle(journal, plan, bases, &|_, commit| Ok(job.packs.hold(commit)))?;
+    status::store_plan(journal, plan)?;
+    stamps::check(journal, &asked.cohort, context.names(), &args.cohort)?;
     let desk = Desk {
-        runner: &runner,
-        leases: &leases,
-        bases: &bases,
-        dropped: &dropped,
+        runner,
+        leases: home.leases,
+        bases,
+        dropped: home.dropped,
         from_results: Mutex::new(settled.from_results),
     };
     let waves = match args.engine {
-        EngineName::SlurmArray => Some(waves(args, &runner, &journal, cut.said())?),
+        EngineName::SlurmArray => Some(waves(args, runner, journal, &asked.config, asked.cut.said())?),
         _ => None,
     };
-    if let Some(waves) = &waves
-        && slurm::collect::collect(waves, &desk)? == Collected::StillOut
-    {
-        return trail.remember(&journal);
-    }
-    let means = Means { limits, burst: burst.as_ref(), waves: waves.as_ref(), team };
-    let driven = drive(args, &desk, &home, plan, means).and_then(|record| {
+    let brought = match &waves {
+        Some(waves) => match slurm::collect::collect(waves, &desk)? {
+            Collected::All(account) => account,
+            Collected::StillOut => return trail.remember(journal),
+        },
+        None => Account::default(),
+    };
+    // Nobody else writes there now: what is there is of attempts that came to nothing.
+    staged::clear(dir);
+    let means = Means { limits: asked.limits, burst: asked.burst.as_ref(), waves: waves.as_ref(), team };
+    let driven = drive(args, &asked.config, (&desk, home), plan.clone(), (means, brought));
+    let driven = driven.and_then(|record| {
         let Some(record) = record else { return Ok(None) };
-        close::verify_results(&dir, &journal)?;
-        if let Some(archive) = &archive {
-            close::nothing_missing(archive.lost(&dir)?)?;
+        close::verify_results(dir, journal)?;
+        if let Some(archive) = &job.archive {
+            close::nothing_missing(archive.lost(dir)?)?;
         }
-        match dropped.all() {
-            missing if missing.is_empty() => {}
-            samples => return Err(Missing { samples }.into()),
-        }
+        close::nobody_missing(home.dropped.all())?;
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
         Ok(Some(record))
     });
     // However it ended, its events are to be found by the next run.
-    trail.remember(&journal)?;
+    trail.remember(journal)?;
     // The next coordinator goes on behind a wave.
     let Some(record) = driven? else { return Ok(()) };
-    for path in close::foreign_results(&dir) {
-        note(&format!("{path} is of no sample of this cohort; it is left as it is"));
-    }
-    close::clear_scratch(&dir, &close::packs_of_finished(&journal, &context)?);
-    summarise(args, &dir, &record)
+    close::name_foreign(dir);
+    close::clear_scratch(dir, &close::packs_of_finished(journal, context)?);
+    summarise(args, dir, &record)
 }
 
-/// The right to schedule in the directory; to `wait` is to have it once its holder has ended.
-fn take(dir: &JobDir, wait: bool) -> Result<Fence, Failure> {
-    let stop = interrupt::flag();
-    let mut said = false;
-    loop {
-        let watching =
-            |holder: &str| note(&format!("waiting to see whether {holder} still works on this job"));
-        match Fence::acquire_telling(&dir.scratch(), watching) {
-            Err(FenceError::Held { holder, .. }) if wait => {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Interrupted { command: command_line() }.into());
-                }
-                if !std::mem::replace(&mut said, true) {
-                    note(&format!("waiting for {holder}, who works on this job"));
-                }
-                std::thread::sleep(HELD_INTERVAL);
-            }
-            taken => return Ok(taken?),
-        }
-    }
+/// Whether the job goes on without a sample that cannot be done.
+fn keeps_going(args: &Args, config: &Config) -> bool {
+    args.conduct.keep_going || config.limits.on_failed_sample == OnFailedSample::GoOn
 }
 
 /// What the bundles of a job in waves have in common.
@@ -393,6 +299,7 @@ fn waves<'a>(
     args: &Args,
     runner: &Runner<'a>,
     journal: &'a Journal,
+    config: &Config,
     chunk_pairs: Option<u32>,
 ) -> Result<Waves<'a>, Failure> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
@@ -401,10 +308,15 @@ fn waves<'a>(
     Ok(Waves {
         shape: Shape::read(&folder)?,
         folder,
+        slurm: Slurm::of_path(),
         journal,
         names: context.names(),
         job: &context.job,
         site: runner.gate.site(),
+        price_core_hour: config::prices(config).get(runner.gate.site()).copied().unwrap_or(0.0),
+        cores: config.limits.threads,
+        stages: stages(keeps_going(args, config)),
+        audit_per_mille: args.conduct.audit,
         data: Data::Shared {
             job_dir: absolute(dir.root())?,
             cohort: absolute(&args.cohort)?,
@@ -413,47 +325,39 @@ fn waves<'a>(
             chunk_pairs,
             sight: sight::of_waves(runner)?,
         },
-        sent: AtomicBool::new(false),
+        sent: Arc::default(),
     })
-}
-
-/// A job is its directory; what it consists of may change from run to run.
-fn identity(cohort: &Cohort) -> JobIdentity {
-    JobIdentity {
-        job: cohort.id.clone(),
-        cohort_digest: cohort.id.clone(),
-        parameters_digest: String::new(),
-        program: "wakachi".to_owned(),
-    }
 }
 
 /// Runs what is not done yet, to the job's end.
 fn drive(
     args: &Args,
-    desk: &Desk<'_>,
-    home: &Home<'_>,
+    config: &Config,
+    (desk, home): (&Desk<'_>, &Home<'_>),
     plan: Plan,
-    means: Means<'_>,
+    (means, brought): (Means<'_>, Account),
 ) -> Result<Option<RunRecord>, Failure> {
     let (runner, journal, waves) = (desk.runner, home.journal, means.waves);
     let usual = Options::default();
     let options = Options {
-        audit_per_mille: args.audit,
-        keep_going: args.keep_going,
+        audit_per_mille: args.conduct.audit,
+        keep_going: keeps_going(args, config),
         shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
         ..usual
     };
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
-    let config = config::load(&args.limits.asked(Some(&args.cohort)))?;
+    let started_cpu_ms = process_cpu_ms();
     let mut display = Display::new(View {
         names: status::names(runner.cohort, runner.context.index.contigs()),
         dir: runner.dir.clone(),
         format: args.output,
         metrics_file: args.live.metrics_file.clone(),
-        prices: config::prices(&config),
+        prices: config::prices(config),
         stop: interrupt::flag(),
+        brought,
+        sent: waves.map(|waves| Arc::clone(&waves.sent)),
     });
     let _dashboard = args.live.start(runner.dir)?;
     let wiring = Wiring {
@@ -472,7 +376,9 @@ fn drive(
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     // What other processes ran is not in this one's account.
     let cpu_ms = process_cpu_ms().max(outcome.cpu_ms);
-    let record = begun.end(journal, &outcome, cpu_ms, peak, mapped)?;
+    let besides = (process_cpu_ms() - started_cpu_ms).saturating_sub(outcome.cpu_ms);
+    let commit_cpu_ms = besides + runner.context.storing_cpu_ms();
+    let record = begun.end(journal, &outcome, (cpu_ms, commit_cpu_ms), peak, mapped)?;
     match outcome.ending {
         Ending::Complete | Ending::Partial => Ok(Some(record)),
         Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),
@@ -484,19 +390,6 @@ fn drive(
             }
             None => Err(Interrupted { command: command_line() }.into()),
         },
-    }
-}
-
-/// The job's journal. A damaged one is given up where the user wants repair: the job then begins anew.
-fn open_journal(fence: Fence, identity: &JobIdentity, repair: bool) -> Result<Journal, Failure> {
-    let scratch = fence.dir().to_owned();
-    match Journal::open_or_create(fence, identity) {
-        Err(JournalError::Damaged { path, what }) if repair => {
-            note(&format!("journal {} is damaged: {what}; doing all again", path.display()));
-            std::fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
-            Ok(Journal::open_or_create(Fence::acquire(&scratch)?, identity)?)
-        }
-        opened => Ok(opened?),
     }
 }
 

@@ -163,7 +163,7 @@ impl Slurm {
             Err(error) => return Err(error),
         }
         // Not `--json`: it says SUCCESS of a job that ended with code 42.
-        let words = ["-XnP", "-o", "JobID,State,ExitCode", "-j", &id];
+        let words = ["-XnP", "-o", "JobID,State,ExitCode,ElapsedRaw,AllocCPUS,NodeList", "-j", &id];
         match self.answer("sacct", cluster(job).iter().map(String::as_str).chain(words)) {
             Ok(said) => state::of_sacct(&said),
             // A site without accounting.
@@ -238,7 +238,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     /// A Slurm whose commands are these shell scripts.
-    fn fake(folder: &Path, commands: &[(&str, &str)]) -> Slurm {
+    pub(super) fn fake(folder: &Path, commands: &[(&str, &str)]) -> Slurm {
         for (name, text) in commands {
             let path = folder.join(name);
             fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -301,7 +301,7 @@ mod tests {
             assert_eq!(found, expect);
         };
         check("echo '7|COMPLETED|0:0'", &[(None, State::Completed, Some(0))]);
-        check("echo '7|FAILED|42:0'", &[(None, State::Failed, Some(42))]);
+        check("echo '7|FAILED|42:0|3|2|n1'", &[(None, State::Failed, Some(42))]);
         check("echo '7|CANCELLED by 0|0:15'", &[(None, State::Cancelled, None)]);
         let array = "echo '7_0|OUT_OF_MEMORY|0:125'; echo '7_1|TIMEOUT|0:0'";
         check(array, &[(Some(0), State::OutOfMemory, None), (Some(1), State::TimedOut, None)]);

@@ -11,6 +11,8 @@ use crate::job_dir::JobDir;
 use crate::output::{self, Format, note};
 use crate::passphrase::PassphraseArgs;
 use crate::plain::keep_out_of_vaults;
+use crate::run::burst::Burst;
+use crate::run::conduct::ConductArgs;
 use crate::run::plan::{self, Cut};
 use crate::run::{LimitArgs, admission, books};
 use crate::slurm::Slurm;
@@ -75,6 +77,11 @@ pub struct Args {
     array_minutes: u64,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    conduct: ConductArgs,
+    /// Leaves metrics in this file while the job runs, for the textfile collector of Prometheus's node_exporter
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
     /// The site where the nodes stand, as sites.toml calls it [default: the first of the cohort's sites]
     #[arg(long, value_name = "NAME", env = "WAKACHI_SITE")]
     site: Option<String>,
@@ -207,6 +214,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let asked = config::Asked { flags: asked.flags.into_iter().chain(args.slurm.given()).collect(), ..asked };
     let config = config::load(&asked)?;
     let cohort = check(args, &config)?;
+    if args.array && args.conduct.burst.is_some() {
+        return Err(SubmitError::Shape {
+            problem: "waves of arrays are no place for a burst site: nobody follows its bundles between two of them"
+                .to_owned(),
+            hint: "leave out --array or --burst",
+        }
+        .into());
+    }
     let script = Script::new(args, &config, &cohort)?;
     let element = if args.array { Some(Script::of_element(args, &config, &cohort)?) } else { None };
     if args.dry_run {
@@ -299,6 +314,9 @@ fn check(args: &Args, config: &Config) -> Result<Cohort, Failure> {
         return Err(SubmitError::Passphrase.into());
     }
     let bases = Bases::open(&cohort.reference_path())?;
+    if args.conduct.burst.is_some() {
+        Burst::of(config)?;
+    }
     let plan = plan::plan(&cohort, bases.contigs(), config.limits, &Cut::of(config), &[]);
     plan.admit(script::memory_in_allocation(config))?;
     Ok(cohort)

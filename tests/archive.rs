@@ -100,6 +100,31 @@ fn objects_that_are_gone_are_missing_until_they_are_sealed_again() {
 }
 
 #[test]
+fn only_what_was_made_and_taken_in_is_sealed() {
+    let programme = Programme::new("classes = [\"CRAM\"]\n");
+    programme.command("run @/plain.toml --out @/job").ok();
+    let results = wakachi::digests(&programme.at("job/results"));
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let cram = results.keys().find(|name| name.ends_with(".cram")).unwrap();
+    flip(&programme.at("job/results").join(cram));
+    // A result that is not what its ledger says is made again before it is sealed.
+    programme.run().ok();
+    assert_eq!(wakachi::digests(&programme.at("job/results")), results);
+
+    programme.archive("classes = [\"FASTQ\"]\n");
+    let reads = programme.at("reads");
+    let reads = wakachi::files(&reads).into_iter().find(|path| text(path).ends_with("_R1.fastq.gz")).unwrap();
+    flip(&reads);
+    programme.run().refused(3, &[text(&reads), "is not what was taken in"]);
+    flip(&reads);
+    programme.run().ok();
+}
+
+#[test]
 fn every_sealing_is_decided_in_the_vaults_log_before_it_begins() {
     let programme = Programme::new("classes = [\"JOINT\"]\n");
     programme.run().ok();

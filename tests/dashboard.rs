@@ -229,6 +229,42 @@ fn a_job_is_watched_while_it_runs_and_can_be_stopped() {
 }
 
 #[test]
+fn a_site_is_left_and_used_again_from_the_command_line() {
+    let dir = folder();
+    let (cohort, dir) = (COHORT.file(), dir.path());
+    let drain = |words: &[&str]| wakachi::wakachi(&[&["job", "drain", text(dir)], words].concat());
+    let args = ["run", text(&cohort), "--out", text(dir), "-t", "1", "--output", "quiet"];
+    let mut child = command(&args).stderr(Stdio::null()).spawn().expect("starts");
+    let sites = |told: &Value| told["sites"].as_array().cloned().unwrap_or_default();
+    let ended = |child: &mut std::process::Child| child.try_wait().expect("a child").is_some();
+    let since = Instant::now();
+    // Until it says where it runs, and then until it says that it follows.
+    let wait_for = |child: &mut std::process::Child, is: &dyn Fn(&Value) -> bool| loop {
+        assert!(since.elapsed() < PATIENCE, "nothing is seen");
+        let said = fs::read(dir.join(".wakachi/status.json")).ok();
+        let told: Value = said.and_then(|said| serde_json::from_slice(&said).ok()).unwrap_or_default();
+        if is(&told) || ended(child) {
+            break told;
+        }
+        std::thread::yield_now();
+    };
+    let told = wait_for(&mut child, &|told| !sites(told).is_empty());
+    let asked = wakachi::held(&child, Duration::ZERO, || {
+        drain(&["atlantis"]).refused(2, &["atlantis"]);
+        drain(&[sites(&told)[0]["name"].as_str().unwrap()])
+    });
+    let told = wait_for(&mut child, &|told| sites(told).iter().any(|site| site["draining"] == true));
+    if ended(&mut child) {
+        return println!("skipped: the job was over before it could follow");
+    }
+    asked.ok();
+    assert_eq!(told["state"], "running");
+    drain(&[sites(&told)[0]["name"].as_str().unwrap(), "--undo"]).ok();
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    drain(&["anywhere"]).refused(2, &["does not run"]);
+}
+
+#[test]
 fn a_killed_job_is_called_so_and_keeps_its_bill() {
     let out = folder();
     let end = wakachi::kill_after(&COHORT.file(), out.path(), "-t 1", Duration::from_millis(400), || ());

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -180,6 +181,46 @@ fn a_result_that_is_gone_or_changed_is_named() {
     wakachi(&["job", "verify", text(out.path())]).ok();
     let again = cohort.run(out.path(), CUTS).ok().json();
     assert_eq!(again["run"]["tasks"], 0);
+}
+
+#[test]
+fn a_finished_job_can_be_looked_at_where_nobody_may_write() {
+    let Small { job, .. } = small();
+    let dir = text(job.path());
+    let program = env!("CARGO_BIN_EXE_wakachi");
+    let mount = format!("mount --bind '{dir}' '{dir}' && mount -o remount,ro,bind '{dir}'");
+    let within = |command: &str| {
+        wakachi::said(Command::new("unshare").args(["-rm", "sh", "-c", &format!("{mount} && {command}")]))
+    };
+    if Command::new("unshare").arg("--version").output().is_err()
+        || within(&format!("! touch '{dir}/x' 2> /dev/null")).code != Some(0)
+    {
+        return println!("skipped: nothing can be mounted for reading here");
+    }
+    let before = digests(job.path());
+    for (command, says) in
+        [("info", "complete"), ("verify", "as the ledger says"), ("wait", "complete"), ("bill", "allocated")]
+    {
+        let said = within(&format!("'{program}' job {command} '{dir}'")).ok();
+        assert!(said.stdout.contains(says), "{command}: {}", said.stdout);
+    }
+    assert_eq!(digests(job.path()), before);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let out = folder();
+    copy(small().job.path(), out.path());
+    let pipe = |name: &str| {
+        let path = out.path().join(name);
+        fs::remove_file(&path).unwrap();
+        shell(&format!("mkfifo {}", text(&path)));
+    };
+    pipe(".wakachi/status.json");
+    let said = wakachi(&["job", "info", text(out.path())]).ok();
+    assert!(said.stdout.contains("complete"), "{}", said.stdout);
+    pipe("ledger.json");
+    wakachi(&["job", "verify", text(out.path())]).refused(1, &["ledger.json"]);
 }
 
 #[test]

@@ -121,6 +121,9 @@ fn a_sample_that_joins_is_done_alone_and_joined_with_the_finished() {
     let said = bench.run("-t 2").ok();
     assert!(said.stderr.contains("results/S-000003.cram"), "not named: {}", said.stderr);
     assert!(bench.out.path().join("results/S-000003.cram").exists());
+    assert!(said.stderr.contains("qc/S-000003.json"), "not named: {}", said.stderr);
+    let verified = wakachi::wakachi(&["job", "verify", wakachi::text(bench.out.path())]).ok();
+    assert!(verified.stderr.contains("results/S-000003.cram"), "not named: {}", verified.stderr);
     bench.assert_as_fresh();
 }
 
@@ -135,8 +138,9 @@ fn reads_that_change_are_done_again_with_what_depends_on_them() {
         let rest = text.split_inclusive('\n').skip(4).collect::<String>();
         pack(&path, &rest);
     }
-    // The sheet states which reads are meant, and those were done.
-    assert_eq!(bench.done(CUTS), set(&[]));
+    // The sheet states which reads are meant, and those were done; these are others.
+    let others = ["S-000003_R1.fastq.gz", "S-000003_R2.fastq.gz", "were replaced"];
+    bench.run(CUTS).refused(3, &others);
     without_digests(&bench);
     assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001", "S-000002", "S-000003"]));
     bench.assert_as_fresh();
@@ -146,6 +150,28 @@ fn reads_that_change_are_done_again_with_what_depends_on_them() {
     pack(&path, &text.replacen('I', "H", 40));
     assert_eq!(who(&bench.done(CUTS)), all_of(&["S-000001"]));
     bench.assert_as_fresh();
+}
+
+#[test]
+fn reads_that_were_written_again_count_by_the_digest_that_the_sheet_states() {
+    let bench = Bench::new();
+    bench.done(CUTS);
+    let path = bench.path("reads/S-000003_R1.fastq.gz");
+    let reads = fs::read(&path).unwrap();
+    fs::write(&path, &reads).unwrap();
+    let said = bench.run(CUTS).ok();
+    assert!(
+        said.stderr.contains("S-000003_R1.fastq.gz") && said.stderr.contains("--digests"),
+        "{}",
+        said.stderr
+    );
+    let sheet = bench.path("cohort.toml");
+    let check = || wakachi::wakachi(&["cohort", "check", wakachi::text(&sheet), "--digests"]);
+    assert!(check().ok().stdout.contains("digests: 6 files are as stated"));
+    let mut other = reads;
+    *other.last_mut().unwrap() ^= 1;
+    fs::write(&path, &other).unwrap();
+    check().refused(3, &["S-000003_R1.fastq.gz", "SHA-256"]);
 }
 
 #[test]
@@ -170,19 +196,24 @@ fn a_sample_that_cannot_be_done_is_left_behind_where_that_is_asked_and_caught_up
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     bench.run(CUTS).refused(3, &["S-000002_R2.fastq.gz"]);
-    let said = bench.run(&format!("{CUTS} --keep-going"));
-    said.refused(10, &["missing", "S-000002"]);
+    fs::write(bench.path("wakachi.toml"), "[limits]\non_failed_sample = \"go_on\"\n").unwrap();
+    bench.run(CUTS).refused(10, &["missing", "S-000002"]);
+    fs::remove_file(bench.path("wakachi.toml")).unwrap();
+    bench.run(&format!("{CUTS} --keep-going")).refused(10, &["missing", "S-000002"]);
     let ledger: serde_json::Value =
         serde_json::from_slice(&fs::read(bench.out.path().join("ledger.json")).unwrap()).unwrap();
     assert_eq!(ledger["failed"][0]["sample"], "S-000002");
     assert_eq!(ledger["joint"]["samples"], serde_json::json!(["S-000001", "S-000003"]));
     let report = fs::read_to_string(bench.out.path().join("report.html")).unwrap();
     assert!(report.contains("S-000002 from the results"));
+    let verify = || wakachi::wakachi(&["job", "verify", wakachi::text(bench.out.path())]);
+    verify().refused(10, &["missing", "S-000002", "R2.fastq.gz"]);
 
     fs::write(&path, &whole).unwrap();
     let done = who(&bench.done(CUTS));
     assert_eq!(done, all_of(&["S-000002"]));
     bench.assert_as_fresh();
+    verify().ok();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use cluster::{Cluster, cluster, holder, signal, until};
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use storage::{Fence, Journal};
 use wakachi::{Cohort, Said, copy, digests, folder, register, text};
@@ -242,9 +242,18 @@ fn waves_of_bundles_give_the_same_bytes_and_what_is_lost_is_given_out_again() {
     let first = submit(&cluster, &small().0.file(), out.path(), options);
     let wave = until("the first wave is out", || submitted(out.path(), "wave").first().copied());
     cluster.slurm(&format!("scancel {wave}_0"));
+    // Between two coordinators what is out is queued, and nothing waits for anybody to go on.
+    let between = until("a coordinator has ended", || {
+        let info = info(&cluster, out.path());
+        (info["state"] == "waiting").then_some(info)
+    });
+    let queued = between["stages"].as_array().expect("stages").iter().map(|stage| stage["queued"].as_u64());
+    assert!(queued.flatten().sum::<u64>() > 0, "{between}");
+    assert!(!between.to_string().contains("stopping"), "{between}");
     let said = wait(&cluster, out.path());
     assert_eq!(said.code, Some(0), "{}\n{}", said.stderr, log(out.path(), first));
     assert_same(out.path());
+    assert_all_is_in_the_books(&info(&cluster, out.path()));
     let (waves, coordinators) = (submitted(out.path(), "wave"), submitted(out.path(), "coordinator"));
     assert_eq!(waves.len() + 1, coordinators.len(), "a coordinator behind each wave");
     for wave in waves {
@@ -253,6 +262,78 @@ fn waves_of_bundles_give_the_same_bytes_and_what_is_lost_is_given_out_again() {
     }
     // Nothing stays of bundles but the record.
     assert!(!wakachi::files(&out.path().join(".wakachi/slurm/bundles")).iter().any(|path| path.is_file()));
+}
+
+/// `wakachi job info`, asked of this Slurm.
+fn info(cluster: &Cluster, out: &Path) -> serde_json::Value {
+    cluster.wakachi(&["job", "info", text(out), "--output", "json"]).ok().json()
+}
+
+/// Each task of a complete job stands once in the bill and once among the runs; elements are among them.
+fn assert_all_is_in_the_books(info: &serde_json::Value) {
+    let sum = |rows: &serde_json::Value, of: &str| -> u64 {
+        rows.as_array().expect("rows").iter().map(|row| row[of].as_u64().expect("a number")).sum()
+    };
+    let done = sum(&info["stages"], "done");
+    assert_eq!((sum(&info["bill"]["work"], "tasks"), sum(&info["runs"], "tasks")), (done, done), "{info}");
+    let runs = info["runs"].as_array().expect("runs");
+    let collected = runs.iter().filter(|run| run["ending"] == "collected");
+    assert!(collected.map(|run| run["cpu_ms"].as_u64().expect("a number")).sum::<u64>() > 0, "{info}");
+    let (work, idle) = (sum(&info["bill"]["work"], "core_ms"), sum(&info["bill"]["idle"], "core_ms"));
+    assert_eq!(info["bill"]["allocated_core_ms"].as_u64(), Some(work + idle));
+    // An element opens the index before it begins.
+    let idle = info["bill"]["idle"].as_array().expect("causes");
+    assert!(idle.iter().any(|line| line["cause"] == "start_up"), "{info}");
+}
+
+/// The small cohort with the reads of its last sample damaged, in this folder; the name of the first.
+fn damaged(folder: &Path) -> (PathBuf, String) {
+    copy(&small().0.dir, folder);
+    let samples = small().0.samples();
+    let last = samples.last().expect("two samples");
+    let files = wakachi::files(folder);
+    let is_first_of_pair = |path: &&PathBuf| text(path).ends_with(&format!("{last}_R1.fastq.gz"));
+    let reads = files.iter().find(is_first_of_pair).expect("reads");
+    let bytes = fs::read(reads).expect("reads");
+    fs::write(reads, &bytes[..bytes.len() / 2]).expect("room");
+    (folder.join("cohort.toml"), samples[0].clone())
+}
+
+#[test]
+fn a_job_of_waves_that_fails_sends_no_further_wave() {
+    let Some(cluster) = cluster() else { return };
+    let (folder, out) = (folder(), wakachi::folder());
+    let (cohort, _) = damaged(folder.path());
+    let first = submit(&cluster, &cohort, out.path(), "--array --array-max 3 --array-minutes 1");
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(3), "{}\n{}", said.stderr, log(out.path(), first));
+    // The other sample could go on, and nobody needs it.
+    assert_eq!((submitted(out.path(), "wave").len(), submitted(out.path(), "coordinator").len()), (1, 2));
+    let info = info(&cluster, out.path());
+    assert_eq!(info["state"], "failed", "{info}");
+}
+
+#[test]
+fn waves_go_on_without_a_sample_and_do_audited_tasks_twice() {
+    let Some(cluster) = cluster() else { return };
+    let (folder, out) = (folder(), wakachi::folder());
+    let (cohort, whole) = damaged(folder.path());
+    let options = "--array --array-max 3 --array-minutes 1 --keep-going --audit 100%";
+    let first = submit(&cluster, &cohort, out.path(), options);
+    let said = wait(&cluster, out.path());
+    assert_eq!(said.code, Some(10), "{}\n{}", said.stderr, log(out.path(), first));
+    let found = digests(&out.path().join("results"));
+    let of_whole = |(path, _): &(&String, &String)| path.contains(&whole);
+    let expect: Vec<_> = small().1.iter().filter(of_whole).collect();
+    assert!(!expect.is_empty());
+    assert_eq!(found.iter().filter(of_whole).collect::<Vec<_>>(), expect);
+    let info = info(&cluster, out.path());
+    let idle = info["bill"]["idle"].as_array().expect("causes").iter();
+    let audit: u64 =
+        idle.filter(|line| line["cause"] == "audit").filter_map(|line| line["core_ms"].as_u64()).sum();
+    let work = info["bill"]["work"].as_array().expect("work").iter();
+    let work: u64 = work.filter_map(|line| line["tasks"].as_u64()).sum();
+    assert!(audit > 0 && work > 0, "{info}");
 }
 
 #[test]

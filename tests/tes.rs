@@ -8,7 +8,7 @@ mod wakachi;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -53,7 +53,7 @@ struct Cloud {
     dir: TempDir,
     s3: String,
     tes: String,
-    _services: [Service; 3],
+    _services: [Service; 2],
 }
 
 impl Cloud {
@@ -66,22 +66,10 @@ impl Cloud {
     fn with_store(faults: &str, guard: &[&str]) -> Option<Self> {
         let (python, spec) = (python()?, shared("data/ga4gh/tes/task_execution_service.openapi.yaml")?);
         let dir = folder();
-        let port = free_port();
-        let moto = python.with_file_name("moto_server");
-        let moto = Command::new(moto)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("moto starts");
-        let moto = Service(moto);
-        wait_for(port);
-        let signed = "authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request";
-        assert!(http(port, "PUT", &format!("/{BUCKET}"), signed).starts_with("HTTP/1.1 200"));
         let (guard, port) = announced(
             Command::new(python)
                 .arg(script("guard.py"))
-                .args(["--behind", &port.to_string(), "--secret", SECRET])
+                .args(["--bucket", BUCKET, "--secret", SECRET])
                 .args(guard),
         );
         let s3 = format!("http://127.0.0.1:{port}");
@@ -103,7 +91,7 @@ impl Cloud {
         );
         let tes_url = format!("http://127.0.0.1:{port}/ga4gh/tes/v1");
         fs::write(dir.path().join("token"), TOKEN).expect("a token");
-        Some(Cloud { dir, s3, tes: tes_url, _services: [moto, guard, tes] })
+        Some(Cloud { dir, s3, tes: tes_url, _services: [guard, tes] })
     }
 
     /// Writes a configuration and returns its name.
@@ -144,6 +132,18 @@ impl Cloud {
         assert_eq!(self.ask("/__violations"), serde_json::json!([]));
     }
 
+    /// Waits until the service says this.
+    fn until<T>(&self, what: &str, path: &str, mut found: impl FnMut(serde_json::Value) -> Option<T>) -> T {
+        let since = Instant::now();
+        loop {
+            if let Some(found) = found(self.ask(path)) {
+                return found;
+            }
+            assert!(since.elapsed() < Duration::from_secs(120), "waited in vain until {what}");
+            thread::yield_now();
+        }
+    }
+
     fn states(&self) -> Vec<String> {
         let tasks = self.ask("/__tasks");
         let tasks = tasks.as_array().expect("tasks").iter();
@@ -168,21 +168,9 @@ fn credentials() -> [(&'static str, &'static str); 3] {
     [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_REGION", "us-east-1")]
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
-}
-
 fn port_of(url: &str) -> u16 {
     let host = url.trim_start_matches("http://").split('/').next().expect("a host");
     host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
-}
-
-fn wait_for(port: u16) {
-    let since = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(60), "nobody answers on port {port}");
-        thread::yield_now();
-    }
 }
 
 /// The whole answer to a request without a body.
@@ -357,6 +345,146 @@ fn a_worker_reads_its_own_bundle_and_nothing_else() {
         }
     }
     drop(job);
+}
+
+/// The audit log of a job, as it stands.
+fn events(out: &Path) -> Vec<serde_json::Value> {
+    let log = fs::read_to_string(out.join(".wakachi/audit.jsonl")).unwrap_or_default();
+    // The last line may still be written.
+    log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn named<'a>(events: &'a [serde_json::Value], name: &str) -> Vec<&'a serde_json::Value> {
+    events.iter().filter(|event| event["event"] == name).collect()
+}
+
+/// A copy of the small cohort whose leases hold for so many seconds.
+fn with_leases(seconds: u32) -> (TempDir, Cohort) {
+    let dir = folder();
+    wakachi::copy(&small().0.dir, dir.path());
+    let policy = dir.path().join("policy.toml");
+    let text = fs::read_to_string(&policy).expect("a policy");
+    let short = text.replace("lease_ttl_seconds = 900", &format!("lease_ttl_seconds = {seconds}"));
+    assert_ne!(short, text);
+    fs::write(&policy, short).expect("a policy");
+    let cohort = Cohort { dir: dir.path().to_owned(), summary: small().0.summary.clone() };
+    (dir, cohort)
+}
+
+/// Who did the work of a job, by stage: the sites, and how many tasks each did.
+fn split(out: &Path) -> std::collections::BTreeMap<(String, String), u64> {
+    let info = wakachi::wakachi(&["job", "info", text(out), "--output", "json"]).ok().json();
+    let mut split = std::collections::BTreeMap::new();
+    for line in info["bill"]["work"].as_array().expect("work") {
+        let word = |key: &str| line[key].as_str().expect("a word").to_owned();
+        *split.entry((word("stage"), word("site"))).or_default() += line["tasks"].as_u64().expect("a number");
+    }
+    split
+}
+
+#[test]
+fn home_and_cloud_share_the_work_of_one_job() {
+    let Some(cloud) = Cloud::start("") else { return };
+    let (cohort, expect) = small();
+    let (out, config) = (folder(), cloud.config(""));
+    // As if its machines stood ready: these tasks take less than a second.
+    let terms = fs::read_to_string(&config).expect("a configuration");
+    fs::write(&config, terms.replace("latency_seconds = 1", "latency_seconds = 0")).expect("a configuration");
+    cloud.run(cohort, out.path(), "--burst tes -t 1 --chunk-pairs 200", &config).ok();
+    assert_eq!(&digests(&out.path().join("results")), expect);
+    let split = split(out.path());
+    let at = |stage: &str, site: &str| split.get(&(stage.to_owned(), site.to_owned())).copied().unwrap_or(0);
+    let sites: std::collections::BTreeSet<&str> = split.keys().map(|(_, site)| site.as_str()).collect();
+    let home = *sites.iter().find(|site| **site != "cloud").expect("home");
+    assert!(at("map", home) > 0 && at("map", "cloud") > 0, "{split:?}");
+    // What needs whole files stays.
+    assert_eq!((at("intake", "cloud"), at("finish", "cloud")), (0, 0), "{split:?}");
+    let info = wakachi::wakachi(&["job", "info", text(out.path()), "--output", "json"]).ok().json();
+    let bill = &info["bill"];
+    let there = bill["sites"].as_array().expect("sites").iter().find(|site| site["site"] == "cloud");
+    let there = there.expect("it is paid for");
+    for (moved, least) in [("bytes_in", 1), ("bytes_out", 1), ("core_ms", 1)] {
+        assert!(there[moved].as_u64() >= Some(least), "{moved}: {there}");
+    }
+    assert!(there["price"].as_f64() > Some(0.0), "{there}");
+    let idle = bill["idle"].as_array().expect("causes").iter();
+    let start = idle.filter(|line| line["site"] == "cloud" && line["cause"] == "start_up");
+    assert!(start.count() > 0, "what a worker takes to start is in the bill: {bill}");
+    cloud.assert_by_the_book();
+}
+
+#[test]
+fn an_outage_while_bundles_are_sent_costs_them_and_not_the_job() {
+    let Some(cloud) = Cloud::start("outage,,outage") else { return };
+    let (cohort, expect) = small();
+    let (out, config) = (folder(), cloud.config(""));
+    cloud.run(cohort, out.path(), "--engine tes -t 1", &config).ok();
+    assert_eq!(&digests(&out.path().join("results")), expect);
+    cloud.assert_by_the_book();
+}
+
+#[test]
+fn a_bundle_that_outlives_its_leases_reads_on_under_new_ones() {
+    let Some(cloud) = Cloud::start("nap,nap") else { return };
+    let (_dir, cohort) = with_leases(2);
+    let (out, config) = (folder(), cloud.config(""));
+    let mut job = cloud.command(&cohort, out.path(), "--engine tes -t 1", &config);
+    let said = cloud.dir.path().join("said");
+    let stderr = fs::File::create(&said).expect("a file");
+    let mut job = Service(job.stdout(Stdio::null()).stderr(stderr).spawn().expect("the program starts"));
+    cloud.until("a worker sleeps", "/__naps", |naps| (naps.as_u64() > Some(0)).then_some(()));
+    // It sleeps for longer than the leases hold with which it fell asleep.
+    cloud.until("its leases are renewed", "/__naps", |_| {
+        let events = events(out.path());
+        let mut leased = std::collections::BTreeMap::new();
+        for event in named(&events, "shard.leased") {
+            *leased.entry(format!("{}#{}", event["shard"], event["attempt"])).or_insert(0) += 1;
+        }
+        leased.values().any(|&times| times > 5).then_some(())
+    });
+    let since = Instant::now();
+    loop {
+        cloud.ask("/__wake");
+        if let Some(status) = job.0.try_wait().expect("a child") {
+            assert!(status.success(), "{}", fs::read_to_string(&said).unwrap_or_default());
+            break;
+        }
+        assert!(since.elapsed() < Duration::from_secs(120), "it does not end");
+        thread::yield_now();
+    }
+    assert_eq!(&digests(&out.path().join("results")), &small().1);
+    // What the gate said where the bundle ran is in the log, as the worker's word.
+    let events = events(out.path());
+    let mut there = named(&events, "policy.permit").into_iter().filter(|event| event["site"] == "cloud");
+    let one = there.next().expect("a reading in the cloud");
+    for field in ["shard", "attempt", "participant_h", "consent_epoch", "worker", "at", "expires"] {
+        assert!(!one[field].is_null(), "{field}: {one}");
+    }
+}
+
+#[test]
+fn a_consent_withdrawn_while_a_bundle_runs_ends_it() {
+    let Some(cloud) = Cloud::start("hang,hang") else { return };
+    let (dir, cohort) = with_leases(1);
+    let (out, config) = (folder(), cloud.config(""));
+    let file = cohort.file();
+    let sheet = fs::read_to_string(&file).expect("a cohort").replace("consent.json", "consent.csv");
+    fs::write(&file, sheet).expect("a cohort");
+    let consents = |status: &str| {
+        let people =
+            [("P-000001", status, "clinical_return", ""), ("P-000002", "active", "clinical_return", "")];
+        fs::write(dir.path().join("consent.csv"), wakachi::register(&people)).expect("consents");
+    };
+    consents("active");
+    let mut job = cloud.command(&cohort, out.path(), "--engine tes -t 1", &config);
+    let mut job =
+        Service(job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts"));
+    cloud.until("bundles run", "/__tasks", |_| cloud.states().contains(&"RUNNING".to_owned()).then_some(()));
+    consents("inactive");
+    assert_eq!(job.0.wait().expect("a child").code(), Some(4));
+    let states = cloud.states();
+    assert!(!states.iter().any(|state| state == "RUNNING" || state == "QUEUED"), "{states:?}");
+    assert!(states.contains(&"CANCELED".to_owned()), "{states:?}");
 }
 
 /// The tickets that the service was given.

@@ -6,6 +6,8 @@
 //! attempt to the end of its last. Fed with the scheduler's own events and commands, of a live job or of a simulated one;
 //! knows no clock. An event costs time in proportion to the sites, never to the workers.
 
+pub mod wave;
+
 use crate::engine::Spending;
 use jobs::task::{Stage, Task};
 use scheduler::{AttemptId, Command, Event, Purpose, SiteSpec, Usage, WorkerId};
@@ -371,6 +373,13 @@ impl Bill {
             book.allocated_ms += core_ms;
             *book.idle_ms.entry(cause).or_default() += core_ms;
         }
+    }
+
+    /// Takes core time that was paid for and of which nothing is known.
+    fn lose(&mut self, site: u16, core_ms: u64) {
+        let book = self.sites.entry(site).or_default();
+        book.allocated_ms += core_ms;
+        *book.idle_ms.entry(Idle::Lost).or_default() += core_ms;
     }
 
     /// The bill as it stands at `now_ms`. Attempts that run are paid by those they will be paid by if they end well.

@@ -11,13 +11,14 @@ pub mod ticket;
 pub use carried::Carried;
 pub use ticket::Ticket;
 
-use crate::engine::{Ended, Request};
+use crate::engine::{Ended, Request, Spending};
 use crate::store::StoreError;
 use crate::store::presigned::create_file;
 use jobs::failure::{Class, Classified};
 use jobs::time::Timestamp;
 use scheduler::WorkerId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use storage::DiskError;
@@ -88,13 +89,15 @@ pub struct Receipt {
     pub worker: WorkerId,
     /// Host and process that ran it, for people.
     pub host: String,
+    /// Cores on which it ran.
+    pub cores: u32,
     /// How each attempt ended, in the order in which they did.
     pub ended: Vec<Ended>,
-    /// Reports of audit events, as [`crate::engine::Office::logged`] reads them; none of a worker that wrote the job's
-    /// log itself, or whose reading the coordinator writes down.
+    /// Reports of audit events, as [`crate::engine::Office::logged`] reads them. Of a carried bundle they come with each
+    /// [`outcome`].
     pub logged: Vec<Vec<u8>>,
-    /// Core time that went into no task: starting, opening the index, moving data.
-    pub overhead_core_ms: u64,
+    /// Core time in milliseconds that went into no attempt.
+    pub spent_core_ms: BTreeMap<Spending, u64>,
 }
 
 /// A bundle or a receipt cannot be used.

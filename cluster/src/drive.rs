@@ -11,7 +11,7 @@ use crate::failure::TaskFailure;
 use crate::worker::Pool;
 use cache::CommitCache;
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::Task;
+use jobs::task::{Task, TaskKeys};
 use scheduler::{
     AttemptId, Command, Ending, Event, Purpose, Scheduler, SiteSpec, Usage, WorkerId, WorkerSpec,
 };
@@ -192,9 +192,10 @@ impl Driver<'_> {
     /// Tells the scheduler what the journal holds.
     fn replay(&mut self) -> Result<(), Failure> {
         let (Drive { scheduler, journal, office, .. }, round) = (&mut self.job, &mut self.round);
+        let keys = TaskKeys::new(&self.names);
         journal.replay(|key, commit| {
             // A commit of another cohort's task is left alone.
-            let task = Task::from_key(key, &self.names).filter(|&task| scheduler.plan().knows(task));
+            let task = keys.task(key).filter(|&task| scheduler.plan().knows(task));
             if let Some(task) = task {
                 let committed = Event::Committed { task, facts: office.facts_of(task, &commit) };
                 let forgotten =
@@ -234,8 +235,8 @@ impl Driver<'_> {
                 self.tell(Event::Left { worker, why })
             }
             Report::Started { attempt, slot } => self.tell_of(attempt, Event::Started { attempt, slot }),
-            Report::Reached { attempt, cell } => self.tell_of(attempt, Event::Reached { attempt, cell }),
-            Report::Cut { attempt, end } => self.tell_of(attempt, Event::Cut { attempt, end }),
+            Report::Reached { attempt, step } => self.tell_of(attempt, Event::Reached { attempt, step }),
+            Report::Cut { attempt, task } => self.tell_of(attempt, Event::Cut { attempt, task }),
             Report::Ended(ended) => self.settle(ended),
             Report::Log { worker, ticket, events } => {
                 self.job.office.logged(worker, &events)?;
@@ -337,9 +338,8 @@ impl Driver<'_> {
             let (task, found) = (given.task.key(&self.names), task.key(&self.names));
             return Err(DriveError::Foreign { task, found }.into());
         }
-        let believed = given.home || self.site_of(given.worker).is_none_or(|site| site.bundles.is_none());
-        if !believed {
-            self.job.office.verify(task, output)?;
+        if commits.is_some() {
+            self.job.office.place(task, given.number, output)?;
         }
         Ok(commits.is_some())
     }

@@ -35,6 +35,8 @@ pub enum State {
     Partial,
     /// A task failed.
     Failed,
+    /// Between two runs of its coordinator: what is out runs in the batch system.
+    Waiting,
     /// It was stopped, or does not run and is not complete.
     Stopped,
     /// It ended without saying so.
@@ -43,13 +45,14 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 8] = [
+    pub const ALL: [State; 9] = [
         State::Starting,
         State::Running,
         State::Stopping,
         State::Complete,
         State::Partial,
         State::Failed,
+        State::Waiting,
         State::Stopped,
         State::Killed,
     ];
@@ -63,6 +66,7 @@ impl State {
             State::Complete => "complete",
             State::Partial => "partial",
             State::Failed => "failed",
+            State::Waiting => "waiting",
             State::Stopped => "stopped",
             State::Killed => "killed",
         }

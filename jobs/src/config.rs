@@ -8,7 +8,7 @@ pub mod slurm;
 
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::document::{Document, Section};
-use crate::quantity::{QuantityError, parse_bytes, parse_count, show_bytes, show_count};
+use crate::quantity::{parse_bytes, parse_count, show_bytes, show_count};
 use slurm::Slurm;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -28,7 +28,24 @@ pub struct Limits {
     /// `chunk_pairs`, `--chunk-pairs`, `WAKACHI_CHUNK_PAIRS`: read pairs aligned by one task. Default: a
     /// sixteenth of the largest lane, at least 16,384 and at most 250K.
     pub chunk_pairs: u32,
+    /// `on_failed_sample`, `WAKACHI_ON_FAILED_SAMPLE`: what a job does with a sample that cannot be done. Default: `stop`.
+    /// `--keep-going` is `go_on`.
+    pub on_failed_sample: OnFailedSample,
 }
+
+/// What a job does with a sample that cannot be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailedSample {
+    /// It stops as soon as what runs has ended.
+    #[default]
+    Stop,
+    /// It goes on with the others, and ends with exit code 10.
+    GoOn,
+}
+
+/// The words of [`OnFailedSample`], in its order.
+const ON_FAILED_SAMPLE: [&str; 2] = ["stop", "go_on"];
 
 /// What the machine has, measured by the caller: the source of defaults.
 #[derive(Clone, Copy, Debug)]
@@ -101,18 +118,37 @@ pub struct Sources<'a> {
 /// How one key of `[limits]` is read, bounded and shown.
 struct Key {
     name: &'static str,
-    parse: fn(&str) -> Result<u64, QuantityError>,
+    parse: fn(&str) -> Result<u64, String>,
     show: fn(u64) -> String,
     range: RangeInclusive<u64>,
 }
 
 /// The keys of [`Limits`], in its order.
-const KEYS: [Key; 4] = [
-    Key { name: "threads", parse: parse_count, show: |n| n.to_string(), range: 1..=4096 },
-    Key { name: "memory", parse: parse_bytes, show: show_bytes, range: 256 << 20..=1 << 50 },
-    Key { name: "shard_bases", parse: parse_count, show: show_count, range: 1..=1 << 40 },
-    Key { name: "chunk_pairs", parse: parse_count, show: show_count, range: 1..=1 << 26 },
+const KEYS: [Key; 5] = [
+    Key { name: "threads", parse: count, show: |n| n.to_string(), range: 1..=4096 },
+    Key { name: "memory", parse: bytes, show: show_bytes, range: 256 << 20..=1 << 50 },
+    Key { name: "shard_bases", parse: count, show: show_count, range: 1..=1 << 40 },
+    Key { name: "chunk_pairs", parse: count, show: show_count, range: 1..=1 << 26 },
+    Key {
+        name: "on_failed_sample",
+        parse: on_failed_sample,
+        show: |n| ON_FAILED_SAMPLE[n as usize].to_owned(),
+        range: 0..=1,
+    },
 ];
+
+fn count(text: &str) -> Result<u64, String> {
+    parse_count(text).map_err(|error| error.to_string())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    parse_bytes(text).map_err(|error| error.to_string())
+}
+
+fn on_failed_sample(text: &str) -> Result<u64, String> {
+    let at = ON_FAILED_SAMPLE.iter().position(|word| *word == text);
+    at.map(|at| at as u64).ok_or_else(|| format!("'{text}'; expected {}", ON_FAILED_SAMPLE.join(" or ")))
+}
 
 /// The tables of `[engine]`.
 const ENGINES: [&str; 5] = ["local", "mpi", "sim", "slurm", "tes"];
@@ -151,24 +187,29 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Config, Vec<Diagnostic>> {
         found.sort();
         return Err(found);
     }
-    let [threads, memory_bytes, shard_bases, chunk_pairs] = values;
-    let limits =
-        Limits { threads: threads as u32, memory_bytes, shard_bases, chunk_pairs: chunk_pairs as u32 };
+    let [threads, memory_bytes, shard_bases, chunk_pairs, on_failed_sample] = values;
+    let limits = Limits {
+        threads: threads as u32,
+        memory_bytes,
+        shard_bases,
+        chunk_pairs: chunk_pairs as u32,
+        on_failed_sample: if on_failed_sample == 0 { OnFailedSample::Stop } else { OnFailedSample::GoOn },
+    };
     let resolved = resolved.into_iter().map(|(key, (value, origin))| Resolved { key, value, origin });
     Ok(Config { limits, slurm, resolved: resolved.collect() })
 }
 
 /// The default of each of [`KEYS`].
-fn defaults(machine: Machine) -> [u64; 4] {
+fn defaults(machine: Machine) -> [u64; 5] {
     let memory = (machine.memory_bytes / 4 * 3) >> 20 << 20;
-    [u64::from(machine.cores.max(1)), memory.max(*KEYS[1].range.start()), 4_000_000, 250_000]
+    [u64::from(machine.cores.max(1)), memory.max(*KEYS[1].range.start()), 4_000_000, 250_000, 0]
 }
 
 /// What one file sets, over what was set before.
 fn read_file(
     file: &str,
     bytes: &[u8],
-    (values, slurm): (&mut [u64; 4], &mut Slurm),
+    (values, slurm): (&mut [u64; 5], &mut Slurm),
     resolved: &mut BTreeMap<String, (String, Origin)>,
     found: &mut Vec<Diagnostic>,
 ) {

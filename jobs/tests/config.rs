@@ -1,6 +1,6 @@
 //! Where each value of the configuration comes from, and what is refused.
 
-use jobs::config::{Config, Machine, Origin, Sources, resolve};
+use jobs::config::{Config, Machine, OnFailedSample, Origin, Sources, resolve};
 use jobs::diagnostic::Diagnostic;
 use std::collections::BTreeMap;
 
@@ -28,6 +28,9 @@ fn defaults_come_from_the_machine() {
     assert_eq!((config.limits.threads, config.limits.memory_bytes), (2, 12 << 30));
     assert_eq!(origin(&config, "limits.memory"), ("12G", "default".to_owned()));
     assert_eq!(origin(&config, "limits.chunk_pairs"), ("250K", "default".to_owned()));
+    assert_eq!(origin(&config, "limits.on_failed_sample"), ("stop", "default".to_owned()));
+    let config = configure(&[], &[], &[("a.toml", "[limits]\non_failed_sample = \"go_on\"\n")]).unwrap();
+    assert_eq!(config.limits.on_failed_sample, OnFailedSample::GoOn);
 }
 
 #[test]
@@ -94,6 +97,12 @@ fn every_mistake_is_found_at_its_place() {
     check("[limits]\nthreads = 0\n", 2, 11, "out of range");
     check("[limits]\nthreads = -1\n", 2, 11, "'-1' is no amount");
     check("[limits]\nthread = 1\n", 2, 1, "did you mean 'threads'?");
+    check(
+        "[limits]\non_failed_sample = \"go on\"\n",
+        2,
+        20,
+        "on_failed_sample: 'go on'; expected stop or go_on",
+    );
     check("[limit]\nthreads = 1\n", 1, 2, "did you mean 'limits'?");
     check("[engine.slurm]\nparttion = \"a\"\n", 2, 1, "did you mean 'partition'?");
     check("[engine.slurm]\npartition = \"a b\"\n", 2, 13, "partition: 'a b' will not do; expected a name");

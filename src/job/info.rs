@@ -1,13 +1,14 @@
 //! `wakachi job info`: how a job stands.
 
 use super::NoPlan;
+use super::look::{Look, look};
 use crate::interrupt;
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, duration, table};
 use crate::run::books::{self, RunRecord};
 use crate::run::status;
 use crate::slurm;
-use cluster::info::{JobInfo, SampleInfo};
+use cluster::info::{JobInfo, SampleInfo, State};
 use jobs::failure::Failure;
 use jobs::task::Stage;
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use storage::{Fence, FenceError, Journal};
 
 /// How often `--watch` looks: on a terminal, and where every answer stays on the page.
 const WATCH_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
@@ -76,7 +76,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             }
         }
         first = false;
-        let waits = answer.info.state.is_live() || !answer.batch.is_empty() && answer.info.stages.is_empty();
+        let waits = answer.info.state.is_live()
+            || answer.info.state == State::Waiting
+            || !answer.batch.is_empty() && answer.info.stages.is_empty();
         if !args.watch || !waits {
             return Ok(());
         }
@@ -91,26 +93,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn ask(dir: &JobDir) -> Result<Answer, Failure> {
-    let batch = match slurm::record::state_of(dir) {
-        Ok(standing) => standing.map(|standing| standing.lines()).unwrap_or_default(),
+    let (batch, ended) = match slurm::record::state_of(dir) {
+        Ok(standing) => standing.map_or((Vec::new(), true), |one| (one.lines(), !one.is_alive())),
         // Slurm may be away; what the job itself says is still worth saying.
-        Err(failure) => vec![format!("Slurm does not say how it stands: {}", failure.chain().join(": "))],
+        Err(failure) => {
+            (vec![format!("Slurm does not say how it stands: {}", failure.chain().join(": "))], false)
+        }
     };
     if !dir.has_journal() {
         return Ok(Answer { info: status::starting(), runs: Vec::new(), batch });
     }
-    let (info, runs) = match Fence::try_acquire(&dir.scratch()) {
-        Ok(fence) => {
-            let journal = Journal::open(fence)?;
-            (status::at_rest(dir, &journal)?, books::all(&journal)?)
-        }
+    let (info, runs) = match look(dir)? {
+        Look::AtRest(job) => (status::at_rest(dir, &job.journal)?, books::all(&job.journal)?),
         // The job runs; it says itself how far it is.
-        Err(FenceError::Held { .. }) => {
-            (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new())
-        }
-        Err(error) => return Err(error.into()),
+        Look::Held(_) => (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new()),
     };
-    let info = info.ok_or_else(|| NoPlan { dir: dir.root().to_owned() })?;
+    let mut info = info.ok_or_else(|| NoPlan { dir: dir.root().to_owned() })?;
+    if info.state == State::Waiting && ended {
+        // Nobody comes behind the wave.
+        info.state = State::Stopped;
+    }
     Ok(Answer { info, runs, batch })
 }
 

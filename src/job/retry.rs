@@ -1,6 +1,7 @@
 //! `wakachi job retry`: submits a job again as it was.
 
 use super::latest;
+use super::look::look;
 use crate::job_dir::JobDir;
 use crate::output::Format;
 use crate::run::books;
@@ -9,7 +10,6 @@ use crate::slurm::record::Folder;
 use crate::submit;
 use jobs::failure::{Class, Classified, Failure};
 use std::path::PathBuf;
-use storage::{Fence, Journal};
 
 /// Submits a job again as it was; it does what is missing
 #[derive(Clone, Debug, clap::Args)]
@@ -54,8 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let folder = Folder::of(&dir);
     let record = folder.record()?;
     let Some(last) = record.as_ref().and_then(latest) else {
-        let fence = Fence::try_acquire(&dir.scratch())?;
-        let last = books::all(&Journal::open(fence)?)?.pop();
+        let last = books::all(&look(&dir)?.at_rest()?.journal)?.pop();
         return Err(NotSubmitted { dir: dir.root().to_owned(), command: last.map(|run| run.command) }.into());
     };
     let slurm = Slurm::of_path();

@@ -1,6 +1,7 @@
 //! `wakachi job wait`: until the job has ended, and how it did.
 
 use super::latest;
+use super::look::{AtRest, holder, look};
 use crate::job_dir::JobDir;
 use crate::output::{self, shell_word};
 use crate::run::books;
@@ -13,7 +14,6 @@ use jobs::quantity::parse_seconds;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
-use storage::{Fence, FenceError, Journal};
 
 /// How often it is looked: at first, and once it takes long, so that nobody loads Slurm's controller by waiting.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
@@ -80,11 +80,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn alive(dir: &JobDir) -> Result<Option<String>, Failure> {
     let folder = Folder::of(dir);
     let Some(record) = folder.record()? else {
-        return match Fence::try_acquire(&dir.scratch()) {
-            Ok(_) => Ok(None),
-            Err(FenceError::Held { holder, .. }) => Ok(Some(format!("in use by {holder}"))),
-            Err(error) => Err(error.into()),
-        };
+        return Ok(holder(dir)?.map(|held| held.to_string()));
     };
     let standing = Standing::ask(&Slurm::of_path(), &record)?;
     Ok(standing.is_alive().then(|| standing.lines().join("; ")))
@@ -126,12 +122,12 @@ fn of_journal(dir: &JobDir) -> Result<(), Failure> {
     if !dir.has_journal() {
         return Err(not_complete(dir, "ended before it began", Class::Partial));
     }
-    let journal = Journal::open(Fence::acquire(&dir.scratch())?)?;
-    let complete = status::at_rest(dir, &journal)?.is_some_and(|job| job.state == info::State::Complete);
+    let AtRest { journal, .. } = &look(dir)?.at_rest()?;
+    let complete = status::at_rest(dir, journal)?.is_some_and(|job| job.state == info::State::Complete);
     if complete {
         return Ok(());
     }
-    let ending = books::all(&journal)?.pop().map_or_else(|| "killed".to_owned(), |run| run.ending);
+    let ending = books::all(journal)?.pop().map_or_else(|| "killed".to_owned(), |run| run.ending);
     let code = ending.strip_prefix("failed (").and_then(|rest| rest.strip_suffix(')')?.parse().ok());
     let class = match &ending[..] {
         "stopped" => Class::Interrupted,

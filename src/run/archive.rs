@@ -4,7 +4,7 @@
 //! object's lineage leads from calls over alignments to the reads they came from, also where those lie in another pool.
 
 use super::books::{self, read_at_most};
-use super::close::{json, write_book};
+use super::close::{json, read_ledger, write_book};
 use super::runner::Runner;
 use crate::job_dir::JobDir;
 use crate::output::note;
@@ -14,7 +14,7 @@ use jobs::cohort::{Cohort, Written};
 use jobs::event::Node;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass, Subject};
-use jobs::task::{Stage, Task};
+use jobs::task::{Stage, Task, TaskKeys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -22,10 +22,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use storage::audit::{AuditError, AuditLog};
-use storage::vault::{Caller, Lineage, SealRequest, Sealer, UnlockError, Vault};
+use storage::vault::{Caller, FileDigest, Lineage, SealError, SealRequest, Sealer, UnlockError, Vault};
 use storage::{Changes, Commit, Journal};
 use workers::access::now;
-use workers::finish::ResultFile;
+use workers::finish::{ResultFile, SampleLedger};
 
 /// Version of `sealed.json`.
 const SEALED_SCHEMA: &str = "wakachi.sealed/1";
@@ -37,7 +37,7 @@ const ARCHIVE: &str = "archive";
 pub const SEALED: &str = "sealed.json";
 
 /// Longest list that is read, in bytes.
-const LIST_BYTES_MAX: u64 = 1 << 30;
+pub const LIST_BYTES_MAX: u64 = 1 << 30;
 
 /// How long, and how often, a vault that another process uses is waited for.
 const BUSY_TRIES_MAX: u32 = 6_000;
@@ -99,6 +99,8 @@ struct Work<'a> {
     runner: &'a Runner<'a>,
     /// Whose data it is.
     subjects: &'a [Subject],
+    /// What is known of the files, as [`SealedFile::path`].
+    expected: &'a BTreeMap<String, FileDigest>,
 }
 
 /// A file to be sealed.
@@ -121,6 +123,23 @@ struct FormError {
 impl Classified for FormError {
     fn class(&self) -> Class {
         Class::Integrity
+    }
+}
+
+/// The reads are not those that the results were made of.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is not what was taken in", file.display())]
+struct ReadsReplaced {
+    file: PathBuf,
+}
+
+impl Classified for ReadsReplaced {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("bring back the file as it was, or correct the digest that the sheet states".to_owned())
     }
 }
 
@@ -152,11 +171,14 @@ impl Archive {
         if !repair && journal.value(ARCHIVE)?.as_ref() == Some(&asked) {
             return Ok(());
         }
-        for key in journal.commits()?.keys() {
-            if Task::from_key(key, samples).is_some_and(|task| task.stage() == Stage::Seal) {
-                journal.apply(&Changes { forgotten: &[key], ..Changes::default() })?;
+        let (mut seals, keys) = (Vec::new(), TaskKeys::new(samples));
+        journal.replay(|key, _| {
+            if keys.task(key).is_some_and(|task| task.stage() == Stage::Seal) {
+                seals.push(key.to_owned());
             }
-        }
+        })?;
+        let forgotten: Vec<&str> = seals.iter().map(String::as_str).collect();
+        journal.apply(&Changes { forgotten: &forgotten, ..Changes::default() })?;
         Ok(journal.put_value(ARCHIVE, &asked)?)
     }
 
@@ -182,7 +204,8 @@ impl Archive {
         inputs: &[(Task, Arc<Commit>)],
     ) -> Result<Output, Failure> {
         let subjects = runner.subjects(samples);
-        let work = Work { runner, subjects: &subjects };
+        let expected = expected(runner, inputs)?;
+        let work = Work { runner, subjects: &subjects, expected: &expected };
         let summary = match task.sample() {
             Some(sample) => json(&self.seal_sample(&work, sample)?),
             None => self.seal_cohort(&work, inputs)?,
@@ -269,7 +292,11 @@ impl Archive {
         Ok(vec![main, index])
     }
 
-    fn seal(&self, &Work { runner, subjects }: &Work<'_>, item: &Item) -> Result<SealedFile, Failure> {
+    fn seal(
+        &self,
+        &Work { runner, subjects, expected }: &Work<'_>,
+        item: &Item,
+    ) -> Result<SealedFile, Failure> {
         let pool = match item.class {
             DataClass::Fastq => self.reads.as_ref().unwrap_or(&self.results),
             _ => &self.results,
@@ -292,6 +319,7 @@ impl Archive {
         let permit = runner.gate.permit_in(&log, &caller, question, subjects, hash)?;
         let request = SealRequest {
             file: &item.file,
+            expected: expected.get(&item.path).copied(),
             name: &name,
             class: item.class,
             level: runner.gate.policy().levels.get(&item.class).copied().unwrap_or(u8::MAX),
@@ -301,7 +329,13 @@ impl Archive {
             caller: &caller,
             now: now(),
         };
-        let sealed = pool.vault.seal(&pool.sealer, &permit, &log, &request, &mut |_| ())?;
+        let sealed = pool.vault.seal(&pool.sealer, &permit, &log, &request, &mut |_| ());
+        let sealed = match sealed {
+            Err(SealError::Unexpected { file }) if item.class == DataClass::Fastq => {
+                return Err(ReadsReplaced { file }.into());
+            }
+            sealed => sealed?,
+        };
         Ok(SealedFile {
             path: item.path.clone(),
             sample: item.sample.clone(),
@@ -334,6 +368,43 @@ impl Pool {
         }
         Ok(self.sealer.open_log(&self.vault, node())?)
     }
+}
+
+/// What is known of the files that a seal task may seal: of results what their ledger says, of reads what the sheet states
+/// or their intake found.
+fn expected(
+    runner: &Runner<'_>,
+    inputs: &[(Task, Arc<Commit>)],
+) -> Result<BTreeMap<String, FileDigest>, Failure> {
+    let mut expected = BTreeMap::new();
+    let mut results = |files: Vec<ResultFile>| {
+        let digest = |file: &ResultFile| Some(*blake3::Hash::from_hex(&file.blake3).ok()?.as_bytes());
+        let known = files
+            .into_iter()
+            .filter_map(|file| Some((file.path.clone(), FileDigest::Blake3(digest(&file)?))));
+        expected.extend(known);
+    };
+    for (task, commit) in inputs {
+        let form = |_| FormError { task: runner.key(*task) };
+        match task {
+            Task::FinishSample(_) => {
+                results(serde_json::from_slice::<SampleLedger>(&commit.summary).map_err(form)?.files);
+            }
+            Task::FinishCohort => {
+                results(serde_json::from_slice(&commit.summary).map_err(form)?);
+                // Whether it is whole shows when it is sealed, or its files are.
+                results(read_ledger(runner.dir).map_or_else(Vec::new, |ledger| ledger.joint.files));
+            }
+            _ => {}
+        }
+    }
+    for sample in inputs.iter().filter_map(|(task, _)| task.sample()) {
+        let lanes = runner.cohort.samples[sample as usize].lanes.iter();
+        for fastq in lanes.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2)) {
+            expected.extend(fastq.sha256.map(|sha256| (fastq.path.clone(), FileDigest::Sha256(sha256))));
+        }
+    }
+    Ok(expected)
 }
 
 /// A file of `results/`.

@@ -10,6 +10,7 @@ use jobs::config::{Config, Resolved};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass};
 use jobs::quantity::parse_bytes;
+use jobs::task::Stage;
 use scheduler::{BundleLimits, SiteSpec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -171,6 +172,9 @@ impl Burst {
         })
     }
 
+    /// What goes there: intake and model read whole files, the last stages write them.
+    pub const STAGES: [bool; Stage::ALL.len()] = [false, false, true, true, true, false, false];
+
     /// The site's name.
     pub fn site(&self) -> &str {
         &self.tes.site
@@ -199,7 +203,7 @@ impl Burst {
                 bundle_ms: self.tes.bundle_minutes * 60_000,
             }),
             allowed: allowed.collect(),
-            stages: [false, false, true, true, true, false, false],
+            stages: Self::STAGES,
         })
     }
 

@@ -2,21 +2,23 @@
 //! is not, what has to be done again.
 
 use crate::job_dir::JobDir;
+use crate::output::note;
 use crate::run::admission::Excluded;
 use crate::run::archive;
 use crate::run::books::{self, is_whole};
 use crate::run::kinship::Comparison;
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
+use crate::run::staged;
 use cluster::Output;
 use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::{Shard, Stage, Task};
+use jobs::task::{Shard, Stage, Task, TaskKeys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
 use workers::access::Access;
@@ -103,6 +105,26 @@ impl Classified for ResultError {
 
     fn hint(&self) -> Option<String> {
         Some("give the same command with --repair to do them again".to_owned())
+    }
+}
+
+/// The job ended without some of its samples.
+#[derive(Debug, thiserror::Error)]
+#[error("missing: {}", samples.iter().map(|one| format!("{} ({})", one.sample, one.reason)).collect::<Vec<_>>().join("; "))]
+pub struct Missing {
+    /// Who, and why.
+    pub samples: Vec<Dropped>,
+}
+
+impl Classified for Missing {
+    fn class(&self) -> Class {
+        Class::Partial
+    }
+
+    fn hint(&self) -> Option<String> {
+        let helps = self.samples.iter().filter_map(|one| one.help.as_deref());
+        let helps: Vec<&str> = helps.chain(["then give the same command again"]).collect();
+        Some(helps.join("; "))
     }
 }
 
@@ -204,21 +226,18 @@ fn report_data(
     ledger: &Ledger,
     command: &str,
 ) -> Result<ReportData, Failure> {
-    let mut commits = Vec::new();
-    journal.replay(|key, commit| commits.push((key.to_owned(), commit)))?;
-    let begin = commits.iter().map(|(_, commit)| commit.started_ms).min().unwrap_or(0);
-    let mut spans = Vec::new();
+    let (mut spans, keys) = (Vec::new(), TaskKeys::new(context.names()));
     let mut totals: BTreeMap<Stage, (u64, u64, u64, u64)> = BTreeMap::new();
-    for (key, commit) in &commits {
-        let Some(task) = Task::from_key(key, context.names()) else { continue };
+    journal.replay(|key, commit| {
+        let Some(task) = keys.task(key) else { return };
         let stage = task.stage();
         spans.push(TaskSpan {
             stage: stage.name().to_owned(),
-            task: key.to_string(),
+            task: key.to_owned(),
             sample: task.sample().map(|sample| context.sample(sample).name.clone()),
             lane: commit.slot,
-            start_ms: commit.started_ms - begin,
-            end_ms: commit.finished_ms - begin,
+            start_ms: commit.started_ms,
+            end_ms: commit.finished_ms,
             cpu_ms: commit.cpu_ms,
         });
         let total = totals.entry(stage).or_insert((0, u64::MAX, 0, 0));
@@ -226,6 +245,11 @@ fn report_data(
         total.1 = total.1.min(commit.started_ms);
         total.2 = total.2.max(commit.finished_ms);
         total.3 += commit.cpu_ms;
+    })?;
+    let begin = spans.iter().map(|span: &TaskSpan| span.start_ms).min().unwrap_or(0);
+    for span in &mut spans {
+        span.start_ms -= begin;
+        span.end_ms = span.end_ms.saturating_sub(begin);
     }
     spans.sort_by_key(|span| (span.start_ms, span.lane));
     let stage = |(stage, (tasks, from, to, cpu_ms)): (Stage, (u64, u64, u64, u64))| StageTotal {
@@ -368,6 +392,14 @@ pub fn nothing_missing(paths: Vec<String>) -> Result<(), Failure> {
     }
 }
 
+/// Refuses with the names and reasons of those without whom the job went on, if there are any.
+pub fn nobody_missing(samples: Vec<Dropped>) -> Result<(), Failure> {
+    match samples.is_empty() {
+        true => Ok(()),
+        false => Err(Missing { samples }.into()),
+    }
+}
+
 /// Which files are gone, and which are not as they were written.
 fn compare<'a>(
     dir: &JobDir,
@@ -406,21 +438,34 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
             let _ = fs::remove_file(entry.path());
         }
     }
+    staged::clear(dir);
     let _ = fs::remove_file(dir.scratch().join("reference.fa"));
     let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
 }
 
-/// Files among the results that the ledger does not know: of samples that left the cohort.
+/// Files among the results that the ledger does not know: of samples that left the cohort, were withdrawn, or failed.
 pub fn foreign_results(dir: &JobDir) -> Vec<String> {
     let Some(ledger) = read_ledger(dir) else { return Vec::new() };
     let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
-    let known: BTreeSet<&str> = files.map(|file| file.path.as_str()).collect();
-    let entries = fs::read_dir(dir.results()).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let paths = names.filter(|name| !name.starts_with('.')).map(|name| format!("results/{name}"));
-    let mut foreign: Vec<String> = paths.filter(|path| !known.contains(path.as_str())).collect();
+    let books = ledger.samples.iter().map(|sample| format!("qc/{}.json", sample.sample));
+    let known: BTreeSet<String> = files.map(|file| file.path.clone()).chain(books).collect();
+    let in_folder = |(folder, path): (&str, PathBuf)| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let names = names.filter(|name| !name.starts_with('.'));
+        names.map(|name| format!("{folder}/{name}")).collect::<Vec<_>>()
+    };
+    let paths = [("results", dir.results()), ("qc", dir.qc())].into_iter().flat_map(in_folder);
+    let mut foreign: Vec<String> = paths.filter(|path| !known.contains(path)).collect();
     foreign.sort();
     foreign
+}
+
+/// Says of each of them that it is no result of this cohort; nobody removes what was once a result but who knows why.
+pub fn name_foreign(dir: &JobDir) {
+    for path in foreign_results(dir) {
+        note(&format!("{path} is of no sample of this cohort as it is now; it is left as it is"));
+    }
 }
 
 /// The packs of what finished samples say of themselves, which outlive the job.

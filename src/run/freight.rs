@@ -5,11 +5,14 @@
 
 use super::runner::Runner;
 use cluster::bundle::carried::{CarriedLane, CarriedSample, Standing};
+use cluster::bundle::outcome::{Reading, Word};
 use cluster::bundle::ticket::BundleKey;
 use cluster::tes::Freight;
 use cluster::{Output, Request};
+use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::Failure;
 use jobs::parameters::Parameters;
+use jobs::policy::Action;
 use jobs::task::Task;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,6 +89,29 @@ impl Freight for SiteFreight<'_> {
         self.runner.trail.write_many(&events)?;
         let gate = self.runner.gate;
         Ok(Standing { leases, knowledge: gate.excerpt(&self.site, &*gate.register()?, &subjects) })
+    }
+
+    fn read_there(&self, request: &Request, bundle: &str, readings: &[Reading]) -> Result<(), Failure> {
+        let (runner, samples) = (self.runner, Self::samples_read(request));
+        let event = |reading: &Reading| {
+            let (name, outcome) = match &reading.word {
+                Word::Permitted { .. } => (EventName::PolicyPermit, Outcome::Ok),
+                Word::Renewed { .. } => (EventName::ShardRenewed, Outcome::Ok),
+                Word::Refused { .. } => (EventName::PolicyDeny, Outcome::Refused),
+            };
+            let event = runner.of_task(name, outcome, (request.task, Some(request.number)), &samples);
+            let event = Event { consent_epoch: Some(reading.epoch), ..event };
+            // It is the worker's word, and its clock.
+            let event = event.with("action", Action::Read.name()).with("worker", bundle);
+            let event = event.with("site", self.site.as_str()).with("at", reading.at.to_string());
+            match &reading.word {
+                Word::Permitted { expires } | Word::Renewed { expires } => {
+                    event.with("expires", expires.to_string())
+                }
+                Word::Refused { reasons } => Event { reasons: reasons.clone(), ..event },
+            }
+        };
+        runner.trail.write_many(&readings.iter().map(event).collect::<Vec<_>>())
     }
 
     fn unpack(

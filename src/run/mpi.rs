@@ -20,6 +20,7 @@ use cluster::mpi::seat::{Seat, seats};
 use cluster::mpi::wire::Hello;
 use cluster::mpi::world::World;
 use cluster::mpi::{Dispatch, MpiError, Port};
+use cluster::tes::TesEngine;
 use cluster::{Drive, Engine, Outcome, Pool, drive};
 use jobs::config::{Config, Limits, Origin};
 use jobs::failure::{Class, Classified, Failure};
@@ -148,7 +149,7 @@ impl Listener for Ears {
 
 /// Runs the job to its end, on the ranks of `team`.
 pub fn lead(team: Team, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
-    let Wiring { scheduler, journal, desk, runner, observer, stop, .. } = wiring;
+    let Wiring { scheduler, journal, desk, runner, observer, means, stop } = wiring;
     note(&team.describe());
     let calling = Calling::of(runner, journal)?;
     let Team { port, hellos, seats } = team;
@@ -156,20 +157,32 @@ pub fn lead(team: Team, wiring: Wiring<'_>) -> Result<Outcome, Failure> {
     let (reports, heard) = channel();
     let site = SiteSpec { latency_ms: LATENCY_MS, ..here(runner, scheduler) };
     let terms = Terms { engine: 0, site: 0, job: calling.encode(), seats, others: own.slots > 0 };
-    let ranks = MpiEngine::start(port, hellos, &terms, reports.clone(), Ears)?;
+    let mut sites = vec![site];
+    let freight = means.burst.map(|burst| burst.freight(runner, desk.leases));
     thread::scope(|scope| {
+        let away = match (means.burst, &freight) {
+            (Some(burst), Some(freight)) => {
+                let number = 1 + u8::from(own.slots > 0);
+                let settings = burst.settings(runner, journal.fence(), (number, 1))?;
+                sites.push(burst.spec(runner)?);
+                Some(TesEngine::start(scope, settings, freight, reports.clone())?)
+            }
+            _ => None,
+        };
+        let ranks = MpiEngine::start(port, hellos, &terms, reports.clone(), Ears)?;
         let home = Pool::start(scope, runner, HOME_SLOTS, reports.clone());
         let mut engines: Vec<Box<dyn Engine + '_>> = vec![Box::new(ranks)];
         if own.slots > 0 {
             let spec = WorkerSpec { site: 0, slots: own.slots, memory_bytes: own.memory_bytes, name };
             engines.push(Box::new(Local::start(scope, runner, WorkerId::new(1, 0), spec, reports)));
         }
+        engines.extend(away.map(|away| Box::new(away) as Box<dyn Engine + '_>));
         drive(Drive {
             scheduler,
             journal,
             office: desk,
             observer,
-            sites: vec![site],
+            sites,
             engines,
             home: Some(home),
             reports: heard,

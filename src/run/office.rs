@@ -3,6 +3,7 @@
 use super::basis::Bases;
 use super::books;
 use super::runner::{Runner, class_of};
+use super::staged;
 use crate::output::note;
 use cluster::{Committing, Leasing, Office, Output, TaskFailure};
 use jobs::event::{Event, EventName, Outcome};
@@ -16,7 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use storage::Commit;
 use storage::lease::{LeaseKey, SignedLease};
 use workers::access::samples_of;
-use workers::task::{intake_summary, map_summary, sealed_to};
+use workers::finish::SampleLedger;
+use workers::task::{FormError, intake_summary, map_summary, sealed_to};
 
 /// An output has not as many pieces as its task makes.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +185,13 @@ impl Office for Desk<'_> {
             }
             Ok(())
         })
+    }
+
+    fn place(&self, task: Task, number: u32, output: &Output) -> Result<(), Failure> {
+        let Task::FinishSample(sample) = task else { return Ok(()) };
+        let ledger: SampleLedger =
+            serde_json::from_slice(&output.summary).map_err(|_| FormError::of(self.runner.key(task)))?;
+        staged::place(self.runner.dir, &self.runner.context.sample(sample).name, number, &ledger.files)
     }
 
     fn dropped(

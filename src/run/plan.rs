@@ -1,18 +1,12 @@
 //! What a job consists of on this machine: how finely it is cut, and how much memory each task may take.
 
-use super::Args;
-use super::admission::Excluded;
-use crate::output::{self, Format, bytes, table};
 use jobs::cohort::{Cohort, Lane, Sample};
 use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::genome::{CELL_BASES, Contigs, Grid};
-use jobs::task::{INTAKE_CHUNKS, Stage};
 use scheduler::{CostModel, MemoryModel, Plan, SamplePlan, StageCost};
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::HashMap;
 use storage::Journal;
-use workers::index_file::Bases;
 
 /// Chunks of the largest lane, about.
 const CHUNKS_PER_LANE: u64 = 16;
@@ -159,97 +153,9 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
 }
 
 /// How many shards each sample and the joint call have at least; where reads are deep, there are more.
-fn shards(plan: &Plan) -> u64 {
+pub fn shards(plan: &Plan) -> u64 {
     match &plan.lines {
         Some(lines) => 1 + lines.iter().filter(|&&line| line > 0 && line < plan.cells).count() as u64,
         None => u64::from(plan.cells.div_ceil(plan.shard_cells_max)),
     }
-}
-
-/// About how many tasks a stage has.
-fn tasks(plan: &Plan, stage: Stage) -> u64 {
-    let samples = plan.samples.len() as u64;
-    match stage {
-        Stage::Intake => {
-            let part_pairs = plan.chunk_pairs * u64::from(INTAKE_CHUNKS);
-            let of_sample = |sample: &SamplePlan| sample.pairs.div_ceil(part_pairs).max(sample.lanes.into());
-            plan.samples.iter().map(of_sample).sum()
-        }
-        Stage::Model => plan.lanes().count() as u64,
-        Stage::Map => plan.samples.iter().map(|sample| sample.pairs.div_ceil(plan.chunk_pairs)).sum(),
-        Stage::Region => samples * (shards(plan) + 1),
-        Stage::Joint => shards(plan),
-        Stage::Finish | Stage::Seal => samples + 1,
-    }
-}
-
-/// `--dry-run`: what would be done, and nothing done.
-pub fn dry_run(
-    args: &Args,
-    cohort: &Cohort,
-    excluded: &[Excluded],
-    reference: &Path,
-    (limits, cut): (Limits, &Cut),
-) -> Result<(), Failure> {
-    let bases = Bases::open(reference)?;
-    let contigs = bases.contigs();
-    let plan = plan(cohort, contigs, limits, cut, &args.shard_lines);
-    plan.admit(limits.memory_bytes)?;
-    let tasks: BTreeMap<Stage, u64> = plan.stages().map(|stage| (stage, tasks(&plan, stage))).collect();
-    let count = |stage: Stage| tasks.get(&stage).copied().unwrap_or(0);
-    let files = cohort.samples.iter().flat_map(|sample| &sample.lanes);
-    let sizes = files.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
-    let input: u64 = sizes.map(|f| std::fs::metadata(cohort.reads_path(f)).map_or(0, |m| m.len())).sum();
-    let value = serde_json::json!({
-        "schema": "wakachi.plan/1",
-        "cohort": cohort.id,
-        "samples": plan.samples.len(),
-        "excluded": excluded,
-        "lanes": plan.lanes().count(),
-        "shards": shards(&plan),
-        "cells": Grid::new(contigs).cells(),
-        "reference_bases": contigs.total_bases(),
-        "input_bytes": input,
-        "scratch_bytes": input * 2,
-        "threads": limits.threads,
-        "memory_bytes": limits.memory_bytes,
-        "memory_bytes_min": plan.memory.minimum(),
-        "tasks": Stage::ALL.iter().map(|&stage| (stage.name(), count(stage))).collect::<BTreeMap<_, _>>(),
-    });
-    match args.output {
-        Format::Json => output::json(&value),
-        Format::Quiet => {}
-        Format::Table => {
-            let rows: Vec<Vec<String>> = Stage::ALL
-                .iter()
-                .filter(|&&stage| stage != Stage::Seal || plan.seals)
-                .map(|&stage| {
-                    let about = if matches!(stage, Stage::Intake | Stage::Map) { "about " } else { "" };
-                    let memory = plan.memory.task_bytes[stage as usize];
-                    vec![stage.name().to_owned(), format!("{about}{}", count(stage)), bytes(memory)]
-                })
-                .collect();
-            output::say(&format!(
-                "cohort {}: {} samples, {} lanes, {} of reads, at least {} shards of at most {} bases",
-                cohort.id,
-                plan.samples.len(),
-                plan.lanes().count(),
-                bytes(input),
-                shards(&plan),
-                limits.shard_bases
-            ));
-            for one in excluded {
-                output::say(&format!("left out: {}: {}", one.sample, one.reasons.join(", ")));
-            }
-            output::say(&table(&["stage", "tasks", "memory each"], &rows));
-            output::say(&format!(
-                "{} threads, {} of memory (at least {} needed), scratch about {}",
-                limits.threads,
-                bytes(limits.memory_bytes),
-                bytes(plan.memory.minimum()),
-                bytes(input * 2)
-            ));
-        }
-    }
-    Ok(())
 }

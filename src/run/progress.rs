@@ -7,7 +7,7 @@ use crate::output::{Format, note};
 use crate::progress::bar;
 use cluster::bill::Account;
 use cluster::dashboard::Ask;
-use cluster::info::JobInfo;
+use cluster::info::{JobInfo, State};
 use cluster::meter::now_ms;
 use cluster::watch::{Names, Watch};
 use cluster::{Observer, Report, metrics};
@@ -18,6 +18,7 @@ use scheduler::{AttemptId, Command, Event, Scheduler, SiteSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use storage::Journal;
@@ -42,6 +43,10 @@ pub struct View {
     pub prices: BTreeMap<String, f64>,
     /// What an ask to stop sets.
     pub stop: &'static AtomicBool,
+    /// What was paid since the last status, while no run drove the job.
+    pub brought: Account,
+    /// Of a coordinator of waves: set once it has sent one, which ends its run.
+    pub sent: Option<Arc<AtomicBool>>,
 }
 
 /// Draws and writes what the driver tells.
@@ -55,6 +60,8 @@ pub struct Display {
     asked: Vec<Report>,
     next: Instant,
     interval: Duration,
+    /// How the job stood when a wave was sent.
+    out: Option<JobInfo>,
 }
 
 impl Display {
@@ -63,7 +70,8 @@ impl Display {
         // What was asked of an earlier run is not asked of this one.
         asks::take(&view.dir);
         let (terminal, quiet) = (std::io::stderr().is_terminal(), view.format == Format::Quiet);
-        let before = status::found(&view.dir).map(|info| info.bill).unwrap_or_default();
+        let mut before = status::found(&view.dir).map(|info| info.bill).unwrap_or_default();
+        before.add(&view.brought);
         let begun = Instant::now();
         let display = Display {
             watch: Watch::new(view.names.clone(), now_ms(), before),
@@ -74,6 +82,7 @@ impl Display {
             begun,
             next: begun,
             interval: STATUS_INTERVAL,
+            out: None,
             view,
         };
         // Until the first status, the last run's would be taken for this one's.
@@ -96,6 +105,10 @@ impl Display {
             self.watch.name_lanes(&mut info.timeline);
         }
         info.vaults = status::vaults(&self.view.dir);
+        if let (Some(out), State::Stopped) = (self.out.take(), info.state) {
+            // The wave is out: what was given to it is not waiting for anybody to go on.
+            info = JobInfo { state: State::Waiting, samples: out.samples, stages: out.stages, ..info };
+        }
         self.leave(&info);
         info.bill
     }
@@ -113,6 +126,11 @@ impl Display {
 
     /// Says how the job stands and does what is asked of it, if it is time to.
     fn attend(&mut self, scheduler: &Scheduler) {
+        let sent = self.view.sent.as_ref().is_some_and(|sent| sent.load(Ordering::Relaxed));
+        if sent && self.out.is_none() {
+            self.out = Some(self.watch.info(self.now_ms(), scheduler));
+            self.view.stop.store(true, Ordering::Relaxed);
+        }
         if Instant::now() < self.next {
             return;
         }

@@ -4,6 +4,7 @@ use super::admission::{Excluded, subject_of};
 use super::archive::Archive;
 use super::close;
 use super::office::DroppedSamples;
+use super::staged;
 use super::trail::{Trail, obligations};
 use crate::gate::Gate;
 use crate::job_dir::JobDir;
@@ -12,10 +13,10 @@ use cluster::{Control, Output, Request, TaskFailure, TaskRunner};
 use jobs::cohort::Cohort;
 use jobs::event::{Event, EventName, Object, Outcome};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::genome::Cell;
 use jobs::lease::{Expected, Lease, LeaseError};
 use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -96,8 +97,8 @@ impl Classified for RunError {
 pub struct Held<'a>(pub &'a Control);
 
 impl Hold for Held<'_> {
-    fn reach(&self, cell: Cell) -> bool {
-        self.0.reach(cell)
+    fn reach(&self, step: u32) -> bool {
+        self.0.reach(step)
     }
 
     fn is_needed(&self) -> bool {
@@ -141,12 +142,24 @@ impl Runner<'_> {
                 let home = self.home.ok_or_else(|| RunError::NotHome { task: self.key(task) })?;
                 close::finish_cohort(&access, self, &home, &request.inputs, &command_line())
             }
-            _ => {
-                let (results, hold) = (self.dir.results(), Held(control));
-                let done = workers::task::run(&access, task, &request.inputs, &results, &hold)?;
-                Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
+            Task::FinishSample(sample) => {
+                let name = &self.context.sample(sample).name;
+                let folder = staged::folder(self.dir, name, number);
+                staged::attempt(&folder, || self.work(&access, request, control, &folder))
             }
+            _ => self.work(&access, request, control, &self.dir.results()),
         })
+    }
+
+    fn work(
+        &self,
+        access: &Access<'_>,
+        request: &Request,
+        control: &Control,
+        results: &Path,
+    ) -> Result<Output, Failure> {
+        let done = workers::task::run(access, request.task, &request.inputs, results, &Held(control))?;
+        Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
     }
 
     fn archive(&self) -> Option<&Archive> {

@@ -1,6 +1,7 @@
 //! What can be said of a job at any moment, whoever asks. A running job leaves it in its directory, and a job that ends
 //! leaves the last of it; for one that was killed it is made from the journal, by the same scheduler.
 
+use super::books::read_at_most;
 use super::office::facts_of;
 use crate::job_dir::JobDir;
 use cluster::info::{JobInfo, Span, State, Timeline, VaultInfo};
@@ -9,7 +10,7 @@ use cluster::watch::{self, Names};
 use jobs::cohort::Cohort;
 use jobs::failure::Failure;
 use jobs::genome::{Contigs, Grid};
-use jobs::task::Task;
+use jobs::task::TaskKeys;
 use scheduler::{Event, Options, Plan, Scheduler};
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +22,9 @@ use storage::vault::Vault;
 
 /// Name of the journal's value that holds the plan.
 const PLAN: &str = "plan";
+
+/// Largest status that is read, in bytes; that of thousands of workers is a hundredth of it.
+const STATUS_BYTES_MAX: u64 = 1 << 30;
 
 /// Leaves it in the directory, all of it or nothing. Best effort: a status that cannot be written must not stop a job.
 pub fn leave(dir: &JobDir, info: &JobInfo) {
@@ -38,7 +42,7 @@ pub fn replace(path: &Path, text: &[u8]) {
 
 /// What a job left last.
 pub fn found(dir: &JobDir) -> Option<JobInfo> {
-    serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
+    serde_json::from_slice(&read_at_most(&path(dir), STATUS_BYTES_MAX).ok()?).ok()
 }
 
 /// When the job said something last.
@@ -116,8 +120,9 @@ pub fn from_journal(journal: &Journal) -> Result<Option<JobInfo>, Failure> {
     let samples = plan.samples.iter().map(|sample| sample.name.clone()).collect();
     let names = Names { job: journal.identity().job.clone(), samples, contigs: Vec::new() };
     let mut scheduler = Scheduler::new(plan, Options::default());
+    let keys = TaskKeys::new(&names.samples);
     journal.replay(|key, commit| {
-        let task = Task::from_key(key, &names.samples).filter(|&task| scheduler.plan().knows(task));
+        let task = keys.task(key).filter(|&task| scheduler.plan().knows(task));
         if let Some(task) = task {
             scheduler.handle(0, Event::Committed { task, facts: facts_of(task, &commit) });
         }
@@ -128,9 +133,9 @@ pub fn from_journal(journal: &Journal) -> Result<Option<JobInfo>, Failure> {
 
 /// What ran when, of everything that was committed.
 pub fn timeline(journal: &Journal, samples: &[String]) -> Result<Timeline, Failure> {
-    let mut ran = Vec::new();
+    let (mut ran, keys) = (Vec::new(), TaskKeys::new(samples));
     journal.replay(|key, commit| {
-        let Some(task) = Task::from_key(key, samples) else { return };
+        let Some(task) = keys.task(key) else { return };
         let span = Span {
             task: key.to_owned(),
             stage: task.stage(),
@@ -155,7 +160,8 @@ pub fn vaults(dir: &JobDir) -> Vec<VaultInfo> {
         vault: PathBuf,
         object: String,
     }
-    let text = fs::read(dir.root().join(super::archive::SEALED)).unwrap_or_default();
+    let list = dir.root().join(super::archive::SEALED);
+    let text = read_at_most(&list, super::archive::LIST_BYTES_MAX).unwrap_or_default();
     let Ok(sealed) = serde_json::from_slice::<Sealed>(&text) else { return Vec::new() };
     let mut objects: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for file in sealed.files {

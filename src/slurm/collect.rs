@@ -1,21 +1,31 @@
-//! What came of a wave: receipts are read, outputs verified and committed, and failures kept for the next coordinator.
+//! What came of a wave: receipts are read, outputs verified and committed, what it cost is booked, and failures are kept
+//! for the next coordinator.
+//!
+//! Invariant: a crash anywhere here is made good by collecting the same wave again. Whatever its outputs are worth, what
+//! its elements read is in the log and what they took is in the bill.
 
 use super::record::Folder;
 use super::wave::{State, Waves};
-use super::{Element, Slurm, State as Standing};
+use super::{BatchId, Element, State as Standing};
 use crate::output::note;
-use crate::run::books;
+use crate::run::books::{self, RunRecord};
+use cluster::bill::Account;
+use cluster::bill::wave::{Ran, of_bundles};
 use cluster::bundle::{Bundle, Data, Receipt};
-use cluster::{Committing, Ended, Office, Output, Request, TaskFailure};
+use cluster::{Committing, Ended, Office, Output, Request, Spending, TaskFailure};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::Task;
-use scheduler::{Exhausted, Usage, WorkerId};
-use std::collections::BTreeMap;
+use scheduler::{BundleLimits, Exhausted, Purpose, SiteSpec, Usage, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Instant;
 use storage::{Changes, Commit, DiskError};
 
 /// Waves in a row of which nothing came, after which the job is given up: it would be so for ever.
 const BARREN_MAX: u32 = 5;
+
+/// Outputs of an audited task of which no two are the same, after which nobody can say who is wrong.
+const VOTES_MAX: usize = 4;
 
 /// Nothing comes of waves.
 #[derive(Debug, thiserror::Error)]
@@ -37,78 +47,68 @@ impl Classified for Barren {
     }
 }
 
-/// What one wave brought.
-#[derive(Default)]
-struct Harvest {
-    outputs: Vec<(Task, u32, Output, Usage, WorkerId)>,
-}
-
 /// What there is to do once a wave was looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Collected {
-    /// Nothing is out: the job goes on here.
-    All,
+    /// Nothing is out: the job goes on here, and this is what the wave cost.
+    All(Account),
     /// The wave is not over: a later coordinator goes on.
     StillOut,
 }
 
-/// Takes in the wave that the run before sent, if there is one and nobody has run the job since.
+/// Takes in the wave that the run before sent, if there is one. Where somebody else ran the job since, or the job is
+/// another one by now, nothing of it counts.
 pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<Collected, Failure> {
+    let began = Instant::now();
     let mut state = State::read(waves.journal)?;
-    let Some(array) = state.array.take() else { return Ok(Collected::All) };
-    if state.runs != books::all(waves.journal)?.len() {
-        note(&format!("the job was run since array {array} was sent; what came of it is left"));
-        state.write(waves.journal)?;
-        return Ok(Collected::All);
-    }
-    let slurm = Slurm::of_path();
-    let elements = slurm.elements(&array)?;
+    let Some(array) = state.array.take() else { return Ok(Collected::All(Account::default())) };
+    let elements = waves.slurm.elements(&array)?;
     if elements.iter().any(|element| element.state.is_alive()) {
         let own = std::env::var("SLURM_JOB_ID").ok().and_then(|id| id.parse().ok());
         note(&format!("array {array} is not over; the coordinator behind it goes on"));
-        if !waves.folder.has_later(&slurm, own)? {
-            waves.folder.follow(&slurm, &array)?;
+        if !waves.folder.has_later(&waves.slurm, own)? {
+            waves.folder.follow(&waves.slurm, &array)?;
         }
         return Ok(Collected::StillOut);
     }
-    let mut harvest = Harvest::default();
-    let mut foreign = false;
+    let foreign = state.runs != books::all(waves.journal)?.len();
+    let mut harvest = Harvest { foreign, ..Harvest::default() };
     for number in 0..state.elements {
         let element = elements.iter().find(|one| one.index == Some(number));
-        let bundle = read_bundle(&waves.folder, state.number, number)?;
-        let Some(bundle) = bundle else { continue };
-        if !is_of(&bundle, waves) {
-            foreign = true;
-            log_reading(waves, &state, office, &bundle, number)?;
-            continue;
-        }
-        let log = waves.folder.element_log(&array, number);
-        let left = harvest.gather(waves, &mut state, (office, &bundle), number)?;
-        match left.is_empty() {
-            // Of an element that did all it was given nobody needs what it said.
-            true => drop(fs::remove_file(&log)),
-            false => blame(&mut state, &left, element, &log.display().to_string()),
+        if let Some(bundle) = read_bundle(&waves.folder, state.number, number)? {
+            harvest.gather(waves, &mut state, office, (&array, &bundle, number, element))?;
         }
     }
-    if foreign {
-        note("cohort, reads, policy or program changed since the wave was sent; what came of it is left");
+    if harvest.foreign {
+        note(&format!(
+            "cohort, reads, policy or program changed since array {array} was sent, or the job was run; what came of it \
+             is left"
+        ));
         // Nor does it say anything of what is to be done now.
-        (state.known, state.alone) = Default::default();
+        (state.known, state.alone, state.made) = Default::default();
+    } else {
+        harvest.compare(waves, &mut state, &elements);
+        harvest.commit(waves, &mut state, office)?;
     }
-    let count = harvest.outputs.len();
-    harvest.commit(waves, &mut state, office)?;
-    note(&format!("wave {}: {count} tasks done", state.number));
-    state.barren = if count > 0 { 0 } else { state.barren + 1 };
+    let record = harvest.record(&state, &array);
+    note(&format!("wave {}: {} tasks done", state.number, record.tasks));
+    state.barren = if record.tasks > 0 { 0 } else { state.barren + 1 };
     let barren = state.barren >= BARREN_MAX;
     if barren {
         state = State { number: state.number, ..State::default() };
     }
     state.write(waves.journal)?;
+    record.note(waves.journal)?;
     let wave = waves.folder.wave(state.number);
-    fs::remove_dir_all(&wave).map_err(DiskError::on("remove", &wave))?;
+    match fs::remove_dir_all(&wave) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(DiskError::on("remove", &wave)(error).into());
+        }
+        _ => {}
+    }
     match barren {
         true => Err(Barren { array: array.to_string() }.into()),
-        false => Ok(Collected::All),
+        false => Ok(Collected::All(harvest.account(waves, began))),
     }
 }
 
@@ -129,19 +129,6 @@ fn read_receipt(waves: &Waves<'_>, state: &State, bundle: &Bundle, element: u32)
     })
 }
 
-/// What a bundle's worker read is in the log, whatever its outputs are worth.
-fn log_reading(
-    waves: &Waves<'_>,
-    state: &State,
-    office: &dyn Office,
-    bundle: &Bundle,
-    element: u32,
-) -> Result<(), Failure> {
-    let receipt = read_receipt(waves, state, bundle, element);
-    let logged = receipt.map_or_else(Vec::new, |receipt| receipt.logged);
-    logged.iter().try_for_each(|events| office.logged(bundle.worker, events))
-}
-
 fn read_bundle(folder: &Folder, wave: u32, element: u32) -> Result<Option<Bundle>, Failure> {
     let path = folder.bundle(wave, element);
     match fs::read(&path) {
@@ -151,71 +138,197 @@ fn read_bundle(folder: &Folder, wave: u32, element: u32) -> Result<Option<Bundle
     }
 }
 
+/// What one wave brought.
+#[derive(Default)]
+struct Harvest {
+    attempts: Vec<Attempt>,
+    /// What elements spent beside their attempts, by their numbers.
+    elements: BTreeMap<u32, Ran>,
+    /// It was sent for another job than this one is now: it is paid for, and nothing more.
+    foreign: bool,
+}
+
+/// An attempt of which a receipt tells.
+struct Attempt {
+    element: u32,
+    worker: WorkerId,
+    task: Task,
+    number: u32,
+    purpose: Purpose,
+    usage: Usage,
+    /// As it was verified.
+    output: Option<Output>,
+    worth: Worth,
+}
+
+/// What an attempt is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// Its output is not taken.
+    Nothing,
+    /// It made the same as one that is.
+    Checked,
+    /// Its output is committed.
+    Taken,
+}
+
 impl Harvest {
-    /// Reads the receipt of a bundle; the keys of the tasks of which it says nothing.
+    /// Takes in what an element says: its readings go into the log, its outputs are opened and verified, its failures
+    /// are kept.
     fn gather(
         &mut self,
         waves: &Waves<'_>,
         state: &mut State,
-        (office, bundle): (&dyn Office, &Bundle),
-        element: u32,
-    ) -> Result<Vec<String>, Failure> {
+        office: &dyn Office,
+        (array, bundle, number, element): (&BatchId, &Bundle, u32, Option<&Element>),
+    ) -> Result<(), Failure> {
+        self.foreign |= !is_of(bundle, waves);
         let mut open: BTreeMap<_, &Request> = bundle.requests.iter().map(|one| (one.attempt, one)).collect();
-        let receipt = read_receipt(waves, state, bundle, element);
-        let key = |request: &Request| request.task.key(waves.names);
-        let Some(receipt) = receipt else { return Ok(bundle.requests.iter().map(key).collect()) };
-        for events in &receipt.logged {
-            office.logged(bundle.worker, events)?;
-        }
-        for Ended { attempt, task, result, usage } in receipt.ended {
-            let Some(request) = open.remove(&attempt).filter(|request| request.task == task) else {
-                continue;
-            };
-            let verified = match result {
-                Ok(output) => {
-                    office.verify(task, &output).map(|()| output).map_err(|failure| TaskFailure {
-                        // Its inputs are not to blame, and a machine that lies is left for another.
-                        class: Class::Remote,
-                        ..TaskFailure::from(failure)
-                    })
+        let ran = self.elements.entry(number).or_default();
+        match read_receipt(waves, state, bundle, number) {
+            None => ran.lost_core_ms = element.map_or(0, |element| element.core_ms),
+            Some(receipt) => {
+                (ran.cores, ran.spent_core_ms) = (receipt.cores, receipt.spent_core_ms);
+                receipt.logged.iter().try_for_each(|events| office.logged(bundle.worker, events))?;
+                for ended in receipt.ended {
+                    let request = open.remove(&ended.attempt).filter(|request| request.task == ended.task);
+                    if let Some(request) = request {
+                        self.take_in(waves, state, office, (bundle.worker, number, request, ended));
+                    }
                 }
-                Err(failure) => Err(failure),
-            };
-            match verified {
-                Ok(output) => self.outputs.push((task, request.number, output, usage, bundle.worker)),
-                Err(failure) => state.known.entry(task.key(waves.names)).or_default().push(failure),
             }
         }
-        Ok(open.into_values().map(key).collect())
+        let log = waves.folder.element_log(array, number);
+        match open.is_empty() {
+            // Of an element that did all it was given nobody needs what it said.
+            true => drop(fs::remove_file(&log)),
+            false => {
+                // Of one that was to check another nobody hears; it is given out again.
+                let work = open.into_values().filter(|request| request.purpose != Purpose::Audit);
+                let left: Vec<String> = work.map(|request| request.task.key(waves.names)).collect();
+                blame(state, &left, element, &log.display().to_string());
+            }
+        }
+        Ok(())
     }
 
-    /// Commits all outputs in one transaction.
-    fn commit(self, waves: &Waves<'_>, state: &mut State, office: &dyn Office) -> Result<(), Failure> {
-        let told: Vec<Committing<'_>> = self
-            .outputs
+    /// Takes in how one attempt ended.
+    fn take_in(
+        &mut self,
+        waves: &Waves<'_>,
+        state: &mut State,
+        office: &dyn Office,
+        (worker, element, request, ended): (WorkerId, u32, &Request, Ended),
+    ) {
+        let (task, number, purpose) = (request.task, request.number, request.purpose);
+        let looked = |output: &Output| if self.foreign { Ok(()) } else { office.verify(task, output) };
+        let verified = ended.result.and_then(|output| match looked(&output) {
+            Ok(()) => Ok(Some(output)),
+            // Its inputs are not to blame, and a machine that lies is left for another.
+            Err(failure) => Err(TaskFailure { class: Class::Remote, ..TaskFailure::from(failure) }),
+        });
+        let output = verified.unwrap_or_else(|failure| {
+            if purpose != Purpose::Audit {
+                state.known.entry(task.key(waves.names)).or_default().push(failure);
+            }
+            None
+        });
+        let worth = if output.is_some() { Worth::Taken } else { Worth::Nothing };
+        let usage = ended.usage;
+        self.attempts.push(Attempt { element, worker, task, number, purpose, usage, output, worth });
+    }
+
+    /// Holds outputs of audited tasks against each other, with those of earlier waves: what two made alike is taken, and
+    /// nothing else of an element that made it otherwise.
+    fn compare(&mut self, waves: &Waves<'_>, state: &mut State, elements: &[Element]) {
+        let mut by_task: BTreeMap<Task, Vec<usize>> = BTreeMap::new();
+        for (at, attempt) in self.attempts.iter().enumerate() {
+            by_task.entry(attempt.task).or_default().push(at);
+        }
+        let (mut wrong, mut checked) = (BTreeSet::new(), BTreeSet::new());
+        for (task, attempts) in by_task {
+            let key = task.key(waves.names);
+            let of_audit = attempts.iter().any(|&at| self.attempts[at].purpose == Purpose::Audit);
+            let mut made = state.made.remove(&key).unwrap_or_default();
+            if !of_audit && made.is_empty() {
+                continue;
+            }
+            let content = |at: usize| self.attempts[at].output.as_ref().map(|output| output.content);
+            let found: Vec<(usize, [u8; 32])> =
+                attempts.iter().filter_map(|&at| Some((at, content(at)?))).collect();
+            made.extend(found.iter().map(|(_, content)| content));
+            let times = |one: &[u8; 32]| made.iter().filter(|other| *other == one).count();
+            let agreed = made.iter().find(|one| times(one) > 1).copied();
+            let mut taken = false;
+            for (at, content) in found {
+                let attempt = &mut self.attempts[at];
+                attempt.worth = match agreed {
+                    Some(agreed) if agreed == content && std::mem::replace(&mut taken, true) => {
+                        Worth::Checked
+                    }
+                    Some(agreed) if agreed == content => Worth::Taken,
+                    _ => Worth::Nothing,
+                };
+                match agreed {
+                    Some(agreed) if agreed != content => drop(wrong.insert(attempt.element)),
+                    _ => drop(checked.insert(at)),
+                }
+            }
+            match agreed {
+                Some(_) => {}
+                None if made.len() >= VOTES_MAX => {
+                    let chain = vec![format!("{} workers made different outputs of it", made.len())];
+                    let class = Class::Integrity;
+                    let failure = TaskFailure { class, chain, hint: None, exhausted: None, damaged: None };
+                    state.known.entry(key).or_default().push(failure);
+                }
+                None if made.is_empty() => {}
+                None => drop(state.made.insert(key, made)),
+            }
+        }
+        for (at, attempt) in self.attempts.iter_mut().enumerate() {
+            if wrong.contains(&attempt.element) && !checked.contains(&at) {
+                attempt.worth = Worth::Nothing;
+            }
+        }
+        for number in wrong {
+            let element = elements.iter().find(|one| one.index == Some(number));
+            let node = element.and_then(|element| element.nodes.clone());
+            let name = node.clone().unwrap_or_else(|| format!("element {number}"));
+            note(&format!("{name} made other outputs than two others; nothing more is given to it"));
+            state.distrusted.extend(node);
+        }
+    }
+
+    /// Commits what is taken in one transaction.
+    fn commit(&self, waves: &Waves<'_>, state: &mut State, office: &dyn Office) -> Result<(), Failure> {
+        let taken = self.attempts.iter().filter(|attempt| attempt.worth == Worth::Taken);
+        let taken: Vec<(&Attempt, &Output)> =
+            taken.filter_map(|attempt| Some((attempt, attempt.output.as_ref()?))).collect();
+        let told: Vec<Committing<'_>> = taken
             .iter()
-            .map(|(task, number, output, ..)| Committing { task: *task, number: *number, output })
+            .map(|(attempt, output)| Committing { task: attempt.task, number: attempt.number, output })
             .collect();
         office.committing(&told)?;
-        let commits: Vec<(String, Commit)> = self
-            .outputs
+        let commits: Vec<(String, Commit)> = taken
             .iter()
-            .map(|(task, number, output, usage, worker)| {
+            .map(|(attempt, output)| {
+                let usage = attempt.usage;
                 let commit = Commit {
-                    attempt: *number,
+                    attempt: attempt.number,
                     pieces: output.pieces.clone(),
                     summary: output.summary.clone(),
-                    basis: office.basis(*task),
+                    basis: office.basis(attempt.task),
                     content: output.content,
                     cpu_ms: usage.cpu_ms,
                     started_ms: usage.started_ms,
                     finished_ms: usage.finished_ms,
-                    worker: worker.0,
+                    worker: attempt.worker.0,
                     slot: usage.slot,
                     site: 1,
                     bytes_in: usage.bytes_in,
                 };
-                (task.key(waves.names), commit)
+                (attempt.task.key(waves.names), commit)
             })
             .collect();
         for (key, _) in &commits {
@@ -224,8 +337,60 @@ impl Harvest {
         }
         let commits: Vec<(&str, &Commit)> =
             commits.iter().map(|(key, commit)| (key.as_str(), commit)).collect();
-        waves.journal.apply(&Changes { commits: &commits, attempts: &[], forgotten: &[] })?;
+        waves.journal.apply(&Changes { commits: &commits, ..Changes::default() })?;
         Ok(())
+    }
+
+    fn taken(&self) -> usize {
+        self.attempts.iter().filter(|attempt| !self.foreign && attempt.worth == Worth::Taken).count()
+    }
+
+    /// The wave among the runs of the job.
+    fn record(&self, state: &State, array: &BatchId) -> RunRecord {
+        let cpu_ms = self.attempts.iter().map(|attempt| attempt.usage.cpu_ms).sum();
+        let ended_ms = self.attempts.iter().map(|attempt| attempt.usage.finished_ms).max();
+        RunRecord {
+            command: format!("wave {}: {} bundles as array {array}", state.number, state.elements),
+            started_ms: state.sent_ms,
+            ended_ms: Some(ended_ms.unwrap_or(0).max(state.sent_ms)),
+            tasks: self.taken() as u64,
+            task_cpu_ms: cpu_ms,
+            cpu_ms,
+            commit_cpu_ms: 0,
+            peak_anonymous_bytes: 0,
+            mapped_bytes: 0,
+            ending: "collected".to_owned(),
+        }
+    }
+
+    /// What the wave cost, and collecting it since `began`.
+    fn account(mut self, waves: &Waves<'_>, began: Instant) -> Account {
+        for attempt in &self.attempts {
+            let counts = attempt.worth != Worth::Nothing && !self.foreign;
+            let purpose = if attempt.worth == Worth::Taken { Purpose::Work } else { attempt.purpose };
+            // Of two that work was given to, the second checks the first.
+            let purpose = if attempt.worth == Worth::Checked { Purpose::Audit } else { purpose };
+            let ran = self.elements.entry(attempt.element).or_default();
+            ran.attempts.push((attempt.task, purpose, counts, attempt.usage));
+        }
+        let cores = waves.cores;
+        let core_ms = began.elapsed().as_millis() as u64 * u64::from(cores);
+        let own = Ran {
+            cores,
+            spent_core_ms: BTreeMap::from([(Spending::Coordination, core_ms)]),
+            ..Ran::default()
+        };
+        let site = SiteSpec {
+            name: waves.site.to_owned(),
+            price_core_hour: waves.price_core_hour,
+            latency_ms: 0,
+            bytes_per_second: None,
+            bundles: Some(BundleLimits { bundles_max: 0, bundle_ms: 0 }),
+            allowed: Vec::new(),
+            stages: [true; 7],
+        };
+        let ran: Vec<Ran> = self.elements.into_values().chain([own]).collect();
+        of_bundles(&site, &ran, waves.names)
     }
 }
 
@@ -265,53 +430,4 @@ fn blame(state: &mut State, left: &[String], element: Option<&Element>, log: &st
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is known after an element with these tasks ended so without a receipt: failures by what ran out and class,
-    /// and how many tasks go alone.
-    fn check(
-        tasks: usize,
-        ended: Option<(Standing, Option<u32>)>,
-        known: &[(Option<Exhausted>, Class)],
-        alone: usize,
-    ) {
-        let left: Vec<String> = (0..tasks).map(|task| format!("map/S/0/{task}")).collect();
-        let element = ended.map(|(state, code)| Element {
-            index: Some(0),
-            state,
-            reason: None,
-            code,
-            restarts: 0,
-            nodes: None,
-        });
-        let mut state = State::default();
-        blame(&mut state, &left, element.as_ref(), "0.log");
-        let found: Vec<_> =
-            state.known.values().flatten().map(|failure| (failure.exhausted, failure.class)).collect();
-        assert_eq!((&found[..], state.alone.len()), (known, alone), "{ended:?}");
-    }
-
-    #[test]
-    fn what_ran_out_in_company_is_tried_alone_before_it_is_blamed() {
-        let memory = (Some(Exhausted::Memory), Class::Failed);
-        check(3, Some((Standing::OutOfMemory, None)), &[], 3);
-        check(1, Some((Standing::OutOfMemory, None)), &[memory], 0);
-        check(1, Some((Standing::Failed, Some(137))), &[memory], 0);
-        check(1, Some((Standing::TimedOut, None)), &[(Some(Exhausted::Time), Class::Failed)], 0);
-    }
-
-    #[test]
-    fn what_was_only_lost_is_nobodys_fault() {
-        for state in [Standing::Lost, Standing::Cancelled, Standing::Completed] {
-            check(2, Some((state, None)), &[], 0);
-        }
-        check(2, None, &[], 0);
-    }
-
-    #[test]
-    fn a_worker_that_refused_says_why_with_its_code() {
-        check(2, Some((Standing::Failed, Some(4))), &[(None, Class::Policy); 2], 0);
-        check(1, Some((Standing::Failed, Some(77))), &[(None, Class::Failed)], 0);
-    }
-}
+mod tests;

@@ -80,6 +80,8 @@ pub struct Element {
     pub restarts: u32,
     /// On which nodes it runs or ran.
     pub nodes: Option<String>,
+    /// Cores times wall so far, in milliseconds, by Slurm's clock of seconds.
+    pub core_ms: u64,
 }
 
 /// Reads `scontrol --oneliner show job`: a line for each element, of words `Key=value`.
@@ -97,13 +99,14 @@ pub(super) fn of_scontrol(said: &str) -> Result<Vec<Element>, SlurmError> {
             code: code(state, value("ExitCode")?)?,
             restarts: value("Restarts").and_then(|text| text.parse().ok()).unwrap_or(0),
             nodes: value("NodeList").map(str::to_owned),
+            core_ms: core_ms(value("RunTime").and_then(parse_time), value("NumCPUs")),
         })
     };
     let lines = said.lines().filter(|line| !line.trim().is_empty());
     lines.map(|text| line(text).ok_or_else(|| unreadable("scontrol", text))).collect()
 }
 
-/// Reads `sacct -XnP -o JobID,State,ExitCode`.
+/// Reads `sacct -XnP -o JobID,State,ExitCode,ElapsedRaw,AllocCPUS,NodeList`.
 pub(super) fn of_sacct(said: &str) -> Result<Vec<Element>, SlurmError> {
     let line = |line: &str| {
         let mut fields = line.split('|');
@@ -116,10 +119,27 @@ pub(super) fn of_sacct(said: &str) -> Result<Vec<Element>, SlurmError> {
             reason: None,
             code: code(state, exit)?,
             restarts: 0,
-            nodes: None,
+            core_ms: core_ms(fields.next().and_then(|text| text.parse().ok()), fields.next()),
+            nodes: fields.next().filter(|nodes| *nodes != "None assigned").map(str::to_owned),
         })
     };
     said.lines().map(|text| line(text).ok_or_else(|| unreadable("sacct", text))).collect()
+}
+
+/// Cores times wall in milliseconds; 0 where Slurm does not say.
+fn core_ms(seconds: Option<u64>, cores: Option<&str>) -> u64 {
+    let cores: Option<u64> = cores.and_then(|text| text.parse().ok());
+    seconds.zip(cores).map_or(0, |(seconds, cores)| seconds.saturating_mul(cores).saturating_mul(1000))
+}
+
+/// Seconds of `[days-]hours:minutes:seconds`.
+fn parse_time(text: &str) -> Option<u64> {
+    let (days, clock) = text.split_once('-').unwrap_or(("0", text));
+    let mut seconds = 0u64;
+    for part in clock.split(':') {
+        seconds = seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?;
+    }
+    days.parse::<u64>().ok()?.checked_mul(86_400)?.checked_add(seconds)
 }
 
 /// The code in `code:signal`, of a job that ended by itself; the outer `None` is that it cannot be read.
@@ -141,7 +161,7 @@ mod tests {
     #[test]
     fn elements_of_an_array_are_told_apart() {
         let said = "JobId=7 ArrayJobId=7 ArrayTaskId=3 JobName=a UserId=root(0) JobState=FAILED Reason=NonZeroExitCode \
-             Dependency=(null) Requeue=1 Restarts=0 ExitCode=3:0 NodeList=n1\n\
+             Dependency=(null) Requeue=1 Restarts=0 ExitCode=3:0 RunTime=1-00:01:02 NumCPUs=2 NodeList=n1\n\
              JobId=11 ArrayJobId=7 ArrayTaskId=4-9%2 JobState=PENDING Reason=Resources Restarts=0 ExitCode=0:0 NodeList=(null)\n\n";
         let found = of_scontrol(said).unwrap();
         let first = Element {
@@ -151,6 +171,7 @@ mod tests {
             code: Some(3),
             restarts: 0,
             nodes: Some("n1".to_owned()),
+            core_ms: (86_400 + 62) * 2000,
         };
         assert_eq!(found[0], first);
         assert_eq!((found[1].index, found[1].state, found[1].code), (None, State::Pending, None));

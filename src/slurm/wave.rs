@@ -1,8 +1,8 @@
 //! Arrays of bundles: a coordinator hands out what is ready as one wave, submits itself behind it, and ends.
 //!
 //! Invariant: the state between two coordinators lies in the journal. A wave is collected by the run that follows it and
-//! by no other; its outputs count once they were opened and verified here. What a wave found out (a task that failed, one
-//! that ran out of memory) is told to the scheduler of the next life when it gives the task out again, so that nothing is
+//! by no other; its outputs count once they were opened and verified here, and those of audited tasks once two elements
+//! made the same. What a wave found out (a task that failed, one that ran out of memory) is told to the scheduler of the next life when it gives the task out again, so that nothing is
 //! tried for ever.
 
 use super::record::{Folder, Purpose, Submitted};
@@ -13,16 +13,17 @@ use cluster::bundle::{BUNDLE_SCHEMA, Bundle, Data};
 use cluster::meter::now_ms;
 use cluster::{Ended, Engine, Order, Report, Request, TaskFailure, worker};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::Task;
-use scheduler::{AttemptId, Departure, Usage, WorkerId, WorkerSpec};
+use jobs::task::{Stage, Task};
+use scheduler::{AttemptId, Departure, Purpose as Why, Usage, WorkerId, WorkerSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
-use storage::{DiskError, Journal};
+use storage::{Changes, DiskError, Journal};
 use workers::access::now;
 
 /// Name of the journal's value that holds the state between two coordinators.
@@ -30,6 +31,9 @@ const STATE: &str = "slurm-wave";
 
 /// How long the scheduler must have given nothing before the wave is sent.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// Tells the second attempt at an audited task from the first.
+const AUDIT_BIT: u64 = 1 << 63;
 
 /// A bundle that waited for longer in the queue is not run any more.
 const BUNDLE_LIFE_SECONDS: i64 = 30 * 86_400;
@@ -95,6 +99,15 @@ pub struct State {
     pub alone: BTreeSet<String>,
     /// Waves in a row of which nothing came.
     pub barren: u32,
+    /// When the wave was sent, in milliseconds since 1970.
+    #[serde(default)]
+    pub sent_ms: u64,
+    /// Digests of outputs of audited tasks, by their keys, of which no two agree yet.
+    #[serde(default)]
+    pub made: BTreeMap<String, Vec<[u8; 32]>>,
+    /// Nodes that made other outputs than two others.
+    #[serde(default)]
+    pub distrusted: BTreeSet<String>,
 }
 
 impl State {
@@ -146,10 +159,18 @@ impl Folder {
     }
 }
 
+/// Stages that elements do. What writes results is the coordinator's; so is the joint call of a job that may go on without
+/// samples: each coordinator finds out anew who is left out, and the call of a wave would be of those of the life before.
+pub fn stages(keep_going: bool) -> [bool; 7] {
+    Stage::ALL.map(|stage| stage < if keep_going { Stage::Joint } else { Stage::Finish })
+}
+
 /// Everything that the bundles of a job have in common.
 pub struct Waves<'a> {
     /// The job's folder.
     pub folder: Folder,
+    /// Whom it is handed to.
+    pub slurm: Slurm,
     /// How waves are cut.
     pub shape: Shape,
     /// What is done, and the state.
@@ -160,16 +181,23 @@ pub struct Waves<'a> {
     pub job: &'a str,
     /// Where the nodes stand.
     pub site: &'a str,
+    /// Price of an hour of a core there.
+    pub price_core_hour: f64,
+    /// Cores of a coordinator.
+    pub cores: u32,
+    /// Stages that elements do, by [`jobs::task::Stage`].
+    pub stages: [bool; 7],
+    /// Tasks of a thousand that are done by two elements and compared.
+    pub audit_per_mille: u32,
     /// Where the data is.
     pub data: Data,
-    /// Whether a wave was sent, so that this run is over.
-    pub sent: AtomicBool,
+    /// Set once a wave was sent, so that this run is over; whoever watches stops it, having seen how it stands.
+    pub sent: Arc<AtomicBool>,
 }
 
 /// The engine of one coordinator: it gathers what is given, and sends it as one array.
 pub struct WaveEngine<'a> {
     waves: &'a Waves<'a>,
-    slurm: Slurm,
     state: State,
     reports: Sender<Report>,
     stop: &'a AtomicBool,
@@ -200,7 +228,7 @@ impl<'a> WaveEngine<'a> {
         }
         let untold = state.known.clone();
         let (bundles, given) = (BTreeMap::new(), Instant::now());
-        Ok(WaveEngine { waves, slurm: Slurm::of_path(), state, reports, stop, untold, bundles, given })
+        Ok(WaveEngine { waves, state, reports, stop, untold, bundles, given })
     }
 
     fn end(&self, attempt: AttemptId, task: Task, failure: TaskFailure) {
@@ -221,13 +249,44 @@ impl<'a> WaveEngine<'a> {
         elements
     }
 
+    /// Gives tasks that are audited to a second element, where there is one.
+    fn add_audits(&self, elements: &mut Vec<Vec<Request>>) -> Result<(), Failure> {
+        let mut drawn = Vec::new();
+        for (element, requests) in elements.iter().enumerate() {
+            let keyed = requests.iter().map(|one| (one.task.key(self.waves.names), one.clone()));
+            let keyed = keyed.filter(|(key, _)| self.is_audited(key));
+            drawn.extend(keyed.map(|(key, request)| (element, key, request)));
+        }
+        let attempts: Vec<&str> = drawn.iter().map(|(_, key, _)| key.as_str()).collect();
+        let changes = Changes { attempts: &attempts, ..Changes::default() };
+        let numbers = self.waves.journal.apply(&changes)?;
+        if elements.len() == 1 && self.waves.shape.elements_max > 1 && !drawn.is_empty() {
+            elements.push(Vec::new());
+        }
+        let count = elements.len();
+        for ((element, _, request), number) in drawn.into_iter().zip(numbers) {
+            let attempt = AttemptId(request.attempt.0 | AUDIT_BIT);
+            let check = Request { attempt, number, purpose: Why::Audit, ..request };
+            elements[(element + 1) % count].push(check);
+        }
+        Ok(())
+    }
+
+    fn is_audited(&self, key: &str) -> bool {
+        let [first, second, ..] = *blake3::hash(key.as_bytes()).as_bytes();
+        let drawn = u32::from(u16::from_le_bytes([first, second])) * 1000 >> 16;
+        let company = !self.state.alone.contains(key);
+        company && (drawn < self.waves.audit_per_mille || self.state.made.contains_key(key))
+    }
+
     /// Writes the bundles, submits them as an array, and the next coordinator behind it.
     fn send(&mut self) -> Result<(), Failure> {
         let (folder, shape) = (&self.waves.folder, self.waves.shape);
         // Nor is the folder of a wave used again of which the journal lost the number.
         let free = |number: &u32| !folder.wave(*number).exists();
         let number = (self.state.number + 1..).find(free).expect("fewer waves than numbers");
-        let elements = self.elements();
+        let mut elements = self.elements();
+        self.add_audits(&mut elements)?;
         // An array that is submitted has its number, whatever becomes of this process.
         State { number, array: None, known: BTreeMap::new(), alone: BTreeSet::new(), ..self.state.clone() }
             .write(self.waves.journal)?;
@@ -249,19 +308,24 @@ impl<'a> WaveEngine<'a> {
             bundle.write(&folder.bundle(number, element))?;
         }
         let parallel = shape.parallel.map_or_else(String::new, |parallel| format!("%{parallel}"));
-        let options = [format!("--array=0-{}{parallel}", count - 1)];
-        let array = self.slurm.submit(&options, &folder.wave_script(), &[number.to_string()])?;
+        let mut options = vec![format!("--array=0-{}{parallel}", count - 1)];
+        if !self.state.distrusted.is_empty() {
+            let nodes: Vec<&str> = self.state.distrusted.iter().map(String::as_str).collect();
+            options.push(format!("--exclude={}", nodes.join(",")));
+        }
+        let array = self.waves.slurm.submit(&options, &folder.wave_script(), &[number.to_string()])?;
         self.state = State {
             number,
             array: Some(array.clone()),
             elements: count,
+            sent_ms: now_ms(),
             runs: books::all(self.waves.journal)?.len(),
             ..std::mem::take(&mut self.state)
         };
         self.state.write(self.waves.journal)?;
         note(&format!("wave {number}: {count} bundles as array {array}"));
         folder.remember(array.clone(), Purpose::Wave, &folder.wave_script())?;
-        folder.follow(&self.slurm, &array)
+        folder.follow(&self.waves.slurm, &array)
     }
 }
 
@@ -295,7 +359,10 @@ impl Engine for WaveEngine<'_> {
 
     fn tick(&mut self) -> Result<(), Failure> {
         if self.waves.sent.load(Ordering::Relaxed) {
-            // The driver has been told to stop: what is out belongs to the next life.
+            if !self.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            // What is out belongs to the next life.
             for worker in std::mem::take(&mut self.bundles).into_keys() {
                 let _ = self.reports.send(Report::Left { worker, why: Departure::Ended });
             }
@@ -309,7 +376,6 @@ impl Engine for WaveEngine<'_> {
         self.send()?;
         self.bundles = workers.into_iter().map(|worker| (worker, Vec::new())).collect();
         self.waves.sent.store(true, Ordering::Relaxed);
-        self.stop.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -215,7 +215,9 @@ fn command(args: &Args, engine: Option<&str>) -> Result<String, Failure> {
     for (key, value) in asked.flags {
         words.extend([format!("--{}", key.replace('_', "-")), value]);
     }
+    words.extend(args.conduct.words());
     let files = asked.config.iter().map(|file| ("--config", file));
+    let files = files.chain(args.metrics_file.iter().map(|file| ("--metrics-file", file)));
     for (flag, file) in files.chain(args.passphrases.files().iter().map(|file| ("--passphrase-file", file))) {
         words.extend([flag.to_owned(), absolute(file)?]);
     }

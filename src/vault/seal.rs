@@ -222,6 +222,7 @@ fn seal(
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let request = SealRequest {
         file,
+        expected: None,
         name: &name,
         class,
         level: session.gate.policy().levels.get(&class).copied().unwrap_or(u8::MAX),

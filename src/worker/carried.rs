@@ -13,21 +13,22 @@ use crate::run::runner::{self, Held};
 use cluster::bundle::carried::{
     Carried, CarriedSample, Link, Standing, bundle_context, receipt_context, standing_context,
 };
+use cluster::bundle::outcome::{self, Outcome, Reading, Word};
 use cluster::bundle::ticket::{BundleKey, Object, Ticket};
-use cluster::bundle::{Bundle, BundleError, DOCUMENT_BYTES_MAX, Data, RECEIPT_SCHEMA, Receipt, outcome};
+use cluster::bundle::{Bundle, BundleError, DOCUMENT_BYTES_MAX, Data, RECEIPT_SCHEMA, Receipt};
 use cluster::store::{StoreError, presigned};
-use cluster::{Control, Ended, Order, Output, Pool, Report, Request, TaskFailure, TaskRunner};
+use cluster::{Control, Ended, Order, Output, Pool, Report, Request, Spending, TaskFailure, TaskRunner};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::lease::Expected;
 use jobs::policy::{Action, NotPermitted, Permit, Subject};
-use jobs::task::Task;
 use jobs::time::Timestamp;
-use std::collections::BTreeMap;
+use scheduler::AttemptId;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use storage::lease::LeaseVerifier;
@@ -85,10 +86,12 @@ pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
         lease_key: key,
         first: LeaseVerifier::of(key),
         standing: Mutex::new((standing, Instant::now())),
+        readings: Mutex::default(),
     };
     let threads = args.threads();
-    let begun_ms = began.elapsed().as_millis() as u64;
-    let ended = match work_off(&runner, threads) {
+    let core_ms = |since: Instant| since.elapsed().as_millis() as u64 * u64::from(threads);
+    let start_core_ms = core_ms(began);
+    let (ended, last) = match work_off(&runner, threads) {
         Err(failure) if failure.class() == Class::Interrupted => {
             say_done(&bundle.id);
             return Ok(());
@@ -100,9 +103,13 @@ pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
         bundle: bundle.id.clone(),
         worker: bundle.worker,
         host: host(),
+        cores: threads,
         ended,
         logged: Vec::new(),
-        overhead_core_ms: begun_ms * u64::from(threads),
+        spent_core_ms: BTreeMap::from([
+            (Spending::Start, start_core_ms),
+            (Spending::Transfer, core_ms(last)),
+        ]),
     };
     let json = serde_json::to_vec(&receipt).expect("receipts always print");
     let sealed = ticket.key.seal(&receipt_context(&bundle.id), &json);
@@ -208,19 +215,21 @@ impl Work<'_> {
     fn ended_before(&self, request: &Request) -> Result<Option<Ended>, Failure> {
         let parcel = &self.carried.parcels[&request.attempt.0];
         let Some(object) = there(&parcel.output)? else { return Ok(None) };
-        Ok(Some(outcome::open("outcome", &self.bundle.id, self.key, request.attempt, &object)?))
+        let outcome = outcome::open("outcome", &self.bundle.id, self.key, request.attempt, &object)?;
+        Ok(Some(outcome.ended))
     }
 
     /// Sends an outcome; the store has it when this returns.
-    fn send(&self, ended: &Ended) -> Result<(), Failure> {
+    fn send(&self, outcome: Outcome) -> Result<(), Failure> {
         let read = |piece: &PieceRef| {
             let path = self.packs().join(&piece.pack);
             let mut bytes = vec![0; piece.length as usize];
             let file = fs::File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, piece.offset));
             file.map(|()| bytes).map_err(DiskError::on("read", &path))
         };
-        let object = outcome::join(&self.bundle.id, self.key, ended.clone(), read)?;
-        match create(&self.carried.parcels[&ended.attempt.0].output, &object)? {
+        let attempt = outcome.ended.attempt;
+        let object = outcome::join(&self.bundle.id, self.key, outcome, read)?;
+        match create(&self.carried.parcels[&attempt.0].output, &object)? {
             true => Ok(()),
             false => Err(Overtaken { id: self.bundle.id.clone() }.into()),
         }
@@ -244,14 +253,14 @@ fn sample_of(sample: &CarriedSample) -> Sample {
     Sample { name: sample.name.clone(), joint: sample.joint, lanes: lanes.collect() }
 }
 
-/// Runs what is not done yet, sends each outcome, and says how all ended.
-fn work_off(runner: &Runner<'_>, threads: u32) -> Result<Vec<Ended>, Failure> {
+/// Runs what is not done yet, sends each outcome, and says how all ended, and when the last did.
+fn work_off(runner: &Runner<'_>, threads: u32) -> Result<(Vec<Ended>, Instant), Failure> {
     let work = runner.work;
     let (reports, heard) = channel();
     thread::scope(|scope| {
         let pool = Pool::start(scope, runner, threads, reports);
         let mut ended = Vec::new();
-        let mut waiting = 0;
+        let (mut waiting, mut last) = (0, Instant::now());
         for request in &work.bundle.requests {
             match work.ended_before(request)? {
                 Some(before) => ended.push(before),
@@ -264,7 +273,9 @@ fn work_off(runner: &Runner<'_>, threads: u32) -> Result<Vec<Ended>, Failure> {
         while waiting > 0 {
             match heard.recv_timeout(TICK) {
                 Ok(Report::Ended(one)) => {
-                    work.send(&one)?;
+                    last = Instant::now();
+                    let readings = runner.readings().remove(&one.attempt).unwrap_or_default();
+                    work.send(Outcome { ended: one.clone(), readings })?;
                     ended.push(one);
                     waiting -= 1;
                 }
@@ -272,7 +283,7 @@ fn work_off(runner: &Runner<'_>, threads: u32) -> Result<Vec<Ended>, Failure> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        Ok(ended)
+        Ok((ended, last))
     })
 }
 
@@ -288,6 +299,8 @@ struct Runner<'a> {
     first: LeaseVerifier,
     /// As it was read last, and when.
     standing: Mutex<(Standing, Instant)>,
+    /// What the gate said here, to be told with each outcome.
+    readings: Mutex<HashMap<AttemptId, Vec<Reading>>>,
 }
 
 /// One key opens what the bundle carries, against a permit as everywhere.
@@ -334,9 +347,15 @@ impl Runner<'_> {
         let samples = samples_of(request.task, request.inputs.iter().map(|(task, _)| *task));
         self.freshen()?;
         self.check_lease(request, &samples, &self.first)?;
-        let permit = self.decide(request.task, &samples)?;
+        let permit = self.decide(request, &samples, |expires| Word::Permitted { expires })?;
+        let expires = permit.expires();
         self.work.carried.parcels[&request.attempt.0].input.fetch(&input)?;
-        let access = Access::under(self.context, permit, &self.keys, request.task, &samples)?;
+        let open = |permit| Access::under(self.context, permit, &self.keys, request.task, &samples);
+        let access = match open(permit) {
+            // Fetching took longer than the permit holds.
+            Err(_) if expires <= now() => open(self.renew(request, &samples)?)?,
+            opened => opened?,
+        };
         let done = self.renewing(&access, request, &samples, || {
             // Nothing of a job's results is read or written here.
             let nowhere = Path::new("/nonexistent");
@@ -378,8 +397,28 @@ impl Runner<'_> {
         Ok(verifier.verify(lease, expected).map(drop)?)
     }
 
-    fn decide(&self, task: Task, samples: &[u32]) -> Result<Permit, Failure> {
-        self.gate.permit(Action::Read, runner::class_of(task), &self.subjects(samples))
+    /// Asks the gate, and notes what it said.
+    fn decide(
+        &self,
+        request: &Request,
+        samples: &[u32],
+        word: impl Fn(Timestamp) -> Word,
+    ) -> Result<Permit, Failure> {
+        let (register, class) = (self.gate.register()?, runner::class_of(request.task));
+        let asked = self.gate.ask(&register, Action::Read, class, &self.subjects(samples));
+        let word = match &asked {
+            Ok(permit) => word(permit.expires()),
+            Err(denial) => {
+                Word::Refused { reasons: denial.reasons().iter().map(ToString::to_string).collect() }
+            }
+        };
+        let reading = Reading { at: now(), epoch: register.epoch(), word };
+        self.readings().entry(request.attempt).or_default().push(reading);
+        Ok(asked?)
+    }
+
+    fn readings(&self) -> MutexGuard<'_, HashMap<AttemptId, Vec<Reading>>> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those whose samples these are; a sample that the standing does not name has nobody's consent.
@@ -456,6 +495,6 @@ impl Runner<'_> {
     fn renew(&self, request: &Request, samples: &[u32]) -> Result<Permit, Failure> {
         self.freshen()?;
         self.check_lease(request, samples, &LeaseVerifier::of(self.lease_key))?;
-        self.decide(request.task, samples)
+        self.decide(request, samples, |expires| Word::Renewed { expires })
     }
 }

@@ -13,7 +13,7 @@ use crate::run::sight;
 use crate::run::trail::Trail;
 use crate::{cohort, config};
 use cluster::bundle::{Bundle, Data, RECEIPT_SCHEMA, Receipt};
-use cluster::{Control, Ended, Order, Output, Pool, Report, Request, TaskFailure, TaskRunner};
+use cluster::{Control, Ended, Order, Output, Pool, Report, Request, Spending, TaskFailure, TaskRunner};
 use jobs::failure::{Class, Classified, Failure};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -108,7 +108,7 @@ pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
         return Err(OtherSight { bundle, expected, found }.into());
     }
     let threads = args.threads();
-    let overhead_core_ms = began.elapsed().as_millis() as u64 * u64::from(threads);
+    let start_core_ms = began.elapsed().as_millis() as u64 * u64::from(threads);
     let ended = work_off(bundle, &Leasing { runner: &runner, leases: &leases }, threads)?;
     let logged = std::mem::take(&mut *logged.lock().unwrap_or_else(PoisonError::into_inner));
     let receipt = Receipt {
@@ -116,9 +116,10 @@ pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
         bundle: bundle.id.clone(),
         worker: bundle.worker,
         host: host(),
+        cores: threads,
         ended,
         logged,
-        overhead_core_ms,
+        spent_core_ms: BTreeMap::from([(Spending::Start, start_core_ms)]),
     };
     if !receipt.write(&receipt_path)? {
         say_done(&bundle.id);

@@ -74,7 +74,7 @@ impl Classified for DiskError {
 }
 
 /// Makes a created, renamed or removed name survive a crash: syncs the directory that holds `path`.
-pub(crate) fn sync_parent(path: &Path) -> Result<(), DiskError> {
+pub fn sync_parent(path: &Path) -> Result<(), DiskError> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

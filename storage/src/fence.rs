@@ -12,7 +12,7 @@
 //! of another, and no promise rests on the length of the silence.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -33,6 +33,11 @@ const BEAT: Duration = Duration::from_secs(3);
 const FORMAT: &str = "wakachi.fence/1";
 /// Every claim has so many bytes, so that a heartbeat changes no length.
 const CLAIM_BYTES: usize = 512;
+/// Largest file that is read as a claim, in bytes.
+const CLAIM_BYTES_MAX: u64 = 64 << 10;
+/// How often, while a holder is watched, it is asked whether to go on; and how long a claim that cannot be read is given
+/// to be written.
+const PATIENCE: Duration = Duration::from_millis(100);
 const PREFIX: &str = "fence.";
 
 /// The right to schedule in one directory; given up when dropped.
@@ -90,24 +95,25 @@ impl Fence {
     /// Takes the directory `dir` (a job's `.wakachi`), which must exist. Waits up to [`SILENCE`] to see whether a holder
     /// elsewhere still lives.
     pub fn acquire(dir: &Path) -> Result<Self, FenceError> {
-        Self::acquire_telling(dir, |_| {})
+        Self::acquire_while(dir, |_| true)
     }
 
-    /// As [`Fence::acquire`], and tells whom it waits for.
-    pub fn acquire_telling(dir: &Path, waiting: impl FnMut(&str)) -> Result<Self, FenceError> {
+    /// As [`Fence::acquire`]; while it waits, it says again and again for whom, and whether to go on is answered. Whoever
+    /// is waited for no more has the directory.
+    pub fn acquire_while(dir: &Path, waiting: impl FnMut(&str) -> bool) -> Result<Self, FenceError> {
         Self::acquire_as(dir, &Claim::mine(), Pace { beat: BEAT, silence: Some(SILENCE) }, waiting)
     }
 
     /// Takes the directory if nobody has to be waited for.
     pub fn try_acquire(dir: &Path) -> Result<Self, FenceError> {
-        Self::acquire_as(dir, &Claim::mine(), Pace { beat: BEAT, silence: None }, |_| {})
+        Self::acquire_as(dir, &Claim::mine(), Pace { beat: BEAT, silence: None }, |_| true)
     }
 
     fn acquire_as(
         dir: &Path,
         me: &Claim,
         pace: Pace,
-        mut waiting: impl FnMut(&str),
+        mut waiting: impl FnMut(&str) -> bool,
     ) -> Result<Self, FenceError> {
         loop {
             let lock = match Lock::acquire(dir) {
@@ -131,6 +137,14 @@ impl Fence {
             let path = claim_path(dir, number);
             let Some(found) = read(&path)? else { continue };
             let holder = Claim::parse(&found);
+            if number == u64::MAX || holder.is_none() && !is_unwritten(&found) {
+                thread::sleep(PATIENCE);
+                // One that is just being written is another one now.
+                if read(&path)?.as_ref() != Some(&found) {
+                    continue;
+                }
+                return Err(FenceError::Foreign { path });
+            }
             let life = holder.as_ref().map_or(Life::Unknown, |holder| holder.life(me, lock.is_some()));
             let text = holder.as_ref().map_or_else(|| "another process".to_owned(), Claim::text);
             let held = || FenceError::Held { dir: dir.to_owned(), holder: text.clone() };
@@ -138,8 +152,8 @@ impl Fence {
                 (Life::Ended, _) => false,
                 (Life::Lives, _) | (Life::Unknown, None) => return Err(held()),
                 (Life::Unknown, Some(silence)) => {
-                    waiting(&text);
-                    if !is_silent(&path, &found, silence, pace.beat)? {
+                    let goes_on = || waiting(&text);
+                    if !is_silent(&path, &found, (silence, pace.beat), goes_on)? {
                         return Err(held());
                     }
                     true
@@ -329,12 +343,28 @@ impl Claim {
     }
 }
 
-/// Watches a claim until its heartbeat has stood still for `silence`; false once it moves or the claim goes. What passes
-/// between two looks counts for two beats at most: while the filesystem hung, the holder could not write either.
-fn is_silent(path: &Path, found: &[u8], silence: Duration, beat: Duration) -> Result<bool, FenceError> {
+/// Whether a claim was made by a process, or on a machine, that ended before its content was on the device.
+fn is_unwritten(found: &[u8]) -> bool {
+    found.iter().all(|&byte| byte == 0)
+}
+
+/// Watches a claim until its heartbeat has stood still for `silence`; false once it moves, the claim goes, or nobody wants
+/// to know any more. What passes between two looks counts for two beats at most: while the filesystem hung, the holder
+/// could not write either.
+fn is_silent(
+    path: &Path,
+    found: &[u8],
+    (silence, beat): (Duration, Duration),
+    mut goes_on: impl FnMut() -> bool,
+) -> Result<bool, FenceError> {
     let (mut quiet, mut looked) = (Duration::ZERO, Instant::now());
     while quiet < silence {
-        thread::sleep(beat.min(silence));
+        while looked.elapsed() < beat.min(silence) {
+            if !goes_on() {
+                return Ok(false);
+            }
+            thread::sleep(beat.min(PATIENCE));
+        }
         if read(path)?.as_deref() != Some(found) {
             return Ok(false);
         }
@@ -348,7 +378,12 @@ fn is_silent(path: &Path, found: &[u8], silence: Duration, beat: Duration) -> Re
 fn numbers(dir: &Path) -> Result<Vec<u64>, DiskError> {
     let listed = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let listed = listed.map_err(DiskError::on("list", dir))?;
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok();
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let digits = name.to_str()?.strip_prefix(PREFIX)?;
+        // As claims are named, and in no other way: `fence.+7` would be looked for in vain.
+        digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
+    };
     let mut numbers: Vec<u64> = listed.into_iter().filter_map(number).collect();
     numbers.sort_unstable();
     Ok(numbers)
@@ -360,7 +395,15 @@ fn claim_path(dir: &Path, number: u64) -> PathBuf {
 
 /// A claim as it is now, opened anew, for that is when a network's filesystem looks; `None` if it is gone.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
-    match fs::read(path) {
+    let found = fs::metadata(path).and_then(|found| match found.is_file() {
+        // A pipe would be waited for.
+        false => Ok(b"no file".to_vec()),
+        true => {
+            let mut bytes = Vec::new();
+            File::open(path)?.take(CLAIM_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
+        }
+    });
+    match found {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::StaleNetworkFileHandle) => {
             Ok(None)
@@ -405,6 +448,12 @@ pub enum FenceError {
         /// `process PID on HOST`, as the holder noted it.
         holder: String,
     },
+    /// The newest claim is nothing that this program wrote.
+    #[error("{}: is no claim that this version of wakachi understands", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// Somebody took it over.
     #[error("job directory {} was taken over by {holder}, for this process was silent for too long", dir.display())]
     Lost {
@@ -419,6 +468,7 @@ impl Classified for FenceError {
     fn class(&self) -> Class {
         match self {
             FenceError::Disk(error) => error.class(),
+            FenceError::Foreign { .. } => Class::Integrity,
             FenceError::Held { .. } | FenceError::Lost { .. } => Class::Failed,
         }
     }
@@ -427,6 +477,10 @@ impl Classified for FenceError {
         match self {
             FenceError::Disk(error) => error.hint(),
             FenceError::Held { holder, .. } => Some(format!("wait for {holder} to end, or stop it")),
+            FenceError::Foreign { path } => Some(format!(
+                "use the version that wrote it; or, if nobody runs this job on any machine: rm {}",
+                path.display()
+            )),
             FenceError::Lost { .. } => Some(
                 "nothing is to be done here: the job goes on there, with all that was committed".to_owned(),
             ),

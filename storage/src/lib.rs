@@ -28,7 +28,7 @@ pub mod vault;
 pub mod wrap;
 
 pub use atomic::{AtomicFile, AtomicFileError};
-pub use disk::DiskError;
+pub use disk::{DiskError, sync_parent};
 pub use fence::{Fence, FenceError};
 pub use journal::{Changes, Commit, JobIdentity, Journal, JournalError};
 pub use key::{KeyError, KeyFolder, KeyService, SampleKey};

@@ -58,7 +58,7 @@ pub use object::ObjectError;
 pub use permitted::PermitError;
 pub use recover::{RecoverError, Recovered};
 pub use restore::{RestoreError, RestoreRequest, Restored};
-pub use seal::{SealError, SealRequest, Sealed};
+pub use seal::{FileDigest, SealError, SealRequest, Sealed};
 pub use sealer::{Sealer, UnlockError};
 
 /// Longest signed document that is read or written, in bytes: the core of some 25,000 samples.

@@ -154,18 +154,19 @@ pub fn run_watched(cohort: &Path, out: &Path, options: &str, mut watch: impl FnM
 }
 
 /// Holds a program still for at least `time`, while `meanwhile` happens.
-pub fn held(program: &Child, time: Duration, meanwhile: impl FnOnce()) {
+pub fn held<T>(program: &Child, time: Duration, meanwhile: impl FnOnce() -> T) -> T {
     let signal = |signal| {
         let pid = Pid::from_child(program);
         kill_process(pid, signal).expect("a child that was not waited for");
     };
     signal(Signal::STOP);
     let since = Instant::now();
-    meanwhile();
+    let found = meanwhile();
     while since.elapsed() < time {
         std::thread::yield_now();
     }
     signal(Signal::CONT);
+    found
 }
 
 /// How a run ended that was to be killed.

@@ -1,17 +1,24 @@
-"""A guard before a store that checks no signatures (moto): a presigned URL is held against its own signature, as AWS does
+"""An S3 store: moto, and a guard before it, as moto checks no signatures. A presigned URL is held against its own signature, as AWS does
 (Signature Version 4, query parameters), and by its time; what does not fit is refused with 403. With --ignore-condition
 it drops If-None-Match instead, as some stores do.
 
-    guard.py --behind PORT --secret SECRET [--ignore-condition]
+    guard.py --bucket NAME --secret SECRET [--ignore-condition]
+
+GET /__moved says how many requests there were, and how many bytes came and went.
 """
 
 import argparse
 import hashlib
 import hmac
 import http.client
+import json
+import logging
+import threading
 import urllib.parse
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from moto.server import ThreadedMotoServer
 
 
 def quoted(text, safe=""):
@@ -58,15 +65,22 @@ class Handler(BaseHTTPRequestHandler):
         args = self.server.args
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         host = self.headers.get("host", "")
+        if self.path == "/__moved":
+            return self.answer(200, [], json.dumps(self.server.moved).encode())
         if "X-Amz-Signature" in self.path and not is_signed(self.command, self.path, host, args.secret):
             return self.answer(403, [], b"SignatureDoesNotMatch")
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "transfer-encoding")}
         if args.ignore_condition:
             headers = {k: v for k, v in headers.items() if k.lower() != "if-none-match"}
-        behind = http.client.HTTPConnection("127.0.0.1", args.behind, timeout=30)
+        behind = http.client.HTTPConnection(*self.server.behind, timeout=30)
         behind.request(self.command, self.path, body=body, headers=headers)
         response = behind.getresponse()
         content = response.read()
+        with self.server.lock:
+            moved = self.server.moved.setdefault(self.command, {"requests": 0, "up": 0, "down": 0})
+            moved["requests"] += 1
+            moved["up"] += len(body)
+            moved["down"] += len(content)
         kept = [(k, v) for k, v in response.getheaders() if k.lower() not in ("connection", "transfer-encoding", "content-length")]
         length = response.getheader("content-length") if self.command == "HEAD" else str(len(content))
         self.answer(response.status, kept, content, length)
@@ -85,13 +99,21 @@ class Handler(BaseHTTPRequestHandler):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--behind", type=int, required=True)
+    parser.add_argument("--bucket", required=True)
     parser.add_argument("--secret", required=True)
     parser.add_argument("--ignore-condition", action="store_true")
     args = parser.parse_args()
+    logging.getLogger("werkzeug").disabled = True
+    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.args = args
+    server.args, server.behind = args, store.get_host_and_port()
+    server.moved, server.lock = {}, threading.Lock()
+    made = http.client.HTTPConnection(*server.behind, timeout=30)
+    signed = {"authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
+    made.request("PUT", f"/{args.bucket}", headers=signed)
+    assert made.getresponse().status == 200
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

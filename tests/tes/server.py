@@ -1,5 +1,6 @@
 """A Task Execution Service for tests: runs tasks as processes of this machine, on loopback only, and can do to them what
-clouds do: preempt, fail, run out of memory, lose an answer, lie. Every request and every answer is held against the
+clouds do: preempt, fail, run out of memory, lose an answer, lie, fall silent (outage: no task is made, and nothing is
+answered for some requests), fall asleep in the middle of a task (nap) until somebody asks for /__wake. Every request and every answer is held against the
 published OpenAPI by openapi-core; what does not fit is kept and told at /__violations.
 
     server.py --port 0 --spec task_execution_service.openapi.yaml --wakachi PROGRAM --root DIR [--faults preempt,oom,...]
@@ -27,6 +28,8 @@ import yaml
 from openapi_core import Config, OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
 
+# Requests that an outage takes.
+SILENT = 12
 OVER = {"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "PREEMPTED"}
 PREFIX = "/ga4gh/tes/v1"
 
@@ -83,6 +86,9 @@ class Service:
         self.faults = [f for f in args.faults.split(",") if f]
         self.violations = []
         self.created = 0
+        # Requests that meet no answer.
+        self.silent = 0
+        self.naps = []
         # The document itself has small faults (an example that is no string), which are not what is tested here.
         self.openapi = OpenAPI.from_dict(spec_of(args.spec), config=Config(spec_validator_cls=None))
 
@@ -128,6 +134,10 @@ class Service:
 
     def create(self, document):
         with self.lock:
+            if self.faults[:1] == ["outage"]:
+                self.faults.pop(0)
+                self.silent = SILENT
+                return None, "outage"
             number = self.created
             self.created += 1
             task = dict(document, id=f"task-{number}", state="QUEUED", creation_time=now())
@@ -243,6 +253,12 @@ class Service:
         if fault == "hang":
             # As if it had work for days.
             process.send_signal(signal.SIGSTOP)
+        if fault == "nap":
+            # Once it has fetched what its first task reads.
+            while process.poll() is None and not any((sandbox / "tmp").glob("wakachi-*/packs/in-*")):
+                time.sleep(0.001)
+            process.send_signal(signal.SIGSTOP)
+            self.naps.append(process)
         if fault in ("preempt", "oom"):
             # Not at once: something is to be in flight, and perhaps something sent.
             deadline = time.time() + float(self.args.fault_after)
@@ -288,11 +304,21 @@ class Handler(BaseHTTPRequestHandler):
         path = urllib.parse.unquote(url.path)
         if path == "/__violations":
             return self.reply(200, service.violations)
+        if path == "/__wake":
+            naps, service.naps = service.naps, []
+            for process in naps:
+                process.send_signal(signal.SIGCONT)
+            return self.reply(200, len(naps))
+        if path == "/__naps":
+            return self.reply(200, len(service.naps))
         if path == "/__tasks":
             with service.lock:
                 return self.reply(200, [held["task"] for held in service.tasks.values()])
         if service.args.token and self.headers.get("authorization") != f"Bearer {service.args.token}":
             return self.reply(401, {"message": "no"})
+        if service.silent > 0:
+            service.silent -= 1
+            return self.reply(503, {"message": "away"})
         status, answer, fault = 404, {"message": "not found"}, ""
         if path.startswith(PREFIX):
             rest = path.removeprefix(PREFIX)
@@ -311,6 +337,8 @@ class Handler(BaseHTTPRequestHandler):
                 status = 200
             elif method == "POST" and name.endswith(":cancel") and name.removesuffix(":cancel") in service.tasks:
                 status, answer = 200, service.cancel(service.tasks[name.removesuffix(":cancel")])
+        if fault == "outage":
+            return self.reply(503, {"message": "away"})
         service.check(method, self.path, body, status, answer)
         if fault == "lost_answer":
             return self.reply(500, {"message": "the answer was lost; the task was not"})

@@ -3,6 +3,7 @@
 
 use crate::access::{Access, Content};
 use crate::cells::CellTable;
+use crate::hold::{Cancelled, Hold};
 use crate::htslib::{self, CRAM_EOF, ContainerError, cram_file_header, index_alignments, renumber};
 use crate::qc::SampleCounters;
 use crate::region::{RegionSummary, block};
@@ -61,6 +62,9 @@ pub enum FinishError {
     /// Something is missing.
     #[error(transparent)]
     Imbalance(#[from] Imbalance),
+    /// Nobody needs it any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 impl Classified for FinishError {
@@ -76,6 +80,7 @@ impl Classified for FinishError {
             FinishError::AlignmentIndex(error) => error.class(),
             FinishError::VariantIndex(error) => error.class(),
             FinishError::Imbalance(_) => Class::Partial,
+            FinishError::Cancelled(error) => error.class(),
         }
     }
 
@@ -89,7 +94,8 @@ impl Classified for FinishError {
             FinishError::Read { .. }
             | FinishError::Container { .. }
             | FinishError::Calls(_)
-            | FinishError::Form { .. } => None,
+            | FinishError::Form { .. }
+            | FinishError::Cancelled(_) => None,
         }
     }
 }
@@ -155,9 +161,9 @@ pub struct RegionInput {
 pub fn finish_sample(
     context: &Access<'_>,
     sample: u32,
-    reads_in: u64,
-    regions: &[RegionInput],
+    (reads_in, regions): (u64, &[RegionInput]),
     results: &Path,
+    hold: &dyn Hold,
     content: &mut Content,
 ) -> Result<(PieceRef, SampleLedger), FinishError> {
     let name = &context.sample(sample).name;
@@ -176,6 +182,7 @@ pub fn finish_sample(
     let mut table = CellTable::default();
     for region in regions {
         for (part, piece) in region.shard.parts().zip(&region.pieces) {
+            hold.check()?;
             let task = Task::Region(sample, part);
             let reader = context.read(task, piece)?;
             for (at, entry) in reader.entries().iter().enumerate() {
@@ -365,6 +372,10 @@ fn result_path(path: &Path) -> String {
 /// Length and BLAKE3 of a file.
 pub fn digest(path: &Path) -> Result<(u64, String), FinishError> {
     let failed = |source| FinishError::Read { path: path.to_owned(), source };
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "no regular file")));
+    }
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 18];

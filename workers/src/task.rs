@@ -40,6 +40,13 @@ pub struct FormError {
     task: String,
 }
 
+impl FormError {
+    /// Of the task with this key.
+    pub fn of(task: String) -> Self {
+        FormError { task }
+    }
+}
+
 impl Classified for FormError {
     fn class(&self) -> Class {
         Class::Integrity
@@ -119,7 +126,7 @@ pub fn run(
             let (pieces, summary) = joint::run(context, shard, &regions, results, hold, &mut content)?;
             Ok(TaskOutput::new(pieces, &summary, content))
         }
-        Task::FinishSample(sample) => run_finish(context, sample, inputs, results),
+        Task::FinishSample(sample) => run_finish(context, sample, inputs, results, hold),
         Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
             unreachable!("the cohort's files are finished, and files sealed, by the command line")
         }
@@ -261,6 +268,7 @@ fn run_finish(
     sample: u32,
     inputs: &Inputs,
     results: &Path,
+    hold: &dyn Hold,
 ) -> Result<TaskOutput, Failure> {
     let mut reads_in = 0;
     let mut regions = Vec::new();
@@ -272,7 +280,8 @@ fn run_finish(
         }
     }
     let mut content = Content::default();
-    let (piece, ledger) = finish::finish_sample(context, sample, reads_in, &regions, results, &mut content)?;
+    let (piece, ledger) =
+        finish::finish_sample(context, sample, (reads_in, &regions), results, hold, &mut content)?;
     context.release_sample(sample);
     Ok(TaskOutput::new(vec![piece], &ledger, content))
 }

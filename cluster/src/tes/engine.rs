@@ -6,9 +6,11 @@
 
 use super::api::{Executor, Input, Resources, Task as TesTask};
 use super::client::{Client, TesError};
+use super::follow::SILENT_MAX;
 use crate::bundle::carried::{
     Carried, CarriedSample, Link, Parcel, Standing, bundle_context, standing_context,
 };
+use crate::bundle::outcome::Reading;
 use crate::bundle::ticket::{BundleKey, Object, TICKET_SCHEMA, Ticket};
 use crate::bundle::{BUNDLE_SCHEMA, Bundle, Data, to_json};
 use crate::engine::{Engine, Order, Output, Report, Request};
@@ -18,12 +20,12 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use jobs::task::Task;
 use jobs::time::Timestamp;
-use scheduler::{Departure, WorkerId, WorkerSpec};
+use scheduler::{AttemptId, Departure, WorkerId, WorkerSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -102,6 +104,9 @@ pub trait Freight: Sync {
     /// How the requests stand with the policy now, at the site where they are or will be run. An error is a no.
     fn standing(&self, requests: &[Request]) -> Result<Standing, Failure>;
 
+    /// Puts into the log what the gate said of the request's data where the bundle runs.
+    fn read_there(&self, request: &Request, bundle: &str, readings: &[Reading]) -> Result<(), Failure>;
+
     /// Opens an output of the request whose pieces lie in `folder` and re-seals it into the job's own pack. `task` is what
     /// the worker says it has done.
     fn unpack(
@@ -152,6 +157,8 @@ pub(super) struct Shared<'scope> {
     closing: AtomicBool,
     next: AtomicU32,
     barren: AtomicU32,
+    /// Bundles in a row that could not be sent.
+    unsent: AtomicU32,
     fatal: Mutex<Option<Failure>>,
 }
 
@@ -181,6 +188,7 @@ impl<'scope> TesEngine<'scope> {
             closing: AtomicBool::new(false),
             next: AtomicU32::new(0),
             barren: AtomicU32::new(0),
+            unsent: AtomicU32::new(0),
             fatal: Mutex::default(),
             settings,
         });
@@ -235,6 +243,9 @@ impl Engine for TesEngine<'_> {
 /// A bundle that was sent.
 pub(super) struct Sent {
     pub(super) id: String,
+    pub(super) worker: WorkerId,
+    /// Bytes that were packed for each attempt.
+    pub(super) packed: HashMap<AttemptId, u64>,
     pub(super) key: BundleKey,
     pub(super) task: String,
     /// Attempts that are not over, in the order in which they are run.
@@ -244,6 +255,8 @@ pub(super) struct Sent {
     pub(super) born: Instant,
     /// Whether anything came of it.
     pub(super) bore: bool,
+    /// Whether it has attempts that nobody needs any more.
+    pub(super) cancelled: bool,
 }
 
 impl Shared<'_> {
@@ -276,25 +289,66 @@ impl Shared<'_> {
     /// The life of one bundle, from packing to the next offer.
     fn run(&self, worker: WorkerId, requests: Vec<Request>, orders: &Receiver<Order>) {
         let id = self.bundle_id(worker);
+        let mut unsent = None;
         let why = match self.send(&id, worker, requests) {
             Ok(Some(mut sent)) => {
+                self.unsent.store(0, Ordering::Relaxed);
                 let why = self.follow(&mut sent, orders);
                 self.note_barren(&sent);
                 why
             }
             Ok(None) => Departure::Ended,
             Err(failure) => {
-                self.give_up(failure);
+                unsent = Some(failure);
                 Departure::Lost
             }
         };
-        // What cannot be removed now is removed when the job begins the next time.
-        let _ = self.settings.store.remove_all(&self.folder(&id));
+        if unsent.is_none() {
+            // What cannot be removed now is removed when the job begins the next time.
+            let _ = self.settings.store.remove_all(&self.folder(&id));
+        }
         let _ = fs::remove_dir_all(self.settings.scratch.join(&id));
+        // What could not be sent goes elsewhere at once.
         self.say(Report::Left { worker, why });
+        if let Some(failure) = unsent
+            && let Err(failure) = self.outlast(&id, failure, orders)
+        {
+            return self.give_up(failure);
+        }
         if !self.closing.load(Ordering::Relaxed) {
             self.offer();
         }
+    }
+
+    /// Waits until service and store answer again, which did not when bundle `id` was to be sent, and removes what may
+    /// have come of it. An error: they do not, or something else is the matter.
+    fn outlast(&self, id: &str, mut failure: Failure, orders: &Receiver<Order>) -> Result<(), Failure> {
+        // As often as one that is followed may meet silence, for each bundle.
+        let many = SILENT_MAX * self.settings.bundles_max;
+        if self.unsent.fetch_add(1, Ordering::Relaxed) >= many {
+            return Err(failure);
+        }
+        for _ in 0..SILENT_MAX {
+            if failure.class() != Class::Remote {
+                return Err(failure);
+            }
+            match orders.recv_timeout(self.settings.poll) {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                // Nobody has attempts here any more.
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            match self.forget(id) {
+                Ok(()) => return Ok(()),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Removes all that there is of a bundle, at the service and in the store.
+    fn forget(&self, id: &str) -> Result<(), Failure> {
+        self.settings.client.cancel_all(BUNDLE_TAG, &self.tag_of(id), |_| false)?;
+        Ok(self.settings.store.remove_all(&self.folder(id))?)
     }
 
     /// Gives the service up once nothing came of many bundles in a row.
@@ -324,6 +378,7 @@ impl Shared<'_> {
         let (settings, freight) = (&self.settings, self.freight);
         let (key, folder) = (BundleKey::random(), self.folder(id));
         let mut open = Vec::new();
+        let mut packed = HashMap::new();
         let mut carried_requests = Vec::new();
         let (mut parcels, mut samples) = (BTreeMap::new(), BTreeMap::new());
         for request in requests {
@@ -336,6 +391,7 @@ impl Shared<'_> {
                 }
             };
             let input = format!("{folder}/in/{}", attempt.0);
+            packed.insert(attempt, bytes.len() as u64);
             let object = Object::of(settings.store.url_to_get(&input, settings.bundle_life)?, &bytes);
             settings.store.create(&input, bytes)?;
             let output = self.link(&format!("{folder}/out/{}", attempt.0), true)?;
@@ -387,6 +443,8 @@ impl Shared<'_> {
         let now = Instant::now();
         Ok(Some(Sent {
             id: id.to_owned(),
+            worker,
+            packed,
             key,
             task,
             open,
@@ -394,6 +452,7 @@ impl Shared<'_> {
             renewed: now,
             born: now,
             bore: false,
+            cancelled: false,
         }))
     }
 

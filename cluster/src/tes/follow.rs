@@ -6,8 +6,8 @@
 use super::api::{State, Task as TesTask};
 use super::client::View;
 use super::engine::{Sent, Shared};
-use crate::bundle::carried::standing_context;
-use crate::bundle::{BundleError, outcome, to_json};
+use crate::bundle::carried::{receipt_context, standing_context};
+use crate::bundle::{BundleError, DOCUMENT_BYTES_MAX, Receipt, outcome, to_json};
 use crate::engine::{Ended, Order, Report, Request};
 use crate::failure::TaskFailure;
 use jobs::failure::{Class, Failure};
@@ -19,7 +19,7 @@ use std::time::Instant;
 use storage::DiskError;
 
 /// Polls in a row without an answer, after which the service is given up.
-const SILENT_MAX: u32 = 20;
+pub(super) const SILENT_MAX: u32 = 20;
 /// Bytes of an outcome that are fetched.
 const OUTCOME_BYTES_MAX: u64 = 8 << 30;
 /// How a process ends that was killed for its memory.
@@ -43,6 +43,7 @@ impl Shared<'_> {
                     let cancelled = sent.open.iter().position(|request| request.attempt == attempt);
                     if let Some(at) = cancelled {
                         let request = sent.open.remove(at);
+                        sent.cancelled = true;
                         self.fail(&request, TaskFailure::from(Failure::from(crate::worker::Cancelled)));
                     }
                     if sent.open.is_empty() {
@@ -84,7 +85,8 @@ impl Shared<'_> {
         if state.is_over() {
             return self.conclude(sent, state).map(Fate::Over);
         }
-        if sent.open.is_empty() && state == State::Canceling {
+        if sent.open.is_empty() && (sent.cancelled || state == State::Canceling) {
+            self.cancelled(sent);
             return Ok(Fate::Over(Departure::Ended));
         }
         if state == State::Running {
@@ -137,7 +139,12 @@ impl Shared<'_> {
 
     /// Opens an outcome and re-seals what it brings.
     fn take_in(&self, sent: &Sent, request: &Request, name: &str, object: &[u8]) -> Result<Ended, Failure> {
-        let ended = outcome::open(name, &sent.id, &sent.key, request.attempt, object)?;
+        let outcome = outcome::open(name, &sent.id, &sent.key, request.attempt, object)?;
+        self.freight.read_there(request, &sent.id, &outcome.readings)?;
+        // What was moved is what lay in the store, whatever the worker makes of it.
+        let (bytes_in, bytes_out) = (sent.packed[&request.attempt], object.len() as u64);
+        let usage = Usage { bytes_in, bytes_out, ..outcome.ended.usage };
+        let ended = Ended { usage, ..outcome.ended };
         if ended.task != request.task {
             return Err(BundleError::Sealed { name: name.to_owned() }.into());
         }
@@ -148,13 +155,16 @@ impl Shared<'_> {
         fs::write(&path, object).map_err(DiskError::on("write", &path))?;
         let output = self.freight.unpack(request, ended.task, &sent.key, &folder, output);
         fs::remove_file(&path).map_err(DiskError::on("remove", &path))?;
-        Ok(Ended { result: Ok(output?), task: ended.task, attempt: ended.attempt, usage: ended.usage })
+        Ok(Ended { result: Ok(output?), task: ended.task, attempt: ended.attempt, usage })
     }
 
     /// What becomes of attempts that are still open when the task is over.
     fn conclude(&self, sent: &mut Sent, state: State) -> Result<Departure, Failure> {
         let full = self.settings.client.get(&sent.task, View::Full)?;
         self.keep_log(sent, state, &full)?;
+        if state == State::Complete {
+            self.take_receipt(sent);
+        }
         if sent.open.is_empty() {
             return Ok(Departure::Ended);
         }
@@ -181,6 +191,24 @@ impl Shared<'_> {
             self.fail(&request, TaskFailure { class, chain, hint: None, exhausted, damaged: None });
         }
         Ok(Departure::Lost)
+    }
+
+    /// Says what the worker's time went to beside its attempts, as far as it can be read; it is for the bill alone.
+    fn take_receipt(&self, sent: &Sent) {
+        let read = || -> Result<Receipt, BundleError> {
+            let name = format!("{}/receipt", self.folder(&sent.id));
+            let sealed = self.settings.store.get(&name, DOCUMENT_BYTES_MAX)?;
+            let json = sent.key.open(&name, &receipt_context(&sent.id), &sealed)?;
+            Receipt::from_json(&name, &json, &sent.id)
+        };
+        let Ok(receipt) = read() else { return };
+        for (cause, core_ms) in receipt.spent_core_ms {
+            // Never more than the bundle has lived.
+            let lived_ms =
+                sent.born.elapsed().as_millis() as u64 * u64::from(self.settings.resources.cpu_cores);
+            let core_ms = core_ms.min(lived_ms);
+            self.say(Report::Spent { worker: sent.worker, cause, core_ms });
+        }
     }
 
     pub(super) fn log_path(&self, id: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use crate::{Journal, JournalError};
 const PACE: Pace = Pace { beat: Duration::from_millis(20), silence: Some(Duration::from_millis(300)) };
 
 fn acquire(dir: &Path) -> Result<Fence, FenceError> {
-    Fence::acquire_as(dir, &Claim::mine(), PACE, |_| {})
+    Fence::acquire_as(dir, &Claim::mine(), PACE, |_| true)
 }
 
 fn elsewhere() -> Claim {
@@ -66,7 +66,7 @@ fn child_that_holds() {
     } else {
         elsewhere()
     };
-    let fence = Fence::acquire_as(Path::new(&dir), &me, PACE, |_| {}).unwrap();
+    let fence = Fence::acquire_as(Path::new(&dir), &me, PACE, |_| true).unwrap();
     let journal = Journal::open_or_create(fence, &identity()).unwrap();
     for i in 0.. {
         match journal.commit(&format!("t{i}"), &commit(i)) {
@@ -83,7 +83,7 @@ fn child_that_holds() {
 fn a_second_scheduler_learns_at_once_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let first = Fence::acquire(dir.path()).unwrap();
-    let error = Fence::acquire_telling(dir.path(), |_| panic!("nobody is waited for")).unwrap_err();
+    let error = Fence::acquire_while(dir.path(), |_| panic!("nobody is waited for")).unwrap_err();
     assert_eq!(error.class(), Class::Failed);
     assert!(error.to_string().contains(&format!("process {} on", std::process::id())), "{error}");
     first.check().unwrap();
@@ -115,8 +115,11 @@ fn a_holder_elsewhere_is_left_alone_as_long_as_its_heart_beats() {
     let holder = Holder::start(dir.path(), "elsewhere");
     assert!(matches!(Fence::try_acquire(dir.path()), Err(FenceError::Held { .. })));
     let mut told = String::new();
-    let error =
-        Fence::acquire_as(dir.path(), &Claim::mine(), PACE, |holder| told = holder.to_owned()).unwrap_err();
+    let waiting = |holder: &str| {
+        told = holder.to_owned();
+        true
+    };
+    let error = Fence::acquire_as(dir.path(), &Claim::mine(), PACE, waiting).unwrap_err();
     assert!(error.to_string().contains(&told) && told.contains("on node7"), "{error}");
     drop(holder);
     // Its machine says nothing of its death, but the kernel freed the lock, and the next one has it.
@@ -170,7 +173,7 @@ fn one_of_many_follows_a_silent_holder() {
                     boot: format!("machine {}", followed.fetch_add(1, Ordering::Relaxed)),
                     ..Claim::mine()
                 };
-                Fence::acquire_as(dir.path(), &me, PACE, |_| {}).ok()
+                Fence::acquire_as(dir.path(), &me, PACE, |_| true).ok()
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
             threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
@@ -208,4 +211,55 @@ fn what_is_still_appended_by_a_holder_before_stays_apart() {
     }
     assert_eq!(fs::read(&path).unwrap(), b"one\n");
     assert_eq!(fs::read(dir.path().join("audit.jsonl.6")).unwrap(), b"one\nlate\nlate\n");
+}
+
+#[test]
+fn what_is_no_claim_is_named_at_once() {
+    let check = |name: &str, content: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        let error = Fence::acquire_while(dir.path(), |_| panic!("{name} is waited for")).unwrap_err();
+        assert_eq!(error.class(), Class::Integrity, "{name}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(error.hint().unwrap().contains("rm "));
+        fs::remove_file(&path).unwrap();
+        Fence::try_acquire(dir.path()).unwrap();
+    };
+    let last = format!("fence.{}", u64::MAX);
+    let mine = serde_json::to_string(&Claim::mine()).unwrap();
+    check("fence.1", "rubbish");
+    check("fence.900000", "{}");
+    check("fence.2", &mine.replace(FORMAT, "wakachi.fence/2"));
+    check(&last, "rubbish");
+    check(&last, &mine);
+    let pipe = tempfile::tempdir().unwrap();
+    let path = pipe.path().join("fence.3");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(matches!(Fence::try_acquire(pipe.path()), Err(FenceError::Foreign { .. })));
+}
+
+#[test]
+fn files_with_names_like_a_claims_are_nobodys() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["fence.+7", "fence.007", "fence.", "fence.x", "fence.99999999999999999999"] {
+        fs::write(dir.path().join(name), "rubbish").unwrap();
+    }
+    let fence = Fence::try_acquire(dir.path()).unwrap();
+    assert_eq!((fence.era(), numbers(dir.path()).unwrap()), (0, vec![1]));
+}
+
+#[test]
+fn who_does_not_want_to_wait_any_more_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(claim_path(dir.path(), 5), serde_json::to_vec(&elsewhere()).unwrap()).unwrap();
+    let (began, mut asked) = (Instant::now(), 0);
+    let waiting = |holder: &str| {
+        assert!(holder.contains("on node7"), "{holder}");
+        asked += 1;
+        asked < 3
+    };
+    let error = Fence::acquire_while(dir.path(), waiting).unwrap_err();
+    assert!(matches!(error, FenceError::Held { .. }) && began.elapsed() < SILENCE / 2);
+    assert_eq!(numbers(dir.path()).unwrap(), [5]);
 }

@@ -43,11 +43,22 @@ use crate::tree::TreeBuilder;
 const LAYOUT_EPOCH: u32 = 1;
 const HASH_BUFFER_BYTES: usize = 1 << 18;
 
+/// What a file is known to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileDigest {
+    /// SHA-256, as reads are sent with.
+    Sha256([u8; 32]),
+    /// BLAKE3, as results are listed with.
+    Blake3([u8; 32]),
+}
+
 /// What is to be sealed, as what.
 #[derive(Clone, Debug)]
 pub struct SealRequest<'a> {
     /// The file.
     pub file: &'a Path,
+    /// What it must hold, where that is known; another file under its name is not sealed.
+    pub expected: Option<FileDigest>,
     /// The name it is kept under.
     pub name: &'a str,
     /// Its class; the permit must be for it.
@@ -93,7 +104,7 @@ impl Vault {
         let _lock = self.lock()?;
         self.must_be_complete()?;
         self.recover_locked(log, request.caller, request.now)?;
-        let (plaintext_sha256, plaintext_bytes) = hashed(request.file)?;
+        let (plaintext_sha256, plaintext_bytes) = hashed(request.file, request.expected)?;
         let content = sealer.content(&plaintext_sha256);
         let governance = request.governance(sealer, permit);
         if let Some(id) = self.already_sealed(&content, request.class, &governance) {
@@ -428,17 +439,30 @@ impl PlainReader<'_> {
 }
 
 /// SHA-256 and length of a file.
-fn hashed(path: &Path) -> Result<(Vec<u8>, u64), DiskError> {
+fn hashed(path: &Path, expected: Option<FileDigest>) -> Result<(Vec<u8>, u64), SealError> {
     let (mut file, _) = open_regular(path).map_err(DiskError::on("read", path))?;
     let mut buffer = Zeroizing::new(vec![0; HASH_BUFFER_BYTES]);
-    let (mut sha256, mut bytes) = (Context::new(&SHA256), 0);
+    let (mut sha256, mut blake3, mut bytes) = (Context::new(&SHA256), blake3::Hasher::new(), 0);
     loop {
         let read = file.read(&mut buffer).map_err(DiskError::on("read", path))?;
         if read == 0 {
-            return Ok((sha256.finish().as_ref().to_vec(), bytes));
+            break;
         }
         sha256.update(&buffer[..read]);
+        if let Some(FileDigest::Blake3(_)) = expected {
+            blake3.update(&buffer[..read]);
+        }
         bytes += read as u64;
+    }
+    let sha256 = sha256.finish();
+    let is_expected = match expected {
+        Some(FileDigest::Sha256(expected)) => sha256.as_ref() == expected,
+        Some(FileDigest::Blake3(expected)) => *blake3.finalize().as_bytes() == expected,
+        None => true,
+    };
+    match is_expected {
+        true => Ok((sha256.as_ref().to_vec(), bytes)),
+        false => Err(SealError::Unexpected { file: path.to_owned() }),
     }
 }
 
@@ -490,6 +514,12 @@ pub enum SealError {
     /// The audit log took no event.
     #[error("the audit log takes no event, so nothing may happen")]
     Audit(#[from] AuditError),
+    /// The file is not the one that was meant.
+    #[error("{} is not as it was when its digest was taken", file.display())]
+    Unexpected {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file changed between hashing and encrypting.
     #[error("{} changed while it was sealed", file.display())]
     Changed {
@@ -519,7 +549,7 @@ impl Classified for SealError {
             SealError::Lock(error) => error.class(),
             SealError::Disk(error) => error.class(),
             SealError::Store(error) => error.class(),
-            SealError::Site { .. } => Class::Integrity,
+            SealError::Site { .. } | SealError::Unexpected { .. } => Class::Integrity,
             SealError::Recover(error) => error.class(),
             SealError::Audit(error) => error.class(),
             SealError::Changed { .. } | SealError::Description { .. } | SealError::Unrepresentable { .. } => {
@@ -536,6 +566,10 @@ impl Classified for SealError {
             SealError::Site { .. } => Some("see wakachi vault check; is the right place mounted?".to_owned()),
             SealError::Recover(error) => error.hint(),
             SealError::Audit(error) => error.hint(),
+            SealError::Unexpected { .. } => Some(
+                "bring back the file as it was; a result is done again by the job's command with --repair"
+                    .to_owned(),
+            ),
             SealError::Changed { .. } => {
                 Some("wait until it is written, then give the same command again".to_owned())
             }

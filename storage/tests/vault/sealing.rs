@@ -3,7 +3,7 @@
 use jobs::failure::{Class, Classified};
 use jobs::policy::{Action, DataClass};
 use storage::audit;
-use storage::vault::{Finding, Lineage, Part, SealError};
+use storage::vault::{FileDigest, Finding, Lineage, Part, SealError};
 
 use crate::small::{NOW, PLAIN, SMALL, SmallVault, content, files, permit};
 
@@ -66,6 +66,26 @@ fn no_permit_no_seal_and_no_restore() {
         assert_eq!(error.class(), Class::Policy, "{error}");
     }
     assert_eq!(vault.list().objects, []);
+}
+
+#[test]
+fn another_file_than_the_one_that_was_meant_is_not_sealed() {
+    let small = SmallVault::new(SMALL);
+    let vault = small.vault();
+    let (before, file) = (small.stored(), small.path("a.cram"));
+    let (meant, other) = (content(PLAIN + 7, 3), content(PLAIN + 7, 4));
+    let permit = permit(Action::Archive, DataClass::Cram, NOW);
+    let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &meant);
+    let sha256 = FileDigest::Sha256(sha256.as_ref().try_into().unwrap());
+    for expected in [sha256, FileDigest::Blake3(*blake3::hash(&meant).as_bytes())] {
+        let seal = || small.seal_expected(&vault, (&file, Some(expected)), &permit, &[], &mut |_| {});
+        std::fs::write(&file, &other).unwrap();
+        let error = seal().unwrap_err();
+        assert!(matches!(error, SealError::Unexpected { .. }), "{error}");
+        assert_eq!(small.stored(), before);
+    }
+    std::fs::write(&file, &meant).unwrap();
+    small.seal_expected(&vault, (&file, Some(sha256)), &permit, &[], &mut |_| {}).unwrap();
 }
 
 #[test]

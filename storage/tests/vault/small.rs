@@ -17,8 +17,8 @@ use storage::signed;
 use storage::signing::SigningKey;
 use storage::site::{Device, url_of};
 use storage::vault::{
-    AuditLog, Caller, InitOptions, Lineage, ObjectId, OpenedShare, RestoreError, RestoreRequest, Restored,
-    SealError, SealRequest, Sealed, Sealer, SiteEntry, Vault, custodian,
+    AuditLog, Caller, FileDigest, InitOptions, Lineage, ObjectId, OpenedShare, RestoreError, RestoreRequest,
+    Restored, SealError, SealRequest, Sealed, Sealer, SiteEntry, Vault, custodian,
 };
 use storage::wrap::EpochKey;
 use tempfile::TempDir;
@@ -119,8 +119,20 @@ impl SmallVault {
         lineage: &[Lineage],
         progress: &mut dyn FnMut(u64),
     ) -> Result<Sealed, SealError> {
+        self.seal_expected(vault, (file, None), permit, lineage, progress)
+    }
+
+    pub fn seal_expected(
+        &self,
+        vault: &Vault,
+        (file, expected): (&Path, Option<FileDigest>),
+        permit: &Permit,
+        lineage: &[Lineage],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Sealed, SealError> {
         let request = SealRequest {
             file,
+            expected,
             name: file.file_name().unwrap().to_str().unwrap(),
             class: DataClass::Cram,
             level: 4,
