@@ -8,6 +8,12 @@ use jobs::task::{Chunk, INTAKE_CHUNKS};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// To read a pair costs no more than this share of mapping it: as measured, what all of the intake costs.
+const READING: f64 = 1.0 / 16.0;
+
+/// A running map is not cut for fewer strips than this, and shared out in no fewer, so that a chunk is read a few times only.
+pub const STRIPS_MIN: u32 = Chunk::STRIPS as u32 / 32;
+
 /// How far a lane is.
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
@@ -136,7 +142,7 @@ impl Lane {
     pub fn cut(&mut self, chunk: Chunk, end: u16, pieces: u16) -> Option<Vec<Chunk>> {
         let mark = self.mark(chunk)?;
         let strips = u32::from(chunk.end - end);
-        let pieces = u32::from(pieces).clamp(1, strips);
+        let pieces = u32::from(pieces).min(strips / STRIPS_MIN).max(1);
         let line = |piece: u32| end + (strips * piece / pieces) as u16;
         let rest = (0..pieces).map(|piece| Chunk { first: line(piece), end: line(piece + 1), ..chunk });
         let rest: Vec<Chunk> = rest.collect();
@@ -170,9 +176,10 @@ impl Lane {
         Some(())
     }
 
-    /// Pairs of a leaf, about.
+    /// So many pairs cost as much as a leaf, about: its own, and the reading of the rest of its chunk.
     pub fn pairs_of(&self, chunk: Chunk) -> f64 {
-        self.chunk_pairs as f64 * chunk.share()
+        let share = chunk.share();
+        self.chunk_pairs as f64 * (share + READING * (1.0 - share))
     }
 
     /// Pairs of a part of the intake, about.
@@ -256,8 +263,10 @@ mod tests {
         lane.set(Chunk::whole(0), Mark::Given);
         assert_eq!(lane.cut(Chunk::whole(0), 24, 3).map(|rest| rest.len()), Some(3));
         assert_eq!(names(&lane), ["0.0-24 Given", "0.24-357 Todo", "0.357-690 Todo", "0.690-1024 Todo"]);
-        assert_eq!(lane.cut(Chunk { index: 0, first: 24, end: 357 }, 355, 9).map(|rest| rest.len()), Some(2));
-        assert_eq!(lane.cut(Chunk { index: 0, first: 24, end: 357 }, 355, 9), None);
+        // In no more pieces than are worth the reading.
+        let piece = Chunk { index: 0, first: 24, end: 357 };
+        assert_eq!(lane.cut(piece, 257, 9).map(|rest| rest.len()), Some(3));
+        assert_eq!(lane.cut(piece, 257, 9), None);
         let leaves = lane.leaves().map(|(chunk, _)| chunk.share()).sum::<f64>();
         assert!((leaves - 1.0).abs() < 1e-9);
     }

@@ -8,6 +8,7 @@
 //! in two tasks.
 
 use crate::event::AttemptId;
+use crate::lane::STRIPS_MIN;
 use crate::machine::{Attempt, Scheduler};
 use crate::ready::Kind;
 use jobs::task::{Stage, Task};
@@ -153,7 +154,8 @@ impl Scheduler {
         let own = self.places.workers[attempt.worker as usize].speed().recip();
         let pace = if behind > 0.0 { at_its_pace } else { own.max(elapsed / begun.max(1.0)) };
         let after = if at + 1 < steps.end { self.steps_ms(attempt.task, at + 1..steps.end) } else { 0.0 };
-        let cut_ms = if streams { after * pace } else { 0.0 };
+        let enough = attempt.task.stage() != Stage::Map || steps.end - at > STRIPS_MIN;
+        let cut_ms = if streams && enough { after * pace } else { 0.0 };
         let step_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
         let ms = if at + 1 < steps.end { after * pace + step_ms } else { blind };
         Some(Rest { id, ms, cut_ms, fresh_ms, straggles })
