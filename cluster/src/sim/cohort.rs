@@ -23,6 +23,8 @@ pub struct HeavyTail {
     pub share: f64,
     /// How many times as costly.
     pub factor: f64,
+    /// Whether one cell makes a region task so costly, which no cut can help, or all its cells alike.
+    pub in_one_cell: bool,
 }
 
 /// Cells of a task as equal cuts would have it: 4 Mb. What the heavy tail counts as one region or joint task.
@@ -140,15 +142,21 @@ impl Cohort {
         }
     }
 
-    /// Gives one cell of some equal cuts what makes the cut as costly as the tail says.
+    /// Makes some equal cuts as costly as the tail says.
     fn heat(&mut self, run: std::ops::Range<usize>, sample: u64) {
         let Some(tail) = self.spec.tail else { return };
         for (cut, cells) in self.region_us[run].chunks_mut(EQUAL_CELLS as usize).enumerate() {
             if self.dice.happens(tail.share, Topic::Tail, sample, cut as u64) {
                 let whole: f64 = cells.iter().map(|&us| f64::from(us)).sum();
-                let hot = self.dice.within(Topic::HotCell, sample, cut as u64, 0, cells.len() as u64 - 1);
-                let hot = &mut cells[hot as usize];
-                *hot = (f64::from(*hot) + whole * (tail.factor - 1.0)).min(f64::from(u32::MAX)) as u32;
+                let heat = |us: &mut u32, to: f64| *us = to.min(f64::from(u32::MAX)) as u32;
+                if tail.in_one_cell {
+                    let last = cells.len() as u64 - 1;
+                    let hot =
+                        &mut cells[self.dice.within(Topic::HotCell, sample, cut as u64, 0, last) as usize];
+                    heat(hot, f64::from(*hot) + whole * (tail.factor - 1.0));
+                } else {
+                    cells.iter_mut().for_each(|us| heat(us, f64::from(*us) * tail.factor));
+                }
             }
         }
     }
@@ -257,6 +265,22 @@ impl Cohort {
                 self.residual(task, cost.fixed_us + self.reads(task) * cost.read_ns / 1e3)
             }
         }
+    }
+
+    /// CPU microseconds of a task before its first step.
+    pub fn head_us(&self, task: Task) -> u64 {
+        match task {
+            Task::Map(..) => self.residual(task, self.spec.costs.of(Kind::Map).fixed_us),
+            _ => self.base_us(task),
+        }
+    }
+
+    /// CPU microseconds of one strip of a map.
+    pub fn strip_us(&self, task: Task) -> f64 {
+        let strips = task.steps().map_or(1, |strips| strips.end - strips.start).max(1);
+        let us = self.reads(task) * self.spec.costs.of(Kind::Map).read_ns / 1e3;
+        // Shares of a microsecond add up.
+        self.residual(task, us * 1e3) as f64 / 1e3 / f64::from(strips)
     }
 
     fn residual(&self, task: Task, us: f64) -> u64 {

@@ -110,6 +110,8 @@ enum Phase {
     Queued,
     Starting,
     Cell(Cell),
+    /// Some strips of a map, about as many as it takes until it says where it is.
+    Strips(u32, u32),
     Storing,
 }
 
@@ -126,7 +128,14 @@ struct Attempt {
     cpu_us: u64,
     /// Wall time at which the phase began, and its CPU time, for attempts that end within it.
     phase_us: (u64, u64),
+    /// When the phase ends.
+    due_us: u64,
+    /// When it last said where it is.
+    said_us: u64,
 }
+
+/// A worker says where an attempt is no more often than this.
+const SAY_US: u64 = 500_000;
 
 #[derive(Debug)]
 struct Worker {
@@ -287,25 +296,16 @@ impl<'a> Floor<'a> {
                         loaded_us: now_us,
                         cpu_us: 0,
                         phase_us: (now_us, 0),
+                        due_us: now_us,
+                        said_us: 0,
                     },
                 );
                 self.workers[worker].queue.push_back(number);
                 self.fill(now_us, worker, later);
             }
             Order::Cut(id) => {
-                let Some(attempt) = self.numbers.get(&id).and_then(|number| self.attempts.get_mut(number))
-                else {
-                    return;
-                };
-                let Some((first, end)) = cells(attempt.task) else { return };
-                let next = match attempt.phase {
-                    Phase::Starting => first + 1,
-                    Phase::Cell(cell) => cell.0 + 1,
-                    Phase::Queued | Phase::Storing => return,
-                };
-                if next < end {
-                    attempt.task = attempt.task.over(first..next);
-                    later.push((now_us, Later::Say(worker, Report::Cut(id, attempt.task))));
+                if let Some(&number) = self.numbers.get(&id) {
+                    self.cut(now_us, number, later);
                 }
             }
             Order::Cancel(id) => {
@@ -316,6 +316,34 @@ impl<'a> Floor<'a> {
                     self.give(now_us, number, result, Fate::Cancelled, later);
                 }
             }
+        }
+    }
+
+    /// An attempt is told to end at the next step it has not begun.
+    fn cut(&mut self, now_us: u64, number: u64, later: &mut Vec<(u64, Later)>) {
+        let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        let Some(steps) = attempt.task.steps() else { return };
+        let next = match attempt.phase {
+            Phase::Starting => steps.start + 1,
+            Phase::Cell(cell) => cell.0 + 1,
+            Phase::Strips(first, end) => {
+                let gone = (now_us - attempt.phase_us.0) as f64
+                    / (attempt.due_us - attempt.phase_us.0).max(1) as f64;
+                let next = (first + (gone * f64::from(end - first)) as u32 + 1).min(end);
+                let share = f64::from(next - first) / f64::from(end - first);
+                attempt.phase = Phase::Strips(first, next);
+                attempt.phase_us.1 = (attempt.phase_us.1 as f64 * share) as u64;
+                attempt.due_us =
+                    attempt.phase_us.0 + ((attempt.due_us - attempt.phase_us.0) as f64 * share) as u64;
+                attempt.due_us = attempt.due_us.max(now_us);
+                later.push((attempt.due_us, Later::Step(Step(number))));
+                next
+            }
+            Phase::Queued | Phase::Storing => return,
+        };
+        if next < steps.end {
+            attempt.task = attempt.task.over(steps.start..next);
+            later.push((now_us, Later::Say(attempt.worker, Report::Cut(attempt.id, attempt.task))));
         }
     }
 
@@ -334,7 +362,7 @@ impl<'a> Floor<'a> {
             (attempt.slot, attempt.began_us, attempt.phase) = (slot as u32, now_us, Phase::Starting);
             attempt.loaded_us = loaded_us;
             later.push((now_us, Later::Say(worker, Report::Started(attempt.id, slot as u32))));
-            self.compute(now_us, number, self.cohort.base_us(task), later);
+            self.compute(now_us, number, self.cohort.head_us(task), later);
         }
         let (done, id) = (&self.workers[worker], self.workers[worker].id);
         if done.ends_when_empty && done.alive && done.slots.iter().all(Option::is_none) {
@@ -354,7 +382,10 @@ impl<'a> Floor<'a> {
     /// The next step of an attempt, if it is still there.
     pub fn step(&mut self, now_us: u64, step: Step, later: &mut Vec<(u64, Later)>) {
         let number = step.0;
-        let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        // A phase that was cut short has ended before.
+        let Some(attempt) = self.attempts.get_mut(&number).filter(|attempt| attempt.due_us == now_us) else {
+            return;
+        };
         let worker = attempt.worker;
         attempt.cpu_us += std::mem::take(&mut attempt.phase_us.1);
         attempt.phase_us.0 = now_us;
@@ -367,11 +398,15 @@ impl<'a> Floor<'a> {
                 Some((class, exhausted, damaged)) => {
                     self.report_failure(now_us, number, class, exhausted, damaged, later);
                 }
-                None => match cells(self.attempts[&number].task) {
-                    Some((first, _)) => self.enter(now_us, number, Cell(first), later),
-                    None => self.store(now_us, number, later),
+                None => match self.attempts[&number].task {
+                    Task::Map(_, chunk) => self.enter_strips(now_us, number, chunk.first.into(), later),
+                    task => match cells(task) {
+                        Some((first, _)) => self.enter(now_us, number, Cell(first), later),
+                        None => self.store(now_us, number, later),
+                    },
                 },
             },
+            Phase::Strips(_, next) => self.enter_strips(now_us, number, next, later),
             Phase::Cell(cell) => {
                 let (_, end) = cells(attempt.task).expect("an attempt in a cell has cells");
                 match cell.0 + 1 < end {
@@ -386,15 +421,41 @@ impl<'a> Floor<'a> {
     fn compute(&mut self, now_us: u64, number: u64, cpu_us: u64, later: &mut Vec<(u64, Later)>) {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         attempt.phase_us = (now_us, cpu_us);
-        let wall_us = (cpu_us as f64 / self.workers[attempt.worker].traits.speed) as u64;
-        later.push((now_us + wall_us, Later::Step(Step(number))));
+        attempt.due_us = now_us + (cpu_us as f64 / self.workers[attempt.worker].traits.speed) as u64;
+        later.push((attempt.due_us, Later::Step(Step(number))));
+    }
+
+    /// A map goes on from this strip, if it may.
+    fn enter_strips(&mut self, now_us: u64, number: u64, first: u32, later: &mut Vec<(u64, Later)>) {
+        let task = self.attempts[&number].task;
+        let end = task.steps().map_or(first, |strips| strips.end);
+        if first >= end {
+            return self.store(now_us, number, later);
+        }
+        let strip_us = self.cohort.strip_us(task);
+        let speed = self.workers[self.attempts[&number].worker].traits.speed;
+        let until_said = (SAY_US as f64 * speed / strip_us.max(1e-3)).ceil();
+        let next = end.min(first + until_said.max(1.0) as u32);
+        self.say_reached(now_us, number, first, later);
+        let attempt = self.attempts.get_mut(&number).expect("the caller has it");
+        attempt.phase = Phase::Strips(first, next);
+        self.compute(now_us, number, (strip_us * f64::from(next - first)) as u64, later);
+    }
+
+    /// It says where it is, if it has not just said so.
+    fn say_reached(&mut self, now_us: u64, number: u64, step: u32, later: &mut Vec<(u64, Later)>) {
+        let attempt = self.attempts.get_mut(&number).expect("the caller has it");
+        if attempt.said_us == 0 || now_us >= attempt.said_us + SAY_US {
+            attempt.said_us = now_us;
+            later.push((now_us, Later::Say(attempt.worker, Report::Reached(attempt.id, step))));
+        }
     }
 
     fn enter(&mut self, now_us: u64, number: u64, cell: Cell, later: &mut Vec<(u64, Later)>) {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
-        let (id, worker, task) = (attempt.id, attempt.worker, attempt.task);
+        let task = attempt.task;
         attempt.phase = Phase::Cell(cell);
-        later.push((now_us, Later::Say(worker, Report::Reached(id, cell.0))));
+        self.say_reached(now_us, number, cell.0, later);
         let alone = cells(task).is_some_and(|(first, end)| end - first == 1);
         let owner = task.sample().map_or(u64::MAX, u64::from);
         let too_large =
@@ -428,11 +489,13 @@ impl<'a> Floor<'a> {
     fn store(&mut self, now_us: u64, number: u64, later: &mut Vec<(u64, Later)>) {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         attempt.phase = Phase::Storing;
+        attempt.phase_us = (now_us, 0);
         let (worker, task) = (attempt.worker, attempt.task);
         // What it reads comes while it computes; it ends no sooner than that has come.
         let computed_us = now_us.max(attempt.loaded_us);
         let bytes_out = if is_copied(task) { 0 } else { self.cohort.bytes(task).1 };
         let stored_us = self.transfer(computed_us, worker, bytes_out);
+        self.attempts.get_mut(&number).expect("the caller has it").due_us = stored_us;
         later.push((stored_us, Later::Step(Step(number))));
     }
 
