@@ -261,7 +261,8 @@ impl Cohort {
                     cost.fixed_us + self.reads(task) * cost.read_ns / 1e3 + cells * samples * cost.cell_us,
                 )
             }
-            Task::Intake(..) | Task::Model(_) | Task::Map(..) => {
+            Task::Map(..) => self.head_us(task) + self.pairs_us(task, 1.0) as u64,
+            Task::Intake(..) | Task::Model(_) => {
                 self.residual(task, cost.fixed_us + self.reads(task) * cost.read_ns / 1e3)
             }
         }
@@ -278,9 +279,18 @@ impl Cohort {
     /// CPU microseconds of one strip of a map.
     pub fn strip_us(&self, task: Task) -> f64 {
         let strips = task.steps().map_or(1, |strips| strips.end - strips.start).max(1);
+        self.pairs_us(task, f64::from(strips))
+    }
+
+    /// CPU microseconds of the pairs of a map, in so many shares. Only they make it costly: it begins as others do.
+    fn pairs_us(&self, task: Task, shares: f64) -> f64 {
+        let Task::Map(lane, chunk) = task else { return 0.0 };
+        let tail = self.spec.tail.filter(|tail| {
+            self.dice.happens(tail.share, Topic::Tail, !lane_number(lane), u64::from(chunk.index))
+        });
         let us = self.reads(task) * self.spec.costs.of(Kind::Map).read_ns / 1e3;
-        // Shares of a microsecond add up.
-        self.residual(task, us * 1e3) as f64 / 1e3 / f64::from(strips)
+        // In nanoseconds, so that shares add up.
+        self.residual(task, us * 1e3) as f64 / 1e3 * tail.map_or(1.0, |tail| tail.factor) / shares
     }
 
     fn residual(&self, task: Task, us: f64) -> u64 {
@@ -294,13 +304,7 @@ impl Cohort {
         };
         let spread = self.spec.costs.of(kind).spread;
         let factor = self.dice.factor(spread, Topic::Residual, owner ^ (kind as u64) << 48, number);
-        let tail = match (task, self.spec.tail) {
-            (Task::Map(..), Some(tail)) if self.dice.happens(tail.share, Topic::Tail, !owner, number) => {
-                tail.factor
-            }
-            _ => 1.0,
-        };
-        (us * factor * tail) as u64
+        (us * factor) as u64
     }
 
     /// CPU microseconds of one cell of a region or joint task; 0 of others.
