@@ -69,7 +69,7 @@ fn world(seed: u64) -> World {
         seals: draw.happens(0.3),
         costs: Costs::built_in(),
         unevenness: draw.share(0.8),
-        tail: draw.happens(0.2).then_some(HeavyTail { share: 0.05, factor: 50.0 }),
+        tail: draw.happens(0.2).then_some(HeavyTail { share: 0.05, factor: 50.0, in_one_cell: true }),
         shard_cells_max: draw.within(2, 40) as u32,
     };
     let sites: Vec<SiteWorld> =

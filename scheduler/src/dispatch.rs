@@ -48,10 +48,10 @@ impl Scheduler {
             }
         }
         self.cut_joint(idle);
-        self.rest_slowness = 1.0;
         for task in std::mem::take(&mut self.graph.woken) {
             self.enqueue(task, Kind::Work);
         }
+        self.rest_slowness = 1.0;
     }
 
     fn cut_joint(&mut self, idle: bool) {
@@ -131,7 +131,7 @@ impl Scheduler {
     /// Into how many maps the rest of one that was cut is to be taken.
     pub(crate) fn pieces_of(&self, rest: Task) -> u16 {
         let rest_ms = self.task_ms(rest) * self.rest_slowness;
-        let each_ms = self.shared_ms(rest_ms, self.options.shard_target_ms as f64);
+        let each_ms = self.shared_ms(rest_ms, self.target_ms(rest.stage()));
         (rest_ms / each_ms).ceil() as u16
     }
 
@@ -162,7 +162,8 @@ impl Scheduler {
     pub(crate) fn enqueue(&mut self, task: Task, kind: Kind) {
         let again = kind == Kind::Work && !self.trouble.is_empty() && self.trouble.contains_key(&task);
         let kind = if again { Kind::Again } else { kind };
-        let item = Item { kind, ms: self.task_ms(task).min(f64::from(u32::MAX)) as u32, task: Reverse(task) };
+        let ms = self.task_ms(task) * self.rest_slowness;
+        let item = Item { kind, ms: ms.min(f64::from(u32::MAX)) as u32, task: Reverse(task) };
         let first = self.ready.push(self.graph.row(task), item);
         if first || kind != Kind::Work {
             self.places.unpark();

@@ -4,10 +4,10 @@
 //! attempt with the longest rest is cut at its next step, if its rest is worth sharing, else it is run a second time where
 //! it would end sooner. An attempt far beyond what was expected of it is treated so even while all cores are busy.
 //!
-//! Invariant: an attempt that was asked to end early is not copied, and one that has a copy is not cut; so no step is ever
-//! in two tasks.
+//! Invariant: an attempt that was asked to end early is not copied, and one that ends early takes its copy with it; so no
+//! step is ever in two tasks.
 
-use crate::event::AttemptId;
+use crate::event::{AttemptId, Purpose};
 use crate::lane::STRIPS_MIN;
 use crate::machine::{Attempt, Scheduler};
 use crate::ready::Kind;
@@ -31,6 +31,8 @@ struct Rest {
     cut_ms: f64,
     /// Expected milliseconds of a new attempt.
     fresh_ms: f64,
+    /// It takes longer than a task of its kind usually does.
+    late: bool,
     straggles: bool,
 }
 
@@ -75,7 +77,8 @@ impl Scheduler {
         let sound = self.places.workers[worker as usize].speed() > SLOW;
         let idle = self.ready.len() == 0 && self.has_core_for(task, Some(worker));
         let copied = self.options.speculate
-            && (idle || !sound)
+            && self.attempts[&rest.id].twin.is_none()
+            && ((idle && rest.late) || !sound)
             && task.stage() < Stage::Finish
             && rest.ms > COPY_GAIN * rest.fresh_ms
             && !self.copies.contains_key(&task)
@@ -109,10 +112,7 @@ impl Scheduler {
 
     /// The rest of an attempt that may be relieved of it: of stragglers only, if `all` is not set.
     fn rest_of(&self, id: AttemptId, attempt: &Attempt, all: bool) -> Option<Rest> {
-        if attempt.cancelled || attempt.cut_asked || attempt.twin.is_some() {
-            return None;
-        }
-        if attempt.purpose == crate::event::Purpose::Audit {
+        if attempt.cancelled || attempt.cut_asked || attempt.purpose != Purpose::Work {
             return None;
         }
         let streams = self.streams(attempt.worker);
@@ -131,11 +131,11 @@ impl Scheduler {
         }
         let fresh_ms = self.task_ms(attempt.task);
         let spread = self.costs.stage(attempt.task.stage()).spread;
+        let late = elapsed > whole * (1.0 + 2.0 * spread);
         // An attempt beyond what is usual will take as long again, as far as anybody knows.
-        let blind =
-            if elapsed > whole * (1.0 + 2.0 * spread) { elapsed } else { (whole - elapsed).max(whole * 0.3) };
+        let blind = if late { elapsed } else { (whole - elapsed).max(whole * 0.3) };
         let Some(steps) = attempt.task.steps() else {
-            return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, straggles });
+            return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, late, straggles });
         };
         // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly, or
         // nobody knows.
@@ -158,7 +158,7 @@ impl Scheduler {
         let cut_ms = if streams && enough { after * pace } else { 0.0 };
         let step_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
         let ms = if at + 1 < steps.end { after * pace + step_ms } else { blind };
-        Some(Rest { id, ms, cut_ms, fresh_ms, straggles })
+        Some(Rest { id, ms, cut_ms, fresh_ms, late, straggles })
     }
 
     /// A worker with free cores that does not start what it was given may never.
@@ -167,7 +167,7 @@ impl Scheduler {
         let elapsed = self.now_ms - attempt.given_ms;
         let silent = worker.running < worker.spec.slots && elapsed > SILENT_MS;
         let fresh_ms = self.task_ms(attempt.task);
-        silent.then_some(Rest { id, ms: elapsed as f64, cut_ms: 0.0, fresh_ms, straggles: true })
+        silent.then_some(Rest { id, ms: elapsed as f64, cut_ms: 0.0, fresh_ms, late: true, straggles: true })
     }
 
     /// A bundle says nothing until it is over; it is late when it takes far longer than all of it was expected to.
@@ -179,7 +179,7 @@ impl Scheduler {
         let expected = (length_ms + site.spec.latency_ms) as f64 + attempt.expected_ms;
         let fresh_ms = self.task_ms(attempt.task) + site.spec.latency_ms as f64;
         let straggles = elapsed > STRAGGLES * expected;
-        straggles.then_some(Rest { id, ms: elapsed, cut_ms: 0.0, fresh_ms, straggles })
+        straggles.then_some(Rest { id, ms: elapsed, cut_ms: 0.0, fresh_ms, late: true, straggles })
     }
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 pub const SHARD_CELLS_MAX: u32 = 64;
 
 /// One task in a hundred is fifty times as costly.
-const TAIL: HeavyTail = HeavyTail { share: 0.01, factor: 50.0 };
+const TAIL: HeavyTail = HeavyTail { share: 0.01, factor: 50.0, in_one_cell: false };
 
 /// Workers a sample has in the weak-scaling series.
 const WEAK_WORKERS: u32 = 10;

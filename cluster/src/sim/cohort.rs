@@ -24,6 +24,8 @@ pub struct HeavyTail {
     pub share: f64,
     /// How many times as costly.
     pub factor: f64,
+    /// Whether one cell makes a region task so costly, which no cut can help, or all its cells alike.
+    pub in_one_cell: bool,
 }
 
 /// Cells of a task as equal cuts would have it: 4 Mb. What the heavy tail counts as one region or joint task.
@@ -141,15 +143,21 @@ impl Cohort {
         }
     }
 
-    /// Gives one cell of some equal cuts what makes the cut as costly as the tail says.
+    /// Makes some equal cuts as costly as the tail says.
     fn heat(&mut self, run: std::ops::Range<usize>, sample: u64) {
         let Some(tail) = self.spec.tail else { return };
         for (cut, cells) in self.region_us[run].chunks_mut(EQUAL_CELLS as usize).enumerate() {
             if self.dice.happens(tail.share, Topic::Tail, sample, cut as u64) {
                 let whole: f64 = cells.iter().map(|&us| f64::from(us)).sum();
-                let hot = self.dice.within(Topic::HotCell, sample, cut as u64, 0, cells.len() as u64 - 1);
-                let hot = &mut cells[hot as usize];
-                *hot = (f64::from(*hot) + whole * (tail.factor - 1.0)).min(f64::from(u32::MAX)) as u32;
+                let heat = |us: &mut u32, to: f64| *us = to.min(f64::from(u32::MAX)) as u32;
+                if tail.in_one_cell {
+                    let last = cells.len() as u64 - 1;
+                    let hot =
+                        &mut cells[self.dice.within(Topic::HotCell, sample, cut as u64, 0, last) as usize];
+                    heat(hot, f64::from(*hot) + whole * (tail.factor - 1.0));
+                } else {
+                    cells.iter_mut().for_each(|us| heat(us, f64::from(*us) * tail.factor));
+                }
             }
         }
     }
@@ -254,10 +262,21 @@ impl Cohort {
                     cost.fixed_us + self.reads(task) * cost.read_ns / 1e3 + cells * samples * cost.cell_us,
                 )
             }
-            Task::Intake(..) | Task::Model(_) | Task::Map(..) => {
+            Task::Map(..) => self.residual(task, cost.fixed_us) + self.pairs_us(task),
+            Task::Intake(..) | Task::Model(_) => {
                 self.residual(task, cost.fixed_us + self.reads(task) * cost.read_ns / 1e3)
             }
         }
+    }
+
+    /// CPU microseconds of the pairs of a map. Only they make it costly: it begins as others do.
+    fn pairs_us(&self, task: Task) -> u64 {
+        let Task::Map(lane, chunk) = task else { return 0 };
+        let tail = self.spec.tail.filter(|tail| {
+            self.dice.happens(tail.share, Topic::Tail, !lane_number(lane), u64::from(chunk.index))
+        });
+        let us = self.reads(task) * self.spec.costs.of(Kind::Map).read_ns / 1e3;
+        self.residual(task, us * tail.map_or(1.0, |tail| tail.factor))
     }
 
     fn residual(&self, task: Task, us: f64) -> u64 {
@@ -271,13 +290,7 @@ impl Cohort {
         };
         let spread = self.spec.costs.of(kind).spread;
         let factor = self.dice.factor(spread, Topic::Residual, owner ^ (kind as u64) << 48, number);
-        let tail = match (task, self.spec.tail) {
-            (Task::Map(..), Some(tail)) if self.dice.happens(tail.share, Topic::Tail, !owner, number) => {
-                tail.factor
-            }
-            _ => 1.0,
-        };
-        (us * factor * tail) as u64
+        (us * factor) as u64
     }
 
     /// CPU microseconds before a task's first step; of a task without steps, all it costs. A map of some of a chunk's strips
