@@ -336,7 +336,15 @@ impl Engine for WaveEngine<'_> {
                 Order::Run(request) => {
                     let known = self.untold.get_mut(&request.task.key(self.waves.names)).and_then(Vec::pop);
                     match known {
-                        Some(failure) => self.end(request.attempt, request.task, failure),
+                        Some(failure) => {
+                            // Waves were tried often enough: a remote party's code puts a coordinator back into the queue,
+                            // to send more of them.
+                            let class = match failure.class {
+                                Class::Remote => Class::Failed,
+                                class => class,
+                            };
+                            self.end(request.attempt, request.task, TaskFailure { class, ..failure });
+                        }
                         None => self.bundles.entry(worker).or_default().push(request),
                     }
                 }
