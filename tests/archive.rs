@@ -122,6 +122,7 @@ fn only_what_was_made_and_taken_in_is_sealed() {
     programme.run().refused(3, &[text(&reads), "is not what was taken in"]);
     flip(&reads);
     programme.run().ok();
+    assert!(programme.sealed().iter().any(|(class, _)| class == "FASTQ"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use jobs::cohort::{Cohort, Written};
 use jobs::event::Node;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, DataClass, Subject};
-use jobs::task::{Stage, Task, TaskKeys};
+use jobs::task::{LaneId, Stage, Task, TaskKeys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ use storage::vault::{Caller, FileDigest, Lineage, SealError, SealRequest, Sealer
 use storage::{Changes, Commit, Journal};
 use workers::access::now;
 use workers::finish::{ResultFile, SampleLedger};
+use workers::task::intake_summary;
 
 /// Version of `sealed.json`.
 const SEALED_SCHEMA: &str = "wakachi.sealed/1";
@@ -399,12 +400,32 @@ fn expected(
         }
     }
     for sample in inputs.iter().filter_map(|(task, _)| task.sample()) {
-        let lanes = runner.cohort.samples[sample as usize].lanes.iter();
-        for fastq in lanes.flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2)) {
-            expected.extend(fastq.sha256.map(|sha256| (fastq.path.clone(), FileDigest::Sha256(sha256))));
+        for (lane, files) in (0..).zip(&runner.cohort.samples[sample as usize].lanes) {
+            let found = found_by_intake(runner, LaneId { sample, lane })?;
+            for (at, fastq) in std::iter::once(&files.fastq_1).chain(&files.fastq_2).enumerate() {
+                let sha256 = fastq.sha256.or_else(|| found.get(at).copied());
+                expected.extend(sha256.map(|sha256| (fastq.path.clone(), FileDigest::Sha256(sha256))));
+            }
         }
     }
     Ok(expected)
+}
+
+/// SHA-256 of a lane's files as its intake found them; nothing of one that the journal does not know any more.
+fn found_by_intake(runner: &Runner<'_>, lane: LaneId) -> Result<Vec<[u8; 32]>, Failure> {
+    let Some(home) = runner.home else { return Ok(Vec::new()) };
+    for part in 0.. {
+        let Some(commit) = home.journal.get(&runner.key(Task::Intake(lane, part)))? else { break };
+        // Any 32 bytes in hexadecimal.
+        let digest = |hex: &String| blake3::Hash::from_hex(hex).ok().map(Into::into);
+        match intake_summary(&commit) {
+            Some(summary) if summary.more => {}
+            last => {
+                return Ok(last.map_or_else(Vec::new, |last| last.sha256.iter().filter_map(digest).collect()));
+            }
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// A file of `results/`.
