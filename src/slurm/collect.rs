@@ -259,55 +259,21 @@ impl Harvest {
         }
         let (mut wrong, mut checked) = (BTreeSet::new(), BTreeSet::new());
         for (task, attempts) in by_task {
-            let key = task.key(waves.names);
             let of_audit = attempts.iter().any(|&at| self.attempts[at].purpose == Purpose::Audit);
-            let mut made = state.made.remove(&key).unwrap_or_default();
-            if !of_audit && made.is_empty() {
-                continue;
-            }
-            let content = |at: usize| self.attempts[at].output.as_ref().map(|output| output.content);
-            let found: Vec<(usize, [u8; 32])> =
-                attempts.iter().filter_map(|&at| Some((at, content(at)?))).collect();
-            made.extend(found.iter().map(|(_, content)| content));
-            let times = |one: &[u8; 32]| made.iter().filter(|other| *other == one).count();
-            let agreed = made.iter().find(|one| times(one) > 1).copied();
-            let mut taken = false;
-            for (at, content) in found {
-                let attempt = &mut self.attempts[at];
-                attempt.worth = match agreed {
-                    Some(agreed) if agreed == content && std::mem::replace(&mut taken, true) => {
-                        Worth::Checked
-                    }
-                    Some(agreed) if agreed == content => Worth::Taken,
-                    _ => Worth::Nothing,
-                };
-                match agreed {
-                    Some(agreed) if agreed != content => drop(wrong.insert(attempt.element)),
-                    _ => drop(checked.insert(at)),
-                }
-            }
-            match agreed {
-                Some(_) => {}
-                None if made.len() >= VOTES_MAX => {
-                    let chain = vec![format!("{} workers made different outputs of it", made.len())];
-                    let class = Class::Integrity;
-                    let failure = TaskFailure { class, chain, hint: None, exhausted: None, damaged: None };
-                    state.known.entry(key).or_default().push(failure);
-                }
-                None if made.is_empty() => {}
-                None => drop(state.made.insert(key, made)),
+            let key = task.key(waves.names);
+            if of_audit || state.made.contains_key(&key) {
+                wrong.extend(self.judge(key, &attempts, state));
+                checked.extend(attempts);
             }
         }
-        for (at, attempt) in self.attempts.iter_mut().enumerate() {
-            if wrong.contains(&attempt.element) && !checked.contains(&at) {
-                attempt.worth = Worth::Nothing;
-            }
-        }
-        // What follows upon what is not taken was made from something else.
         for at in 0..self.attempts.len() {
             let attempt = &self.attempts[at];
-            let before = self.before(attempt.element, attempt.task).map(|before| before.worth);
-            if attempt.follows && before.is_none_or(|worth| worth == Worth::Nothing) {
+            // What follows upon what is not taken was made from something else.
+            let lost = attempt.follows
+                && self
+                    .before(attempt.element, attempt.task)
+                    .is_none_or(|before| before.worth == Worth::Nothing);
+            if lost || wrong.contains(&attempt.element) && !checked.contains(&at) {
                 self.attempts[at].worth = Worth::Nothing;
             }
         }
@@ -318,6 +284,39 @@ impl Harvest {
             note(&format!("{name} made other outputs than two others; nothing more is given to it"));
             state.distrusted.extend(node);
         }
+    }
+
+    /// Says what these attempts at one audited task are worth, and which elements made it otherwise than two others.
+    fn judge(&mut self, key: String, attempts: &[usize], state: &mut State) -> Vec<u32> {
+        let mut made = state.made.remove(&key).unwrap_or_default();
+        let content = |at: usize| self.attempts[at].output.as_ref().map(|output| output.content);
+        let found: Vec<(usize, [u8; 32])> =
+            attempts.iter().filter_map(|&at| Some((at, content(at)?))).collect();
+        made.extend(found.iter().map(|(_, content)| content));
+        let times = |one: &[u8; 32]| made.iter().filter(|other| *other == one).count();
+        let Some(agreed) = made.iter().find(|one| times(one) > 1).copied() else {
+            found.iter().for_each(|&(at, _)| self.attempts[at].worth = Worth::Nothing);
+            if made.len() >= VOTES_MAX {
+                let chain = vec![format!("{} workers made different outputs of it", made.len())];
+                let class = Class::Integrity;
+                let failure = TaskFailure { class, chain, hint: None, exhausted: None, damaged: None };
+                state.known.entry(key).or_default().push(failure);
+            } else if !made.is_empty() {
+                state.made.insert(key, made);
+            }
+            return Vec::new();
+        };
+        let (mut wrong, mut worth) = (Vec::new(), Worth::Taken);
+        for (at, content) in found {
+            let attempt = &mut self.attempts[at];
+            if content == agreed {
+                attempt.worth = std::mem::replace(&mut worth, Worth::Checked);
+            } else {
+                attempt.worth = Worth::Nothing;
+                wrong.push(attempt.element);
+            }
+        }
+        wrong
     }
 
     /// Commits what is taken in one transaction.

@@ -274,7 +274,7 @@ impl<'a> WaveEngine<'a> {
 
     fn is_audited(&self, key: &str) -> bool {
         let [first, second, ..] = *blake3::hash(key.as_bytes()).as_bytes();
-        let drawn = u32::from(u16::from_le_bytes([first, second])) * 1000 >> 16;
+        let drawn = (u32::from(u16::from_le_bytes([first, second])) * 1000) >> 16;
         let company = !self.state.alone.contains(key);
         company && (drawn < self.waves.audit_per_mille || self.state.made.contains_key(key))
     }
@@ -336,7 +336,15 @@ impl Engine for WaveEngine<'_> {
                 Order::Run(request) => {
                     let known = self.untold.get_mut(&request.task.key(self.waves.names)).and_then(Vec::pop);
                     match known {
-                        Some(failure) => self.end(request.attempt, request.task, failure),
+                        Some(failure) => {
+                            // Waves were tried often enough: a remote party's code puts a coordinator back into the queue,
+                            // to send more of them.
+                            let class = match failure.class {
+                                Class::Remote => Class::Failed,
+                                class => class,
+                            };
+                            self.end(request.attempt, request.task, TaskFailure { class, ..failure });
+                        }
                         None => self.bundles.entry(worker).or_default().push(request),
                     }
                 }

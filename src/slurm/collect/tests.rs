@@ -420,11 +420,7 @@ fn an_element_that_went_on_with_an_intake_is_believed_as_far_as_what_it_began_wi
 }
 
 /// Starts the engine of a coordinator, gives it these orders, and lets it tick until it has sent or `ticks` are over.
-fn drive(
-    house: &House,
-    waves: &Waves<'_>,
-    given: Vec<(u32, Vec<Order>)>,
-) -> (Result<(), Failure>, Receiver<Report>) {
+fn drive(waves: &Waves<'_>, given: Vec<(u32, Vec<Order>)>) -> (Result<(), Failure>, Receiver<Report>) {
     let (reports, heard) = channel();
     let stop = AtomicBool::new(false);
     let spec = WorkerSpec { site: 1, slots: 2, memory_bytes: 1, name: String::new() };
@@ -446,7 +442,6 @@ fn drive(
         ticked = engine.tick();
     }
     drop(engine);
-    let _ = house;
     (ticked, heard)
 }
 
@@ -472,7 +467,7 @@ fn what_is_cancelled_before_a_wave_is_sent_is_not_sent() {
         (0, vec![Order::Cancel(AttemptId(0)), Order::Cancel(AttemptId(1))]),
         (1, vec![Order::Cancel(AttemptId(2))]),
     ];
-    let (ticked, heard) = drive(&house, &waves, orders);
+    let (ticked, heard) = drive(&waves, orders);
     ticked.unwrap();
     assert!(house.asked().is_empty(), "a wave of a job that failed");
     let ended = heard.try_iter().filter(|report| matches!(report, Report::Ended(_)));
@@ -481,25 +476,23 @@ fn what_is_cancelled_before_a_wave_is_sent_is_not_sent() {
 
 #[test]
 fn a_failure_of_the_wave_before_is_told_and_not_tried_again_unasked() {
-    let house = House::new();
-    let failure = TaskFailure {
-        class: Class::Input,
-        chain: vec!["bad".to_owned()],
-        hint: None,
-        exhausted: None,
-        damaged: None,
-    };
-    let known = BTreeMap::from([(map(0).key(&house.names), vec![failure])]);
-    State { known, ..State::default() }.write(&house.journal).unwrap();
-    let waves = house.waves();
-    let (ticked, heard) = drive(&house, &waves, vec![(0, vec![Order::Run(request(0, WORK))])]);
-    ticked.unwrap();
-    assert!(house.asked().is_empty());
-    let told = heard.try_iter().find_map(|report| match report {
-        Report::Ended(Ended { result: Err(failure), .. }) => Some(failure.class),
-        _ => None,
-    });
-    assert_eq!(told, Some(Class::Input));
+    // Nobody puts a coordinator back into the queue for more waves.
+    for (class, expect) in [(Class::Input, Class::Input), (Class::Remote, Class::Failed)] {
+        let house = House::new();
+        let chain = vec!["bad".to_owned()];
+        let failure = TaskFailure { class, chain, hint: None, exhausted: None, damaged: None };
+        let known = BTreeMap::from([(map(0).key(&house.names), vec![failure])]);
+        State { known, ..State::default() }.write(&house.journal).unwrap();
+        let waves = house.waves();
+        let (ticked, heard) = drive(&waves, vec![(0, vec![Order::Run(request(0, WORK))])]);
+        ticked.unwrap();
+        assert!(house.asked().is_empty());
+        let told = heard.try_iter().find_map(|report| match report {
+            Report::Ended(Ended { result: Err(failure), .. }) => Some(failure.class),
+            _ => None,
+        });
+        assert_eq!(told, Some(expect));
+    }
 }
 
 #[test]
@@ -509,7 +502,7 @@ fn an_audited_wave_gives_each_task_to_two_elements_and_spares_who_is_distrusted(
         .write(&house.journal)
         .unwrap();
     let waves = Waves { audit_per_mille: 1000, ..house.waves() };
-    let (ticked, heard) = drive(&house, &waves, vec![(0, vec![Order::Run(request(0, WORK))])]);
+    let (ticked, heard) = drive(&waves, vec![(0, vec![Order::Run(request(0, WORK))])]);
     ticked.unwrap();
     let asked = house.asked();
     assert!(asked[0].contains("--array=0-1") && asked[0].contains("--exclude=n9"), "{asked:?}");
@@ -535,7 +528,7 @@ fn a_wave_whose_follower_is_refused_is_collected_all_the_same() {
         },
         ..house.waves()
     };
-    let (ticked, _) = drive(&house, &waves, vec![(0, vec![Order::Run(request(0, WORK))])]);
+    let (ticked, _) = drive(&waves, vec![(0, vec![Order::Run(request(0, WORK))])]);
     ticked.unwrap_err();
     let state = State::read(&house.journal).unwrap();
     assert_eq!((state.number, state.elements, state.array.map(|array| array.id)), (1, 1, Some(7)));
