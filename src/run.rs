@@ -33,7 +33,7 @@ use crate::serve::LiveArgs;
 use crate::slurm::Slurm;
 use crate::slurm::collect::Collected;
 use crate::slurm::record::Folder;
-use crate::slurm::wave::{Shape, Waves};
+use crate::slurm::wave::{Shape, Waves, stages};
 use crate::{config, interrupt, slurm};
 use basis::Bases;
 use books::RunRecord;
@@ -248,8 +248,6 @@ fn work(
     let settled = resume::settle(journal, plan, bases, &|_, commit| Ok(job.packs.hold(commit)))?;
     status::store_plan(journal, plan)?;
     stamps::check(journal, &asked.cohort, context.names(), &args.cohort)?;
-    // Nobody writes there now: what is there is of attempts that were killed.
-    staged::clear(dir);
     let desk = Desk {
         runner,
         leases: home.leases,
@@ -268,6 +266,8 @@ fn work(
         },
         None => Account::default(),
     };
+    // Nobody else writes there now: what is there is of attempts that came to nothing.
+    staged::clear(dir);
     let means = Means { limits: asked.limits, burst: asked.burst.as_ref(), waves: waves.as_ref(), team };
     let driven = drive(args, &asked.config, (&desk, home), plan.clone(), (means, brought));
     let driven = driven.and_then(|record| {
@@ -287,6 +287,11 @@ fn work(
     close::name_foreign(dir);
     close::clear_scratch(dir, &close::packs_of_finished(journal, context)?);
     summarise(args, dir, &record)
+}
+
+/// Whether the job goes on without a sample that cannot be done.
+fn keeps_going(args: &Args, config: &Config) -> bool {
+    args.conduct.keep_going || config.limits.on_failed_sample == OnFailedSample::GoOn
 }
 
 /// What the bundles of a job in waves have in common.
@@ -310,6 +315,7 @@ fn waves<'a>(
         site: runner.gate.site(),
         price_core_hour: config::prices(config).get(runner.gate.site()).copied().unwrap_or(0.0),
         cores: config.limits.threads,
+        stages: stages(keeps_going(args, config)),
         audit_per_mille: args.conduct.audit,
         data: Data::Shared {
             job_dir: absolute(dir.root())?,
@@ -335,13 +341,14 @@ fn drive(
     let usual = Options::default();
     let options = Options {
         audit_per_mille: args.conduct.audit,
-        keep_going: args.conduct.keep_going || config.limits.on_failed_sample == OnFailedSample::GoOn,
+        keep_going: keeps_going(args, config),
         shard_ms_min: args.rest_ms.unwrap_or(usual.shard_ms_min),
         ..usual
     };
     let mut scheduler = Scheduler::new(plan, options);
     let meter = MemoryMeter::start();
     let begun = RunRecord::begin(journal, &command_line())?;
+    let started_cpu_ms = process_cpu_ms();
     let mut display = Display::new(View {
         names: status::names(runner.cohort, runner.context.index.contigs()),
         dir: runner.dir.clone(),
@@ -369,7 +376,9 @@ fn drive(
     let (peak, mapped) = (meter.peak_anonymous_bytes(), runner.context.index.mapped_bytes());
     // What other processes ran is not in this one's account.
     let cpu_ms = process_cpu_ms().max(outcome.cpu_ms);
-    let record = begun.end(journal, &outcome, cpu_ms, peak, mapped)?;
+    let besides = (process_cpu_ms() - started_cpu_ms).saturating_sub(outcome.cpu_ms);
+    let commit_cpu_ms = besides + runner.context.storing_cpu_ms();
+    let record = begun.end(journal, &outcome, (cpu_ms, commit_cpu_ms), peak, mapped)?;
     match outcome.ending {
         Ending::Complete | Ending::Partial => Ok(Some(record)),
         Ending::Stopped if waves.is_some_and(|waves| waves.sent.load(Ordering::Relaxed)) => Ok(None),

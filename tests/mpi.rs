@@ -230,14 +230,16 @@ fn a_signal_to_any_rank_stops_the_job_in_order() {
     let (cohort, expect) = small();
     let _alone = alone();
     let out = folder();
-    let start = || world(3, &cohort.file(), out.path(), &format!("-t 1 {CUTS}"));
-    let Some(first) = start() else { return };
+    let start = |cuts: &str| world(3, &cohort.file(), out.path(), &format!("-t 1 {cuts}"));
+    let Some(first) = start(CUTS) else { return };
     let mut first = Running::start(first, out.path());
     let rank = first.busy(2);
     signal(rank, Signal::USR1);
     let stderr = first.stderr.clone();
     assert_eq!(first.wait(), Some(130), "{}", fs::read_to_string(&stderr).unwrap());
-    said(&mut start().unwrap()).ok();
+    // Chunks go on as they were begun, on every rank.
+    let resumed = said(&mut start("--chunk-pairs 900 --shard-bases 262144").unwrap()).ok();
+    assert!(!resumed.stderr.contains("cannot take part"), "{}", resumed.stderr);
     assert!(results(out.path()) == *expect, "other bytes after a stop");
 }
 

@@ -1,15 +1,18 @@
 //! The hold that a worker keeps on a running attempt: where it is, where it is to end, whether anybody needs it.
 //!
-//! Invariant: a cut names a cell that the attempt has not begun and never will, and is made once; both sides see one
+//! Invariant: a cut leaves off a step that the attempt has not begun and never will, and is made once; both sides see one
 //! order of events, because both pass through the same lock.
 
 use crate::engine::Report;
-use jobs::genome::Cell;
-use jobs::task::{Shard, Task};
+use jobs::task::Task;
 use scheduler::AttemptId;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Of strips, which are short, an attempt says no more often where it is.
+const SAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Shared by the worker and the attempt it runs.
 #[derive(Debug)]
@@ -23,9 +26,11 @@ pub struct Control {
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// The cell after the one that is worked on.
-    next: Cell,
-    limit: Cell,
+    /// The step after the one that is worked on.
+    next: u32,
+    limit: u32,
+    /// When it said where it is.
+    said: Instant,
     over: bool,
 }
 
@@ -41,28 +46,28 @@ impl Control {
     }
 
     fn alone(attempt: AttemptId, task: Task) -> Self {
-        let (next, limit) = match cells_of(task) {
-            // One cell at least is done: a shard without cells would be nothing.
-            Some((first, end)) => (Cell(first.0 + 1), end),
-            None => (Cell(0), Cell(0)),
-        };
-        let place = Mutex::new(Place { next, limit, over: false });
+        // One step at least is done: a task without any would be nothing.
+        let (next, limit) = task.steps().map_or((0, 0), |steps| (steps.start + 1, steps.end));
+        let place = Mutex::new(Place { next, limit, said: Instant::now(), over: false });
         Control { attempt, task, reports: None, cancelled: AtomicBool::new(false), place }
     }
 
-    /// The attempt is about to begin `cell`; `false`: it must not, and what it has is all.
-    pub fn reach(&self, cell: Cell) -> bool {
+    /// The attempt is about to begin this one of its task's steps; `false`: it must not, and what it has is all.
+    pub fn reach(&self, step: u32) -> bool {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if cell >= place.limit || self.cancelled() {
+        if step >= place.limit || self.cancelled() {
             return false;
         }
-        place.next = Cell(cell.0 + 1);
-        self.say(Report::Reached { attempt: self.attempt, cell });
+        place.next = step + 1;
+        if !matches!(self.task, Task::Map(..)) || place.said.elapsed() >= SAY_PAUSE {
+            place.said = Instant::now();
+            self.say(Report::Reached { attempt: self.attempt, step });
+        }
         true
     }
 
-    /// One past the last cell it is to work on.
-    pub fn limit(&self) -> Cell {
+    /// One past the last step it is to work on.
+    pub fn limit(&self) -> u32 {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).limit
     }
 
@@ -71,12 +76,12 @@ impl Control {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Makes it end after the cell it works on, and says so; nothing where no cell is left after that.
+    /// Makes it end after the step it works on, and says so; nothing where no step is left after that.
     pub fn cut(&self) {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if !place.over && place.next < place.limit {
             place.limit = place.next;
-            self.say(Report::Cut { attempt: self.attempt, end: place.limit });
+            self.say(Report::Cut { attempt: self.attempt, task: self.before(place.limit) });
         }
     }
 
@@ -89,13 +94,12 @@ impl Control {
     pub fn close(&self) -> Task {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         place.over = true;
-        match self.task {
-            Task::Region(sample, Shard::Cells { first, .. }) => {
-                Task::Region(sample, Shard::Cells { first, end: place.limit })
-            }
-            Task::Joint(Shard::Cells { first, .. }) => Task::Joint(Shard::Cells { first, end: place.limit }),
-            task => task,
-        }
+        self.before(place.limit)
+    }
+
+    /// The task as far as this step.
+    fn before(&self, limit: u32) -> Task {
+        self.task.steps().map_or(self.task, |steps| self.task.over(steps.start..limit))
     }
 
     fn say(&self, report: Report) {
@@ -106,18 +110,11 @@ impl Control {
     }
 }
 
-fn cells_of(task: Task) -> Option<(Cell, Cell)> {
-    match task {
-        Task::Region(_, Shard::Cells { first, end }) | Task::Joint(Shard::Cells { first, end }) => {
-            Some((first, end))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::genome::Cell;
+    use jobs::task::{Chunk, LaneId, Shard};
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -126,24 +123,30 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_ends_the_attempt_before_the_next_cell_and_is_said_once() {
-        let (reports, heard) = channel();
-        let control = Control::new(AttemptId(7), shard(3, 9), reports);
-        assert!(control.reach(Cell(3)) && control.reach(Cell(4)));
-        control.cut();
-        control.cut();
-        assert!(!control.reach(Cell(5)));
-        assert_eq!(control.close(), shard(3, 5));
-        drop(control);
-        let cuts = heard.iter().filter(|report| matches!(report, Report::Cut { end: Cell(5), .. }));
-        assert_eq!(cuts.count(), 1);
+    fn a_cut_ends_the_attempt_before_the_next_step_and_is_said_once() {
+        let lane = LaneId { sample: 0, lane: 0 };
+        for whole in [shard(3, 9), Task::Map(lane, Chunk { index: 2, first: 3, end: 9 })] {
+            let (reports, heard) = channel();
+            let control = Control::new(AttemptId(7), whole, reports);
+            assert!(control.reach(3) && control.reach(4));
+            control.cut();
+            control.cut();
+            assert!(!control.reach(5));
+            assert_eq!(control.close(), whole.over(3..5));
+            drop(control);
+            let cut = |report| match report {
+                Report::Cut { task, .. } => Some(task),
+                _ => None,
+            };
+            assert_eq!(heard.iter().filter_map(cut).collect::<Vec<_>>(), [whole.over(3..5)]);
+        }
     }
 
     #[test]
     fn what_is_over_or_at_its_last_cell_is_not_cut() {
         let (reports, heard) = channel();
         let control = Control::new(AttemptId(7), shard(3, 5), reports);
-        assert!(control.reach(Cell(3)) && control.reach(Cell(4)));
+        assert!(control.reach(3) && control.reach(4));
         control.cut();
         assert_eq!(control.close(), shard(3, 5));
         let over = Control::new(AttemptId(8), shard(3, 9), control.reports.clone().unwrap());
@@ -159,14 +162,14 @@ mod tests {
             let (reports, heard) = channel();
             let control = Control::new(AttemptId(round), shard(0, 64), reports);
             let worked = thread::scope(|scope| {
-                let worker = scope.spawn(|| (0..64).take_while(|&cell| control.reach(Cell(cell))).count());
+                let worker = scope.spawn(|| (0..64).take_while(|&cell| control.reach(cell)).count());
                 control.cut();
                 worker.join().unwrap()
             });
             assert_eq!(control.close(), shard(0, worked as u32));
             drop(control);
             let end = heard.iter().find_map(|report| match report {
-                Report::Cut { end, .. } => Some(end.0),
+                Report::Cut { task, .. } => task.steps().map(|steps| steps.end),
                 _ => None,
             });
             assert_eq!(end.unwrap_or(64), worked as u32);

@@ -235,8 +235,8 @@ impl Driver<'_> {
                 self.tell(Event::Left { worker, why })
             }
             Report::Started { attempt, slot } => self.tell_of(attempt, Event::Started { attempt, slot }),
-            Report::Reached { attempt, cell } => self.tell_of(attempt, Event::Reached { attempt, cell }),
-            Report::Cut { attempt, end } => self.tell_of(attempt, Event::Cut { attempt, end }),
+            Report::Reached { attempt, step } => self.tell_of(attempt, Event::Reached { attempt, step }),
+            Report::Cut { attempt, task } => self.tell_of(attempt, Event::Cut { attempt, task }),
             Report::Ended(ended) => self.settle(ended),
             Report::Log { worker, ticket, events } => {
                 self.job.office.logged(worker, &events)?;

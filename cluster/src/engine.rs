@@ -5,7 +5,6 @@
 
 use crate::failure::TaskFailure;
 use jobs::failure::{Class, Failure};
-use jobs::genome::Cell;
 use jobs::task::Task;
 use scheduler::{
     AttemptId, Command, Departure, Event, Facts, Purpose, Scheduler, SiteSpec, Usage, WorkerId, WorkerSpec,
@@ -39,8 +38,8 @@ pub struct Request {
 pub enum Order {
     /// Run this when a core is free; attempts begin in the order in which they came.
     Run(Request),
-    /// End before the first cell that is not begun; to be answered by [`Report::Cut`] at once, or not at all where
-    /// there is nothing left to cut off.
+    /// End before the first of the task's steps that is not begun; to be answered by [`Report::Cut`] at once, or not at all
+    /// where there is nothing left to cut off.
     Cut(AttemptId),
     /// Do not begin it, or end it as soon as it can be: nobody needs it.
     Cancel(AttemptId),
@@ -88,19 +87,19 @@ pub enum Report {
         /// Which core of its worker, from 0.
         slot: u32,
     },
-    /// A region or joint attempt begins a cell.
+    /// An attempt at a task with [`Task::steps`] begins one of them; said of every cell, and now and then of a strip.
     Reached {
         /// Which.
         attempt: AttemptId,
-        /// The cell.
-        cell: Cell,
+        /// The step.
+        step: u32,
     },
     /// The answer to [`Order::Cut`].
     Cut {
         /// Which.
         attempt: AttemptId,
-        /// One past its last cell.
-        end: Cell,
+        /// Its task as it will be done.
+        task: Task,
     },
     /// An attempt is over.
     Ended(Ended),
@@ -142,7 +141,7 @@ pub enum Spending {
 pub struct Ended {
     /// Which.
     pub attempt: AttemptId,
-    /// The task as it was run: of a region or joint task that was cut, the cells before the cut.
+    /// The task as it was run: of one that was cut, the steps before the cut.
     pub task: Task,
     /// What came of it.
     pub result: Result<Output, TaskFailure>,

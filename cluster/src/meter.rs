@@ -37,7 +37,7 @@ pub fn now_ms() -> u64 {
 }
 
 /// How often the anonymous memory is looked at.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Watches the process's memory until dropped.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::info::{
     Timeline, WaitingInfo, WorkerInfo,
 };
 use jobs::genome::{CELL_BASES, Cell};
-use jobs::task::{Shard, Stage, Task};
+use jobs::task::{Stage, Task};
 use scheduler::{
     AttemptId, Command, Ending, Event, Facts, Purpose, Scheduler, StageProgress, Waiting, WorkerId,
 };
@@ -108,9 +108,9 @@ impl Watch {
                     attempt.core = Some((*slot, now_ms));
                 }
             }
-            Event::Cut { attempt, end } => {
+            Event::Cut { attempt, task } => {
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
-                    attempt.task = shortened(attempt.task, *end);
+                    attempt.task = *task;
                 }
             }
             Event::Done { attempt, facts, .. } => {
@@ -447,18 +447,6 @@ fn idle_cause(scheduler: &Scheduler, info: &JobInfo) -> Idle {
 }
 
 /// A region or joint task that ends before `end`.
-fn shortened(task: Task, end: Cell) -> Task {
-    let cut = |shard| match shard {
-        Shard::Cells { first, end: before } => Shard::Cells { first, end: end.min(before).max(first) },
-        Shard::Unplaced => shard,
-    };
-    match task {
-        Task::Region(sample, shard) => Task::Region(sample, cut(shard)),
-        Task::Joint(shard) => Task::Joint(cut(shard)),
-        other => other,
-    }
-}
-
 fn merge(sum: &mut RatePoint, point: &RatePoint) {
     sum.ms += point.ms;
     sum.tasks += point.tasks;

@@ -8,17 +8,19 @@ use cluster::{
 use jobs::failure::{Class, Failure};
 use jobs::lease::Lease;
 use jobs::policy::{Action, DataClass, Purpose};
-use jobs::task::{Shard, Task};
+use jobs::task::{Chunk, LaneId, Stage, Task};
 use jobs::time::Timestamp;
 use scheduler::{
     CostModel, Ending, Facts, MemoryModel, Options, Plan, SamplePlan, Scheduler, SiteSpec, StageCost,
     WorkerId, WorkerSpec,
 };
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 use storage::lease::{LeaseKey, SignedLease};
 use storage::{Commit, Fence, JobIdentity, Journal};
 use zeroize::Zeroizing;
@@ -45,6 +47,8 @@ struct Pretence {
     leases: LeaseKey,
     /// Fails with this class, or panics.
     fails: Option<fn(Task) -> Result<(), Class>>,
+    /// Begins a few steps of these, and goes on only once it is cut.
+    lingers: fn(Task) -> bool,
     /// Attempts after which the job is to stop.
     stop_after: u64,
     begun: AtomicU64,
@@ -58,6 +62,7 @@ impl Pretence {
         Pretence {
             leases: LeaseKey::from_seed(&Zeroizing::new([1; 32])),
             fails: None,
+            lingers: |_| false,
             stop_after: u64::MAX,
             begun: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -83,9 +88,17 @@ impl TaskRunner for Pretence {
             let (chain, hint) = (vec!["outer".to_owned(), "inner".to_owned()], Some("help".to_owned()));
             return Err(TaskFailure { class, chain, hint, exhausted: None, damaged: None });
         }
-        if let Task::Region(_, shard) | Task::Joint(shard) = task {
-            let done = shard.cells().take_while(|&cell| control.reach(cell)).count();
-            assert!(done > 0 || shard == Shard::Unplaced, "{task:?} came to nothing");
+        if let Some(steps) = task.steps() {
+            if (self.lingers)(task) {
+                assert!(steps.clone().take(7).all(|step| control.reach(step) || control.cancelled()));
+                let patience = Instant::now() + Duration::from_secs(60);
+                while control.limit() == steps.end && !control.cancelled() {
+                    assert!(Instant::now() < patience, "nobody cut {task:?}");
+                    thread::yield_now();
+                }
+            }
+            let done = steps.take_while(|&step| control.reach(step)).count();
+            assert!(done > 0, "{task:?} came to nothing");
         }
         self.ran.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         Ok(Output { content: [7; 32], ..Output::default() })
@@ -236,6 +249,33 @@ fn a_job_stopped_anywhere_goes_on_where_it_was() {
         assert_eq!(outcome.ending, Ending::Complete);
         assert_eq!(covered(dir.path()), [CELLS; 3]);
     }
+}
+
+#[test]
+fn a_map_that_lingers_is_cut_again_and_again_and_each_strip_is_done_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let lingers =
+        |task: Task| task.stage() == Stage::Map && task.steps().is_some_and(|strips| strips.len() > 100);
+    let pretence = Pretence { lingers, ..Pretence::new() };
+    let options = Options { speculate: false, shard_ms_min: 1, shard_target_ms: 20, ..Options::default() };
+    assert_eq!(run(dir.path(), &pretence, options).ending, Ending::Complete);
+    let mut strips: BTreeMap<(LaneId, u32), Vec<u32>> = BTreeMap::new();
+    journal(dir.path())
+        .for_each(|key, _| {
+            if let Some(task @ Task::Map(lane, chunk)) =
+                Task::from_key(key, &["A".to_owned(), "B".to_owned()])
+            {
+                strips.entry((lane, chunk.index)).or_default().extend(task.steps().unwrap());
+            }
+        })
+        .unwrap();
+    assert_eq!(strips.len(), 4);
+    for mut strips in strips.into_values() {
+        strips.sort_unstable();
+        assert_eq!(strips, (0..Chunk::STRIPS.into()).collect::<Vec<u32>>());
+    }
+    let maps = pretence.ran().into_iter().filter(|task| task.stage() == Stage::Map).count();
+    assert!(maps > 3 * 4, "{maps} maps of four chunks");
 }
 
 #[test]

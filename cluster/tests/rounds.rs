@@ -258,5 +258,5 @@ fn what_lost_its_input_before_it_is_sent_waits_for_it() {
 
 /// The only part of a lane's intake.
 fn intake(lane: LaneId) -> Task {
-    Task::Intake(lane)
+    Task::Intake(lane, 0)
 }

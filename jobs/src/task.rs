@@ -66,25 +66,26 @@ pub struct LaneId {
 /// Chunks that one part of a lane's intake takes in; the last part may take fewer.
 pub const INTAKE_CHUNKS: u32 = 4;
 
-/// Which pairs of a lane a map task takes: one chunk of its intake, or one of equal parts of it. A chunk is taken apart
-/// by halves, when it proves too much for a worker.
+/// Which pairs of a lane a map task takes: those of a chunk of its intake, or of some of the chunk's strips. A chunk is
+/// ruled into [`Chunk::STRIPS`] strips of as many pairs each, one more or less, and may be cut between any two, when it
+/// proves too much for a worker or a running worker too slow for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Chunk {
     /// Ordinal of the chunk in its lane.
     pub index: u32,
-    /// Which part, from 0.
-    pub part: u16,
-    /// In how many parts: a power of two; 1 is the whole chunk.
-    pub parts: u16,
+    /// First strip.
+    pub first: u16,
+    /// One past the last strip.
+    pub end: u16,
 }
 
 impl Chunk {
-    /// The finest division, as a limit on how often a chunk is halved.
-    pub const PARTS_MAX: u16 = 1 << 12;
+    /// Strips of every chunk; in a chunk of fewer pairs some have none.
+    pub const STRIPS: u16 = 1 << 10;
 
-    /// The chunk in one part.
+    /// All strips of a chunk.
     pub const fn whole(index: u32) -> Self {
-        Chunk { index, part: 0, parts: 1 }
+        Chunk { index, first: 0, end: Self::STRIPS }
     }
 
     /// The part of its lane's intake that takes it in.
@@ -92,29 +93,39 @@ impl Chunk {
         self.index / INTAKE_CHUNKS
     }
 
-    /// Its two halves; none if it is as small as parts get.
+    /// Whether it is all of its chunk.
+    pub const fn is_whole(self) -> bool {
+        self.first == 0 && self.end == Self::STRIPS
+    }
+
+    /// How much of the whole chunk it is, 1 at most.
+    pub fn share(self) -> f64 {
+        f64::from(self.end - self.first) / f64::from(Self::STRIPS)
+    }
+
+    /// Its two halves; none of a single strip.
     pub fn halves(self) -> Option<[Chunk; 2]> {
-        let half = |part| Chunk { part, parts: self.parts * 2, ..self };
-        (self.parts < Self::PARTS_MAX).then(|| [half(self.part * 2), half(self.part * 2 + 1)])
+        let middle = self.first.midpoint(self.end);
+        (middle > self.first).then_some([Chunk { end: middle, ..self }, Chunk { first: middle, ..self }])
     }
 
-    /// This part of `pairs`, which are the pairs of the whole chunk, counted from its first.
+    /// The first pair of a strip, counted from the first of the chunk's `pairs`; of the strip past the last, their number.
+    pub fn pair_at(strip: u16, pairs: u64) -> u64 {
+        // A chunk has fewer than 2^54 pairs.
+        pairs * u64::from(strip) / u64::from(Self::STRIPS)
+    }
+
+    /// Its pairs, counted from the first of the whole chunk's `pairs`.
     pub fn share_of(self, pairs: u64) -> Range<u64> {
-        let line = |part: u16| pairs * u64::from(part) / u64::from(self.parts);
-        line(self.part)..line(self.part + 1)
-    }
-
-    /// Whether it is one that halving makes.
-    fn is_proper(self) -> bool {
-        self.parts.is_power_of_two() && self.part < self.parts && self.parts <= Self::PARTS_MAX
+        Self::pair_at(self.first, pairs)..Self::pair_at(self.end, pairs)
     }
 }
 
 impl fmt::Display for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.parts {
-            1 => write!(f, "{}", self.index),
-            parts => write!(f, "{}.{}of{parts}", self.index, self.part),
+        match self.is_whole() {
+            true => write!(f, "{}", self.index),
+            false => write!(f, "{}.{}-{}", self.index, self.first, self.end),
         }
     }
 }
@@ -126,14 +137,15 @@ impl FromStr for Chunk {
         let number = |digits: &str| digits.parse().map_err(|_| NotAChunk);
         let chunk = match text.split_once('.') {
             None => Chunk::whole(text.parse().map_err(|_| NotAChunk)?),
-            Some((index, part)) => {
-                let (part, parts) = part.split_once("of").ok_or(NotAChunk)?;
+            Some((index, strips)) => {
+                let (first, end) = strips.split_once('-').ok_or(NotAChunk)?;
                 let index = index.parse().map_err(|_| NotAChunk)?;
-                Chunk { index, part: number(part)?, parts: number(parts)? }
+                Chunk { index, first: number(first)?, end: number(end)? }
             }
         };
         // One chunk has one name.
-        if chunk.is_proper() && chunk.to_string() == text { Ok(chunk) } else { Err(NotAChunk) }
+        let proper = chunk.first < chunk.end && chunk.end <= Chunk::STRIPS;
+        if proper && chunk.to_string() == text { Ok(chunk) } else { Err(NotAChunk) }
     }
 }
 
@@ -143,7 +155,7 @@ pub struct NotAChunk;
 
 impl fmt::Display for NotAChunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected INDEX or INDEX.PARTofPARTS")
+        f.write_str("expected INDEX or INDEX.FIRST-END")
     }
 }
 
@@ -239,6 +251,32 @@ impl Task {
         }
     }
 
+    /// What a task goes through one after the other, and may be cut between while it runs: the cells of a region or joint
+    /// task, the strips of a map's chunk. `None`: it cannot be cut.
+    pub const fn steps(self) -> Option<Range<u32>> {
+        match self {
+            Task::Region(_, Shard::Cells { first, end }) | Task::Joint(Shard::Cells { first, end }) => {
+                Some(first.0..end.0)
+            }
+            Task::Map(_, chunk) => Some(chunk.first as u32..chunk.end as u32),
+            _ => None,
+        }
+    }
+
+    /// The same task over these steps; one without steps stays as it is. A strip is never beyond [`Chunk::STRIPS`].
+    pub fn over(self, steps: Range<u32>) -> Task {
+        let shard = Shard::Cells { first: Cell(steps.start), end: Cell(steps.end) };
+        let strip = |step: u32| step.min(Chunk::STRIPS.into()) as u16;
+        match self {
+            Task::Region(sample, Shard::Cells { .. }) => Task::Region(sample, shard),
+            Task::Joint(_) => Task::Joint(shard),
+            Task::Map(lane, chunk) => {
+                Task::Map(lane, Chunk { first: strip(steps.start), end: strip(steps.end), ..chunk })
+            }
+            task => task,
+        }
+    }
+
     /// The journal's name of this task. `samples` are the cohort's sample names in order.
     pub fn key(self, samples: &[String]) -> String {
         let name = |sample: u32| &samples[sample as usize];
@@ -318,7 +356,7 @@ mod tests {
             Task::Intake(lane, 17),
             Task::Model(lane),
             Task::Map(lane, Chunk::whole(12)),
-            Task::Map(lane, Chunk { index: 12, part: 1, parts: 2 }),
+            Task::Map(lane, Chunk { index: 12, first: 256, end: 300 }),
             Task::Region(0, shard),
             Task::Region(1, Shard::Unplaced),
             Task::Joint(shard),
@@ -336,9 +374,10 @@ mod tests {
             "intake/S1/0",
             "map/S3/0/1",
             "map/S1/0",
-            "map/S1/0/1.0of1",
-            "map/S1/0/1.2of2",
-            "map/S1/0/1.1of3",
+            "map/S1/0/1.0-1024",
+            "map/S1/0/1.512-1025",
+            "map/S1/0/1.7-7",
+            "map/S1/0/1.1of2",
             "map/S1/0/01",
             "region/S1/4",
             "finish/S1/x",
@@ -349,11 +388,11 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_a_chunk_share_its_pairs_without_gap_or_overlap() {
+    fn parts_of_a_chunk_share_its_pairs_without_gap_or_overlap() {
         for pairs in [0, 1, 2, 3, 1000, 16_383] {
-            let mut parts = vec![Chunk::whole(7)];
+            let mut parts = vec![Chunk { first: 3, ..Chunk::whole(7) }];
             for _ in 0..5 {
-                let mut next = 0;
+                let mut next = Chunk::pair_at(3, pairs);
                 for part in &parts {
                     let share = part.share_of(pairs);
                     assert_eq!(share.start, next);
@@ -363,6 +402,21 @@ mod tests {
                 parts = parts.into_iter().flat_map(|part| part.halves().unwrap()).collect();
             }
         }
-        assert_eq!(Chunk { index: 0, part: 0, parts: Chunk::PARTS_MAX }.halves(), None);
+        assert_eq!(Chunk { index: 0, first: 8, end: 9 }.halves(), None);
+    }
+
+    #[test]
+    fn what_has_steps_can_be_taken_apart() {
+        let (region, joint) =
+            (Task::Region(3, Shard::of_cell(Cell(5))), Task::Joint(Shard::of_cell(Cell(5))));
+        let map = Task::Map(LaneId { sample: 1, lane: 0 }, Chunk::whole(2));
+        for task in [region, joint, map] {
+            let steps = task.steps().unwrap();
+            assert_eq!(task.over(steps), task);
+            assert_eq!(task.over(7..9).steps(), Some(7..9));
+        }
+        for task in [Task::Region(3, Shard::Unplaced), Task::FinishSample(3), Task::SealCohort] {
+            assert_eq!((task.steps(), task.over(7..9)), (None, task));
+        }
     }
 }

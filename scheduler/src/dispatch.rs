@@ -1,9 +1,10 @@
 //! From gaps to tasks, and from tasks to workers.
 
-use crate::coverage::{cells_of, cut_at, cut_evenly, shard_of};
+use crate::coverage::{cut_at, cut_evenly, shard_of};
 use crate::event::{AttemptId, Command, Purpose};
 use crate::graph::Mark;
 use crate::machine::{Attempt, Scheduler};
+use crate::pace::SLOW;
 use crate::ready::{Item, Kind};
 use crate::trust::Trouble;
 use jobs::task::{Stage, Task};
@@ -25,7 +26,10 @@ const LOOKS: usize = 8;
 const ROWS: usize = 4;
 
 /// The last work of a job is cut so that each core gets about so many pieces.
-const LAST_PIECES: f64 = 6.0;
+const LAST_PIECES: f64 = 20.0;
+
+/// What waits is cut again when it is so many times longer than it would be cut now.
+const TOO_LONG: f64 = 2.0;
 
 impl Scheduler {
     /// Cuts gaps that may be cut, and queues what was woken. Open runs of the joint call wait until they are worth a
@@ -37,12 +41,8 @@ impl Scheduler {
                 continue;
             }
             for gap in state.cells.gaps(cells) {
-                let target_ms = self.target_ms(Stage::Region);
-                let reads: Vec<f64> = gap.clone().map(|cell| self.graph.reads_at(sample, cell)).collect();
-                let cost = *self.costs.stage(Stage::Region);
-                let ms = |cell: u32| cost.read_ns * 1e-6 * reads[(cell - gap.start) as usize] + cost.cell_ms;
                 let task = |cells| Task::Region(sample, shard_of(cells));
-                for cells in self.pieces(gap.clone(), target_ms, ms) {
+                for cells in self.pieces(task(gap)) {
                     self.add_ready(task(cells));
                 }
             }
@@ -61,20 +61,17 @@ impl Scheduler {
         }
         self.graph.joint_touched = false;
         let target_ms = self.target_ms(Stage::Joint);
-        let cost = *self.costs.stage(Stage::Joint);
-        let cell_ms = cost.cell_ms * f64::from(self.graph.joined);
         let open: Vec<Range<u32>> = self.graph.joint_open.iter().map(|(&first, &end)| first..end).collect();
         for run in open {
-            if self.graph.plan.lines.is_none()
-                && !all
-                && run.len() as f64 * cell_ms * self.rest_slowness < target_ms
-            {
+            let task = |cells| Task::Joint(shard_of(cells));
+            let ms = || self.cell_costs(task(run.clone())).iter().sum::<f64>();
+            if self.graph.plan.lines.is_none() && !all && ms() * self.rest_slowness < target_ms {
                 continue;
             }
-            for cells in self.pieces(run.clone(), target_ms, |_| cell_ms) {
+            for cells in self.pieces(task(run)) {
                 if self.is_whole(&cells) {
                     self.graph.close_joint(cells.clone());
-                    self.add_ready(Task::Joint(shard_of(cells)));
+                    self.add_ready(task(cells));
                 }
             }
         }
@@ -89,16 +86,53 @@ impl Scheduler {
         self.graph.joint.gaps(first..end).contains(cells)
     }
 
-    fn pieces(&self, gap: Range<u32>, target_ms: f64, ms: impl Fn(u32) -> f64) -> Vec<Range<u32>> {
-        match &self.graph.plan.lines {
-            Some(lines) => cut_at(gap, lines),
-            None => {
-                let whole_ms: f64 = gap.clone().map(&ms).sum();
-                let slow = self.rest_slowness;
-                let target_ms = self.shared_ms(whole_ms * slow, target_ms) / slow;
-                cut_evenly(gap, target_ms, self.graph.plan.shard_cells_max.max(1), ms)
-            }
+    /// The cells of a region or joint task, cut as tasks should be now.
+    fn pieces(&self, task: Task) -> Vec<Range<u32>> {
+        let cells = task.steps().unwrap_or_default();
+        if let Some(lines) = &self.graph.plan.lines {
+            return cut_at(cells, lines);
         }
+        let costs = self.cell_costs(task);
+        let slow = self.rest_slowness;
+        let whole_ms: f64 = costs.iter().sum();
+        let target_ms = self.shared_ms(whole_ms * slow, self.target_ms(task.stage())) / slow;
+        let ms = |cell: u32| costs[(cell - cells.start) as usize];
+        cut_evenly(cells.clone(), target_ms, self.graph.plan.shard_cells_max.max(1), ms)
+    }
+
+    /// Expected milliseconds of each cell of a region or joint task.
+    fn cell_costs(&self, task: Task) -> Vec<f64> {
+        let cost = *self.costs.stage(task.stage());
+        let ms = |cell: u32| {
+            let units = self.graph.cell_units(task, cell);
+            units.reads * cost.read_ns * 1e-6 + units.cells * cost.cell_ms
+        };
+        task.steps().unwrap_or_default().map(ms).collect()
+    }
+
+    /// Cuts a task that would now be cut shorter, before it is given. Returns whether it was.
+    fn cut_shorter(&mut self, item: &Item) -> bool {
+        let task = item.task.0;
+        let may = item.kind == Kind::Work && self.graph.is_span(task) && self.graph.plan.lines.is_none();
+        if !may || f64::from(item.ms) < TOO_LONG * self.target_ms(task.stage()) {
+            return false;
+        }
+        let pieces = self.pieces(task);
+        if pieces.len() < 2 {
+            return false;
+        }
+        self.graph.remove_span(task);
+        for cells in pieces {
+            self.add_ready(task.over(cells));
+        }
+        true
+    }
+
+    /// Into how many maps the rest of one that was cut is to be taken.
+    pub(crate) fn pieces_of(&self, rest: Task) -> u16 {
+        let rest_ms = self.task_ms(rest) * self.rest_slowness;
+        let each_ms = self.shared_ms(rest_ms, self.options.shard_target_ms as f64);
+        (rest_ms / each_ms).ceil() as u16
     }
 
     /// A rest that was cut off is shared among the cores that have nothing else.
@@ -165,6 +199,7 @@ impl Scheduler {
         while self.ready.has_for(number) {
             let Some(worker) = self.places.next_with_room(number) else { break };
             match self.find_for(number, worker) {
+                Found::Item(item) if self.cut_shorter(&item) => {}
                 Found::Item(item) => {
                     self.start(worker, item);
                     self.fill(number, worker);
@@ -264,7 +299,7 @@ impl Scheduler {
     fn is_barred(&self, item: &Item, worker: u32) -> bool {
         let task = item.task.0;
         match item.kind {
-            Kind::Work => false,
+            Kind::Work => self.is_sooner_elsewhere(item, worker),
             Kind::Again => {
                 let tried = self.trouble.get(&task).map_or(&[][..], |trouble| &trouble.tried);
                 tried.contains(&worker) && self.others(task, tried) > 0
@@ -275,6 +310,25 @@ impl Scheduler {
                 had.contains(&worker) && self.others(task, &had) > 0
             }
         }
+    }
+
+    /// Whether a slow worker would take longer than it takes to wait for another: asked of what can be neither cut nor
+    /// copied.
+    fn is_sooner_elsewhere(&self, item: &Item, worker: u32) -> bool {
+        let (task, speed) = (item.task.0, self.places.workers[worker as usize].speed());
+        if task.stage() < Stage::Finish || speed > SLOW {
+            return false;
+        }
+        let (row, stage) = (self.graph.row(task), task.stage());
+        let longer_ms = f64::from(item.ms) * (speed.recip() - 1.0);
+        self.attempts.values().any(|attempt| {
+            let other = &self.places.workers[attempt.worker as usize];
+            let elapsed_ms = attempt.started_ms.map_or(0, |started_ms| self.now_ms - started_ms);
+            attempt.expected_ms - (elapsed_ms as f64) < longer_ms
+                && other.is_open()
+                && other.speed() > SLOW
+                && self.may_go_to(usize::from(other.spec.site), row, stage)
+        })
     }
 
     /// Workers that may get this task, other than these.
@@ -413,27 +467,19 @@ impl Scheduler {
 
     /// Two runs of cells of about equal cost.
     fn halve_cells(&mut self, task: Task) -> Option<Vec<Task>> {
-        let (Task::Region(_, shard) | Task::Joint(shard)) = task else { return None };
-        let cells = cells_of(shard);
+        let cells = task.steps()?;
         if cells.len() < 2 {
             return None;
         }
-        let ms = |cell: u32| self.cells_ms(task, cell..cell + 1);
-        let whole: f64 = cells.clone().map(ms).sum();
+        let costs = self.cell_costs(task);
+        let half = costs.iter().sum::<f64>() / 2.0;
         let mut sum = 0.0;
-        let mut middle = cells.start + 1;
-        for cell in cells.start..cells.end - 1 {
-            sum += ms(cell);
-            middle = cell + 1;
-            if sum + ms(cell + 1) / 2.0 >= whole / 2.0 {
-                break;
-            }
-        }
+        let before = costs.windows(2).take_while(|pair| {
+            sum += pair[0];
+            sum + pair[1] / 2.0 < half
+        });
+        let middle = cells.start + 1 + (before.count() as u32).min(cells.len() as u32 - 2);
         self.graph.remove_span(task);
-        let part = |cells| match task {
-            Task::Region(sample, _) => Task::Region(sample, shard_of(cells)),
-            _ => Task::Joint(shard_of(cells)),
-        };
-        Some(vec![part(cells.start..middle), part(middle..cells.end)])
+        Some(vec![task.over(cells.start..middle), task.over(middle..cells.end)])
     }
 }

@@ -173,12 +173,13 @@ pub enum Event {
         /// Core of the worker, from 0; for displays.
         slot: u32,
     },
-    /// A region or joint attempt begins this cell; the cells before it are in its hands.
+    /// An attempt at a task with [`Task::steps`] begins this one; those before it are in its hands. Nobody says so of every
+    /// strip of a map.
     Reached {
         /// Which.
         attempt: AttemptId,
-        /// The cell it begins.
-        cell: Cell,
+        /// The step it begins.
+        step: u32,
     },
     /// An attempt's output is verified; and committed, if [`crate::Scheduler::commits`] said so of the attempt.
     Done {
@@ -189,12 +190,12 @@ pub enum Event {
         /// What it used.
         usage: Usage,
     },
-    /// The answer to [`Command::Cut`]: the attempt ends before this cell; the rest is free at once.
+    /// The answer to [`Command::Cut`]: the attempt ends sooner; the rest is free at once.
     Cut {
         /// Which.
         attempt: AttemptId,
-        /// One past its last cell.
-        end: Cell,
+        /// Its task as it will be done: from the same first step, with fewer of them.
+        task: Task,
     },
     /// An attempt ended without output.
     Failed {
@@ -223,7 +224,7 @@ pub enum Event {
     Tick,
     /// Somebody wants the job to stop.
     Stop {
-        /// Cuts what runs at its next cell instead of letting it end.
+        /// Cuts what runs at its next step instead of letting it end.
         soon: bool,
     },
 }
@@ -254,7 +255,8 @@ pub enum Command {
         /// Why.
         purpose: Purpose,
     },
-    /// Ask a running attempt to end at the next cell it has not begun. It answers with [`Event::Cut`], or simply ends.
+    /// Ask a running attempt to end before the next of its task's steps that it has not begun. It answers with
+    /// [`Event::Cut`], or simply ends.
     Cut {
         /// Who runs it.
         worker: WorkerId,
@@ -314,7 +316,7 @@ pub struct Options {
     pub attempts_max: u32,
     /// Whether slow attempts are run a second time elsewhere.
     pub speculate: bool,
-    /// Whether slow region and joint attempts are cut and shared out.
+    /// Whether slow attempts at what has steps are cut and shared out.
     pub cut_stragglers: bool,
     /// Expected time that a region or joint shard is planned to take.
     pub shard_target_ms: u64,

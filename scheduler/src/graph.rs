@@ -94,6 +94,12 @@ pub struct Graph {
     pub tallies: Vec<[Tally; 7]>,
     /// Joined samples that were not dropped.
     pub joined: u32,
+    /// Reads of the joined samples, as last added up.
+    joint_reads: f64,
+    /// Reads by cell of all joined samples, as far as maps told; empty if none did.
+    joint_weights: Vec<u64>,
+    /// Reads in `joint_weights`.
+    joint_weighed: u64,
     /// By cell: of how many joined samples it is done.
     covered: Vec<u32>,
     /// Cells that are done of all of them.
@@ -143,6 +149,12 @@ impl Graph {
         let joined = plan.joint_samples().count() as u32;
         Graph {
             joined,
+            joint_reads: plan
+                .joint_samples()
+                .map(|sample| 2.0 * plan.samples[sample as usize].pairs as f64)
+                .sum(),
+            joint_weights: Vec::new(),
+            joint_weighed: 0,
             covered: vec![0; plan.cells as usize],
             finals_left: samples.len() as u32,
             seals_left: samples.len() as u32,
@@ -262,23 +274,30 @@ impl Graph {
         self.tally(task, mark, -1);
     }
 
-    /// Ends a region or joint task that was given to a worker before `end`; the rest is a gap, and may be cut.
-    pub fn shrink_span(&mut self, task: Task, end: u32) -> Task {
+    /// Ends a task that was given to a worker before the step `end`. The rest of a region or joint task is a gap, and may
+    /// be cut; that of a map is taken into so many maps, or fewer.
+    pub fn shrink(&mut self, task: Task, end: u32, pieces: u16) -> Task {
+        let steps = task.steps().unwrap_or_default();
+        let now = task.over(steps.start..end);
         match task {
-            Task::Region(sample, shard) => {
-                let cells = cells_of(shard);
-                self.sample(sample).cells.shrink(&cells, end);
-                self.open_regions(sample, end..cells.end);
-                Task::Region(sample, shard_of(cells.start..end))
+            Task::Region(sample, _) => {
+                self.sample(sample).cells.shrink(&steps, end);
+                self.open_regions(sample, end..steps.end);
             }
-            Task::Joint(shard) => {
-                let cells = cells_of(shard);
-                self.joint.shrink(&cells, end);
-                self.open_joint(end..cells.end);
-                Task::Joint(shard_of(cells.start..end))
+            Task::Joint(_) => {
+                self.joint.shrink(&steps, end);
+                self.open_joint(end..steps.end);
             }
-            _ => task,
+            Task::Map(lane, chunk) => {
+                let state = &mut self.sample(lane.sample).lanes[lane.lane as usize];
+                let rest = state.cut(chunk, end as u16, pieces).unwrap_or_default();
+                self.tally(task, Mark::Todo, rest.len() as i32);
+                self.sample(lane.sample).maps_left += rest.len() as u32;
+                rest.into_iter().for_each(|chunk| self.wake(Task::Map(lane, chunk)));
+            }
+            _ => {}
         }
+        now
     }
 
     /// Takes a map into halves; `None` if it cannot be.

@@ -108,7 +108,7 @@ impl Lane {
     pub fn mark(&self, chunk: Chunk) -> Option<Mark> {
         match self.parts.get(&chunk.index) {
             Some(parts) => parts.iter().find(|(part, _)| *part == chunk).map(|&(_, mark)| mark),
-            None if chunk.parts == 1 => self.whole.get(chunk.index as usize).copied(),
+            None if chunk.is_whole() => self.whole.get(chunk.index as usize).copied(),
             None => None,
         }
     }
@@ -127,39 +127,52 @@ impl Lane {
     /// Takes a leaf into halves, which are yet to do; `None` if it cannot be.
     pub fn halve(&mut self, chunk: Chunk) -> Option<[Chunk; 2]> {
         let halves = chunk.halves()?;
-        let whole = *self.whole.get(chunk.index as usize)?;
-        let parts = self.parts.entry(chunk.index).or_insert_with(|| vec![(Chunk::whole(chunk.index), whole)]);
-        let at = parts.iter().position(|(part, _)| *part == chunk)?;
-        parts.splice(at..=at, halves.map(|half| (half, Mark::Todo)));
+        self.replace(chunk, halves.map(|half| (half, Mark::Todo)))?;
         Some(halves)
+    }
+
+    /// Ends a leaf before the strip `end`, which is one of its own and not the first; the rest is taken into so many leaves,
+    /// or fewer, which are yet to do. `None` if it is no leaf.
+    pub fn cut(&mut self, chunk: Chunk, end: u16, pieces: u16) -> Option<Vec<Chunk>> {
+        let mark = self.mark(chunk)?;
+        let strips = u32::from(chunk.end - end);
+        let pieces = u32::from(pieces).clamp(1, strips);
+        let line = |piece: u32| end + (strips * piece / pieces) as u16;
+        let rest = (0..pieces).map(|piece| Chunk { first: line(piece), end: line(piece + 1), ..chunk });
+        let rest: Vec<Chunk> = rest.collect();
+        let todo = rest.iter().map(|&piece| (piece, Mark::Todo));
+        self.replace(chunk, [(Chunk { end, ..chunk }, mark)].into_iter().chain(todo))?;
+        Some(rest)
     }
 
     /// Makes a part of a known chunk that the journal holds a leaf, if nothing that is done covers it. Returns how many
     /// leaves there are more.
     pub fn carve(&mut self, chunk: Chunk) -> Option<u32> {
-        let mut more = 0;
-        loop {
-            let covers = |part: &Chunk| {
-                part.parts <= chunk.parts && chunk.part / (chunk.parts / part.parts) == part.part
-            };
-            let leaf = match self.parts.get(&chunk.index) {
-                Some(parts) => parts.iter().copied().find(|(part, _)| covers(part)),
-                None => Some((Chunk::whole(chunk.index), self.whole[chunk.index as usize])),
-            };
-            match leaf {
-                Some((part, Mark::Todo)) if part == chunk => return Some(more),
-                Some((part, Mark::Todo)) => {
-                    self.halve(part)?;
-                    more += 1;
-                }
-                _ => return None,
-            }
+        let covers = |leaf: &Chunk| leaf.first <= chunk.first && chunk.end <= leaf.end;
+        let (leaf, _) = self
+            .leaves_of(chunk.index..chunk.index + 1)
+            .find(|(leaf, mark)| *mark == Mark::Todo && covers(leaf))?;
+        let around = [Chunk { end: chunk.first, ..leaf }, chunk, Chunk { first: chunk.end, ..leaf }];
+        let leaves: Vec<_> = around.into_iter().filter(|part| part.first < part.end).collect();
+        let more = leaves.len() as u32 - 1;
+        if more > 0 {
+            self.replace(leaf, leaves.into_iter().map(|part| (part, Mark::Todo)))?;
         }
+        Some(more)
+    }
+
+    /// Puts other leaves, which cover the same, in the place of one; `None` if it is none.
+    fn replace(&mut self, chunk: Chunk, leaves: impl IntoIterator<Item = (Chunk, Mark)>) -> Option<()> {
+        let mark = self.mark(chunk)?;
+        let parts = self.parts.entry(chunk.index).or_insert_with(|| vec![(chunk, mark)]);
+        let at = parts.iter().position(|(part, _)| *part == chunk)?;
+        parts.splice(at..=at, leaves);
+        Some(())
     }
 
     /// Pairs of a leaf, about.
     pub fn pairs_of(&self, chunk: Chunk) -> f64 {
-        self.chunk_pairs as f64 / f64::from(chunk.parts)
+        self.chunk_pairs as f64 * chunk.share()
     }
 
     /// Pairs of a part of the intake, about.
@@ -200,14 +213,16 @@ mod tests {
     fn parts_in_the_journal_leave_the_rest_of_their_chunk_to_do() {
         let mut lane = Lane::default();
         assert_eq!(lane.grow(1, 3), (1, 3));
-        for (part, parts, fits) in [(3, 4, true), (1, 2, false), (0, 1, false), (3, 4, false), (0, 2, true)] {
-            let chunk = Chunk { index: 1, part, parts };
+        let parts =
+            [(768, 1024, true), (512, 1024, false), (0, 1024, false), (768, 1024, false), (0, 5, true)];
+        for (first, end, fits) in parts {
+            let chunk = Chunk { index: 1, first, end };
             assert_eq!(lane.carve(chunk).is_some(), fits, "{chunk}");
             if fits {
                 lane.set(chunk, Mark::Done);
             }
         }
-        assert_eq!(names(&lane), ["0 Todo", "1.0of2 Done", "1.2of4 Todo", "1.3of4 Done", "2 Todo"]);
+        assert_eq!(names(&lane), ["0 Todo", "1.0-5 Done", "1.5-768 Todo", "1.768-1024 Done", "2 Todo"]);
     }
 
     #[test]
@@ -232,5 +247,18 @@ mod tests {
         check(&lane, 0, 0, 0);
         assert_eq!((lane.chunks_by(3), lane.chunks_by(2), lane.pairs), (Some(14), None, 1350));
         assert_eq!(lane.leaves_of(chunks_of(3)).count(), 2);
+    }
+
+    #[test]
+    fn what_is_cut_off_a_leaf_is_shared_out_evenly() {
+        let mut lane = Lane::default();
+        lane.grow(1, 1);
+        lane.set(Chunk::whole(0), Mark::Given);
+        assert_eq!(lane.cut(Chunk::whole(0), 24, 3).map(|rest| rest.len()), Some(3));
+        assert_eq!(names(&lane), ["0.0-24 Given", "0.24-357 Todo", "0.357-690 Todo", "0.690-1024 Todo"]);
+        assert_eq!(lane.cut(Chunk { index: 0, first: 24, end: 357 }, 355, 9).map(|rest| rest.len()), Some(2));
+        assert_eq!(lane.cut(Chunk { index: 0, first: 24, end: 357 }, 355, 9), None);
+        let leaves = lane.leaves().map(|(chunk, _)| chunk.share()).sum::<f64>();
+        assert!((leaves - 1.0).abs() < 1e-9);
     }
 }

@@ -77,7 +77,7 @@ impl Scheduler {
             }
             Stage::Joint => {
                 let left = cells(self.graph.joint.done_cells());
-                Units { reads: 0.0, cells: left * f64::from(self.graph.joined) }
+                self.graph.joint_units(left)
             }
             Stage::Finish if cohort => of(Task::FinishCohort),
             Stage::Finish => of(Task::FinishSample(sample)),
@@ -128,6 +128,7 @@ impl Scheduler {
     pub(crate) fn tune(&mut self) {
         let samples = self.graph.samples.len().max(1) as f64;
         let slots = f64::from(self.places.slots().max(1));
+        self.graph.count_joint_reads();
         let left = self.left();
         self.left_ms = left.iter().map(|stage| stage.ms).sum();
         let plan = &self.graph.plan;

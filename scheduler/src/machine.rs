@@ -9,7 +9,6 @@
 //! are committed; every cell is committed once; the end is said once, when nothing runs.
 
 use crate::cost::{CostModel, Costs};
-use crate::coverage::{cells_of, shard_of};
 use crate::event::{AttemptId, Command, Departure, Ending, Event, Facts, Options, Purpose, Usage, WorkerId};
 use crate::graph::{Graph, Mark};
 use crate::hash::{FastMap, FastSet};
@@ -18,7 +17,7 @@ use crate::plan::Plan;
 use crate::ready::{Kind, Ready};
 use crate::trust::{Audit, Trouble};
 use jobs::failure::Class;
-use jobs::task::Task;
+use jobs::task::{Shard, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -31,7 +30,7 @@ pub(crate) struct Attempt {
     pub given_ms: u64,
     pub started_ms: Option<u64>,
     pub slot: u32,
-    /// The cell it is at, and since when.
+    /// The step it is at, and since when.
     pub reached: Option<(u32, u64)>,
     /// Of the whole task, on its worker.
     pub expected_ms: f64,
@@ -142,13 +141,13 @@ impl Scheduler {
             }
             Event::Left { worker, why } => self.worker_left(worker, why),
             Event::Started { attempt, slot } => self.started(attempt, slot),
-            Event::Reached { attempt, cell } => {
+            Event::Reached { attempt, step } => {
                 if let Some(attempt) = self.attempts.get_mut(&attempt) {
-                    attempt.reached = Some((cell.0, self.now_ms));
+                    attempt.reached = Some((step, self.now_ms));
                 }
             }
             Event::Done { attempt, facts, usage } => self.done(attempt, &facts, usage),
-            Event::Cut { attempt, end } => self.was_cut(attempt, end.0),
+            Event::Cut { attempt, task } => self.was_cut(attempt, task),
             Event::Failed { attempt, class, exhausted, damaged, usage } => {
                 if let Some(attempt) = self.release(attempt, Some(usage)) {
                     self.failed(attempt, class, exhausted, damaged);
@@ -161,7 +160,6 @@ impl Scheduler {
             }
             Event::Denied { sample } => self.give_up_sample(sample, Class::Policy),
             Event::Tick => {
-                self.tune_due = true;
                 self.places.wake_rested(self.now_ms);
                 self.places.unpark();
             }
@@ -337,6 +335,7 @@ impl Scheduler {
             return;
         }
         self.learn(&attempt, usage);
+        self.tune_due = true;
         if attempt.purpose == Purpose::Audit {
             return self.audited(attempt.task, attempt.worker, facts);
         }
@@ -366,7 +365,6 @@ impl Scheduler {
         if let Task::FinishSample(sample) = task {
             let state = &mut self.graph.samples[sample as usize];
             (state.weights, state.weighed) = (Vec::new(), 0);
-            self.tune_due = true;
         }
         if !self.audits_waiting.is_empty() {
             let waiting = std::mem::take(&mut self.audits_waiting);
@@ -382,18 +380,22 @@ impl Scheduler {
         let units = self.graph.units(attempt.task);
         let expected_ms = self.costs.ms(attempt.task.stage(), units);
         let worker = &mut self.places.workers[attempt.worker as usize];
+        worker.failing = 0;
+        if matches!(attempt.task, Task::Region(_, Shard::Unplaced)) {
+            // Nobody knows how many reads have no place; it says nothing of those that have one.
+            return;
+        }
         self.costs.learn(attempt.task.stage(), units, ms as f64 * worker.speed());
         worker.observe(expected_ms, ms as f64);
-        worker.failing = 0;
     }
 
-    fn was_cut(&mut self, id: AttemptId, end: u32) {
+    fn was_cut(&mut self, id: AttemptId, now: Task) {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| !attempt.cancelled) else { return };
         let (task, worker, expected_ms) = (attempt.task, attempt.worker, attempt.expected_ms);
         let (twin, started_ms) = (attempt.twin, attempt.started_ms);
-        let (Task::Region(_, shard) | Task::Joint(shard)) = task else { return };
-        let cells = cells_of(shard);
-        if attempt.purpose == Purpose::Audit || end <= cells.start || end >= cells.end {
+        let (Some(steps), Some(left)) = (task.steps(), now.steps()) else { return };
+        let fewer = left.start == steps.start && left.start < left.end && left.end < steps.end;
+        if attempt.purpose == Purpose::Audit || !fewer || now != task.over(left.clone()) {
             return;
         }
         // Another attempt at the whole would overlap both parts.
@@ -402,9 +404,10 @@ impl Scheduler {
         let whole_ms = self.task_ms(task);
         // The rest is believed to be as slow as the attempt was so far.
         let begun_ms = started_ms.map_or(0, |started_ms| self.now_ms - started_ms) as f64;
-        let slowness = begun_ms / self.cells_ms(task, cells.start..end);
+        let slowness = begun_ms / self.task_ms(now);
         self.rest_slowness = slowness.clamp(1.0, SLOWNESS_MAX);
-        let now = self.graph.shrink_span(task, end);
+        let pieces = self.pieces_of(task.over(left.end..steps.end));
+        self.graph.shrink(task, left.end, pieces);
         if let Some(trouble) = self.trouble.remove(&task) {
             self.trouble.insert(now, trouble);
         }
@@ -449,7 +452,7 @@ impl Scheduler {
             if !streams || check {
                 // A bundle hears nothing until it is over.
                 self.cancel(id);
-            } else if self.graph.is_span(attempt.task) {
+            } else if attempt.task.steps().is_some() {
                 self.ask_cut(id);
             }
         }
@@ -495,12 +498,9 @@ impl Scheduler {
         self.costs.ms(task.stage(), self.graph.units(task))
     }
 
-    /// Expected milliseconds of a run of cells of a region or joint task.
-    pub(crate) fn cells_ms(&self, task: Task, cells: Range<u32>) -> f64 {
-        match task {
-            Task::Region(sample, _) => self.task_ms(Task::Region(sample, shard_of(cells))),
-            _ => self.task_ms(Task::Joint(shard_of(cells))),
-        }
+    /// Expected milliseconds of some of a task's steps.
+    pub(crate) fn steps_ms(&self, task: Task, steps: Range<u32>) -> f64 {
+        self.task_ms(task.over(steps))
     }
 
     /// The plan this job follows.

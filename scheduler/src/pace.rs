@@ -1,17 +1,16 @@
 //! Slow attempts: cut and shared out, or run a second time elsewhere.
 //!
 //! When cores are idle and nothing is ready for them, whatever is waiting for a core elsewhere is fetched back; then the
-//! attempt with the longest rest is cut at its next cell, if its rest is worth sharing, else it is run a second time where
+//! attempt with the longest rest is cut at its next step, if its rest is worth sharing, else it is run a second time where
 //! it would end sooner. An attempt far beyond what was expected of it is treated so even while all cores are busy.
 //!
-//! Invariant: an attempt that was asked to end early is not copied, and one that has a copy is not cut; so no cell is ever
+//! Invariant: an attempt that was asked to end early is not copied, and one that has a copy is not cut; so no step is ever
 //! in two tasks.
 
-use crate::coverage::cells_of;
 use crate::event::AttemptId;
 use crate::machine::{Attempt, Scheduler};
 use crate::ready::Kind;
-use jobs::task::{Shard, Stage, Task};
+use jobs::task::{Stage, Task};
 
 /// An attempt that takes so many times what was expected is a straggler.
 const STRAGGLES: f64 = 4.0;
@@ -20,7 +19,7 @@ const STRAGGLES: f64 = 4.0;
 const COPY_GAIN: f64 = 1.3;
 
 /// A worker is slow that takes longer than the others by this.
-const SLOW: f64 = 0.7;
+pub(crate) const SLOW: f64 = 0.7;
 
 /// What an attempt still has to do.
 struct Rest {
@@ -134,24 +133,29 @@ impl Scheduler {
         // An attempt beyond what is usual will take as long again, as far as anybody knows.
         let blind =
             if elapsed > whole * (1.0 + 2.0 * spread) { elapsed } else { (whole - elapsed).max(whole * 0.3) };
-        let shard = match attempt.task {
-            Task::Region(_, shard @ Shard::Cells { .. }) | Task::Joint(shard) => shard,
-            _ => return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, straggles }),
+        let Some(steps) = attempt.task.steps() else {
+            return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, straggles });
         };
-        let cells = cells_of(shard);
-        // Where it did not say, it may be anywhere but in the last cell: asking costs nothing.
-        let (at, since) = attempt.reached.unwrap_or((cells.start, started_ms));
-        let at = at.clamp(cells.start, cells.end - 1);
-        let behind = if at > cells.start { self.cells_ms(attempt.task, cells.start..at) } else { 0.0 };
-        let begun = self.cells_ms(attempt.task, cells.start..at + 1);
+        // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly, or
+        // nobody knows.
+        let (at, since) = attempt.reached.unwrap_or_else(|| match attempt.task {
+            Task::Map(..) => {
+                let gone = if elapsed < whole { elapsed / whole } else { 0.5 };
+                (steps.start + (gone * f64::from(steps.end - steps.start)) as u32, self.now_ms)
+            }
+            _ => (steps.start, started_ms),
+        });
+        let at = at.clamp(steps.start, steps.end - 1);
+        let behind = if at > steps.start { self.steps_ms(attempt.task, steps.start..at) } else { 0.0 };
+        let begun = self.steps_ms(attempt.task, steps.start..at + 1);
         let at_its_pace =
             ((since - started_ms.min(since)) as f64 / behind.max(1.0)).max(elapsed / begun.max(1.0));
         let own = self.places.workers[attempt.worker as usize].speed().recip();
         let pace = if behind > 0.0 { at_its_pace } else { own.max(elapsed / begun.max(1.0)) };
-        let after = if at + 1 < cells.end { self.cells_ms(attempt.task, at + 1..cells.end) } else { 0.0 };
+        let after = if at + 1 < steps.end { self.steps_ms(attempt.task, at + 1..steps.end) } else { 0.0 };
         let cut_ms = if streams { after * pace } else { 0.0 };
-        let cell_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
-        let ms = if at + 1 < cells.end { after * pace + cell_ms } else { blind };
+        let step_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
+        let ms = if at + 1 < steps.end { after * pace + step_ms } else { blind };
         Some(Rest { id, ms, cut_ms, fresh_ms, straggles })
     }
 

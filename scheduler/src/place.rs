@@ -28,6 +28,8 @@ pub struct Worker {
     pub running: u32,
     /// Expected milliseconds of those that have none.
     pub queued_ms: u64,
+    /// Expected milliseconds of what it was given last.
+    last_ms: u64,
     /// How many of them are of each stage.
     stages: [u32; 7],
     /// Logarithm of how much longer tasks take here than on the others.
@@ -94,6 +96,12 @@ pub struct Places {
 
 /// How full a worker is whose cores all have a task.
 const FULL: u32 = 1024;
+
+/// An order is sent ahead where a core is expected to be free within this time,
+const AHEAD_MS: u64 = 1000;
+
+/// or so many times the way there and back.
+const AHEAD_WAYS: u64 = 100;
 
 /// So many failures in a row are not the tasks' fault any more.
 const FAILING_MAX: u32 = 3;
@@ -195,6 +203,7 @@ impl Places {
             attempts: Vec::new(),
             running: 0,
             queued_ms: 0,
+            last_ms: 0,
             stages: [0; 7],
             slowness: 0.0,
             seen: 0,
@@ -246,6 +255,7 @@ impl Places {
         one.attempts.push(attempt);
         one.stages[task.stage() as usize] += 1;
         one.queued_ms += ms;
+        one.last_ms = ms;
         self.given += 1;
     }
 
@@ -351,10 +361,13 @@ impl Places {
         let Some(site) = &mut self.sites[number] else { return };
         let one = &mut self.workers[index];
         let (slots, given) = (one.spec.slots, one.attempts.len() as u32);
-        // Beyond what runs: enough to be busy while the next order is on its way.
-        let ahead_ms = 2 * site.spec.latency_ms * u64::from(slots);
+        // Beyond what runs: enough to be busy while the next order is on its way. But what waits at a worker waits for
+        // that worker; where cores are long busy, it is no use there, and others wait for it.
+        let way_ms = 2 * site.spec.latency_ms;
+        let soon = one.last_ms <= u64::from(slots) * AHEAD_MS.max(AHEAD_WAYS * way_ms);
+        let ahead_ms = way_ms * u64::from(slots);
         let ahead = ahead_ms > 0 && (given == slots || (given < 4 * slots && one.queued_ms < ahead_ms));
-        if !one.is_open() || site.drain || slots == 0 || (given >= slots && !ahead) {
+        if !one.is_open() || site.drain || slots == 0 || (given >= slots && !(ahead && soon)) {
             return;
         }
         let key = (given * FULL / slots, ((one.slowness + 4.0) * 1024.0) as u32);

@@ -255,7 +255,7 @@ impl Scheduler {
                 if cells == 0 {
                     return (0.0, Units::default());
                 }
-                let units = Units { reads: 0.0, cells: f64::from(cells) * f64::from(self.graph.joined) };
+                let units = self.graph.joint_units(f64::from(cells));
                 let cost = self.costs.stage(stage);
                 (pieces(cells, cost.ms(units) - cost.fixed_ms), units)
             }

@@ -75,10 +75,14 @@ impl Scheduler {
             return self.damaged(input);
         }
         match class {
-            Class::Input | Class::Policy => match task.sample() {
-                Some(sample) => self.give_up_sample(sample, class),
-                None => self.give_up(task, class),
-            },
+            Class::Input | Class::Policy => {
+                // It would find the same.
+                attempt.twin.into_iter().for_each(|twin| self.cancel(twin));
+                match task.sample() {
+                    Some(sample) => self.give_up_sample(sample, class),
+                    None => self.give_up(task, class),
+                }
+            }
             Class::Usage | Class::OnHold | Class::Quorum | Class::Partial => {
                 self.stop_with(Ending::Failed(class));
             }

@@ -1,5 +1,6 @@
 //! What a finished job measured of itself: its journal as costs, and as a run to be plotted beside simulated ones.
 
+use super::figures::{Goal, Origin};
 use crate::job_dir::JobDir;
 use cluster::sim::cohort::Cohort;
 use cluster::sim::trace::Presence;
@@ -29,6 +30,8 @@ pub struct MeasuredJob {
     lanes: BTreeMap<LaneId, TakenIn>,
     /// CPU time of all processes that ran it, in milliseconds, by its books.
     pub process_cpu_ms: u64,
+    /// CPU time that committing took of it, likewise.
+    commit_cpu_ms: u64,
 }
 
 /// A job whose journal does not say what its tasks cost.
@@ -80,6 +83,7 @@ impl MeasuredJob {
             cells: tasks.iter().filter_map(|(task, _)| Some(cells_of(*task)?.1)).max().unwrap_or(0),
             lanes,
             process_cpu_ms: runs.iter().map(|run| run.cpu_ms).sum(),
+            commit_cpu_ms: runs.iter().map(|run| run.commit_cpu_ms).sum(),
             tasks,
         })
     }
@@ -87,6 +91,15 @@ impl MeasuredJob {
     /// CPU time of its tasks in milliseconds.
     pub fn task_cpu_ms(&self) -> u64 {
         self.tasks.iter().map(|(_, commit)| commit.cpu_ms).sum()
+    }
+
+    /// Cores that committed something.
+    pub fn cores(&self) -> u32 {
+        self.all_cores().len() as u32
+    }
+
+    fn all_cores(&self) -> BTreeSet<(u32, u32)> {
+        self.tasks.iter().map(|(_, commit)| (commit.worker, commit.slot)).collect()
     }
 
     /// CPU time by kind, in milliseconds, and number of tasks.
@@ -173,11 +186,12 @@ impl MeasuredJob {
         let mut tasks: Vec<&(Task, Commit)> = self.tasks.iter().collect();
         tasks.sort_by_key(|(_, commit)| (commit.started_ms, commit.finished_ms));
         let origin_ms = tasks.iter().map(|(_, commit)| commit.started_ms).min().unwrap_or(0);
+        let cores: BTreeMap<(u32, u32), u32> = self.all_cores().into_iter().zip(0..).collect();
         let mut free = BTreeMap::new();
         let mut ends = BTreeMap::new();
         let mut spans = Vec::with_capacity(tasks.len());
         for (task, commit) in tasks {
-            let slot = slot_of(commit);
+            let slot = cores[&(commit.worker, commit.slot)];
             let (began_us, ended_us) = if replayed {
                 let ready: u64 = waits_for(*task, &ends);
                 let began_us = ready.max(free.get(&slot).copied().unwrap_or(0));
@@ -243,6 +257,22 @@ impl MeasuredJob {
     }
 }
 
+/// What committing took of jobs' tasks; nothing if no run of theirs says.
+pub fn commit_overhead(jobs: &[MeasuredJob]) -> Option<Goal> {
+    let sum = |part: fn(&MeasuredJob) -> u64| jobs.iter().map(part).sum::<u64>() as f64;
+    let (commit_ms, task_ms) = (sum(|job| job.commit_cpu_ms), sum(MeasuredJob::task_cpu_ms));
+    let tasks: usize = jobs.iter().map(|job| job.tasks.len()).sum();
+    (commit_ms > 0.0 && task_ms > 0.0).then(|| Goal {
+        name: "commit overhead, of tasks' CPU time".to_owned(),
+        origin: Origin::Measured,
+        goal: "2%".to_owned(),
+        stretch: "1%".to_owned(),
+        found: format!("{:.1}%", commit_ms / task_ms * 100.0),
+        reached: commit_ms <= 0.02 * task_ms,
+        note: format!("{tasks} tasks of {:.0} ms in the mean", task_ms / tasks as f64),
+    })
+}
+
 /// When everything that a task reads was there.
 fn waits_for(task: Task, ends: &BTreeMap<Task, u64>) -> u64 {
     let reads = |before: Task| match (task, before) {
@@ -264,11 +294,6 @@ fn waits_for(task: Task, ends: &BTreeMap<Task, u64>) -> u64 {
         _ => false,
     };
     ends.iter().filter(|(before, _)| reads(**before)).map(|(_, &end)| end).max().unwrap_or(0)
-}
-
-/// Worker and slot as one number.
-fn slot_of(commit: &Commit) -> u32 {
-    commit.slot
 }
 
 fn cells_of(task: Task) -> Option<(u32, u32)> {

@@ -2,7 +2,7 @@
 
 use super::check::{self, Checked};
 use super::figures::{Figure, Goal, Origin, Subject, csv};
-use super::measured::{MeasuredJob, costs_of};
+use super::measured::{MeasuredJob, commit_overhead, costs_of};
 use super::report::{Page, render};
 use super::simulated::{self, KILLED, RECLAIMED, SLOW, Setting, TAILED};
 use crate::output::{self, Format, command_line, note, table};
@@ -47,7 +47,7 @@ pub struct Args {
     /// Samples of the cohort
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub samples: u32,
-    /// Numbers of workers, of one core each [default: 1,2,8,40,400,2000; of real ones 1,2]
+    /// Numbers of workers, of one core each; of MPI ranks [default: 1,2,8,40,400,2000; of real ones 1,2]
     #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: Vec<u32>,
     /// What runs the tasks
@@ -138,6 +138,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn simulate(args: &Args) -> Result<(), Failure> {
     let genome: u64 = HUMAN.iter().map(|&length| u64::from(length)).sum();
     let default = vec![1, 2, 8, 40, 400, 2000];
+    let (costs, overhead) = load_costs(&args.costs)?;
     let mut workers = if args.workers.is_empty() { default } else { args.workers.clone() };
     workers.sort_unstable();
     workers.dedup();
@@ -148,12 +149,13 @@ fn simulate(args: &Args) -> Result<(), Failure> {
         pairs: (genome as f64 * args.depth.unwrap_or(30.0) / 300.0) as u64,
         chunk_pairs: args.chunk_pairs,
         workers,
-        costs: load_costs(&args.costs)?,
+        costs,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let found = simulated::all(&setting, threads, &|what| note(what));
     let checked = if args.check { Some(check::run(args)?) } else { None };
     let mut goals = goals(&found.figures, args.samples);
+    goals.extend(overhead);
     goals.extend(checked.iter().map(Checked::goal));
     let about = format!(
         "{} human genomes at {}x, {} lanes each, {} million pairs a sample, on imaginary workers of one core. The \
@@ -167,8 +169,8 @@ fn simulate(args: &Args) -> Result<(), Failure> {
     finish(args, &about, &found.figures, &goals, &found.runs, &setting.costs, checked.as_ref())
 }
 
-/// Costs from files and jobs; without any, those built in.
-fn load_costs(paths: &[PathBuf]) -> Result<Costs, Failure> {
+/// Costs from files and jobs, without any those built in; and what jobs say of their commits.
+fn load_costs(paths: &[PathBuf]) -> Result<(Costs, Option<Goal>), Failure> {
     let mut jobs = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -177,16 +179,16 @@ fn load_costs(paths: &[PathBuf]) -> Result<Costs, Failure> {
             let what = format!("read {}", path.display());
             let bytes = fs::read(path).map_err(|source| BenchError::Io { what, source })?;
             let wrong = |source| BenchError::Costs { path: path.clone(), source };
-            return Ok(Costs::parse(&bytes).map_err(wrong)?);
+            return Ok((Costs::parse(&bytes).map_err(wrong)?, None));
         }
     }
     match jobs.as_slice() {
-        [] => Ok(Costs::built_in()),
+        [] => Ok((Costs::built_in(), None)),
         jobs => {
             let tasks: u64 =
                 jobs.iter().flat_map(|job| job.by_kind().into_values()).map(|(_, tasks)| tasks).sum();
             let source = format!("{} finished jobs of {tasks} tasks; CPU time by their journals", jobs.len());
-            Ok(costs_of(jobs, machine(), source))
+            Ok((costs_of(jobs, machine(), source), commit_overhead(jobs)))
         }
     }
 }
@@ -200,6 +202,8 @@ fn measure(args: &Args) -> Result<(), Failure> {
     for &count in &workers {
         note(&format!("running with {count} workers"));
         let job = run_job(args, &cohort, &format!("job-{count}"), count)?;
+        // Of several ranks on a node the first only schedules.
+        let count = if args.engine == Engine::Mpi { job.cores() } else { count };
         let trace = job.trace(count, false);
         if work_us == 0.0 {
             work_us = job.task_cpu_ms() as f64 * 1000.0;
@@ -227,7 +231,9 @@ fn measure(args: &Args) -> Result<(), Failure> {
         args.genome_mb,
         args.depth.unwrap_or(8.0)
     );
-    finish(args, &about, &figures, &[], &runs, &costs, None)
+    // What other ranks stored is not in rank 0's books.
+    let overhead = if args.engine == Engine::Local { commit_overhead(&jobs) } else { None };
+    finish(args, &about, &figures, overhead.as_slice(), &runs, &costs, None)
 }
 
 /// A cohort of small simulated genomes; its file.

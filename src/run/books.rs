@@ -30,6 +30,10 @@ pub struct RunRecord {
     pub task_cpu_ms: u64,
     /// CPU time of the whole process, in milliseconds.
     pub cpu_ms: u64,
+    /// What committing took of it, in milliseconds of CPU time: journal, leases, verification and display, and within tasks
+    /// the storing of what they made. Where tasks run in other processes too, only the last.
+    #[serde(default)]
+    pub commit_cpu_ms: u64,
     /// Largest anonymous memory in bytes.
     pub peak_anonymous_bytes: u64,
     /// Bytes of the mapped index.
@@ -48,6 +52,7 @@ impl RunRecord {
             tasks: 0,
             task_cpu_ms: 0,
             cpu_ms: 0,
+            commit_cpu_ms: 0,
             peak_anonymous_bytes: 0,
             mapped_bytes: 0,
             ending: "killed".to_owned(),
@@ -70,7 +75,7 @@ impl RunRecord {
         mut self,
         journal: &Journal,
         outcome: &Outcome,
-        cpu_ms: u64,
+        (cpu_ms, commit_cpu_ms): (u64, u64),
         peak_anonymous_bytes: u64,
         mapped_bytes: u64,
     ) -> Result<Self, Failure> {
@@ -78,6 +83,7 @@ impl RunRecord {
         self.tasks = outcome.tasks_run;
         self.task_cpu_ms = outcome.cpu_ms;
         self.cpu_ms = cpu_ms;
+        self.commit_cpu_ms = commit_cpu_ms;
         self.peak_anonymous_bytes = peak_anonymous_bytes;
         self.mapped_bytes = mapped_bytes;
         self.ending = match outcome.ending {

@@ -85,8 +85,11 @@ pub fn run(engine: EngineName, mut wiring: Wiring<'_>) -> Result<Outcome, Failur
             let stages = away.map_or([true; Stage::ALL.len()], |spec| spec.stages.map(|taken| !taken));
             local(wiring, stages)
         }
-        // What writes results and vaults is this process's.
-        (EngineName::SlurmArray, _) => local(wiring, Stage::ALL.map(|stage| stage >= Stage::Finish)),
+        (EngineName::SlurmArray, _) => {
+            let stages =
+                wiring.means.waves.map_or([true; Stage::ALL.len()], |waves| waves.stages.map(|out| !out));
+            local(wiring, stages)
+        }
     }
 }
 
@@ -145,7 +148,7 @@ fn in_waves(runner: &Runner<'_>, scheduler: &Scheduler, waves: &Waves<'_>) -> Si
     SiteSpec {
         latency_ms: ARRAY_LATENCY_MS,
         bundles: Some(BundleLimits { bundles_max: elements_max, bundle_ms: bundle_minutes * 60_000 }),
-        stages: Stage::ALL.map(|stage| stage < Stage::Finish),
+        stages: waves.stages,
         ..here(runner, scheduler)
     }
 }

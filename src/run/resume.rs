@@ -6,7 +6,7 @@
 
 use super::basis::Bases;
 use jobs::failure::Failure;
-use jobs::task::{LaneId, Shard, Task, TaskKeys};
+use jobs::task::{Chunk, LaneId, Shard, Task, TaskKeys};
 use scheduler::Plan;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -115,10 +115,10 @@ impl Settling<'_> {
             return Ok(());
         }
         let maps = self.keep(of(|task| matches!(task, Task::Model(_) | Task::Map(..))))?;
-        let mut mapped = HashMap::<_, f64>::new();
+        let mut mapped = HashMap::<_, u64>::new();
         for task in &maps {
             if let Task::Map(lane, chunk) = task {
-                *mapped.entry((*lane, chunk.intake())).or_default() += 1.0 / f64::from(chunk.parts);
+                *mapped.entry((*lane, chunk.intake())).or_default() += u64::from(chunk.end - chunk.first);
             }
         }
         let intakes = self.intakes(of(|task| matches!(task, Task::Intake(..))), &mapped)?;
@@ -136,7 +136,7 @@ impl Settling<'_> {
     fn intakes(
         &mut self,
         mut tasks: Vec<(Task, bool)>,
-        mapped: &HashMap<(LaneId, u32), f64>,
+        mapped: &HashMap<(LaneId, u32), u64>,
     ) -> Result<HashSet<(LaneId, u32)>, Failure> {
         let mut kept = HashSet::new();
         tasks.sort_unstable();
@@ -144,7 +144,8 @@ impl Settling<'_> {
         for (task, current) in tasks.into_iter().rev() {
             let Task::Intake(lane, part) = task else { continue };
             let unread = self.done.intakes.get(&(lane, part)).is_some_and(|summary| {
-                let all = mapped.get(&(lane, part)).copied().unwrap_or(0.0) == f64::from(summary.chunks);
+                let strips = u64::from(summary.chunks) * u64::from(Chunk::STRIPS);
+                let all = mapped.get(&(lane, part)).copied().unwrap_or(0) == strips;
                 all && (!summary.more || kept.contains(&(lane, part + 1)))
             });
             if current && (unread || !self.check(&[(task, true)])?.is_empty()) {

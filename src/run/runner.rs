@@ -13,7 +13,6 @@ use cluster::{Control, Output, Request, TaskFailure, TaskRunner};
 use jobs::cohort::Cohort;
 use jobs::event::{Event, EventName, Object, Outcome};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::genome::Cell;
 use jobs::lease::{Expected, Lease, LeaseError};
 use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
@@ -98,8 +97,8 @@ impl Classified for RunError {
 pub struct Held<'a>(pub &'a Control);
 
 impl Hold for Held<'_> {
-    fn reach(&self, cell: Cell) -> bool {
-        self.0.reach(cell)
+    fn reach(&self, step: u32) -> bool {
+        self.0.reach(step)
     }
 
     fn is_needed(&self) -> bool {

@@ -8,13 +8,9 @@ use jobs::cohort::{Fastq, Lane};
 use jobs::failure::Failure;
 
 /// The sight of the ranks of one start, each of which may have copies of its own of the reads: what [`of_waves`] names but
-/// the reads' stamps, and how lanes are cut.
+/// the reads' stamps.
 pub fn of_ranks(runner: &Runner<'_>) -> Result<String, Failure> {
-    let mut text = common(runner)?;
-    for sample in &runner.context.samples {
-        sample.lanes.iter().for_each(|lane| text += &format!("{}\n", lane.chunk_pairs));
-    }
-    Ok(books::blake3_text(&text))
+    Ok(books::blake3_text(&common(runner)?))
 }
 
 /// The sight of a wave, from the coordinator that sends it to the one that collects it: the job directory by its secret,

@@ -356,6 +356,7 @@ impl Harvest {
             tasks: self.taken() as u64,
             task_cpu_ms: cpu_ms,
             cpu_ms,
+            commit_cpu_ms: 0,
             peak_anonymous_bytes: 0,
             mapped_bytes: 0,
             ending: "collected".to_owned(),

@@ -13,7 +13,7 @@ use cluster::bundle::{BUNDLE_SCHEMA, Bundle, Data};
 use cluster::meter::now_ms;
 use cluster::{Ended, Engine, Order, Report, Request, TaskFailure, worker};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::Task;
+use jobs::task::{Stage, Task};
 use scheduler::{AttemptId, Departure, Purpose as Why, Usage, WorkerId, WorkerSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,6 +159,12 @@ impl Folder {
     }
 }
 
+/// Stages that elements do. What writes results is the coordinator's; so is the joint call of a job that may go on without
+/// samples: each coordinator finds out anew who is left out, and the call of a wave would be of those of the life before.
+pub fn stages(keep_going: bool) -> [bool; 7] {
+    Stage::ALL.map(|stage| stage < if keep_going { Stage::Joint } else { Stage::Finish })
+}
+
 /// Everything that the bundles of a job have in common.
 pub struct Waves<'a> {
     /// The job's folder.
@@ -179,6 +185,8 @@ pub struct Waves<'a> {
     pub price_core_hour: f64,
     /// Cores of a coordinator.
     pub cores: u32,
+    /// Stages that elements do, by [`jobs::task::Stage`].
+    pub stages: [bool; 7],
     /// Tasks of a thousand that are done by two elements and compared.
     pub audit_per_mille: u32,
     /// Where the data is.

@@ -1,12 +1,14 @@
 //! The hold that whoever runs a task keeps on it while it runs.
 
 use jobs::failure::{Class, Classified};
-use jobs::genome::Cell;
 
 /// Where a task is told to end, and whether anybody needs it.
 pub trait Hold: Sync {
-    /// A region or joint task is about to begin `cell`; `false`: it must not, and what it has is all.
-    fn reach(&self, cell: Cell) -> bool;
+    /// A task is about to begin this one of its [`Task::steps`]; `false`: it must not, and what it has is all. It comes to
+    /// each of them in turn.
+    ///
+    /// [`Task::steps`]: jobs::task::Task::steps
+    fn reach(&self, step: u32) -> bool;
 
     /// Whether somebody still needs it.
     fn is_needed(&self) -> bool;
@@ -35,7 +37,7 @@ impl dyn Hold + '_ {
 pub struct Free;
 
 impl Hold for Free {
-    fn reach(&self, _cell: Cell) -> bool {
+    fn reach(&self, _step: u32) -> bool {
         true
     }
 

@@ -104,7 +104,7 @@ pub fn run(
     let mut before: Vec<Before> = vec![Before::default(); sources.len()];
     // The cell before the shard is read for what reaches into it only.
     for cell in (look_back.0..end.0).map(Cell) {
-        if cell >= first && !hold.reach(cell) {
+        if cell >= first && !hold.reach(cell.0) {
             break;
         }
         let place = context.grid.interval(cell);

@@ -176,8 +176,9 @@ pub struct MapSummary {
     pub weights: Vec<(u32, u32)>,
 }
 
-/// Aligns one chunk, or its part, and writes its run, which counts in `content`. `start` is where the chunk's intake said
-/// that it begins: a part is counted from there, and all of the chunk is read to see that it is the one taken in.
+/// Aligns one chunk, or some of its strips, as far as `hold` lets it, and writes its run, which counts in `content`. `start`
+/// is where the chunk's intake said that it begins: strips are counted from there, and all of the chunk is read to see that
+/// it is the one taken in.
 pub fn map_chunk(
     context: &Access<'_>,
     (lane, chunk): (LaneId, Chunk),
@@ -201,7 +202,7 @@ pub fn map_chunk(
     let mut writer = TemplateWriter::default();
     let mut run = RunBuilder::default();
     let mut pairs = Pairs::default();
-    let part = chunk.share_of(start.pairs);
+    let mut strips = Strips::of(chunk, start.pairs, hold);
     let (mut ordinal, mut aligned) = (start.first_pair, 0);
     loop {
         pairs.clear();
@@ -212,7 +213,7 @@ pub fn map_chunk(
             break;
         }
         for pair in 0..read {
-            if !part.contains(&(ordinal - start.first_pair)) {
+            if !strips.take(ordinal - start.first_pair) {
                 ordinal += 1;
                 continue;
             }
@@ -226,11 +227,45 @@ pub fn map_chunk(
             aligned += 1;
         }
     }
+    let done = strips.finish();
+    hold.check()?;
     let weighed = chunk.index < WEIGHED_CHUNKS;
     let weights = if weighed { weights(context, run.places()) } else { Vec::new() };
-    let mut record = context.record(Task::Map(lane, chunk))?;
+    let mut record = context.record(Task::Map(lane, done))?;
     run.finish(|entry, block| record.block(entry, block))?;
     Ok((context.append(record, content)?, MapSummary { pairs: aligned, weights }))
+}
+
+/// The strips of a map, begun one after the other as far as they may be.
+struct Strips<'a> {
+    hold: &'a dyn Hold,
+    wanted: Chunk,
+    /// Pairs of the whole chunk.
+    pairs: u64,
+    /// One past the last strip that was begun.
+    begun: u16,
+    refused: bool,
+}
+
+impl<'a> Strips<'a> {
+    fn of(wanted: Chunk, pairs: u64, hold: &'a dyn Hold) -> Self {
+        Strips { hold, wanted, pairs, begun: wanted.first, refused: false }
+    }
+
+    /// Whether this pair of the chunk, counted from its first, is to be aligned. Asked of each in turn.
+    fn take(&mut self, pair: u64) -> bool {
+        while !self.refused && pair >= Chunk::pair_at(self.begun, self.pairs) {
+            self.refused = self.begun == self.wanted.end || !self.hold.reach(self.begun.into());
+            self.begun += u16::from(!self.refused);
+        }
+        !self.refused && pair >= self.wanted.share_of(self.pairs).start
+    }
+
+    /// No pair is left: what was taken, with the strips that have no pairs.
+    fn finish(mut self) -> Chunk {
+        self.take(u64::MAX);
+        Chunk { end: self.begun, ..self.wanted }
+    }
 }
 
 /// How many of these places each cell has.

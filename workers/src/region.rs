@@ -131,7 +131,7 @@ pub fn run(
     match shard {
         Shard::Unplaced => pieces.push(worker.unplaced(&runs)?),
         Shard::Cells { .. } => {
-            for cell in shard.cells().take_while(|&cell| hold.reach(cell)) {
+            for cell in shard.cells().take_while(|&cell| hold.reach(cell.0)) {
                 context.holds()?;
                 pieces.push(worker.cell(&runs, cell)?);
             }

@@ -229,7 +229,7 @@ fn ranks_that_run_something_else_are_refused() {
     let mut bytes = hello(2).encode().unwrap();
     assert_eq!(bytes[..2], PROTOCOL.to_le_bytes());
     bytes[0] ^= 0x80;
-    assert!(matches!(Hello::decode(1, &bytes), Err(MpiError::OtherProtocol { rank: 1, protocol: 129 })));
+    assert!(matches!(Hello::decode(1, &bytes), Err(MpiError::OtherProtocol { rank: 1, protocol: 130 })));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::failure::TaskFailure;
 use scheduler::WorkerId;
 
 /// Version of everything in this file but the first two bytes of a hello.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Bytes of one frame. Longer messages go in parts, so that no single send keeps a rank from hearing others for long.
 pub const PART_BYTES_MAX: usize = 256 << 10;
@@ -110,7 +110,7 @@ pub enum Message {
     Reports(Vec<Report>),
     /// A rank: a signal asked it to stop; `true` if soon.
     Stop {
-        /// Whether what runs is to end at its next cell.
+        /// Whether what runs is to end at its next step.
         soon: bool,
     },
 }

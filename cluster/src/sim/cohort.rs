@@ -8,6 +8,7 @@ use super::dice::{Dice, Topic};
 use jobs::genome::{CELL_BASES, Cell};
 use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Task};
 use scheduler::{Facts, MemoryModel, Plan, SamplePlan, WEIGHED_CHUNKS};
+use std::ops::Range;
 
 /// Lengths of the human chromosomes in bases: GRCh38, 1 to 22, X, Y, M.
 pub const HUMAN: [u32; 25] = [
@@ -277,6 +278,29 @@ impl Cohort {
             _ => 1.0,
         };
         (us * factor * tail) as u64
+    }
+
+    /// CPU microseconds before a task's first step; of a task without steps, all it costs. A map of some of a chunk's strips
+    /// reads the whole chunk, which is no costlier than taking it in.
+    pub fn start_us(&self, task: Task) -> u64 {
+        match task {
+            Task::Map(_, chunk) => self.base_us(task.over(0..0)) + self.idle_us(chunk),
+            _ => self.base_us(task),
+        }
+    }
+
+    /// CPU microseconds to read what a part of a chunk does not map.
+    pub fn idle_us(&self, chunk: Chunk) -> u64 {
+        let rest = self.pairs(Chunk::whole(chunk.index)) - self.pairs(chunk);
+        (rest as f64 * self.spec.costs.of(Kind::Intake).read_ns / 1e3) as u64
+    }
+
+    /// CPU microseconds of some of a task's steps.
+    pub fn steps_us(&self, task: Task, steps: Range<u32>) -> u64 {
+        match task {
+            Task::Map(..) => self.base_us(task.over(steps)) - self.base_us(task.over(0..0)),
+            _ => steps.map(|cell| self.cell_us(task, Cell(cell))).sum(),
+        }
     }
 
     /// CPU microseconds of one cell of a region or joint task; 0 of others.

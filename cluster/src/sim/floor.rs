@@ -1,4 +1,4 @@
-//! The workers' side of an imagined job: attempts that load and compute cell by cell, then store, each at its worker's speed.
+//! The workers' side of an imagined job: attempts that load and compute step by step, then store, each at its worker's speed.
 //!
 //! Invariant: whatever a worker does to an attempt, the attempt's span stands in the list once, with its end and its CPU
 //! time. Nothing here knows what the scheduler thinks.
@@ -8,8 +8,7 @@ use super::dice::{Dice, Topic};
 use super::scenario::Scenario;
 use super::trace::{Fate, Presence, Span};
 use jobs::failure::Class;
-use jobs::genome::Cell;
-use jobs::task::{Shard, Task};
+use jobs::task::{Chunk, Stage, Task};
 use scheduler::{AttemptId, Departure, Exhausted, Facts, Purpose, Usage, WorkerId, WorkerSpec};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,10 +21,10 @@ pub enum Report {
     Left(WorkerId, Departure),
     /// An attempt got a core.
     Started(AttemptId, u32),
-    /// It begins a cell.
-    Reached(AttemptId, Cell),
-    /// It will end before this cell.
-    Cut(AttemptId, Cell),
+    /// It begins a step of its task.
+    Reached(AttemptId, u32),
+    /// It will do no more than this.
+    Cut(AttemptId, Task),
     /// It ended.
     Ended(Ended),
 }
@@ -70,7 +69,7 @@ pub enum Outcome {
 pub enum Order {
     /// Run this.
     Run(AttemptId, Task, Purpose),
-    /// End at the next cell.
+    /// End at the next step of its task.
     Cut(AttemptId),
     /// Stop this.
     Cancel(AttemptId),
@@ -109,7 +108,11 @@ impl Traits {
 enum Phase {
     Queued,
     Starting,
-    Cell(Cell),
+    /// These steps of its task: a cell, or some strips.
+    In {
+        first: u32,
+        end: u32,
+    },
     Storing,
 }
 
@@ -126,7 +129,12 @@ struct Attempt {
     cpu_us: u64,
     /// Wall time at which the phase began, and its CPU time, for attempts that end within it.
     phase_us: (u64, u64),
+    /// When the phase ends.
+    due_us: u64,
 }
+
+/// Of a map's strips it says so often where it is.
+const STRIDE: u32 = Chunk::STRIPS as u32 / 8;
 
 #[derive(Debug)]
 struct Worker {
@@ -141,6 +149,42 @@ struct Worker {
     wall_us: Option<u64>,
 }
 
+/// The storage of a site. What is short is served one after another; what a worker moves for long flows beside it, as
+/// fast as the worker's own line is, and takes its share of the bandwidth.
+#[derive(Clone, Debug, Default)]
+struct Link {
+    /// When it has served what is short.
+    free_us: u64,
+    /// What flows: until when, and how many bytes a second.
+    flows: Vec<(u64, f64)>,
+}
+
+/// What takes a worker's own line longer than this flows.
+const SHORT_US: f64 = 1e6;
+
+/// Flows leave at least this share of a link to what is short.
+const SHORT_SHARE: f64 = 0.1;
+
+impl Link {
+    /// When so many bytes have come over it and a line, both in bytes a second.
+    fn transfer(&mut self, now_us: u64, bytes: u64, whole: Option<u64>, line: Option<u64>) -> u64 {
+        let bytes = bytes as f64;
+        let us = |rate: Option<f64>| rate.map_or(0.0, |rate| bytes / rate * 1e6);
+        let (whole, line) = (whole.map(|rate| rate as f64), line.map(|rate| rate as f64));
+        self.flows.retain(|&(until_us, _)| until_us > now_us);
+        let taken: f64 = self.flows.iter().map(|flow| flow.1).sum();
+        if let Some(rate) = line.filter(|_| us(line) > SHORT_US) {
+            let crowd = whole.map_or(1.0, |whole| ((taken + rate) / whole).max(1.0));
+            let until_us = now_us + (us(line) * crowd) as u64;
+            self.flows.push((until_us, rate / crowd));
+            return until_us;
+        }
+        let left = whole.map(|whole| (whole - taken).max(whole * SHORT_SHARE));
+        self.free_us = self.free_us.max(now_us) + us(left) as u64;
+        self.free_us.max(now_us + us(line) as u64)
+    }
+}
+
 /// All workers of a world.
 #[derive(Debug)]
 pub struct Floor<'a> {
@@ -148,8 +192,8 @@ pub struct Floor<'a> {
     scenario: &'a Scenario,
     dice: Dice,
     workers: Vec<Worker>,
-    /// Where the storage of each site is free again.
-    links_us: Vec<u64>,
+    /// By site.
+    links: Vec<Link>,
     attempts: BTreeMap<u64, Attempt>,
     numbers: BTreeMap<AttemptId, u64>,
     next: u64,
@@ -167,7 +211,7 @@ impl<'a> Floor<'a> {
             scenario,
             dice: Dice::new(scenario.seed),
             workers: Vec::new(),
-            links_us: vec![0; scenario.sites.len()],
+            links: vec![Link::default(); scenario.sites.len()],
             attempts: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next: 0,
@@ -251,27 +295,13 @@ impl<'a> Floor<'a> {
                         loaded_us: now_us,
                         cpu_us: 0,
                         phase_us: (now_us, 0),
+                        due_us: now_us,
                     },
                 );
                 self.workers[worker].queue.push_back(number);
                 self.fill(now_us, worker, later);
             }
-            Order::Cut(id) => {
-                let Some(attempt) = self.numbers.get(&id).and_then(|number| self.attempts.get_mut(number))
-                else {
-                    return;
-                };
-                let Some((first, end)) = cells(attempt.task) else { return };
-                let next = match attempt.phase {
-                    Phase::Starting => first + 1,
-                    Phase::Cell(cell) => cell.0 + 1,
-                    Phase::Queued | Phase::Storing => return,
-                };
-                if next < end {
-                    attempt.task = with_cells(attempt.task, first, next);
-                    later.push((now_us, Later::Say(worker, Report::Cut(id, Cell(next)))));
-                }
-            }
+            Order::Cut(id) => self.cut(now_us, worker, id, later),
             Order::Cancel(id) => {
                 if let Some(&number) = self.numbers.get(&id) {
                     self.workers[worker].queue.retain(|&queued| queued != number);
@@ -283,18 +313,53 @@ impl<'a> Floor<'a> {
         }
     }
 
+    /// A running attempt ends before the next step that it has not begun, and says so.
+    fn cut(&mut self, now_us: u64, worker: usize, id: AttemptId, later: &mut Vec<(u64, Later)>) {
+        let Some(&number) = self.numbers.get(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        let Some(steps) = attempt.task.steps() else { return };
+        let (began_us, cpu_us) = attempt.phase_us;
+        let next = match attempt.phase {
+            Phase::Starting => steps.start + 1,
+            Phase::In { first, end } => {
+                let gone = (now_us - began_us) as f64 / (attempt.due_us - began_us).max(1) as f64;
+                end.min(first + (gone * f64::from(end - first)) as u32 + 1)
+            }
+            Phase::Queued | Phase::Storing => return,
+        };
+        if next >= steps.end {
+            return;
+        }
+        attempt.task = attempt.task.over(steps.start..next);
+        later.push((now_us, Later::Say(worker, Report::Cut(id, attempt.task))));
+        if let (Phase::In { first, end }, Task::Map(_, chunk)) = (attempt.phase, attempt.task) {
+            // It maps no more of these strips than that, and reads on.
+            let share = f64::from(next - first) / f64::from(end - first);
+            let idle_us = self.cohort.idle_us(chunk);
+            let wall_us = (attempt.due_us - began_us) as f64 * share;
+            attempt.phase = Phase::In { first, end: next };
+            attempt.phase_us.1 = (cpu_us as f64 * share) as u64 + idle_us;
+            attempt.due_us = began_us + (wall_us + idle_us as f64 / self.workers[worker].traits.speed) as u64;
+            later.push((attempt.due_us.max(now_us), Later::Step(Step(number))));
+        }
+    }
+
     /// Gives free slots to what is queued.
     fn fill(&mut self, now_us: u64, worker: usize, later: &mut Vec<(u64, Later)>) {
         while let Some(slot) = self.workers[worker].slots.iter().position(Option::is_none) {
             let Some(number) = self.workers[worker].queue.pop_front() else { break };
             self.workers[worker].slots[slot] = Some(number);
-            let (bytes, _) = self.cohort.bytes(self.attempts[&number].task);
-            let loaded_us = self.transfer(now_us, worker, bytes);
+            let task = self.attempts[&number].task;
+            let (bytes_in, bytes_out) = self.cohort.bytes(task);
+            let mut loaded_us = self.transfer(now_us, worker, bytes_in);
+            if is_copied(task) {
+                loaded_us = loaded_us.max(self.transfer(now_us, worker, bytes_out));
+            }
             let attempt = self.attempts.get_mut(&number).expect("queued attempts are there");
             (attempt.slot, attempt.began_us, attempt.phase) = (slot as u32, now_us, Phase::Starting);
             attempt.loaded_us = loaded_us;
             later.push((now_us, Later::Say(worker, Report::Started(attempt.id, slot as u32))));
-            self.compute(now_us, number, self.cohort.base_us(self.attempts[&number].task), later);
+            self.compute(now_us, number, self.cohort.start_us(task), later);
         }
         let (done, id) = (&self.workers[worker], self.workers[worker].id);
         if done.ends_when_empty && done.alive && done.slots.iter().all(Option::is_none) {
@@ -304,21 +369,21 @@ impl<'a> Floor<'a> {
         }
     }
 
-    /// When so many bytes have come over the site's storage, which serves one after another, and the worker's own line.
+    /// When so many bytes have come over the site's storage and the worker's own line.
     fn transfer(&mut self, now_us: u64, worker: usize, bytes: u64) -> u64 {
         let site = self.workers[worker].site;
         let spec = &self.scenario.sites[site];
-        let took = |rate: Option<u64>| rate.map_or(0, |rate| (bytes as f64 / rate as f64 * 1e6) as u64);
-        let free = &mut self.links_us[site];
-        let shared = (*free).max(now_us) + took(spec.bytes_per_second);
-        *free = shared;
-        shared.max(now_us + took(spec.worker_bytes_per_second))
+        self.links[site].transfer(now_us, bytes, spec.bytes_per_second, spec.worker_bytes_per_second)
     }
 
     /// The next step of an attempt, if it is still there.
     pub fn step(&mut self, now_us: u64, step: Step, later: &mut Vec<(u64, Later)>) {
         let number = step.0;
         let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        if now_us < attempt.due_us {
+            // It was cut; another step took this one's place.
+            return;
+        }
         let worker = attempt.worker;
         attempt.cpu_us += std::mem::take(&mut attempt.phase_us.1);
         attempt.phase_us.0 = now_us;
@@ -331,18 +396,15 @@ impl<'a> Floor<'a> {
                 Some((class, exhausted, damaged)) => {
                     self.report_failure(now_us, number, class, exhausted, damaged, later);
                 }
-                None => match cells(self.attempts[&number].task) {
-                    Some((first, _)) => self.enter(now_us, number, Cell(first), later),
+                None => match self.attempts[&number].task.steps() {
+                    Some(steps) => self.enter(now_us, number, steps.start, later),
                     None => self.store(now_us, number, later),
                 },
             },
-            Phase::Cell(cell) => {
-                let (_, end) = cells(attempt.task).expect("an attempt in a cell has cells");
-                match cell.0 + 1 < end {
-                    true => self.enter(now_us, number, Cell(cell.0 + 1), later),
-                    false => self.store(now_us, number, later),
-                }
-            }
+            Phase::In { end, .. } => match attempt.task.steps().is_some_and(|steps| end < steps.end) {
+                true => self.enter(now_us, number, end, later),
+                false => self.store(now_us, number, later),
+            },
             Phase::Storing => self.finish(now_us, number, later),
         }
     }
@@ -351,22 +413,26 @@ impl<'a> Floor<'a> {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         attempt.phase_us = (now_us, cpu_us);
         let wall_us = (cpu_us as f64 / self.workers[attempt.worker].traits.speed) as u64;
-        later.push((now_us + wall_us, Later::Step(Step(number))));
+        attempt.due_us = now_us + wall_us;
+        later.push((attempt.due_us, Later::Step(Step(number))));
     }
 
-    fn enter(&mut self, now_us: u64, number: u64, cell: Cell, later: &mut Vec<(u64, Later)>) {
+    fn enter(&mut self, now_us: u64, number: u64, first: u32, later: &mut Vec<(u64, Later)>) {
         let attempt = self.attempts.get_mut(&number).expect("the caller has it");
         let (id, worker, task) = (attempt.id, attempt.worker, attempt.task);
-        attempt.phase = Phase::Cell(cell);
-        later.push((now_us, Later::Say(worker, Report::Reached(id, cell))));
-        let alone = cells(task).is_some_and(|(first, end)| end - first == 1);
+        let steps = task.steps().expect("what is entered has steps");
+        let stride = if task.stage() == Stage::Map { STRIDE } else { 1 };
+        let end = steps.end.min(first + stride);
+        attempt.phase = Phase::In { first, end };
+        later.push((now_us, Later::Say(worker, Report::Reached(id, first))));
         let owner = task.sample().map_or(u64::MAX, u64::from);
-        let too_large =
-            self.dice.happens(self.scenario.faults.exhausting, Topic::Shape, owner, cell.0.into());
-        if too_large && !alone {
+        let too_large = task.stage() != Stage::Map
+            && steps.len() > 1
+            && self.dice.happens(self.scenario.faults.exhausting, Topic::Shape, owner, first.into());
+        if too_large {
             return self.fail(now_us, number, Class::Failed, Some(Exhausted::Memory), later);
         }
-        self.compute(now_us, number, self.cohort.cell_us(task, cell), later);
+        self.compute(now_us, number, self.cohort.steps_us(task, first..end), later);
     }
 
     /// What goes wrong with an attempt that has begun.
@@ -374,7 +440,7 @@ impl<'a> Floor<'a> {
         let (faults, attempt) = (&self.scenario.faults, &self.attempts[&number]);
         if let Task::Map(lane, chunk) = attempt.task {
             let name = u64::from(lane.sample) << 32 | u64::from(lane.lane) << 24 | u64::from(chunk.index);
-            if chunk.parts == 1 && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
+            if chunk.is_whole() && self.dice.happens(faults.exhausting, Topic::Shape, name, 1 << 40) {
                 return Some((Class::Failed, Some(Exhausted::Memory), false));
             }
         }
@@ -395,7 +461,9 @@ impl<'a> Floor<'a> {
         let (worker, task) = (attempt.worker, attempt.task);
         // What it reads comes while it computes; it ends no sooner than that has come.
         let computed_us = now_us.max(attempt.loaded_us);
-        let stored_us = self.transfer(computed_us, worker, self.cohort.bytes(task).1);
+        let bytes_out = if is_copied(task) { 0 } else { self.cohort.bytes(task).1 };
+        let stored_us = self.transfer(computed_us, worker, bytes_out);
+        self.attempts.get_mut(&number).expect("the caller has it").due_us = stored_us;
         later.push((stored_us, Later::Step(Step(number))));
     }
 
@@ -490,20 +558,7 @@ impl<'a> Floor<'a> {
     }
 }
 
-/// First cell and one past the last of a task that has cells.
-pub fn cells(task: Task) -> Option<(u32, u32)> {
-    match task {
-        Task::Region(_, Shard::Cells { first, end }) | Task::Joint(Shard::Cells { first, end }) => {
-            Some((first.0, end.0))
-        }
-        _ => None,
-    }
-}
-
-fn with_cells(task: Task, first: u32, end: u32) -> Task {
-    let shard = Shard::Cells { first: Cell(first), end: Cell(end) };
-    match task {
-        Task::Region(sample, _) => Task::Region(sample, shard),
-        _ => Task::Joint(shard),
-    }
+/// Whether a task writes while it reads: those that put files together and seal them.
+fn is_copied(task: Task) -> bool {
+    task.stage() >= Stage::Finish
 }

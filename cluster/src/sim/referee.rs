@@ -2,7 +2,6 @@
 //!
 //! Invariant: knows the rules of a job from the plan alone; asks the scheduler nothing but what it says.
 
-use super::floor::cells;
 use jobs::task::{Chunk, LaneId, Shard, Task};
 use scheduler::{Plan, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +18,7 @@ pub struct Referee {
     done: BTreeSet<Task>,
     /// Committed cells by sample (`None`: joint): end by first.
     regions: BTreeMap<Option<u32>, BTreeMap<u32, u32>>,
-    /// Committed parts of chunks, in units of the finest part: end by first.
+    /// Committed strips of chunks among those of their whole lane: end by first.
     maps: BTreeMap<LaneId, BTreeMap<u64, u64>>,
     dropped: BTreeSet<u32>,
     quarantined: BTreeSet<WorkerId>,
@@ -83,7 +82,7 @@ impl Referee {
         let twice = match (cells(task), task) {
             (Some((first, end)), _) => overlaps(self.regions.entry(task.sample()).or_default(), first, end),
             (None, Task::Map(lane, chunk)) => {
-                let (first, end) = parts(chunk);
+                let (first, end) = strips(chunk);
                 overlaps(self.maps.entry(lane).or_default(), first, end)
             }
             (None, Task::Intake(lane, _)) => {
@@ -107,7 +106,7 @@ impl Referee {
                 self.regions.entry(task.sample()).or_default().remove(&first);
             }
             (None, Task::Map(lane, chunk)) => {
-                self.maps.entry(lane).or_default().remove(&parts(chunk).0);
+                self.maps.entry(lane).or_default().remove(&strips(chunk).0);
             }
             _ => {}
         }
@@ -180,10 +179,10 @@ impl Referee {
 
     fn unmapped(&self, lane: LaneId) -> Option<String> {
         let Some(&chunks) = self.chunks.get(&lane) else { return Some(format!("the intake of {lane:?}")) };
-        let end = u64::from(chunks) * u64::from(Chunk::PARTS_MAX);
+        let end = u64::from(chunks) * u64::from(Chunk::STRIPS);
         let nothing = BTreeMap::new();
         first_gap(self.maps.get(&lane).unwrap_or(&nothing), 0, end)
-            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::PARTS_MAX)))
+            .map(|at| format!("chunk {} of {lane:?}", at / u64::from(Chunk::STRIPS)))
     }
 
     fn gap(&self, sample: Option<u32>, first: u32, end: u32) -> Option<String> {
@@ -223,6 +222,12 @@ impl Referee {
     }
 }
 
+/// First cell and one past the last of a task that has cells.
+fn cells(task: Task) -> Option<(u32, u32)> {
+    let steps = task.steps().filter(|_| !matches!(task, Task::Map(..)))?;
+    Some((steps.start, steps.end))
+}
+
 /// Inserts `first..end`; whether some of it was there.
 fn overlaps<T: Ord + Copy>(runs: &mut BTreeMap<T, T>, first: T, end: T) -> bool {
     let before = runs.range(..end).next_back().is_some_and(|(_, &before)| before > first);
@@ -245,9 +250,8 @@ fn first_gap<T: Ord + Copy>(runs: &BTreeMap<T, T>, first: T, end: T) -> Option<T
     None
 }
 
-/// A part of a chunk in units of the finest.
-fn parts(chunk: Chunk) -> (u64, u64) {
-    let unit = u64::from(Chunk::PARTS_MAX / chunk.parts);
-    let first = u64::from(chunk.index) * u64::from(Chunk::PARTS_MAX) + u64::from(chunk.part) * unit;
-    (first, first + unit)
+/// The strips of a chunk among those of its whole lane.
+fn strips(chunk: Chunk) -> (u64, u64) {
+    let before = u64::from(chunk.index) * u64::from(Chunk::STRIPS);
+    (before + u64::from(chunk.first), before + u64::from(chunk.end))
 }

@@ -436,8 +436,8 @@ impl<'a, M: Mind> World<'a, M> {
                 }
             }
             Report::Started(attempt, slot) => self.tell(Event::Started { attempt, slot }),
-            Report::Reached(attempt, cell) => self.tell(Event::Reached { attempt, cell }),
-            Report::Cut(attempt, end) => self.tell(Event::Cut { attempt, end }),
+            Report::Reached(attempt, step) => self.tell(Event::Reached { attempt, step }),
+            Report::Cut(attempt, task) => self.tell(Event::Cut { attempt, task }),
             Report::Ended(ended) => self.settle(ended),
         }
     }

@@ -1,6 +1,7 @@
 //! What is kept of events, without a scheduler.
 
 use super::*;
+use jobs::task::Shard;
 use scheduler::{SiteSpec, Usage, WorkerSpec};
 
 fn watch() -> Watch {
@@ -27,7 +28,7 @@ fn run(watch: &mut Watch, number: u64, from: u64, to: u64) {
     let start = Command::Start { worker, attempt, task, purpose: Purpose::Work };
     watch.after(from, &Event::Tick, &[start]);
     watch.after(from, &Event::Started { attempt, slot: 0 }, &[]);
-    watch.after(from, &Event::Cut { attempt, end: Cell(6) }, &[]);
+    watch.after(from, &Event::Cut { attempt, task: task.over(4..6) }, &[]);
     let usage = Usage { started_ms: from, finished_ms: to, ..Usage::default() };
     watch.after(to, &Event::Done { attempt, facts: Facts::default(), usage }, &[]);
 }

@@ -21,19 +21,24 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => {
                 Units { reads: self.reads_of(sample) * UNPLACED, cells: 0.0 }
             }
-            Task::Region(sample, shard) => {
-                let cells = cells_of(shard);
-                let reads = cells.clone().map(|cell| self.reads_at(sample, cell)).sum();
-                Units { reads, cells: cells.len() as f64 }
-            }
-            Task::Joint(shard) => {
-                let cells = cells_of(shard).len() as f64;
-                Units { reads: 0.0, cells: cells * joined }
+            Task::Region(_, shard) | Task::Joint(shard) => {
+                cells_of(shard).map(|cell| self.cell_units(task, cell)).fold(Units::default(), |sum, cell| {
+                    Units { reads: sum.reads + cell.reads, cells: sum.cells + cell.cells }
+                })
             }
             Task::FinishSample(sample) | Task::SealSample(sample) => {
                 Units { reads: self.reads_of(sample), cells: all_cells }
             }
             Task::FinishCohort | Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
+        }
+    }
+
+    /// What one cell of a region or joint task adds to it.
+    pub fn cell_units(&self, task: Task, cell: u32) -> Units {
+        match task {
+            Task::Region(sample, _) => Units { reads: self.reads_at(sample, cell), cells: 1.0 },
+            Task::Joint(_) => Units { reads: self.joint_reads_at(cell), cells: f64::from(self.joined) },
+            _ => Units::default(),
         }
     }
 
@@ -52,10 +57,31 @@ impl Graph {
         }
     }
 
+    /// Reads of all joined samples in a cell, if they lie as those that were weighed.
+    fn joint_reads_at(&self, cell: u32) -> f64 {
+        match self.joint_weights.get(cell as usize) {
+            Some(&weight) => self.joint_reads * weight as f64 / self.joint_weighed as f64,
+            None => self.joint_reads / f64::from(self.plan.cells.max(1)),
+        }
+    }
+
+    /// So many cells of the joint call, wherever they are.
+    pub fn joint_units(&self, cells: f64) -> Units {
+        let share = cells / f64::from(self.plan.cells.max(1));
+        Units { reads: self.joint_reads * share, cells: cells * f64::from(self.joined) }
+    }
+
+    /// Adds up the reads of the joined samples anew.
+    pub fn count_joint_reads(&mut self) {
+        let joined = (0..self.samples.len() as u32).filter(|&sample| self.counts_in_joint(sample));
+        self.joint_reads = joined.map(|sample| self.reads_of(sample)).sum();
+    }
+
     /// A map tells where its reads lie.
     pub fn weigh(&mut self, sample: u32, weights: &[(Cell, u32)]) {
         let cells = self.plan.cells as usize;
-        let state = self.sample(sample);
+        let joined = self.counts_in_joint(sample);
+        let state = &mut self.samples[sample as usize];
         if state.finish == Mark::Done || state.dropped.is_some() {
             return;
         }
@@ -63,6 +89,11 @@ impl Graph {
             state.weights.resize(cells, 0);
             state.weights[cell.0 as usize] = state.weights[cell.0 as usize].saturating_add(reads);
             state.weighed += u64::from(reads);
+            if joined && reads > 0 {
+                self.joint_weights.resize(cells, 0);
+                self.joint_weights[cell.0 as usize] += u64::from(reads);
+                self.joint_weighed += u64::from(reads);
+            }
         }
     }
 }

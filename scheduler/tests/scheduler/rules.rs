@@ -137,12 +137,11 @@ fn a_map_that_runs_out_of_memory_is_taken_in_halves() {
     let whole = Task::Map(LANE, Chunk::whole(0));
     desk.run_until(|task| task == whole);
     desk.failed(desk.of(whole), Class::Failed, Some(Exhausted::Memory), None);
-    let half = |part| Task::Map(LANE, Chunk { index: 0, part, parts: 2 });
-    desk.failed(desk.of(half(1)), Class::Failed, Some(Exhausted::Time), None);
+    let part = |first, end| Task::Map(LANE, Chunk { index: 0, first, end });
+    desk.failed(desk.of(part(512, 1024)), Class::Failed, Some(Exhausted::Time), None);
     assert_eq!(desk.run(), Some(Ending::Complete));
     let region = Task::Region(0, Shard::Unplaced);
-    let quarter = |part| Task::Map(LANE, Chunk { index: 0, part, parts: 4 });
-    assert_eq!(desk.scheduler.inputs(region), [half(0), quarter(2), quarter(3)]);
+    assert_eq!(desk.scheduler.inputs(region), [part(0, 512), part(512, 768), part(768, 1024)]);
 }
 
 #[test]
@@ -311,12 +310,13 @@ fn a_lost_worker_costs_the_task_nothing_but_a_task_that_loses_workers_is_cut() {
 #[test]
 fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
     let mut plan = one_sample(64);
-    plan.samples[0].pairs = 10_000_000;
+    plan.samples[0].pairs = 2_000_000;
     let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
     desk.tell(Event::Begin);
-    desk.run_until(|task| matches!(task, Task::Region(_, Shard::Cells { .. })));
-    let (&slow, &(_, task, _)) =
-        desk.open.iter().find(|(_, open)| matches!(open.1, Task::Region(_, Shard::Cells { .. }))).unwrap();
+    let long =
+        |task: Task| task.stage() == Stage::Region && task.steps().is_some_and(|cells| cells.len() > 3);
+    desk.run_until(long);
+    let (&slow, &(_, task, _)) = desk.open.iter().find(|(_, open)| long(open.1)).unwrap();
     desk.tell(Event::Started { attempt: slow, slot: 0 });
     // Everything else ends; this one stays in its first cell.
     while desk.open.len() > 1 {
@@ -327,7 +327,7 @@ fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
     let Task::Region(_, Shard::Cells { first, .. }) = task else { unreachable!() };
     let asked = said.iter().any(|said| matches!(said, Command::Cut { attempt, .. } if *attempt == slow));
     assert!(asked, "{said:?}");
-    let said = desk.tell(Event::Cut { attempt: slow, end: Cell(first.0 + 1) });
+    let said = desk.tell(Event::Cut { attempt: slow, task: task.over(first.0..first.0 + 1) });
     let shared = said.iter().filter(|said| matches!(said, Command::Start { .. })).count();
     assert_eq!(shared, 2, "{said:?}");
     assert_eq!(desk.scheduler.commits(slow), Some(Task::Region(0, cells(first.0, first.0 + 1))));
@@ -337,7 +337,11 @@ fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
 
 #[test]
 fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
-    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40), worker(1, 40)]);
+    let mut desk = Desk::new(
+        one_sample(4),
+        Options { cut_stragglers: false, ..Options::default() },
+        &[worker(1, 40), worker(1, 40)],
+    );
     desk.tell(Event::Begin);
     let map = Task::Map(LANE, Chunk::whole(0));
     desk.run_until(|task| task == map);
@@ -354,6 +358,37 @@ fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
     let said = desk.done(copy);
     assert!(said.contains(&Command::Cancel { worker: loser, attempt: first }), "{said:?}");
     assert_eq!(desk.scheduler.commits(first), None);
+}
+
+#[test]
+fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
+    let mut plan = one_sample(4);
+    plan.samples[0].pairs = 10_000_000;
+    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
+    desk.tell(Event::Begin);
+    let map = Task::Map(LANE, Chunk::whole(0));
+    desk.run_until(|task| task == map);
+    let slow = desk.started(map);
+    while desk.open.len() > 1 {
+        let other = *desk.open.keys().find(|&&id| id != slow).unwrap();
+        desk.done(other);
+    }
+    desk.tell(Event::Reached { attempt: slow, step: 100 });
+    let said = desk.tick(60_000);
+    assert!(said.contains(&Command::Cut { worker: desk.open[&slow].0, attempt: slow }), "{said:?}");
+    // An answer that makes no sense changes nothing.
+    for task in [map, map.over(1..7), map.over(0..0), Task::Map(LANE, Chunk::whole(1))] {
+        assert_eq!(desk.tell(Event::Cut { attempt: slow, task }), [], "{task:?}");
+    }
+    let kept = map.over(0..103);
+    let said = desk.tell(Event::Cut { attempt: slow, task: kept });
+    assert_eq!(said.iter().filter(|said| matches!(said, Command::Start { .. })).count(), 2, "{said:?}");
+    assert_eq!(desk.scheduler.commits(slow), Some(kept));
+    desk.open.get_mut(&slow).unwrap().1 = kept;
+    assert_eq!(desk.run(), Some(Ending::Complete));
+    let inputs = desk.scheduler.inputs(Task::Region(0, Shard::Unplaced));
+    let strips = inputs.iter().flat_map(|map| map.steps().unwrap());
+    assert_eq!(strips.collect::<Vec<_>>(), (0..1024).collect::<Vec<_>>());
 }
 
 #[test]
@@ -530,7 +565,7 @@ fn a_job_that_is_stopped_ends_when_nothing_runs_and_soon_cuts_what_does() {
     let said = desk.tell(Event::Stop { soon: true });
     assert_eq!(said, [Command::Cut { worker, attempt }]);
     let Task::Region(_, Shard::Cells { first, .. }) = task else { unreachable!() };
-    assert_eq!(desk.tell(Event::Cut { attempt, end: Cell(first.0 + 1) }), []);
+    assert_eq!(desk.tell(Event::Cut { attempt, task: task.over(first.0..first.0 + 1) }), []);
     desk.open.get_mut(&attempt).unwrap().1 = Task::Region(0, cells(first.0, first.0 + 1));
     assert_eq!(desk.done(attempt), [Command::End(Ending::Stopped)]);
 }
@@ -582,7 +617,11 @@ fn a_worker_that_left_before_word_of_its_coming_gets_nothing() {
 
 #[test]
 fn two_attempts_that_run_out_of_memory_one_after_the_other_have_their_task_cut() {
-    let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40), worker(1, 40)]);
+    let mut desk = Desk::new(
+        one_sample(4),
+        Options { cut_stragglers: false, ..Options::default() },
+        &[worker(1, 40), worker(1, 40)],
+    );
     desk.tell(Event::Begin);
     let map = Task::Map(LANE, Chunk::whole(0));
     desk.run_until(|task| task == map);
@@ -590,7 +629,9 @@ fn two_attempts_that_run_out_of_memory_one_after_the_other_have_their_task_cut()
     desk.tick(600_000);
     assert_eq!(desk.open.len(), 2);
     desk.failed(first, Class::Failed, Some(Exhausted::Memory), None);
-    let halves = desk.open.values().filter(|open| matches!(open.1, Task::Map(_, Chunk { parts: 2, .. })));
+    let is_half =
+        |task: Task| task.stage() == Stage::Map && task.steps().is_some_and(|strips| strips.len() == 512);
+    let halves = desk.open.values().filter(|open| is_half(open.1));
     assert_eq!(halves.count(), 2);
     assert_eq!(desk.run(), Some(Ending::Complete));
 }

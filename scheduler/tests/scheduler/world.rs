@@ -158,11 +158,9 @@ pub fn cells(shard: Shard) -> Range<u32> {
     }
 }
 
-fn shard_of(task: Task) -> Option<Shard> {
-    match task {
-        Task::Region(_, shard) | Task::Joint(shard) if shard != Shard::Unplaced => Some(shard),
-        _ => None,
-    }
+/// Steps that an attempt goes through at once.
+fn stride(task: Task) -> u32 {
+    if task.stage() == Stage::Map { 256 } else { 1 }
 }
 
 impl World {
@@ -237,9 +235,9 @@ impl World {
                 Command::Cut { worker, attempt } => {
                     let one = self.attempts.get_mut(&attempt).expect("cuts what is there");
                     assert_eq!(one.worker, worker);
-                    assert!(shard_of(one.task).is_some() && !self.workers[&worker].batch);
+                    assert!(one.task.steps().is_some() && !self.workers[&worker].batch);
                     if one.started && self.dice.chance(self.weather.answered) {
-                        one.limit = Some(one.at + 1);
+                        one.limit = Some(one.at + stride(one.task));
                     }
                 }
                 Command::Cancel { worker, attempt } => {
@@ -274,25 +272,18 @@ impl World {
         let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
         workers.into_iter().for_each(|worker| self.run_next(worker));
         // A cut attempt says so.
-        let cut: Vec<(AttemptId, u32)> = self
+        let cut: Vec<(AttemptId, Task)> = self
             .attempts
             .iter_mut()
             .filter_map(|(&id, attempt)| Some((id, attempt.limit.take()?, attempt)))
-            .filter_map(|(id, limit, attempt)| match attempt.task {
-                Task::Region(_, shard) | Task::Joint(shard) if limit < cells(shard).end => {
-                    let end = Cell(limit);
-                    let shard = Shard::Cells { first: Cell(cells(shard).start), end };
-                    attempt.task = match attempt.task {
-                        Task::Region(sample, _) => Task::Region(sample, shard),
-                        _ => Task::Joint(shard),
-                    };
-                    Some((id, limit))
-                }
-                _ => None,
+            .filter_map(|(id, limit, attempt)| {
+                let steps = attempt.task.steps().filter(|steps| limit < steps.end)?;
+                attempt.task = attempt.task.over(steps.start..limit);
+                Some((id, attempt.task))
             })
             .collect();
-        for (attempt, end) in cut {
-            self.tell(Event::Cut { attempt, end: Cell(end) });
+        for (attempt, task) in cut {
+            self.tell(Event::Cut { attempt, task });
         }
     }
 
@@ -323,7 +314,7 @@ impl World {
         one.filled = true;
         filled.insert(worker);
         one.queue.push(attempt);
-        let at = shard_of(task).map_or(0, |shard| cells(shard).start);
+        let at = task.steps().map_or(0, |steps| steps.start);
         let slow = if self.dice.chance(self.weather.slow) { 20 } else { 1 };
         let cell_ms = (50 + self.dice.below(4000)) * slow;
         let new = Attempt { worker, task, started: false, limit: None, at, cell_ms, number: 0 };
@@ -402,7 +393,7 @@ impl World {
                 if let Task::Map(of, chunk) = *task
                     && of == lane
                 {
-                    parts += 1.0 / f64::from(chunk.parts);
+                    parts += chunk.share();
                 }
             }
             assert_eq!(parts, f64::from(self.weather.chunks), "maps of {lane:?}");
@@ -489,17 +480,16 @@ impl World {
         if self.dice.chance(weather.lost) && !self.workers[&attempt.worker].immortal {
             return self.lose(attempt.worker, Departure::Lost);
         }
-        if let Some(shard) = shard_of(attempt.task)
-            && attempt.at + 1 < cells(shard).end
-        {
+        let stride = stride(attempt.task);
+        if attempt.task.steps().is_some_and(|steps| attempt.at + stride < steps.end) {
             self.numbers += 1;
             let one = self.attempts.get_mut(&id).unwrap();
-            one.at += 1;
+            one.at += stride;
             one.number = self.numbers;
             self.due.insert((self.now_ms + one.cell_ms, Due::Steps(id, self.numbers)));
-            let cell = Cell(one.at);
+            let step = one.at;
             if self.dice.chance(800) {
-                self.tell(Event::Reached { attempt: id, cell });
+                self.tell(Event::Reached { attempt: id, step });
             }
             return;
         }
@@ -559,15 +549,15 @@ impl World {
     }
 
     fn check_free(&self, task: Task) {
-        let Some(mine) = shard_of(task) else { return };
+        let Some(mine) = task.steps() else { return };
         for other in self.committed.keys() {
             let same = match (task, *other) {
                 (Task::Region(a, _), Task::Region(b, _)) => a == b,
                 (Task::Joint(_), Task::Joint(_)) => true,
+                (Task::Map(a, mine), Task::Map(b, theirs)) => a == b && mine.index == theirs.index,
                 _ => false,
             };
-            if let Some(theirs) = shard_of(*other).filter(|_| same) {
-                let (mine, theirs) = (cells(mine), cells(theirs));
+            if let Some(theirs) = other.steps().filter(|_| same) {
                 assert!(mine.end <= theirs.start || theirs.end <= mine.start, "{task:?} overlaps {other:?}");
             }
         }

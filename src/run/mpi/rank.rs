@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use storage::lease::LeaseVerifier;
 use storage::{Journal, KeyFolder, Writer};
-use workers::context::Context;
+use workers::context::{Context, Sample};
 
 /// What rank 0 tells the others of the job; the rest they read where rank 0 read it.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -33,6 +33,8 @@ pub struct Calling {
     lease_key: [u8; 32],
     /// Who was admitted.
     samples: Vec<String>,
+    /// Read pairs of a chunk, by sample and lane: a job goes on with those that it began with, whatever is asked now.
+    chunk_pairs: Vec<Vec<u64>>,
     /// Digest of everything that both must see alike.
     sight: String,
 }
@@ -69,10 +71,12 @@ impl Classified for RankError {
 impl Calling {
     /// Of the job that `runner` runs.
     pub fn of(runner: &Runner<'_>, journal: &Journal) -> Result<Self, Failure> {
+        let cuts = |sample: &Sample| sample.lanes.iter().map(|lane| lane.chunk_pairs).collect();
         Ok(Calling {
             fence: journal.fence(),
             lease_key: runner.leases.key(),
             samples: runner.context.names().to_vec(),
+            chunk_pairs: runner.context.samples.iter().map(cuts).collect(),
             sight: sight::of_ranks(runner)?,
         })
     }
@@ -108,7 +112,12 @@ fn work(args: &Args, rank: &Rank, offer: Offer) -> Result<u8, Failure> {
     let keys = KeyFolder::new(&dir.keys());
     cohort.samples.retain(|sample| calling.samples.contains(&sample.sample));
     let cut = Cut::of(&config);
-    let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
+    let mut samples: Vec<Sample> =
+        cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
+    // Where there are more or fewer of them, sight differs.
+    for (sample, cuts) in samples.iter_mut().zip(&calling.chunk_pairs) {
+        sample.lanes.iter_mut().zip(cuts).for_each(|(lane, &pairs)| lane.chunk_pairs = pairs);
+    }
     let context = Context::open(
         cohort.id.clone(),
         inputs::open(&cohort.reference_path(), &dir.scratch())?,

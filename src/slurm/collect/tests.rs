@@ -147,6 +147,7 @@ impl House {
             site: "here",
             price_core_hour: 1.0,
             cores: 2,
+            stages: super::super::wave::stages(false),
             audit_per_mille: 0,
             data: sight("now"),
             sent: Arc::default(),
