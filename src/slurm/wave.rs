@@ -274,7 +274,7 @@ impl<'a> WaveEngine<'a> {
 
     fn is_audited(&self, key: &str) -> bool {
         let [first, second, ..] = *blake3::hash(key.as_bytes()).as_bytes();
-        let drawn = u32::from(u16::from_le_bytes([first, second])) * 1000 >> 16;
+        let drawn = (u32::from(u16::from_le_bytes([first, second])) * 1000) >> 16;
         let company = !self.state.alone.contains(key);
         company && (drawn < self.waves.audit_per_mille || self.state.made.contains_key(key))
     }
