@@ -323,6 +323,7 @@ fn waves<'a>(
             fence: journal.fence(),
             samples: context.names().to_vec(),
             chunk_pairs,
+            minutes: Shape::read(&Folder::of(dir))?.bundle_minutes,
             sight: sight::of_waves(runner)?,
         },
         sent: Arc::default(),

@@ -216,6 +216,24 @@ fn a_sample_that_cannot_be_done_is_left_behind_where_that_is_asked_and_caught_up
     verify().ok();
 }
 
+#[test]
+fn an_intake_that_broke_off_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let cuts = "-t 2 --chunk-pairs 500 --shard-lines 2,4";
+    let path = bench.path("reads/S-000002_R2.fastq.gz");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1000]).unwrap();
+    bench.run(&format!("{cuts} --keep-going")).refused(10, &["missing", "S-000002"]);
+    // The sheet states which reads are meant; what was taken in of them stands.
+    fs::write(&path, &whole).unwrap();
+    let done = bench.done(cuts);
+    let parts: BTreeSet<&str> =
+        done.iter().filter_map(|task| task.strip_prefix("intake/S-000002/0/")).collect();
+    assert!(!parts.contains("0") && parts.contains("3"), "{parts:?}");
+    assert_eq!(who(&done), all_of(&["S-000002"]).difference(&set(&["model S-000002"])).cloned().collect());
+    bench.assert_as_fresh();
+}
+
 fn unpacked(path: &Path) -> String {
     let mut text = String::new();
     flate2::read::MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();

@@ -53,6 +53,7 @@ fn bundle(cohort: &Cohort, job: &Path, seconds: i64) -> Bundle {
             fence: 9,
             samples: cohort.samples(),
             chunk_pairs: None,
+            minutes: 0,
             sight: String::new(),
         },
     }

@@ -68,6 +68,10 @@ pub enum Data {
         samples: Vec<String>,
         /// Read pairs per map task, where somebody said how many.
         chunk_pairs: Option<u32>,
+        /// About how long it is to run: for so long the intake of a lane goes on with its next part, which would else wait
+        /// for another bundle.
+        #[serde(default)]
+        minutes: u64,
         /// Digest of what the job was for the coordinator: a worker to whom it is another refuses the bundle, and a
         /// coordinator to whom it is another takes nothing of it. Nobody's is empty.
         #[serde(default)]

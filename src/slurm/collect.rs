@@ -155,6 +155,8 @@ struct Attempt {
     task: Task,
     number: u32,
     purpose: Purpose,
+    /// Nobody gave it: the element went on with the next part of an intake.
+    follows: bool,
     usage: Usage,
     /// As it was verified.
     output: Option<Output>,
@@ -191,9 +193,12 @@ impl Harvest {
                 (ran.cores, ran.spent_core_ms) = (receipt.cores, receipt.spent_core_ms);
                 receipt.logged.iter().try_for_each(|events| office.logged(bundle.worker, events))?;
                 for ended in receipt.ended {
-                    let request = open.remove(&ended.attempt).filter(|request| request.task == ended.task);
-                    if let Some(request) = request {
-                        self.take_in(waves, state, office, (bundle.worker, number, request, ended));
+                    let given = match open.remove(&ended.attempt) {
+                        Some(one) => (one.task == ended.task).then_some((one.number, one.purpose, false)),
+                        None => self.before(number, ended.task).map(|one| (one.number, one.purpose, true)),
+                    };
+                    if let Some(given) = given {
+                        self.take_in(waves, state, office, (bundle.worker, number, given, ended));
                     }
                 }
             }
@@ -218,9 +223,9 @@ impl Harvest {
         waves: &Waves<'_>,
         state: &mut State,
         office: &dyn Office,
-        (worker, element, request, ended): (WorkerId, u32, &Request, Ended),
+        (worker, element, (number, purpose, follows), ended): (WorkerId, u32, (u32, Purpose, bool), Ended),
     ) {
-        let (task, number, purpose) = (request.task, request.number, request.purpose);
+        let task = ended.task;
         let looked = |output: &Output| if self.foreign { Ok(()) } else { office.verify(task, output) };
         let verified = ended.result.and_then(|output| match looked(&output) {
             Ok(()) => Ok(Some(output)),
@@ -235,7 +240,14 @@ impl Harvest {
         });
         let worth = if output.is_some() { Worth::Taken } else { Worth::Nothing };
         let usage = ended.usage;
-        self.attempts.push(Attempt { element, worker, task, number, purpose, usage, output, worth });
+        self.attempts.push(Attempt { element, worker, task, number, purpose, follows, usage, output, worth });
+    }
+
+    /// The attempt of an element at the part of an intake upon which this task follows.
+    fn before(&self, element: u32, task: Task) -> Option<&Attempt> {
+        let Task::Intake(lane, part) = task else { return None };
+        let before = Task::Intake(lane, part.checked_sub(1)?);
+        self.attempts.iter().find(|one| (one.element, one.task) == (element, before))
     }
 
     /// Holds outputs of audited tasks against each other, with those of earlier waves: what two made alike is taken, and
@@ -291,6 +303,14 @@ impl Harvest {
                 attempt.worth = Worth::Nothing;
             }
         }
+        // What follows upon what is not taken was made from something else.
+        for at in 0..self.attempts.len() {
+            let attempt = &self.attempts[at];
+            let before = self.before(attempt.element, attempt.task).map(|before| before.worth);
+            if attempt.follows && before.is_none_or(|worth| worth == Worth::Nothing) {
+                self.attempts[at].worth = Worth::Nothing;
+            }
+        }
         for number in wrong {
             let element = elements.iter().find(|one| one.index == Some(number));
             let node = element.and_then(|element| element.nodes.clone());
@@ -337,7 +357,13 @@ impl Harvest {
         }
         let commits: Vec<(&str, &Commit)> =
             commits.iter().map(|(key, commit)| (key.as_str(), commit)).collect();
-        waves.journal.apply(&Changes { commits: &commits, ..Changes::default() })?;
+        let followed: Vec<String> = taken
+            .iter()
+            .filter(|(attempt, _)| attempt.follows)
+            .map(|(attempt, _)| attempt.task.key(waves.names))
+            .collect();
+        let attempts: Vec<&str> = followed.iter().map(String::as_str).collect();
+        waves.journal.apply(&Changes { commits: &commits, attempts: &attempts, forgotten: &[] })?;
         Ok(())
     }
 

@@ -124,7 +124,7 @@ const TELL_PROCESS: &str = r#"kill -TERM "$program""#;
 
 /// What happens on the first node. Codes are those of `wakachi run --help`.
 const BODY: &str = r#"
-# The program is told once to stop: it ends before the next cell, and the next start goes on there.
+# The program is told once to stop: it ends before the next step, and the next start goes on there.
 # Of a SIGTERM (cancelled, preempted) Slurm tells it itself.
 stopping=
 interrupted=

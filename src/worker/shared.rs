@@ -15,6 +15,8 @@ use crate::{cohort, config};
 use cluster::bundle::{Bundle, Data, RECEIPT_SCHEMA, Receipt};
 use cluster::{Control, Ended, Order, Output, Pool, Report, Request, Spending, TaskFailure, TaskRunner};
 use jobs::failure::{Class, Classified, Failure};
+use jobs::task::Task;
+use scheduler::AttemptId;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -22,12 +24,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use storage::lease::LeaseKey;
-use storage::{KeyFolder, Writer};
+use storage::{Commit, KeyFolder, Writer};
 use workers::access::{now, samples_of};
 use workers::context::Context;
+use workers::task::intake_summary;
 
 /// How often the worker looks whether its time is over.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Tells the parts of an intake with which a bundle goes on from each other; no scheduler counts so far.
+const NEXT_PART: u64 = 1 << 32;
 
 /// The job is another one than it was for who sent the bundle.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +58,8 @@ impl Classified for OtherSight {
 
 /// Runs the bundle in `path`.
 pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
-    let Data::Shared { job_dir, cohort: sheet, fence, samples, chunk_pairs, sight: expected } = &bundle.data
+    let Data::Shared { job_dir, cohort: sheet, fence, samples, chunk_pairs, minutes, sight: expected } =
+        &bundle.data
     else {
         unreachable!("the caller looked")
     };
@@ -109,7 +116,8 @@ pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
     }
     let threads = args.threads();
     let start_core_ms = began.elapsed().as_millis() as u64 * u64::from(threads);
-    let ended = work_off(bundle, &Leasing { runner: &runner, leases: &leases }, threads)?;
+    let until = began + Duration::from_secs(minutes * 60);
+    let ended = work_off(bundle, &Leasing { runner: &runner, leases: &leases }, threads, until)?;
     let logged = std::mem::take(&mut *logged.lock().unwrap_or_else(PoisonError::into_inner));
     let receipt = Receipt {
         schema: RECEIPT_SCHEMA.to_owned(),
@@ -144,20 +152,59 @@ impl TaskRunner for Leasing<'_> {
     }
 }
 
-/// Runs all attempts of the bundle and says how each ended.
-fn work_off(bundle: &Bundle, runner: &Leasing<'_>, threads: u32) -> Result<Vec<Ended>, Failure> {
+/// Runs all attempts of the bundle, goes on with what follows upon an intake `until` then, and says how each ended.
+fn work_off(
+    bundle: &Bundle,
+    runner: &Leasing<'_>,
+    threads: u32,
+    until: Instant,
+) -> Result<Vec<Ended>, Failure> {
     let (reports, heard) = channel();
     thread::scope(|scope| {
         let pool = Pool::start(scope, runner, threads, reports);
         bundle.requests.iter().for_each(|request| pool.take(Order::Run(request.clone())));
+        let mut open: BTreeMap<_, Request> =
+            bundle.requests.iter().map(|one| (one.attempt, one.clone())).collect();
         let mut ended = Vec::new();
-        while ended.len() < bundle.requests.len() {
+        while !open.is_empty() {
             match heard.recv_timeout(TICK) {
-                Ok(Report::Ended(one)) => ended.push(one),
+                Ok(Report::Ended(one)) => {
+                    let request = open.remove(&one.attempt).filter(|_| Instant::now() < until);
+                    if let Some(next) = request.and_then(|request| next_part(&request, &one)) {
+                        pool.take(Order::Run(next.clone()));
+                        open.insert(next.attempt, next);
+                    }
+                    ended.push(one);
+                }
                 Ok(_) | Err(RecvTimeoutError::Timeout) => bundle.check_time(now())?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         Ok(ended)
+    })
+}
+
+/// What follows upon a part of an intake that has not come to the end of its lane.
+fn next_part(request: &Request, ended: &Ended) -> Option<Request> {
+    let (Task::Intake(lane, part), Ok(output)) = (ended.task, &ended.result) else { return None };
+    let before = Commit {
+        attempt: request.number,
+        pieces: output.pieces.clone(),
+        summary: output.summary.clone(),
+        basis: [0; 16],
+        content: output.content,
+        cpu_ms: 0,
+        started_ms: 0,
+        finished_ms: 0,
+        worker: 0,
+        slot: 0,
+        site: 0,
+        bytes_in: 0,
+    };
+    intake_summary(&before)?.more.then(|| Request {
+        attempt: AttemptId(request.attempt.0 + NEXT_PART),
+        task: Task::Intake(lane, part + 1),
+        inputs: Arc::new(vec![(ended.task, Arc::new(before))]),
+        ..request.clone()
     })
 }

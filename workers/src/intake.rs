@@ -100,8 +100,10 @@ impl Taken {
     }
 
     fn of(reader: &mut PairReader) -> Option<Self> {
-        let second = reader.second.as_mut().map(|second| second.place());
-        let second = if let Some(place) = second { Some(place?) } else { None };
+        let second = match &mut reader.second {
+            Some(second) => Some(second.place()?),
+            None => None,
+        };
         Some(Taken { pairs: reader.first.records(), first: reader.first.place()?, second })
     }
 

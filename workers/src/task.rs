@@ -200,7 +200,7 @@ fn summarise(report: &IntakeReport, before_bytes: u64, chunk_pairs: u64) -> Inta
         bases_q30: reads.iter().map(|reads| reads.bases_at_least(30)).sum(),
         more: matches!(report.end, IntakeEnd::More(_)),
         sha256,
-        bytes: end_bytes - before_bytes,
+        bytes: end_bytes.saturating_sub(before_bytes),
         chunk_pairs,
     }
 }

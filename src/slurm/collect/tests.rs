@@ -83,6 +83,7 @@ fn sight(text: &str) -> Data {
         fence: 1,
         samples: vec!["S".to_owned()],
         chunk_pairs: None,
+        minutes: 1,
         sight: text.to_owned(),
     }
 }
@@ -393,6 +394,29 @@ fn an_audited_task_counts_once_two_elements_made_the_same() {
     send(3, [1, 1]);
     let account = house.paid();
     assert_eq!((account.work_core_ms, account.by_cause(cluster::bill::Idle::Audit)), (2000, 1000));
+}
+
+#[test]
+fn an_element_that_went_on_with_an_intake_is_believed_as_far_as_what_it_began_with() {
+    let house = House::new();
+    let part = |part: u32, content: u8| {
+        let given = Request { task: Task::Intake(LaneId { sample: 0, lane: 0 }, part), ..request(0, WORK) };
+        let attempt = AttemptId(u64::from(part) << 32);
+        (given.clone(), Ended { attempt, task: given.task, ..ended(&given, content) })
+    };
+    let send = |number, contents: [u8; 3]| {
+        let parts = [0, 1, 2].map(|at| part(at, contents[at as usize]));
+        house.sent(number, "now", &[vec![parts[0].0.clone()]]);
+        house.receipt(number, 0, parts.map(|(_, ended)| ended).to_vec());
+        house.paid();
+    };
+    // The second part does not hold, so the third was made from something else.
+    send(1, [1, 255, 3]);
+    assert_eq!(house.committed(), [("intake/S/0/0".to_owned(), 1)]);
+    send(2, [1, 2, 3]);
+    let contents: Vec<u32> = house.committed().into_iter().map(|(_, content)| content).collect();
+    assert_eq!(contents, [1, 2, 3]);
+    assert_eq!(house.journal.attempts().unwrap()["intake/S/0/2"], 1);
 }
 
 /// Starts the engine of a coordinator, gives it these orders, and lets it tick until it has sent or `ticks` are over.
