@@ -220,7 +220,27 @@ fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     let said = wakachi(&["job", "info", text(out.path())]).ok();
     assert!(said.stdout.contains("complete"), "{}", said.stdout);
     pipe("ledger.json");
-    wakachi(&["job", "verify", text(out.path())]).refused(1, &["ledger.json"]);
+    wakachi(&["job", "verify", text(out.path())]).refused(6, &["ledger.json", "--repair"]);
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_comes_to_and_runs_nothing() {
+    let Small { cohort, .. } = small();
+    let out = folder();
+    let config = out.path().join("priced.toml");
+    fs::write(&config, "[site.here]\nprice_core_hour = 0.5\n").unwrap();
+    let dir = out.path().join("job");
+    let plan = cohort.run(&dir, &format!("{CUTS} --dry-run --config {}", text(&config))).ok().json();
+    assert!(!dir.exists());
+    let tasks = |stage: &str| plan["tasks"][stage].as_u64().unwrap();
+    assert_eq!((tasks("model"), tasks("finish"), tasks("seal")), (2, 3, 0));
+    assert!(tasks("map") > 2 && tasks("region") > 2 && tasks("joint") > 0, "{plan}");
+    let core_ms: u64 = plan["core_ms"].as_object().unwrap().values().map(|ms| ms.as_u64().unwrap()).sum();
+    let site = &list(&plan, "sites")[0];
+    assert!(core_ms > 100 && core_ms.abs_diff(site["core_ms"].as_u64().unwrap()) < 10, "{plan}");
+    let price = site["price"].as_f64().unwrap();
+    assert!((price - 0.5 * core_ms as f64 / 3_600_000.0).abs() < 1e-5, "{plan}");
+    assert_eq!(site["site"], "here");
 }
 
 #[test]

@@ -413,6 +413,10 @@ fn compare<'a>(
             Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 missing.push(file.path.clone());
             }
+            // Something else lies in its place, such as a pipe.
+            Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::InvalidInput => {
+                damaged.push(file.path.clone());
+            }
             Err(error) => return Err(error.into()),
         }
     }

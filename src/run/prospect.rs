@@ -65,7 +65,7 @@ pub fn say(args: &Args, asked: &mut Asked) -> Result<(), Failure> {
         "threads": limits.threads,
         "memory_bytes": limits.memory_bytes,
         "memory_bytes_min": plan.memory.minimum(),
-        "tasks": by_stage(&|stage| of(stage).tasks as u64),
+        "tasks": by_stage(&|stage| of(stage).tasks.ceil() as u64),
         "core_ms": by_stage(&|stage| of(stage).ms as u64),
         "sites": sites,
     });
@@ -79,7 +79,7 @@ pub fn say(args: &Args, asked: &mut Asked) -> Result<(), Failure> {
                 .map(|&stage| {
                     let about = if matches!(stage, Stage::Intake | Stage::Map) { "about " } else { "" };
                     let memory = plan.memory.task_bytes[stage as usize];
-                    let tasks = format!("{about}{}", of(stage).tasks);
+                    let tasks = format!("{about}{}", of(stage).tasks.ceil());
                     vec![stage.name().to_owned(), tasks, duration(of(stage).ms as u64), bytes(memory)]
                 })
                 .collect();
