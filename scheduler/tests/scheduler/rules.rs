@@ -311,7 +311,8 @@ fn a_lost_worker_costs_the_task_nothing_but_a_task_that_loses_workers_is_cut() {
 fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
     let mut plan = one_sample(64);
     plan.samples[0].pairs = 10_000_000;
-    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
+    let options = Options { shard_ms_min: 20_000, ..Options::default() };
+    let mut desk = Desk::new(plan, options, &[worker(1, 40), worker(1, 40), worker(1, 40)]);
     desk.tell(Event::Begin);
     desk.run_until(|task| matches!(task, Task::Region(_, Shard::Cells { .. })));
     let (&slow, &(_, task, _)) =
