@@ -326,9 +326,9 @@ impl Scheduler {
         self.attempts.values().any(|attempt| {
             let other = &self.places.workers[attempt.worker as usize];
             // What is overdue may never end.
-            let rest_ms = attempt.started_ms.map_or(0.0, |started_ms| {
-                attempt.expected_ms - (self.now_ms - started_ms) as f64
-            });
+            let rest_ms = attempt
+                .started_ms
+                .map_or(0.0, |started_ms| attempt.expected_ms - (self.now_ms - started_ms) as f64);
             rest_ms > 0.0
                 && rest_ms < longer_ms
                 && other.is_open()
