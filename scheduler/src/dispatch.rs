@@ -132,7 +132,8 @@ impl Scheduler {
     pub(crate) fn pieces_of(&self, rest: Task) -> u16 {
         let rest_ms = self.task_ms(rest) * self.rest_slowness;
         let each_ms = self.shared_ms(rest_ms, self.target_ms(rest.stage()));
-        (rest_ms / each_ms).ceil() as u16
+        // It may only have begun slowly: more pieces than cores would cost more than they save.
+        (rest_ms / each_ms).ceil().min(f64::from(self.places.slots())) as u16
     }
 
     /// A rest that was cut off is shared among the cores that have nothing else.
@@ -324,8 +325,12 @@ impl Scheduler {
         let longer_ms = f64::from(item.ms) * (speed.recip() - 1.0);
         self.attempts.values().any(|attempt| {
             let other = &self.places.workers[attempt.worker as usize];
-            let elapsed_ms = attempt.started_ms.map_or(0, |started_ms| self.now_ms - started_ms);
-            attempt.expected_ms - (elapsed_ms as f64) < longer_ms
+            // What is overdue may never end.
+            let rest_ms = attempt
+                .started_ms
+                .map_or(0.0, |started_ms| attempt.expected_ms - (self.now_ms - started_ms) as f64);
+            rest_ms > 0.0
+                && rest_ms < longer_ms
                 && other.is_open()
                 && other.speed() > SLOW
                 && self.may_go_to(usize::from(other.spec.site), row, stage)
