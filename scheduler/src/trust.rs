@@ -245,8 +245,8 @@ impl Scheduler {
         if often {
             return self.give_up(task, Class::Integrity);
         }
-        // Alone, it can only try again.
-        if let Some(worker) = maker.filter(|_| self.places.open_workers() > 1) {
+        // Where nobody else may do it, it can only try again.
+        if let Some(worker) = maker.filter(|&worker| self.others(task, &[worker]) > 0) {
             let one = &mut self.places.workers[worker as usize];
             one.strikes += 1;
             let often = usize::from(one.strikes) * STRIKES_SHARE > one.made.len();
