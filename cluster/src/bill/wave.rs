@@ -94,6 +94,6 @@ mod tests {
         assert_eq!((account.by_stage(Stage::Map), account.work[0].tasks), (1000, 1));
         let causes = [Idle::Audit, Idle::Lost, Idle::StartUp, Idle::Transfer, Idle::NoReadyTask];
         assert_eq!(causes.map(|cause| account.by_cause(cause)), [800, 500 + 4000, 70, 30, 700]);
-        assert!((account.price - 7.1).abs() < 1e-9, "{}", account.price);
+        assert!((account.price - 0.0071).abs() < 1e-9, "{}", account.price);
     }
 }
