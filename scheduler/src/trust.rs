@@ -54,9 +54,6 @@ impl Audit {
 /// Losses that are the workers' own affair.
 const LOSSES_MAX: u32 = 2;
 
-/// A worker is not believed when more than one in so many of its outputs were found damaged, and more than one.
-const STRIKES_SHARE: usize = 20;
-
 /// A task is given up when so many losses in a row had less than this chance, had they not been its own doing.
 const CHANCE_MIN: f64 = 1e-6;
 
@@ -249,8 +246,7 @@ impl Scheduler {
         if let Some(worker) = maker.filter(|&worker| self.others(task, &[worker]) > 0) {
             let one = &mut self.places.workers[worker as usize];
             one.strikes += 1;
-            let often = usize::from(one.strikes) * STRIKES_SHARE > one.made.len();
-            if one.strikes >= 2 && often && !one.gone && !one.quarantined {
+            if one.strikes >= 2 && !one.gone && !one.quarantined {
                 self.distrust(worker);
             }
         }
