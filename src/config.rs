@@ -161,8 +161,8 @@ mod tests {
             said.replace(&format!("{}/", folder.path().display()), "")
         };
         let beside = show(None, Format::Table);
-        assert!(beside.contains("limits.memory       4G    wakachi.toml:2\n"), "{beside}");
-        assert!(beside.contains("limits.threads      3     --threads\n"), "{beside}");
+        assert!(beside.contains("limits.memory            4G    wakachi.toml:2\n"), "{beside}");
+        assert!(beside.contains("limits.threads           3     --threads\n"), "{beside}");
         let named = show(Some("other.toml"), Format::Table);
         assert!(named.contains("other.toml:2\n") && !named.contains("wakachi.toml"), "{named}");
         let json: serde_json::Value = serde_json::from_str(&show(None, Format::Json)).unwrap();
