@@ -88,10 +88,11 @@ impl Setting {
 /// Runs everything, on so many threads. `say` is told what is being run.
 pub fn all(setting: &Setting, threads: usize, say: &(dyn Fn(&str) + Sync)) -> Simulated {
     let calm = World::new(setting.cohort(setting.samples, None));
-    let tail = World::new(setting.cohort(setting.samples, Some(TAIL)));
+    let tails = [(TAILED, TAIL), (ONE_CELL, HeavyTail { in_one_cell: true, ..TAIL })]
+        .map(|(name, tail)| (name, World::new(setting.cohort(setting.samples, Some(tail)))));
     let sizes = [1, 2, 5, 10, 20, 40].into_iter().filter(|&samples| samples <= setting.samples);
     let weak: Vec<World> = sizes.map(|samples| World::new(setting.cohort(samples, None))).collect();
-    let cases = cases(setting, &calm, &tail, &weak);
+    let cases = cases(setting, &calm, &tails, &weak);
     let next = AtomicUsize::new(0);
     type Done = Mutex<Option<(Figure, Option<Trace>)>>;
     let done: Vec<Done> = cases.iter().map(|_| Mutex::new(None)).collect();
@@ -118,7 +119,12 @@ pub fn all(setting: &Setting, threads: usize, say: &(dyn Fn(&str) + Sync)) -> Si
     simulated
 }
 
-fn cases<'a>(setting: &Setting, calm: &'a World, tail: &'a World, weak: &'a [World]) -> Vec<Case<'a>> {
+fn cases<'a>(
+    setting: &Setting,
+    calm: &'a World,
+    tails: &'a [(&'static str, World)],
+    weak: &'a [World],
+) -> Vec<Case<'a>> {
     let (shown, last) = (setting.shown(), setting.workers.last().copied().unwrap_or(1));
     let mut cases = Vec::new();
     let mut add = |world: &'a World, name, scenario: &Scenario, workers, rule, shown| {
@@ -140,8 +146,10 @@ fn cases<'a>(setting: &Setting, calm: &'a World, tail: &'a World, weak: &'a [Wor
     }
     for &workers in setting.workers.iter().filter(|&&workers| workers >= 40) {
         let scenario = Scenario::calm(setting.seed, workers);
-        add(tail, TAILED, &scenario, workers, None, workers == shown);
-        add(tail, TAILED, &scenario, workers, Some(Rule::EqualShards), workers == shown);
+        for (name, tail) in tails {
+            add(tail, name, &scenario, workers, None, workers == shown);
+            add(tail, name, &scenario, workers, Some(Rule::EqualShards), workers == shown);
+        }
         // Losses are spread over about the time that the calm run takes.
         let horizon_us = (calm.bound.tight_us(f64::from(workers)) * 1.03) as u64;
         for (name, scenario) in troubled(setting.seed, workers, horizon_us) {
@@ -189,6 +197,8 @@ impl Case<'_> {
 
 /// Names of what goes wrong.
 pub const TAILED: &str = "1% of tasks 50 times as costly";
+/// The same, of a region task all in one cell, which no cut can help.
+pub const ONE_CELL: &str = "1% of tasks 50 times as costly, of regions one cell";
 /// The same.
 pub const KILLED: &str = "10% killed";
 /// The same.

@@ -351,9 +351,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), AtomicFileError> {
     file.commit()
 }
 
-/// The ledger of a job, if its last task was done.
+/// The ledger of a job, if its last task was done. A pipe in its place is not waited for.
 pub fn read_ledger(dir: &JobDir) -> Option<Ledger> {
-    serde_json::from_slice(&fs::read(dir.ledger()).ok()?).ok()
+    let path = dir.ledger();
+    fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// Compares every result with the ledger, and the ledger with the journal. A job ends 0 only through here.
