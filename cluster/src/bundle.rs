@@ -26,7 +26,7 @@ use storage::DiskError;
 /// Schema of a bundle.
 pub const BUNDLE_SCHEMA: &str = "wakachi.bundle/1";
 /// Schema of a receipt.
-pub const RECEIPT_SCHEMA: &str = "wakachi.receipt/1";
+pub const RECEIPT_SCHEMA: &str = "wakachi.receipt/2";
 /// A bundle or receipt of more bytes is not read.
 pub const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
 

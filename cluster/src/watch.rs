@@ -110,7 +110,8 @@ impl Watch {
             }
             Event::Cut { attempt, task } => {
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
-                    attempt.task = *task;
+                    // Of another task it says nothing.
+                    attempt.task = task.steps().map_or(attempt.task, |steps| attempt.task.over(steps));
                 }
             }
             Event::Done { attempt, facts, .. } => {
@@ -446,7 +447,6 @@ fn idle_cause(scheduler: &Scheduler, info: &JobInfo) -> Idle {
     }
 }
 
-/// A region or joint task that ends before `end`.
 fn merge(sum: &mut RatePoint, point: &RatePoint) {
     sum.ms += point.ms;
     sum.tasks += point.tasks;

@@ -28,6 +28,9 @@ const ROWS: usize = 4;
 /// The last work of a job is cut so that each core gets about so many pieces.
 const LAST_PIECES: f64 = 20.0;
 
+/// What follows a slow attempt is expected to take so many times longer at most.
+const LATENESS_MAX: f64 = 16.0;
+
 /// What waits is cut again when it is so many times longer than it would be cut now.
 const TOO_LONG: f64 = 2.0;
 
@@ -163,7 +166,8 @@ impl Scheduler {
     pub(crate) fn enqueue(&mut self, task: Task, kind: Kind) {
         let again = kind == Kind::Work && !self.trouble.is_empty() && self.trouble.contains_key(&task);
         let kind = if again { Kind::Again } else { kind };
-        let ms = self.task_ms(task) * self.rest_slowness;
+        // After a stall that has passed, what follows must still be able to be late.
+        let ms = self.task_ms(task) * self.rest_slowness.min(LATENESS_MAX);
         let item = Item { kind, ms: ms.min(f64::from(u32::MAX)) as u32, task: Reverse(task) };
         let first = self.ready.push(self.graph.row(task), item);
         if first || kind != Kind::Work {
@@ -289,9 +293,8 @@ impl Scheduler {
             Kind::Copy => {
                 let wanted = self.copies.get(&task).and_then(|id| self.attempts.get(id));
                 self.graph.has_inputs(task)
-                    && wanted.is_some_and(|first| {
-                        first.task == task && !first.cancelled && first.twin.is_none() && !first.cut_asked
-                    })
+                    && wanted
+                        .is_some_and(|first| first.task == task && !first.cancelled && first.twin.is_none())
             }
             Kind::Audit => self.wants_check(task),
         }
@@ -433,7 +436,7 @@ impl Scheduler {
             reached: None,
             expected_ms,
             twin,
-            cut_asked: false,
+            cut_asked_ms: None,
             cancelled: false,
             straggles: false,
         };

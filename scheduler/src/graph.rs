@@ -311,10 +311,11 @@ impl Graph {
         Some(halves.map(|half| Task::Map(lane, half)))
     }
 
-    /// What the journal holds, before the job begins. `false` if it is of no use: nothing of this plan, or done already.
-    pub fn restore(&mut self, task: Task, chunks: Option<u32>) -> bool {
+    /// What the journal holds, before the job begins: what it shows to be beyond a lane's end. `None` if it is of no use:
+    /// nothing of this plan, or done already.
+    pub fn restore(&mut self, task: Task, chunks: Option<u32>) -> Option<Vec<Task>> {
         if !self.plan.knows(task) {
-            return false;
+            return None;
         }
         let usable = match task {
             Task::Intake(lane, part) => {
@@ -332,10 +333,7 @@ impl Graph {
             Task::Region(_, Shard::Cells { .. }) | Task::Joint(_) => self.add_span(task, Mark::Todo),
             _ => self.mark(task) != Some(Mark::Done),
         };
-        if usable {
-            self.complete(task, chunks);
-        }
-        usable
+        usable.then(|| self.complete(task, chunks))
     }
 
     /// The job begins: wakes whatever can run.
@@ -448,7 +446,8 @@ impl Graph {
             Task::Intake(lane, part) => {
                 let maps =
                     self.lane(lane).leaves_of(chunks_of(part)).map(|(chunk, _)| Task::Map(lane, chunk));
-                [Task::Model(lane), Task::Intake(lane, part + 1)].into_iter().chain(maps).collect()
+                let model = (part == 0).then_some(Task::Model(lane));
+                model.into_iter().chain([Task::Intake(lane, part + 1)]).chain(maps).collect()
             }
             Task::Model(lane) => self.lane(lane).leaves().map(|(chunk, _)| Task::Map(lane, chunk)).collect(),
             Task::Map(lane, _) => regions(lane.sample).collect(),

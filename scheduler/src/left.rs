@@ -4,7 +4,7 @@ use crate::cost::Units;
 use crate::graph::Mark;
 use crate::machine::Scheduler;
 use crate::query::Remaining;
-use jobs::task::{Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, Stage, Task};
 
 /// Work of one stage that is not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -139,8 +139,12 @@ impl Scheduler {
         let maps = (pairs / plan.chunk_pairs.max(1) as f64).max(1.0);
         let regions_ms = ms(Stage::Region, 2.0 * pairs, f64::from(plan.cells));
         let region_ms = regions_ms.min(self.options.shard_target_ms as f64);
-        let first_ms = ms(Stage::Intake, pairs / lanes.max(1.0), 0.0) + ms(Stage::Model, 0.0, 0.0);
-        let sample_ms = first_ms * lanes + maps * map_ms + regions_ms;
+        let (lane_pairs, model_ms) = (pairs / lanes.max(1.0), ms(Stage::Model, 0.0, 0.0));
+        let part_pairs = lane_pairs.min((u64::from(INTAKE_CHUNKS) * plan.chunk_pairs) as f64);
+        // What must be done before a map.
+        let first_ms = ms(Stage::Intake, part_pairs, 0.0) + model_ms;
+        let lane_ms = ms(Stage::Intake, lane_pairs, 0.0) + model_ms;
+        let sample_ms = lane_ms * lanes + maps * map_ms + regions_ms;
         // A stage ends with its slowest task, not with a usual one.
         let last = |stage: Stage, ms: f64| ms * (1.0 + SLOWEST * self.costs.stage(stage).spread);
         let tail_ms = last(Stage::Map, map_ms) + last(Stage::Region, region_ms);

@@ -36,7 +36,7 @@ pub(crate) struct Attempt {
     pub expected_ms: f64,
     /// The other attempt at the same task.
     pub twin: Option<AttemptId>,
-    pub cut_asked: bool,
+    pub cut_asked_ms: Option<u64>,
     pub cancelled: bool,
     pub straggles: bool,
 }
@@ -67,7 +67,7 @@ pub struct Scheduler {
     /// Work or workers changed since [`Scheduler::tune`], which was then.
     pub(crate) tune_due: bool,
     tuned_ms: Option<u64>,
-    /// How many times longer than expected the cells take that were just cut off.
+    /// How many times longer than expected the steps take that were just cut off.
     pub(crate) rest_slowness: f64,
     /// Expected core time left, as of the last look.
     pub(crate) left_ms: f64,
@@ -214,8 +214,9 @@ impl Scheduler {
             // Said too late; it is known, or it is being done.
             return;
         }
-        if self.graph.restore(task, facts.chunks) {
+        if let Some(beyond) = self.graph.restore(task, facts.chunks) {
             self.note(task, facts);
+            self.out.extend(beyond.into_iter().map(Command::Forget));
         } else if !self.graph.plan.knows(task) || self.graph.mark(task) != Some(Mark::Done) {
             // Nothing of this plan, or it covers what another commit covers.
             self.out.push(Command::Forget(task));
@@ -346,7 +347,7 @@ impl Scheduler {
     }
 
     fn was_done(&mut self, task: Task, worker: u32, facts: &Facts) {
-        self.trouble.remove(&task);
+        self.forgive(task);
         self.copies.remove(&task);
         self.note(task, facts);
         let content = facts.content.map_or(0, |content| first_word(&content));
@@ -414,7 +415,7 @@ impl Scheduler {
         let share = self.task_ms(now) / whole_ms;
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.task = now;
-            attempt.cut_asked = false;
+            attempt.cut_asked_ms = None;
             attempt.expected_ms = expected_ms * share;
             if attempt.started_ms.is_none() {
                 let worker = &mut self.places.workers[worker as usize];
@@ -459,8 +460,9 @@ impl Scheduler {
     }
 
     pub(crate) fn ask_cut(&mut self, id: AttemptId) {
-        if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.cut_asked) {
-            attempt.cut_asked = true;
+        if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.cut_asked_ms.is_none()) {
+            attempt.cut_asked_ms = Some(self.now_ms);
+            self.copies.remove(&attempt.task);
             let worker = self.places.workers[attempt.worker as usize].id;
             self.out.push(Command::Cut { worker, attempt: id });
         }
@@ -485,10 +487,10 @@ impl Scheduler {
                 (attempt.task, attempt.purpose, attempt.twin)
             };
             self.cancel(id);
-            match purpose {
-                Purpose::Audit => self.check_again(task),
-                _ if twin.is_none() => self.graph.put_back(task),
-                _ => {}
+            match (purpose, twin) {
+                (Purpose::Audit, _) => self.check_again(task),
+                (_, Some(twin)) => self.promote(twin),
+                (_, None) => self.graph.put_back(task),
             }
         }
     }

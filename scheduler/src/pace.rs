@@ -4,8 +4,8 @@
 //! attempt with the longest rest is cut at its next step, if its rest is worth sharing, else it is run a second time where
 //! it would end sooner. An attempt far beyond what was expected of it is treated so even while all cores are busy.
 //!
-//! Invariant: an attempt that was asked to end early is not copied, and one that ends early takes its copy with it; so no
-//! step is ever in two tasks.
+//! Invariant: an attempt that was asked to end early is copied only if it does not answer, and one that ends early takes its
+//! copy with it; so no step is ever in two tasks.
 
 use crate::event::{AttemptId, Purpose};
 use crate::lane::STRIPS_MIN;
@@ -69,7 +69,9 @@ impl Scheduler {
         if !rest.straggles && !self.has_core_for(task, None) {
             return 0;
         }
-        if self.options.cut_stragglers && rest.cut_ms >= 2.0 * least_ms {
+        // A cut would throw a copy away.
+        let alone = self.attempts[&rest.id].twin.is_none() || rest.straggles;
+        if self.options.cut_stragglers && alone && rest.cut_ms >= 2.0 * least_ms {
             self.ask_cut(rest.id);
             return (rest.cut_ms / least_ms) as usize;
         }
@@ -112,7 +114,9 @@ impl Scheduler {
 
     /// The rest of an attempt that may be relieved of it: of stragglers only, if `all` is not set.
     fn rest_of(&self, id: AttemptId, attempt: &Attempt, all: bool) -> Option<Rest> {
-        if attempt.cancelled || attempt.cut_asked || attempt.purpose != Purpose::Work {
+        let unanswered = attempt.cut_asked_ms.is_some_and(|asked_ms| self.now_ms >= asked_ms + SILENT_MS);
+        let asked = attempt.cut_asked_ms.is_some() && !unanswered;
+        if attempt.cancelled || asked || attempt.purpose != Purpose::Work {
             return None;
         }
         let streams = self.streams(attempt.worker);
@@ -155,7 +159,7 @@ impl Scheduler {
         let pace = if behind > 0.0 { at_its_pace } else { own.max(elapsed / begun.max(1.0)) };
         let after = if at + 1 < steps.end { self.steps_ms(attempt.task, at + 1..steps.end) } else { 0.0 };
         let enough = attempt.task.stage() != Stage::Map || steps.end - at > STRIPS_MIN;
-        let cut_ms = if streams && enough { after * pace } else { 0.0 };
+        let cut_ms = if streams && enough && !unanswered { after * pace } else { 0.0 };
         let step_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
         let ms = if at + 1 < steps.end { after * pace + step_ms } else { blind };
         Some(Rest { id, ms, cut_ms, fresh_ms, late, straggles })
@@ -183,7 +187,7 @@ impl Scheduler {
     }
 }
 
-/// A worker that starts nothing for so long is silent.
+/// A worker that starts nothing for so long, or does not answer, is silent.
 const SILENT_MS: u64 = 60_000;
 
 /// What was given just now is on its way to a core.

@@ -42,8 +42,8 @@ pub struct Worker {
     pub failing: u32,
     /// It gets nothing before.
     pub rest_until_ms: u64,
-    /// Outputs of it that were found damaged.
-    pub strikes: u8,
+    /// Workers that found outputs of it damaged.
+    pub accused_by: Vec<u32>,
     /// Gets nothing more.
     pub quarantined: bool,
     /// It left.
@@ -210,7 +210,7 @@ impl Places {
             busy_ms: 0,
             failing: 0,
             rest_until_ms: 0,
-            strikes: 0,
+            accused_by: Vec::new(),
             quarantined: false,
             gone: false,
             filled: None,

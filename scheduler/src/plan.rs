@@ -5,7 +5,10 @@
 use crate::cost::CostModel;
 use jobs::failure::{Class, Classified};
 use jobs::genome::Cell;
-use jobs::task::{LaneId, Shard, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, LaneId, Shard, Stage, Task};
+
+/// No lane has so many chunks; what says so is of no job.
+const LANE_CHUNKS_MAX: u32 = 1 << 24;
 
 /// One sample as the plan sees it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -124,7 +127,9 @@ impl Plan {
             Shard::Unplaced => true,
         };
         match task {
-            Task::Intake(lane, _) | Task::Model(lane) | Task::Map(lane, _) => of_plan(lane),
+            Task::Intake(lane, part) => of_plan(lane) && part < LANE_CHUNKS_MAX / INTAKE_CHUNKS,
+            Task::Model(lane) => of_plan(lane),
+            Task::Map(lane, chunk) => of_plan(lane) && chunk.index < LANE_CHUNKS_MAX,
             Task::Region(sample, shard) => (sample as usize) < self.samples.len() && covers(shard),
             Task::Joint(shard) => shard != Shard::Unplaced && covers(shard),
             Task::FinishSample(sample) => (sample as usize) < self.samples.len(),

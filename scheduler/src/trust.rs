@@ -28,6 +28,8 @@ pub(crate) struct Trouble {
     pub losses: u32,
     /// Where it failed.
     pub tried: Vec<u32>,
+    /// How often its output was found damaged after it was committed.
+    pub damaged: u32,
 }
 
 /// A commit that is being checked.
@@ -51,6 +53,12 @@ impl Audit {
     }
 }
 
+/// A task is given up when its committed output was found damaged so often: the storage keeps nothing of it.
+const DAMAGED_MAX: u32 = 100;
+
+/// A worker is put aside when so many others found outputs of it damaged; one alone may be the one that reads badly.
+const ACCUSERS: usize = 2;
+
 /// Losses that are the workers' own affair.
 const LOSSES_MAX: u32 = 2;
 
@@ -72,7 +80,7 @@ impl Scheduler {
         let task = attempt.task;
         if let Some(input) = damaged {
             self.give_back(&attempt);
-            return self.damaged(input);
+            return self.damaged(input, attempt.worker);
         }
         match class {
             Class::Input | Class::Policy => {
@@ -136,7 +144,7 @@ impl Scheduler {
     }
 
     /// A copy is the only attempt left.
-    fn promote(&mut self, id: AttemptId) {
+    pub(crate) fn promote(&mut self, id: AttemptId) {
         if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.purpose == Purpose::Copy) {
             attempt.purpose = Purpose::Work;
             if attempt.started_ms.is_some() {
@@ -228,16 +236,34 @@ impl Scheduler {
         self.places.unpark();
     }
 
-    /// A committed output was found damaged: it is made again.
-    fn damaged(&mut self, task: Task) {
+    /// A task was done: what went wrong before is over, but for damage, which came after it was done.
+    pub(crate) fn forgive(&mut self, task: Task) {
+        let damaged = self.trouble.remove(&task).map_or(0, |trouble| trouble.damaged);
+        if damaged > 0 {
+            self.trouble.insert(task, Trouble { damaged, ..Trouble::default() });
+        }
+    }
+
+    /// A worker found a committed output damaged: it is made again.
+    fn damaged(&mut self, task: Task, reader: u32) {
         let committed = matches!(self.graph.mark(task), Some(Mark::Done | Mark::Held));
         if !committed || self.graph.is_dropped(task) {
             return;
         }
         let maker = self.maker_of(task);
         let trouble = self.trouble.entry(task).or_default();
-        trouble.failures += 1;
-        let often = trouble.failures >= self.options.attempts_max;
+        trouble.damaged += 1;
+        let often = trouble.damaged >= DAMAGED_MAX;
+        if let Task::Intake(lane, part) = task {
+            // Later parts went on from this one; made of another file, it may be another.
+            let parts =
+                self.graph.samples[lane.sample as usize].lanes[lane.lane as usize].intake().len() as u32;
+            let later = (part + 1..parts).rev().map(|part| Task::Intake(lane, part));
+            let made: Vec<Task> = later
+                .filter(|&task| matches!(self.graph.mark(task), Some(Mark::Done | Mark::Held)))
+                .collect();
+            made.into_iter().for_each(|task| self.forget(task));
+        }
         self.forget(task);
         if often {
             return self.give_up(task, Class::Integrity);
@@ -245,8 +271,10 @@ impl Scheduler {
         // Where nobody else may do it, it can only try again.
         if let Some(worker) = maker.filter(|&worker| self.others(task, &[worker]) > 0) {
             let one = &mut self.places.workers[worker as usize];
-            one.strikes += 1;
-            if one.strikes >= 2 && !one.gone && !one.quarantined {
+            if !one.accused_by.contains(&reader) {
+                one.accused_by.push(reader);
+            }
+            if one.accused_by.len() >= ACCUSERS && !one.gone && !one.quarantined {
                 self.distrust(worker);
             }
         }

@@ -43,6 +43,7 @@ impl Shared<'_> {
                     let cancelled = sent.open.iter().position(|request| request.attempt == attempt);
                     if let Some(at) = cancelled {
                         let request = sent.open.remove(at);
+                        sent.started -= usize::from(at < sent.started);
                         sent.cancelled = true;
                         self.fail(&request, TaskFailure::from(Failure::from(crate::worker::Cancelled)));
                     }
@@ -119,11 +120,16 @@ impl Shared<'_> {
             let Some(at) = at else { continue };
             let object = store.get(&name, OUTCOME_BYTES_MAX)?;
             let request = sent.open.remove(at);
-            sent.started = sent.started.saturating_sub(1);
             match self.take_in(sent, &request, &name, &object) {
                 Ok(ended) => {
+                    sent.started -= usize::from(at < sent.started);
                     sent.bore |= ended.result.is_ok();
                     self.say(Report::Ended(ended));
+                }
+                // What this machine cannot do is no fault of the worker's.
+                Err(failure) if failure.class() == Class::Failed => {
+                    sent.open.insert(at, request);
+                    return Err(failure);
                 }
                 Err(failure) => {
                     let chain = [format!("worker {} sent something else than its output", sent.id)];

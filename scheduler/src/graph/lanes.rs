@@ -1,6 +1,6 @@
 //! What is known of lanes: it grows with each part of an intake, in whatever order a journal tells of them.
 //!
-//! Invariant: a part or chunk is tallied from when it is known, and until its lane is closed before it.
+//! Invariant: a part or chunk is tallied from when it is known; when its lane is closed, those beyond its end are no more.
 
 use super::{Graph, Mark};
 use crate::lane::chunks_of;
@@ -46,6 +46,8 @@ impl Graph {
     /// was committed of parts and chunks that there are none of.
     pub(super) fn extend_lane(&mut self, lane: LaneId, part: u32, chunks: Option<u32>) -> Vec<Task> {
         let was_closed = self.lane(lane).is_closed();
+        let known = chunks_of(part);
+        let chunks = chunks.map(|chunks| chunks.clamp(known.start, known.end));
         // Done again, it may say otherwise than before.
         if chunks.is_some() || self.lane(lane).chunks_by(part).is_some() {
             self.lane_mut(lane).reopen();
