@@ -392,6 +392,31 @@ fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
 }
 
 #[test]
+fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
+    let mut plan = one_sample(4);
+    plan.samples[0].pairs = 10_000_000;
+    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
+    desk.tell(Event::Begin);
+    let map = Task::Map(LANE, Chunk::whole(0));
+    desk.run_until(|task| task == map);
+    let slow = desk.started(map);
+    while desk.open.len() > 1 {
+        let other = *desk.open.keys().find(|&&id| id != slow).unwrap();
+        desk.done(other);
+    }
+    desk.tell(Event::Reached { attempt: slow, step: 100 });
+    let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
+    let copies = |said: &[Command]| {
+        said.iter().filter(|said| matches!(said, Command::Start { purpose: Purpose::Copy, .. })).count()
+    };
+    let said = desk.tick(60_000);
+    assert!(said.contains(&asked) && copies(&said) == 0, "{said:?}");
+    assert_eq!(copies(&desk.tick(59_000)), 0);
+    let said = desk.tick(2_000);
+    assert!(!said.contains(&asked) && copies(&said) == 1, "{said:?}");
+}
+
+#[test]
 fn nobody_reads_what_is_audited_and_a_liar_is_found_by_a_third() {
     for liar in 0..3 {
         let options = Options { audit_per_mille: 1000, ..Options::default() };
