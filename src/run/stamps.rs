@@ -127,3 +127,40 @@ fn stamp(path: &Path) -> Option<Stamp> {
     let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Some(Stamp { bytes: file.len(), changed_ns: changed.as_nanos() as u64 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use storage::{Commit, Fence, JobIdentity};
+
+    #[test]
+    fn a_file_that_was_still_on_its_way_when_it_was_looked_at_counts_by_its_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reads, sheet) = (dir.path().join("a.fq"), dir.path().join("cohort.toml"));
+        let digest = books::sha256_of(b"all of it");
+        let toml = "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\n";
+        let rows =
+            format!("participant,sample,role,rgid,fastq_1,sha256_1\nP1,S1,germline,L1,a.fq,{digest}\n");
+        let cohort = jobs::cohort::parse(&sheet, toml.as_bytes(), |_| Ok(rows.clone().into_bytes())).unwrap();
+        let identity = JobIdentity {
+            job: "j".to_owned(),
+            cohort_digest: String::new(),
+            parameters_digest: String::new(),
+            program: String::new(),
+        };
+        let journal = Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &identity).unwrap();
+        let names = ["S1".to_owned()];
+        let check = |bytes: &[u8]| {
+            fs::write(&reads, bytes).unwrap();
+            check(&journal, &cohort, &names, &sheet).map_err(|failure| failure.class())
+        };
+        assert_eq!(check(b"all"), Ok(()));
+        journal.commit(&Task::FinishSample(0).key(&names), &Commit::default()).unwrap();
+        assert_eq!(check(b"another"), Err(Class::Input));
+        assert_eq!(check(b"all of it"), Ok(()));
+        // From now on it is known.
+        let stored: Stamps = serde_json::from_slice(&journal.value(STAMPS).unwrap().unwrap()).unwrap();
+        assert_eq!(stored.get(&digest).copied(), stamp(&reads));
+    }
+}
