@@ -3,6 +3,9 @@
 //! Invariant: two outputs of one task under one basis are interchangeable; whatever is not in the basis cannot be seen in
 //! the output, but for the cut into chunks: that is the intake's, and stays what it was when the lane was taken in. So a
 //! commit of another basis is done again, and one of the same is not, whatever else changed.
+//!
+//! A digest that the sheet states is proved by the last part of an intake. Whatever may be committed before that, of a
+//! wrong file too, depends on the file by length and time of change as well; regions and what follows do not.
 
 use super::admission::Excluded;
 use super::books;
@@ -48,12 +51,13 @@ impl Bases {
                 let known = &context.sample(at as u32).lanes[ordinal];
                 let reads = reads_text(cohort, lane);
                 let group = group_text(sample, lane, ordinal, known.library);
+                let seen: String = files(lane).map(|fastq| seen_text(cohort, fastq)).collect();
                 lanes.insert(
                     id,
                     [
-                        digest(&[&program, "intake", &reads]),
-                        digest(&[&program, "model", &reference, &reads]),
-                        digest(&[&program, "map", &reference, &reads, &group]),
+                        digest(&[&program, "intake", &reads, &seen]),
+                        digest(&[&program, "model", &reference, &reads, &seen]),
+                        digest(&[&program, "map", &reference, &reads, &group, &seen]),
                     ],
                 );
                 text += &reads;
@@ -116,12 +120,19 @@ impl Bases {
 
 /// Reads count by the digest they were sent with; without one, by length and time of change.
 fn reads_text(cohort: &Cohort, lane: &Lane) -> String {
-    let files = std::iter::once(&lane.fastq_1).chain(&lane.fastq_2);
     let line = |fastq: &Fastq| match &fastq.sha256 {
         Some(sha256) => format!("reads={}\n", books::hex(sha256)),
-        None => format!("reads={}\n", books::stamp(&cohort.reads_path(fastq))),
+        None => seen_text(cohort, fastq),
     };
-    files.map(line).collect()
+    files(lane).map(line).collect()
+}
+
+fn seen_text(cohort: &Cohort, fastq: &Fastq) -> String {
+    format!("reads={}\n", books::stamp(&cohort.reads_path(fastq)))
+}
+
+fn files(lane: &Lane) -> impl Iterator<Item = &Fastq> {
+    std::iter::once(&lane.fastq_1).chain(&lane.fastq_2)
 }
 
 fn group_text(sample: &Sample, lane: &Lane, ordinal: usize, library: u16) -> String {

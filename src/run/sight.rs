@@ -18,12 +18,10 @@ pub fn of_ranks(runner: &Runner<'_>) -> Result<String, Failure> {
 /// intake's, and never changes a result.
 pub fn of_waves(runner: &Runner<'_>) -> Result<String, Failure> {
     let mut text = common(runner)?;
-    // As bases have them.
+    // As the bases of lanes have them.
     for fastq in reads(runner) {
-        text += &match &fastq.sha256 {
-            Some(sha256) => format!("{}\n", books::hex(sha256)),
-            None => format!("{}\n", books::stamp(&runner.cohort.reads_path(fastq))),
-        };
+        text += &fastq.sha256.map_or_else(String::new, |sha256| books::hex(&sha256));
+        text += &format!("\t{}\n", books::stamp(&runner.cohort.reads_path(fastq)));
     }
     Ok(books::blake3_text(&text))
 }

@@ -2,8 +2,9 @@
 //!
 //! Where the sheet states a digest, that decides which reads are meant, and what was made of them counts whatever lies
 //! under their name later. So that nobody takes other reads for them, the length and the time of change that a file had
-//! when its sample was done are remembered: of another length it is another file, and the job does not go on; of another
-//! time it may be the same, which only reading it tells.
+//! when the run that did its sample began are remembered, also while the sample is away from the sheet. A file of another
+//! length is read: it may have been still on its way when that run began; if it is another one, the job does not go on. Of
+//! another time alone it may be the same, which is left to who wants to read it.
 
 use super::books;
 use crate::output::note;
@@ -74,7 +75,7 @@ pub fn check(journal: &Journal, cohort: &Cohort, names: &[String], sheet: &Path)
     let finished = journal.get_many(&finished.iter().map(String::as_str).collect::<Vec<_>>())?;
     let stored = journal.value(STAMPS)?;
     let before: Stamps = stored.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-    let mut stamps = Stamps::new();
+    let mut stamps = before.clone();
     let (mut replaced, mut touched) = (Vec::new(), Vec::new());
     for (sample, finished) in cohort.samples.iter().zip(finished) {
         let files = sample.lanes.iter().flat_map(|lane| std::iter::once(&lane.fastq_1).chain(&lane.fastq_2));
@@ -84,6 +85,10 @@ pub fn check(journal: &Journal, cohort: &Cohort, names: &[String], sheet: &Path)
             let digest = books::hex(&sha256);
             let known = before.get(&digest).copied().filter(|_| finished.is_some()).unwrap_or(now);
             if known.bytes != now.bytes {
+                if books::sha256(&path)? == digest {
+                    stamps.insert(digest, now);
+                    continue;
+                }
                 replaced.push(Other { path, bytes: now.bytes, taken_in_bytes: known.bytes });
             } else if known != now {
                 touched.push(fastq);
@@ -121,4 +126,41 @@ fn stamp(path: &Path) -> Option<Stamp> {
     let file = std::fs::metadata(path).ok()?;
     let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Some(Stamp { bytes: file.len(), changed_ns: changed.as_nanos() as u64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use storage::{Commit, Fence, JobIdentity};
+
+    #[test]
+    fn a_file_that_was_still_on_its_way_when_it_was_looked_at_counts_by_its_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reads, sheet) = (dir.path().join("a.fq"), dir.path().join("cohort.toml"));
+        let digest = books::sha256_of(b"all of it");
+        let toml = "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\n";
+        let rows =
+            format!("participant,sample,role,rgid,fastq_1,sha256_1\nP1,S1,germline,L1,a.fq,{digest}\n");
+        let cohort = jobs::cohort::parse(&sheet, toml.as_bytes(), |_| Ok(rows.clone().into_bytes())).unwrap();
+        let identity = JobIdentity {
+            job: "j".to_owned(),
+            cohort_digest: String::new(),
+            parameters_digest: String::new(),
+            program: String::new(),
+        };
+        let journal = Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &identity).unwrap();
+        let names = ["S1".to_owned()];
+        let check = |bytes: &[u8]| {
+            fs::write(&reads, bytes).unwrap();
+            check(&journal, &cohort, &names, &sheet).map_err(|failure| failure.class())
+        };
+        assert_eq!(check(b"all"), Ok(()));
+        journal.commit(&Task::FinishSample(0).key(&names), &Commit::default()).unwrap();
+        assert_eq!(check(b"another"), Err(Class::Input));
+        assert_eq!(check(b"all of it"), Ok(()));
+        // From now on it is known.
+        let stored: Stamps = serde_json::from_slice(&journal.value(STAMPS).unwrap().unwrap()).unwrap();
+        assert_eq!(stored.get(&digest).copied(), stamp(&reads));
+    }
 }

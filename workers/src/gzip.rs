@@ -83,7 +83,7 @@ impl Classified for GzipError {
     fn class(&self) -> Class {
         match self {
             GzipError::Io { source, .. } if source.kind() != io::ErrorKind::NotFound => Class::Failed,
-            GzipError::SeekPoint { .. } | GzipError::Replaced { .. } => Class::Integrity,
+            GzipError::SeekPoint { .. } => Class::Integrity,
             _ => Class::Input,
         }
     }
@@ -93,10 +93,9 @@ impl Classified for GzipError {
             GzipError::Truncated { path, .. } | GzipError::Damaged { path, .. } => {
                 Some(format!("gzip -t {}; then fetch the file again from its source", path.display()))
             }
-            GzipError::Replaced { .. } => Some(
-                "the file was replaced while it was taken in: put the first one back, or run into a new directory"
-                    .to_owned(),
-            ),
+            GzipError::Replaced { .. } => {
+                Some("the file was replaced while it was taken in: give the same command again".to_owned())
+            }
             _ => None,
         }
     }

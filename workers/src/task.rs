@@ -95,8 +95,8 @@ struct ModelSummary {
 /// Committed inputs of a task.
 pub type Inputs = [(Task, Arc<Commit>)];
 
-/// Runs every task but the cohort's finish and the sealing, which are the command line's. A region or joint task ends
-/// where `hold` says, and its output is of the cells before that.
+/// Runs every task but the cohort's finish and the sealing, which are the command line's. A map, region or joint
+/// task ends where `hold` says, and its output is of the strips or cells before that.
 pub fn run(
     context: &Access<'_>,
     task: Task,

@@ -428,7 +428,7 @@ fn a_file_that_is_replaced_between_two_parts_is_noticed_and_a_copy_of_it_is_as_g
         });
         let error = replaced.unwrap_err();
         let is_replaced = matches!(&error, IntakeError::Fastq(FastqError::Gzip(GzipError::Replaced { .. })));
-        assert!(is_replaced && error.class() == Class::Integrity, "{name}: {error}");
+        assert!(is_replaced && error.class() == Class::Input, "{name}: {error}");
     }
 }
 
