@@ -3,7 +3,7 @@
 //!
 //! Invariant: a crash anywhere here is made good by collecting the same wave again. Whatever its outputs are worth, what
 //! its elements took is in the bill, and what their receipts say they read is in the log. Of an element that was killed
-//! before its receipt only the leases are there; what it read before it died is not.
+//! before its receipt, or whose receipt cannot be understood, its leases are there; what it read is not.
 
 use super::record::Folder;
 use super::wave::{State, Waves};
