@@ -254,6 +254,7 @@ fn work(
         bases,
         dropped: home.dropped,
         from_results: Mutex::new(settled.from_results),
+        guard: journal.guard(),
     };
     let waves = match args.engine {
         EngineName::SlurmArray => Some(waves(args, runner, journal, &asked.config, asked.cut.said())?),
@@ -305,8 +306,9 @@ fn waves<'a>(
     let absolute = |path: &Path| std::path::absolute(path).map_err(DiskError::on("find", path));
     let (dir, context) = (runner.dir, runner.context);
     let folder = Folder::of(dir);
+    let shape = Shape::read(&folder)?;
     Ok(Waves {
-        shape: Shape::read(&folder)?,
+        shape,
         folder,
         slurm: Slurm::of_path(),
         journal,
@@ -323,7 +325,7 @@ fn waves<'a>(
             fence: journal.fence(),
             samples: context.names().to_vec(),
             chunk_pairs,
-            minutes: Shape::read(&Folder::of(dir))?.bundle_minutes,
+            minutes: shape.bundle_minutes,
             sight: sight::of_waves(runner)?,
         },
         sent: Arc::default(),

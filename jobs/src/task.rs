@@ -277,9 +277,10 @@ impl Task {
         }
     }
 
-    /// The journal's name of this task. `samples` are the cohort's sample names in order.
+    /// The journal's name of this task. `samples` are the cohort's sample names in order; a sample that is none of them is
+    /// called `?`, as none can be.
     pub fn key(self, samples: &[String]) -> String {
-        let name = |sample: u32| &samples[sample as usize];
+        let name = |sample: u32| samples.get(sample as usize).map_or("?", String::as_str);
         match self {
             Task::Intake(id, part) => format!("intake/{}/{}/{part}", name(id.sample), id.lane),
             Task::Model(id) => format!("model/{}/{}", name(id.sample), id.lane),
@@ -368,6 +369,8 @@ mod tests {
         for task in tasks {
             assert_eq!(Task::from_key(&task.key(&samples), &samples), Some(task));
             assert_eq!(TaskKeys::new(&samples).task(&task.key(&samples)), Some(task));
+            // Of a cohort that the sample is no longer in, no other task's.
+            assert_eq!(Task::from_key(&task.key(&[]), &samples), task.sample().is_none().then_some(task));
         }
         for foreign in [
             "",

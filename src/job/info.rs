@@ -104,7 +104,7 @@ fn ask(dir: &JobDir) -> Result<Answer, Failure> {
         return Ok(Answer { info: status::starting(), runs: Vec::new(), batch });
     }
     let (info, runs) = match look(dir)? {
-        Look::AtRest(job) => (status::at_rest(dir, &job.journal)?, books::all(&job.journal)?),
+        Look::AtRest(journal) => (status::at_rest(dir, &journal)?, books::all(&journal)?),
         // The job runs; it says itself how far it is.
         Look::Held(_) => (Some(status::seen(dir).unwrap_or_else(status::starting)), Vec::new()),
     };

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let folder = Folder::of(&dir);
     let record = folder.record()?;
     let Some(last) = record.as_ref().and_then(latest) else {
-        let last = books::all(&look(&dir)?.at_rest()?.journal)?.pop();
+        let last = books::all(&look(&dir)?.at_rest()?)?.pop();
         return Err(NotSubmitted { dir: dir.root().to_owned(), command: last.map(|run| run.command) }.into());
     };
     let slurm = Slurm::of_path();

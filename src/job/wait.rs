@@ -1,7 +1,7 @@
 //! `wakachi job wait`: until the job has ended, and how it did.
 
 use super::latest;
-use super::look::{AtRest, holder, look};
+use super::look::{holder, look};
 use crate::job_dir::JobDir;
 use crate::output::{self, shell_word};
 use crate::run::books;
@@ -122,7 +122,7 @@ fn of_journal(dir: &JobDir) -> Result<(), Failure> {
     if !dir.has_journal() {
         return Err(not_complete(dir, "ended before it began", Class::Partial));
     }
-    let AtRest { journal, .. } = &look(dir)?.at_rest()?;
+    let journal = &look(dir)?.at_rest()?;
     let complete = status::at_rest(dir, journal)?.is_some_and(|job| job.state == info::State::Complete);
     if complete {
         return Ok(());

@@ -14,8 +14,8 @@ use jobs::task::{INTAKE_CHUNKS, Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use storage::Commit;
 use storage::lease::{LeaseKey, SignedLease};
+use storage::{Commit, Fence};
 use workers::access::samples_of;
 use workers::finish::SampleLedger;
 use workers::task::{FormError, intake_summary, map_summary, sealed_to};
@@ -32,6 +32,10 @@ struct Pieces {
 impl Classified for Pieces {
     fn class(&self) -> Class {
         Class::Integrity
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("the worker does not do what this program does: look at its machine".to_owned())
     }
 }
 
@@ -82,6 +86,8 @@ pub struct Desk<'a> {
     pub dropped: &'a DroppedSamples,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
+    /// The right to change results.
+    pub guard: &'a Fence,
 }
 
 impl Desk<'_> {
@@ -191,6 +197,8 @@ impl Office for Desk<'_> {
         let Task::FinishSample(sample) = task else { return Ok(()) };
         let ledger: SampleLedger =
             serde_json::from_slice(&output.summary).map_err(|_| FormError::of(self.runner.key(task)))?;
+        // Whoever took the job over has a folder of that name too.
+        self.guard.check()?;
         staged::place(self.runner.dir, &self.runner.context.sample(sample).name, number, &ledger.files)
     }
 

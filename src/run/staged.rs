@@ -3,7 +3,7 @@
 //!
 //! Invariant: the results are changed by the coordinator alone, on behalf of the attempt that it is about to commit; one
 //! that is late, cancelled, only compared, or of a run that lost the job reaches none of them. What nobody needs lies in
-//! hidden folders, which [`clear`] removes.
+//! folders of hidden names of their own, which [`clear`] removes; what is called otherwise is somebody else's.
 
 use crate::job_dir::JobDir;
 use jobs::failure::{Class, Classified, Failure};
@@ -23,10 +23,17 @@ impl Classified for NotAsSaid {
     fn class(&self) -> Class {
         Class::Integrity
     }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "nobody but the job may write to its results; look at the disk and at the worker's machine"
+                .to_owned(),
+        )
+    }
 }
 
 /// Where an attempt at a sample's files writes them. Attempts are counted in the journal before they begin, so no two of
-/// a sample have one number.
+/// a sample have one number while one scheduler has the job; who lost it must place nothing.
 pub fn folder(dir: &JobDir, sample: &str, number: u32) -> PathBuf {
     dir.results().join(format!(".{sample}.{number}"))
 }
@@ -66,8 +73,11 @@ pub fn place(dir: &JobDir, sample: &str, number: u32, files: &[ResultFile]) -> R
 /// Removes what attempts left that came to nothing. Of those that still run, nothing comes either.
 pub fn clear(dir: &JobDir) {
     for entry in fs::read_dir(dir.results()).into_iter().flatten().flatten() {
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let name = entry.file_name();
+        let parts = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.'));
+        let is_ours =
+            parts.is_some_and(|(sample, number)| !sample.is_empty() && number.parse::<u32>().is_ok());
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -123,6 +133,23 @@ mod tests {
             ("", 0),
         ] {
             check(&[("results/S1.cram", 6), wrong], Err(Class::Integrity));
+        }
+    }
+
+    #[test]
+    fn what_is_no_attempts_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(root.path()).unwrap();
+        let theirs = [".git", ".S1", ".7", "..7", ".S1.x", ".S1.-1", ".S1.4294967296", "S1.1", ".file.1"];
+        for name in &theirs[..theirs.len() - 1] {
+            fs::create_dir(dir.results().join(name)).unwrap();
+        }
+        fs::write(dir.results().join(".file.1"), "").unwrap();
+        fs::create_dir(folder(&dir, "S.1-a", 1)).unwrap();
+        clear(&dir);
+        assert!(!folder(&dir, "S.1-a", 1).exists());
+        for name in theirs {
+            assert!(dir.results().join(name).exists(), "{name}");
         }
     }
 

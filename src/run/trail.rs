@@ -68,7 +68,10 @@ impl Classified for TrailError {
                 Some("keep a copy of it for the inquiry, then give the same command with --repair".to_owned())
             }
             (TrailError::Log(error), _) => error.hint(),
-            (TrailError::KeyGone { .. } | TrailError::Foreign, _) => None,
+            (TrailError::Foreign, _) => Some(
+                "nothing of what that worker made counts; look at its machine and its program".to_owned(),
+            ),
+            (TrailError::KeyGone { .. }, _) => None,
         }
     }
 }
@@ -186,12 +189,16 @@ impl Trail {
         }
     }
 
-    /// Writes the events of a remote worker.
+    /// Writes the events of a remote worker. An error of class [`Class::Remote`]: these are none, and the log goes on.
     pub fn take(&self, sent: &[u8]) -> Result<(), Failure> {
         let sent: Vec<(Event, serde_json::Map<_, _>)> =
             serde_json::from_slice(sent).map_err(|_| TrailError::Foreign)?;
         let events: Vec<Event> = sent.into_iter().map(|(event, extra)| Event { extra, ..event }).collect();
-        self.write_many(&events)
+        self.write_many(&events).map_err(|failure| match failure.class() {
+            // An event that cannot stand in a log; of our own that is our mistake.
+            Class::Internal => TrailError::Foreign.into(),
+            _ => failure,
+        })
     }
 
     /// Writes what the gate said of one sample; `permit` is the one it is in, if any.

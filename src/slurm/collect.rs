@@ -2,7 +2,8 @@
 //! for the next coordinator.
 //!
 //! Invariant: a crash anywhere here is made good by collecting the same wave again. Whatever its outputs are worth, what
-//! its elements read is in the log and what they took is in the bill.
+//! its elements took is in the bill, and what their receipts say they read is in the log. Of an element that was killed
+//! before its receipt, or whose receipt cannot be understood, its leases are there; what it read is not.
 
 use super::record::Folder;
 use super::wave::{State, Waves};
@@ -75,8 +76,9 @@ pub fn collect(waves: &Waves<'_>, office: &dyn Office) -> Result<Collected, Fail
     let mut harvest = Harvest { foreign, ..Harvest::default() };
     for number in 0..state.elements {
         let element = elements.iter().find(|one| one.index == Some(number));
-        if let Some(bundle) = read_bundle(&waves.folder, state.number, number)? {
-            harvest.gather(waves, &mut state, office, (&array, &bundle, number, element))?;
+        match read_bundle(&waves.folder, state.number, number)? {
+            Some(bundle) => harvest.gather(waves, &mut state, office, (&array, &bundle, number, element))?,
+            None => harvest.silent(number, element),
         }
     }
     if harvest.foreign {
@@ -121,18 +123,37 @@ fn is_of(bundle: &Bundle, waves: &Waves<'_>) -> bool {
     sight(&bundle.data).is_some_and(|sent| Some(sent) == sight(&waves.data))
 }
 
-fn read_receipt(waves: &Waves<'_>, state: &State, bundle: &Bundle, element: u32) -> Option<Receipt> {
+/// The receipt of an element, whose readings are in the log when this returns. `None`: there is none, or what it says
+/// cannot be understood. An error: our own log cannot be written.
+fn read_receipt(
+    waves: &Waves<'_>,
+    state: &State,
+    office: &dyn Office,
+    (bundle, element): (&Bundle, u32),
+) -> Result<Option<Receipt>, Failure> {
     let path = Receipt::path_of(&waves.folder.bundle(state.number, element));
-    Receipt::read(&path, &bundle.id).unwrap_or_else(|error| {
+    let receipt = Receipt::read(&path, &bundle.id).unwrap_or_else(|error| {
         note(&format!("{}: {error}", path.display()));
         None
-    })
+    });
+    let Some(receipt) = receipt else { return Ok(None) };
+    match receipt.logged.iter().try_for_each(|events| office.logged(bundle.worker, events)) {
+        // Of whom nobody can say what was read, nothing is taken.
+        Err(failure) if failure.class() == Class::Remote => {
+            note(&format!("{}: {failure}", path.display()));
+            Ok(None)
+        }
+        logged => logged.map(|()| Some(receipt)),
+    }
 }
 
+/// What an element was given. `None`: it is gone, or cannot be understood.
 fn read_bundle(folder: &Folder, wave: u32, element: u32) -> Result<Option<Bundle>, Failure> {
     let path = folder.bundle(wave, element);
     match fs::read(&path) {
-        Ok(bytes) => Ok(Some(Bundle::from_json(&path.display().to_string(), &bytes)?)),
+        Ok(bytes) => Ok(Bundle::from_json(&path.display().to_string(), &bytes)
+            .inspect_err(|error| note(&error.to_string()))
+            .ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DiskError::on("read", &path)(error).into()),
     }
@@ -175,6 +196,11 @@ enum Worth {
 }
 
 impl Harvest {
+    /// Of an element that says nothing only Slurm knows what it took.
+    fn silent(&mut self, number: u32, element: Option<&Element>) {
+        self.elements.entry(number).or_default().lost_core_ms = element.map_or(0, |element| element.core_ms);
+    }
+
     /// Takes in what an element says: its readings go into the log, its outputs are opened and verified, its failures
     /// are kept.
     fn gather(
@@ -186,12 +212,11 @@ impl Harvest {
     ) -> Result<(), Failure> {
         self.foreign |= !is_of(bundle, waves);
         let mut open: BTreeMap<_, &Request> = bundle.requests.iter().map(|one| (one.attempt, one)).collect();
-        let ran = self.elements.entry(number).or_default();
-        match read_receipt(waves, state, bundle, number) {
-            None => ran.lost_core_ms = element.map_or(0, |element| element.core_ms),
+        match read_receipt(waves, state, office, (bundle, number))? {
+            None => self.silent(number, element),
             Some(receipt) => {
+                let ran = self.elements.entry(number).or_default();
                 (ran.cores, ran.spent_core_ms) = (receipt.cores, receipt.spent_core_ms);
-                receipt.logged.iter().try_for_each(|events| office.logged(bundle.worker, events))?;
                 for ended in receipt.ended {
                     let given = match open.remove(&ended.attempt) {
                         Some(one) => (one.task == ended.task).then_some((one.number, one.purpose, false)),
@@ -207,6 +232,8 @@ impl Harvest {
         match open.is_empty() {
             // Of an element that did all it was given nobody needs what it said.
             true => drop(fs::remove_file(&log)),
+            // What another job's tasks are called is not asked.
+            false if self.foreign => {}
             false => {
                 // Of one that was to check another nobody hears; it is given out again.
                 let work = open.into_values().filter(|request| request.purpose != Purpose::Audit);
@@ -233,7 +260,7 @@ impl Harvest {
             Err(failure) => Err(TaskFailure { class: Class::Remote, ..TaskFailure::from(failure) }),
         });
         let output = verified.unwrap_or_else(|failure| {
-            if purpose != Purpose::Audit {
+            if purpose != Purpose::Audit && !self.foreign {
                 state.known.entry(task.key(waves.names)).or_default().push(failure);
             }
             None

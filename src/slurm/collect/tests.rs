@@ -23,7 +23,8 @@ use storage::{Fence, JobIdentity, Journal, PieceRef};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-/// Says yes to all outputs but those of these bytes.
+/// Says yes to all outputs but those of these bytes, and logs what does not begin with the code of a class, with which it
+/// fails; 0 and 1 are those of elements.
 struct Desk {
     refused: [u8; 32],
     logged: Mutex<Vec<Vec<u8>>>,
@@ -63,6 +64,10 @@ impl Office for Desk {
     }
 
     fn logged(&self, _worker: WorkerId, events: &[u8]) -> Result<(), Failure> {
+        if let Some(class) = Class::of_exit_code(events[0].into()).filter(|&class| class != Class::Failed) {
+            let chain = vec!["not logged".to_owned()];
+            return Err(TaskFailure { class, chain, hint: None, exhausted: None, damaged: None }.into());
+        }
         self.logged.lock().unwrap().push(events.to_vec());
         Ok(())
     }
@@ -73,7 +78,7 @@ struct House {
     dir: TempDir,
     journal: Journal,
     desk: Desk,
-    names: [String; 1],
+    names: Vec<String>,
 }
 
 fn sight(text: &str) -> Data {
@@ -108,7 +113,7 @@ impl House {
         fs::write(folder.script(), "job").unwrap();
         fs::write(folder.wave_script(), "wave").unwrap();
         let desk = Desk { refused: [255; 32], logged: Mutex::default() };
-        let house = House { dir, journal, desk, names: ["S".to_owned()] };
+        let house = House { dir, journal, desk, names: vec!["S".to_owned()] };
         house.says(OVER);
         house
     }
@@ -342,6 +347,59 @@ fn what_was_sent_for_another_job_is_paid_for_and_logged_and_not_taken() {
         assert_eq!(house.desk.logged.lock().unwrap().len(), 1);
         assert!(State::read(&house.journal).unwrap().alone.is_empty());
     }
+}
+
+#[test]
+fn a_wave_is_collected_though_a_sample_it_names_is_gone() {
+    for receipt in [true, false] {
+        let house = House { names: Vec::new(), ..House::new() };
+        let requests = [request(0, WORK), request(1, WORK)];
+        house.sent(1, "before", &[requests.to_vec()]);
+        house.says(&OVER.replacen("COMPLETED", "FAILED", 1));
+        if receipt {
+            let failed = Err(Failure::from(Barren { array: "7".to_owned() }).into());
+            house.receipt(1, 0, vec![Ended { result: failed, ..ended(&requests[0], 1) }]);
+        }
+        house.paid();
+        let state = State::read(&house.journal).unwrap();
+        assert_eq!((state.array, state.known.len(), house.committed()), (None, 0, Vec::new()));
+    }
+}
+
+/// What is committed, and what is lost, of two elements that made a task each, where the first's files were changed so.
+fn check_unreadable(change: impl Fn(&Path), expect: Result<(usize, u64), Class>) {
+    let house = House::new();
+    let requests = [request(0, WORK), request(1, WORK)];
+    house.sent(1, "now", &requests.clone().map(|one| vec![one]));
+    for (element, request) in (0..).zip(&requests) {
+        house.receipt(1, element, vec![ended(request, 1)]);
+    }
+    change(&house.folder().bundle(1, 0));
+    let collected = collect(&house.waves(), &house.desk);
+    let found = collected.map(|collected| match collected {
+        Collected::All(account) => (house.committed().len(), account.by_cause(cluster::bill::Idle::Lost)),
+        Collected::StillOut => panic!("it is still out"),
+    });
+    assert_eq!(found.map_err(|failure| failure.class()), expect);
+    // What cannot be understood now can never be; what cannot be written now can be later.
+    assert_eq!(State::read(&house.journal).unwrap().array.is_some(), expect.is_err());
+}
+
+#[test]
+fn an_element_whose_words_cannot_be_understood_is_as_one_without() {
+    let logs = |code: u8| {
+        move |bundle: &Path| {
+            let path = Receipt::path_of(bundle);
+            let receipt = Receipt::read(&path, "1-0").unwrap().unwrap();
+            fs::remove_file(&path).unwrap();
+            assert!(Receipt { logged: vec![vec![code]], ..receipt }.write(&path).unwrap());
+        }
+    };
+    check_unreadable(|_| {}, Ok((2, 0)));
+    check_unreadable(|bundle| fs::write(bundle, "{").unwrap(), Ok((1, 8000)));
+    check_unreadable(|bundle| fs::write(Receipt::path_of(bundle), "{").unwrap(), Ok((1, 8000)));
+    check_unreadable(logs(Class::Remote.exit_code()), Ok((1, 8000)));
+    check_unreadable(logs(Class::Integrity.exit_code()), Err(Class::Integrity));
 }
 
 #[test]
