@@ -49,8 +49,8 @@ pub fn render(page: &Page<'_>) -> String {
             origin,
             &(efficiency(&strong)
                 + "<p class=\"soft\">Short bars are the goals. The dotted line is what no scheduler can beat: nothing \
-                   maps before the first intake is done, the longest chain of tasks is what it is, and the last task \
-                   runs alone.</p>"),
+                   maps before the first part of an intake is done, the last map and the last region have files to be \
+                   written behind them, and the last task runs alone.</p>"),
         );
     }
     let weak: Vec<&Figure> = page.figures.iter().filter(|figure| figure.scenario == "weak").collect();
