@@ -360,8 +360,8 @@ fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
     assert_eq!(desk.scheduler.commits(first), None);
 }
 
-#[test]
-fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
+/// A desk where everything has ended but one map, which said that it is at its strip 100.
+fn at_a_slow_map() -> (Desk, Task, AttemptId) {
     let mut plan = one_sample(4);
     plan.samples[0].pairs = 10_000_000;
     let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
@@ -374,6 +374,12 @@ fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
         desk.done(other);
     }
     desk.tell(Event::Reached { attempt: slow, step: 100 });
+    (desk, map, slow)
+}
+
+#[test]
+fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
+    let (mut desk, map, slow) = at_a_slow_map();
     let said = desk.tick(60_000);
     assert!(said.contains(&Command::Cut { worker: desk.open[&slow].0, attempt: slow }), "{said:?}");
     // An answer that makes no sense changes nothing.
@@ -393,18 +399,7 @@ fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
 
 #[test]
 fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
-    let mut plan = one_sample(4);
-    plan.samples[0].pairs = 10_000_000;
-    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
-    desk.tell(Event::Begin);
-    let map = Task::Map(LANE, Chunk::whole(0));
-    desk.run_until(|task| task == map);
-    let slow = desk.started(map);
-    while desk.open.len() > 1 {
-        let other = *desk.open.keys().find(|&&id| id != slow).unwrap();
-        desk.done(other);
-    }
-    desk.tell(Event::Reached { attempt: slow, step: 100 });
+    let (mut desk, map, slow) = at_a_slow_map();
     let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
     let copies = |said: &[Command]| {
         said.iter().filter(|said| matches!(said, Command::Start { purpose: Purpose::Copy, .. })).count()
