@@ -471,8 +471,8 @@ fn a_consent_withdrawn_while_a_bundle_runs_ends_it() {
     let sheet = fs::read_to_string(&file).expect("a cohort").replace("consent.json", "consent.csv");
     fs::write(&file, sheet).expect("a cohort");
     let consents = |status: &str| {
-        let people =
-            [("P-000001", status, "clinical_return", ""), ("P-000002", "active", "clinical_return", "")];
+        // Of both: a bundle of somebody else would be waited for, and this one never ends.
+        let people = ["P-000001", "P-000002"].map(|person| (person, status, "clinical_return", ""));
         fs::write(dir.path().join("consent.csv"), wakachi::register(&people)).expect("consents");
     };
     consents("active");

@@ -60,7 +60,7 @@ impl Bench {
     fn sealed() -> (Self, Vec<String>) {
         let bench = Bench::new();
         bench.init("3", "2").ok();
-        let said = bench.seal("@/S1.cram @/S1.g.vcf.gz --sample S1 --participant P1").ok().json();
+        let said = bench.seal("@/S1.cram @/S1.g.vcf.gz --sample S1 --participant P-0001").ok().json();
         let objects = said["files"].as_array().unwrap().iter();
         let objects = objects.map(|file| file["object"].as_str().unwrap().to_owned()).collect();
         (bench, objects)
@@ -80,8 +80,9 @@ impl Bench {
         let as_of = Timestamp::from_micros(micros).plus_seconds(-60);
         let header = "participant,id,version,status,items,foreign_countries,start,end,basis,proxy_until,duo,icf,updated,as_of";
         let items = "clinical_return;research_academia";
-        let row =
-            format!("P1,C1,1,{status},{items},,2026-01-01,,self,,DUO:0000042,,2026-01-01T00:00:00Z,{as_of}");
+        let row = format!(
+            "P-0001,C1,1,{status},{items},,2026-01-01,,self,,DUO:0000042,,2026-01-01T00:00:00Z,{as_of}"
+        );
         self.write("consent.csv", &format!("{header}\n{row}\n"));
     }
 
@@ -145,12 +146,12 @@ fn the_stated_losses_are_survived_and_one_more_is_refused_by_name() {
     let info = bench.vault("info S1.cram").ok().json();
     assert_eq!(info["core"]["id"], objects[0].as_str());
     assert_eq!(info["core"]["governance"]["samples"]["S1"]["grounds"]["consent"], "C1");
-    assert!(!info.to_string().contains("P1"), "a participant's code is in the vault: {info}");
+    assert!(!info.to_string().contains("P-0001"), "a participant's code is in the vault: {info}");
     assert_eq!(bench.vault(&format!("info {}", &objects[0][..8])).ok().json(), info);
     let check = bench.vault("check").ok().json();
     assert_eq!((&check["restorable"], &check["findings"]), (&true.into(), &serde_json::json!([])));
     let again =
-        bench.seal("@/S1.cram --manifest-field sample=S1 --manifest-field participant=P1").ok().json();
+        bench.seal("@/S1.cram --manifest-field sample=S1 --manifest-field participant=P-0001").ok().json();
     assert_eq!(
         (&again["files"][0]["already"], &again["files"][0]["object"]),
         (&true.into(), &objects[0].as_str().into())
@@ -246,14 +247,18 @@ fn nothing_moves_without_a_consent() {
     let (bench, _) = Bench::sealed();
     bench.consent("inactive");
     let withdrawn = "E-CONSENT-WITHDRAWN";
-    bench.seal("@/S1.cram --sample S2 --participant P1").refused(4, &["S2", withdrawn]);
-    bench.seal("@/S1.cram --sample S2 --participant P1 --dry-run").refused(4, &["S2", withdrawn]);
+    bench.seal("@/S1.cram --sample S2 --participant P-0001").refused(4, &["S2", withdrawn]);
+    bench.seal("@/S1.cram --sample S2 --participant P-0001 --dry-run").refused(4, &["S2", withdrawn]);
     bench.restore("S1.cram", &["a", "b"]).refused(4, &["S1", withdrawn]);
     bench.vault("restore S1.cram --request @/r.json --passphrase-file @/passphrase").refused(4, &[withdrawn]);
     assert!(!bench.path("out").exists() && !bench.path("r.json").exists());
     let log = fs::read_to_string(bench.path("vault/audit.jsonl")).unwrap();
     let denied = log.lines().filter(|line| line.contains("policy.deny")).count();
-    assert_eq!((denied, log.contains("P1")), (3, false), "every refusal is in the log, and nobody's code");
+    assert_eq!(
+        (denied, log.contains("P-0001")),
+        (3, false),
+        "every refusal is in the log, and nobody's code"
+    );
     bench.run("audit verify @/vault/audit.jsonl").ok();
     fs::remove_file(bench.path("consent.csv")).unwrap();
     bench.restore("S1.cram", &["a", "b"]).refused(4, &["consent.csv"]);
@@ -265,7 +270,7 @@ fn a_refusal_names_whoever_it_was_sealed_for_even_where_the_register_forgot_them
     let (bench, _) = Bench::sealed();
     bench.restore("S1.cram", &["a", "b"]).ok();
     let register = fs::read_to_string(bench.path("consent.csv")).unwrap();
-    bench.write("consent.csv", &register.replace("\nP1,", "\nP2,"));
+    bench.write("consent.csv", &register.replace("\nP-0001,", "\nP-0002,"));
     bench.restore("S1.cram", &["a", "b"]).refused(4, &["S1", "E-CONSENT-MISSING"]);
     let shown = bench.run("audit show @/vault --output json").ok().json();
     let events = shown["events"].as_array().unwrap().iter();
@@ -280,8 +285,8 @@ fn one_file_that_fails_does_not_stop_the_others() {
     let bench = Bench::new();
     bench.init("3", "2").ok();
     bench.write("notes", "a");
-    let said =
-        bench.seal("@/absent.cram @/S1.cram @/notes @/S1.g.vcf.gz --at cloud --sample S1 --participant P1");
+    let said = bench
+        .seal("@/absent.cram @/S1.cram @/notes @/S1.g.vcf.gz --at cloud --sample S1 --participant P-0001");
     said.refused(4, &["LEVEL", "notes", "absent.cram", "3 of 4 files were not sealed"]);
     let sealed = said.json()["files"]
         .as_array()
@@ -290,7 +295,7 @@ fn one_file_that_fails_does_not_stop_the_others() {
         .map(|file| file["object"].is_string())
         .collect::<Vec<_>>();
     assert_eq!(sealed, [false, false, false, true]);
-    let dry = bench.seal("@/S1.cram --sample S1 --participant P1 --dry-run").ok().json();
+    let dry = bench.seal("@/S1.cram --sample S1 --participant P-0001 --dry-run").ok().json();
     assert!(dry["files"][0]["object"].is_null());
     assert_eq!(bench.vault("list").ok().json()["objects"].as_array().unwrap().len(), 1);
 }
@@ -319,7 +324,7 @@ fn what_cannot_keep_its_promise_is_not_made() {
 #[test]
 fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
     let bench = Bench::new();
-    bench.write("s.csv", "participant,sample,role,rgid,fastq_1,fastq_2\nP1,S1,germline,1,a.fq,b.fq\n");
+    bench.write("s.csv", "participant,sample,role,rgid,fastq_1,fastq_2\nP-0001,S1,germline,1,a.fq,b.fq\n");
     let cohort =
         "[cohort]\nid = \"C1\"\nreference = \"ref.fa\"\nsamples = \"s.csv\"\npurpose = \"research\"\n";
     bench.write("cohort.toml", &format!("{cohort}consent = \"consent.csv\"\nsites = [\"here\"]\n"));
@@ -337,7 +342,7 @@ fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
         assert!(made.stdout.contains(said), "'{said}' is not said: {}", made.stdout);
     }
     let seal = format!(
-        "vault seal @/S1.cram --vault @/v --sample S1 --participant P1 --manifest-field batch=7 {passphrase}"
+        "vault seal @/S1.cram --vault @/v --sample S1 --participant P-0001 --manifest-field batch=7 {passphrase}"
     );
     assert!(bench.run(&seal).ok().stdout.contains("  sealed  "));
     assert!(bench.run(&seal).ok().stdout.contains("was sealed before"));
@@ -349,7 +354,7 @@ fn a_vault_may_take_its_rules_from_a_cohort_and_talks_to_people() {
     );
     // The custodians hold shares for another vault as well.
     bench.init("3", "2").ok();
-    bench.seal("@/S1.g.vcf.gz --sample S1 --participant P1").ok();
+    bench.seal("@/S1.g.vcf.gz --sample S1 --participant P-0001").ok();
     bench.vault("check").ok();
     assert!(bench.run("vault list --vault @/v").ok().stdout.contains("S1.cram"));
     assert!(
@@ -419,9 +424,9 @@ fn raw_reads_go_to_a_pool_of_their_own_and_alignments_name_them() {
 fn keys_open_with_their_passphrase_alone_and_filters_stay_out() {
     let (bench, objects) = Bench::sealed();
     bench
-        .vault("seal @/S1.cram --sample S1 --participant P1 --passphrase-file @/wrong")
+        .vault("seal @/S1.cram --sample S1 --participant P-0001 --passphrase-file @/wrong")
         .refused(2, &["passphrase"]);
-    bench.vault("seal @/S1.cram --sample S1 --participant P1").refused(2, &["--passphrase-file"]);
+    bench.vault("seal @/S1.cram --sample S1 --participant P-0001").refused(2, &["--passphrase-file"]);
     let restore = "restore S1.cram -o @/out --custodian-key @/keys-a/a.epoch-1.key @/keys-b/b.epoch-1.key";
     bench.vault(&format!("{restore} --passphrase-file @/wrong --passphrase-file @/passphrase")).ok();
     bench.assert_restored("S1.cram");
