@@ -399,7 +399,7 @@ fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
 
 #[test]
 fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
-    let (mut desk, map, slow) = at_a_slow_map();
+    let (mut desk, _, slow) = at_a_slow_map();
     let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
     let copies = |said: &[Command]| {
         said.iter().filter(|said| matches!(said, Command::Start { purpose: Purpose::Copy, .. })).count()
