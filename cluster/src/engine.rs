@@ -29,7 +29,7 @@ pub struct Request {
     pub purpose: Purpose,
     /// Under what it may read its samples' data: proof that it was decided, to be checked and decided again.
     pub lease: SignedLease,
-    /// The inputs, in the order of [`Scheduler::inputs`].
+    /// The inputs, in the order of [`Scheduler::inputs`]; before them what [`Office::preface`] gives.
     pub inputs: Arc<Vec<(Task, Arc<Commit>)>>,
 }
 
@@ -217,6 +217,16 @@ pub trait Office {
     /// What a task is given of what the scheduler says that it reads: outputs of tasks that are gone may stand elsewhere.
     fn inputs(&self, _task: Task, inputs: Vec<Task>) -> Vec<Task> {
         inputs
+    }
+
+    /// What a task is told of tasks that need not be done, under the name of one of them; `inputs_of` says what such a task
+    /// reads, and all of that is committed. Nothing, for most.
+    fn preface(
+        &self,
+        _task: Task,
+        _inputs_of: &dyn Fn(Task) -> Vec<Task>,
+    ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
+        Ok(None)
     }
 
     /// Whether a task that the scheduler gives to this worker is to be run in the driver's own process instead: because

@@ -201,6 +201,7 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => Some(self.samples[sample as usize].unplaced),
             Task::Region(sample, shard) => self.samples[sample as usize].cells.mark(&cells_of(shard)),
             Task::Joint(shard) => self.joint.mark(&cells_of(shard)),
+            Task::WriteSample(..) => None,
             Task::FinishSample(sample) => Some(self.samples[sample as usize].finish),
             Task::SealSample(sample) => Some(self.samples[sample as usize].seal),
             Task::FinishCohort => Some(self.finish),
@@ -227,6 +228,7 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => self.sample(sample).unplaced = mark,
             Task::Region(sample, shard) => self.sample(sample).cells.set(&cells_of(shard), mark),
             Task::Joint(shard) => self.joint.set(&cells_of(shard), mark),
+            Task::WriteSample(..) => {}
             Task::FinishSample(sample) => self.sample(sample).finish = mark,
             Task::SealSample(sample) => self.sample(sample).seal = mark,
             Task::FinishCohort => self.finish = mark,
@@ -367,7 +369,11 @@ impl Graph {
             }
             Task::FinishSample(_) => self.finals_left -= 1,
             Task::SealSample(_) => self.seals_left -= 1,
-            Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+            Task::Region(..)
+            | Task::Joint(_)
+            | Task::WriteSample(..)
+            | Task::FinishCohort
+            | Task::SealCohort => {}
         }
         if self.begun {
             match task {
@@ -415,7 +421,11 @@ impl Graph {
             }
             Task::FinishSample(_) => self.finals_left += 1,
             Task::SealSample(_) => self.seals_left += 1,
-            Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+            Task::Region(..)
+            | Task::Joint(_)
+            | Task::WriteSample(..)
+            | Task::FinishCohort
+            | Task::SealCohort => {}
         }
         if let Some(sample) = task.sample() {
             if !matches!(task, Task::SealSample(_)) {
@@ -458,6 +468,7 @@ impl Graph {
                 let joints = self.joint.overlapping(reach).map(|(cells, _)| Task::Joint(shard_of(cells)));
                 joints.chain([Task::FinishSample(sample)]).collect()
             }
+            Task::WriteSample(sample, _) => vec![Task::FinishSample(sample)],
             Task::Joint(_) => vec![Task::FinishCohort],
             Task::FinishSample(sample) => vec![Task::SealSample(sample), Task::FinishCohort],
             Task::FinishCohort | Task::SealSample(_) if self.plan.seals => vec![Task::SealCohort],
@@ -508,6 +519,7 @@ impl Graph {
                 let cells = cells_of(shard);
                 unless(cells.clone().all(|cell| self.joint_ready(cell)), Stage::Region)
             }
+            Task::WriteSample(..) => Some(Stage::Region),
             Task::FinishSample(sample) => {
                 let sample = &self.samples[sample as usize];
                 let covered = sample.cells.done_cells() == self.plan.cells && sample.unplaced == Mark::Done;

@@ -5,7 +5,7 @@
 use crate::cost::CostModel;
 use jobs::failure::{Class, Classified};
 use jobs::genome::Cell;
-use jobs::task::{INTAKE_CHUNKS, LaneId, Shard, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, LaneId, Parts, Shard, Stage, Task};
 
 /// No lane has so many chunks; what says so is of no job.
 const LANE_CHUNKS_MAX: u32 = 1 << 24;
@@ -132,6 +132,9 @@ impl Plan {
             Task::Map(lane, chunk) => of_plan(lane) && chunk.index < LANE_CHUNKS_MAX,
             Task::Region(sample, shard) => (sample as usize) < self.samples.len() && covers(shard),
             Task::Joint(shard) => shard != Shard::Unplaced && covers(shard),
+            Task::WriteSample(sample, part) => {
+                (sample as usize) < self.samples.len() && part < Parts::of(self.cells).count()
+            }
             Task::FinishSample(sample) => (sample as usize) < self.samples.len(),
             Task::FinishCohort => true,
             Task::SealSample(sample) => self.seals && (sample as usize) < self.samples.len(),

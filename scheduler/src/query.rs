@@ -8,7 +8,7 @@ use crate::hash::FastSet;
 use crate::lane::Lane;
 use crate::machine::Scheduler;
 use crate::place::Site;
-use jobs::task::{LaneId, Shard, Stage, Task};
+use jobs::task::{LaneId, Parts, Shard, Stage, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -165,6 +165,7 @@ impl Scheduler {
                 let cells = cells.start.saturating_sub(1)..cells.end;
                 plan.joint_samples().filter(stays).flat_map(|sample| regions(sample, cells.clone())).collect()
             }
+            Task::WriteSample(sample, part) => regions(sample, Parts::of(plan.cells).cells(part)).collect(),
             Task::FinishSample(sample) => {
                 let lanes = || plan.lanes_of(sample);
                 let unplaced = Task::Region(sample, Shard::Unplaced);

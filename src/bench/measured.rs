@@ -7,7 +7,7 @@ use cluster::sim::trace::Presence;
 use cluster::sim::{CohortSpec, Costs, Fate, Kind, Measured, Span, Trace};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::CELL_BASES;
-use jobs::task::{LaneId, Shard, Task};
+use jobs::task::{LaneId, Parts, Shard, Task};
 use scheduler::Ending;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -151,6 +151,18 @@ impl MeasuredJob {
                 // Of a region's piece, the joint call reads the calls only; so this is more than it reads.
                 let regions = written(&|task| matches!(task, Task::Region(..)));
                 (self.reads_within(shard), cells * f64::from(self.samples), regions * share)
+            }
+            Task::WriteSample(sample, part) => {
+                let part = Parts::of(self.cells).cells(part);
+                let mine = |task| match task {
+                    Task::Region(owner, Shard::Cells { first, .. }) => {
+                        owner == sample && part.contains(&first.0)
+                    }
+                    _ => false,
+                };
+                let regions = self.tasks.iter().filter(|(task, _)| mine(*task));
+                let reads = regions.map(|(_, commit)| reads_of_region(commit)).sum();
+                (reads, part.len() as f64, written(&mine))
             }
             Task::FinishSample(sample) | Task::SealSample(sample) => {
                 let regions = written(&|task| matches!(task, Task::Region(owner, _) if owner == sample));

@@ -90,7 +90,7 @@ impl Bases {
             Task::Model(lane) => self.lane(lane, 1),
             Task::Map(lane, _) => self.lane(lane, 2),
             Task::Region(sample, _) => self.sample(sample).region,
-            Task::FinishSample(sample) => self.sample(sample).finish,
+            Task::WriteSample(sample, _) | Task::FinishSample(sample) => self.sample(sample).finish,
             Task::SealSample(sample) => digest(&[&self.program, "seal", &hex(&self.sample(sample).finish)]),
             Task::Joint(_) => digest(&[&self.program, "joint", &self.joint, &self.joined(&dropped)]),
             Task::FinishCohort | Task::SealCohort => {

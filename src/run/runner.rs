@@ -422,7 +422,9 @@ impl Runner<'_> {
 pub fn class_of(task: Task) -> DataClass {
     match task {
         Task::Intake(..) | Task::Model(_) | Task::Map(..) => DataClass::Fastq,
-        Task::Region(..) | Task::FinishSample(_) | Task::SealSample(_) => DataClass::Cram,
+        Task::Region(..) | Task::WriteSample(..) | Task::FinishSample(_) | Task::SealSample(_) => {
+            DataClass::Cram
+        }
         Task::Joint(_) => DataClass::Gvcf,
         Task::FinishCohort | Task::SealCohort => DataClass::Joint,
     }

@@ -127,7 +127,7 @@ pub fn run(
             Ok(TaskOutput::new(pieces, &summary, content))
         }
         Task::FinishSample(sample) => run_finish(context, sample, inputs, results, hold),
-        Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
+        Task::WriteSample(..) | Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
             unreachable!("the cohort's files are finished, and files sealed, by the command line")
         }
     }

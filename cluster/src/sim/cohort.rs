@@ -6,7 +6,7 @@
 use super::costs::{Costs, Kind};
 use super::dice::{Dice, Topic};
 use jobs::genome::{CELL_BASES, Cell};
-use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Task};
+use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Parts, Shard, Task};
 use scheduler::{Facts, MemoryModel, Plan, SamplePlan, WEIGHED_CHUNKS};
 use std::ops::Range;
 
@@ -244,6 +244,10 @@ impl Cohort {
             Task::Map(_, chunk) => self.pairs(chunk) as f64,
             Task::Region(sample, shard) => sum(&mut range(shard, sample)),
             Task::Joint(shard) => sum(&mut (0..self.spec.samples).flat_map(|sample| range(shard, sample))),
+            Task::WriteSample(sample, part) => {
+                let cells = Parts::of(self.cells()).cells(part);
+                cells.map(|cell| f64::from(self.reads_of(sample, cell))).sum()
+            }
             Task::FinishSample(_) | Task::SealSample(_) => of_sample,
             Task::FinishCohort | Task::SealCohort => f64::from(self.spec.samples),
         }
@@ -254,6 +258,11 @@ impl Cohort {
         let cost = self.spec.costs.of(Kind::of(task));
         match task {
             Task::Region(..) | Task::Joint(_) => cost.fixed_us as u64,
+            Task::WriteSample(_, part) => {
+                let cells = Parts::of(self.cells()).cells(part).len() as f64;
+                let us = cost.fixed_us + self.reads(task) * cost.read_ns / 1e3 + cells * cost.cell_us;
+                self.residual(task, us)
+            }
             Task::FinishSample(_) | Task::SealSample(_) | Task::FinishCohort | Task::SealCohort => {
                 let cells = f64::from(self.cells());
                 let samples = if task.sample().is_some() { 1.0 } else { f64::from(self.spec.samples) };
@@ -286,6 +295,7 @@ impl Cohort {
             Task::Model(lane) => (lane_number(lane), 0),
             // The parts of a chunk are as costly as the chunk.
             Task::Map(lane, chunk) => (lane_number(lane), u64::from(chunk.index)),
+            Task::WriteSample(sample, part) => (u64::from(sample), u64::from(part)),
             _ => (task.sample().map_or(u64::MAX, u64::from), 0),
         };
         let spread = self.spec.costs.of(kind).spread;

@@ -17,6 +17,7 @@ pub enum Kind {
     Map,
     Region,
     Joint,
+    WriteSample,
     FinishSample,
     FinishCohort,
     SealSample,
@@ -25,12 +26,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind in order.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Intake,
         Kind::Model,
         Kind::Map,
         Kind::Region,
         Kind::Joint,
+        Kind::WriteSample,
         Kind::FinishSample,
         Kind::FinishCohort,
         Kind::SealSample,
@@ -45,6 +47,7 @@ impl Kind {
             Task::Map(..) => Kind::Map,
             Task::Region(..) => Kind::Region,
             Task::Joint(_) => Kind::Joint,
+            Task::WriteSample(..) => Kind::WriteSample,
             Task::FinishSample(_) => Kind::FinishSample,
             Task::FinishCohort => Kind::FinishCohort,
             Task::SealSample(_) => Kind::SealSample,
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Map => "map",
             Kind::Region => "region",
             Kind::Joint => "joint",
+            Kind::WriteSample => "write",
             Kind::FinishSample => "finish",
             Kind::FinishCohort => "finish cohort",
             Kind::SealSample => "seal",

@@ -2,7 +2,7 @@
 //!
 //! Invariant: knows the rules of a job from the plan alone; asks the scheduler nothing but what it says.
 
-use jobs::task::{Chunk, LaneId, Shard, Task};
+use jobs::task::{Chunk, LaneId, Parts, Shard, Task};
 use scheduler::{Plan, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -162,6 +162,9 @@ impl Referee {
                 let (first, end) = cells(task)?;
                 let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
                 joined.into_iter().find_map(|sample| self.gap(Some(sample), first.saturating_sub(1), end))
+            }
+            Task::WriteSample(sample, part) => {
+                self.gap(Some(sample), 0, Parts::of(self.plan.cells).cells(part).end)
             }
             Task::FinishSample(sample) => lacks(Task::Region(sample, Shard::Unplaced))
                 .or_else(|| self.gap(Some(sample), 0, self.plan.cells)),

@@ -29,6 +29,7 @@ impl Graph {
             Task::FinishSample(sample) | Task::SealSample(sample) => {
                 Units { reads: self.reads_of(sample), cells: all_cells }
             }
+            Task::WriteSample(..) => Units::default(),
             Task::FinishCohort | Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
         }
     }
