@@ -101,7 +101,7 @@ impl Scheduler {
         let target_ms = self.shared_ms(whole_ms * slow, self.target_ms(task.stage())) / slow;
         let ms = |cell: u32| costs[(cell - cells.start) as usize];
         let (lines, cells_max) =
-            (self.graph.parts.lines().collect::<Vec<u32>>(), self.graph.plan.shard_cells_max);
+            (self.graph.plan.parts().lines().collect::<Vec<u32>>(), self.graph.plan.shard_cells_max);
         let within = cut_at(cells.clone(), &lines).into_iter();
         within.flat_map(|cells| cut_evenly(cells, target_ms, cells_max.max(1), ms)).collect()
     }
