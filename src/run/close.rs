@@ -5,7 +5,7 @@ use crate::job_dir::JobDir;
 use crate::output::note;
 use crate::run::admission::Excluded;
 use crate::run::archive;
-use crate::run::books::{self, is_whole};
+use crate::run::books::{self, ReadBack, is_whole};
 use crate::run::kinship::Comparison;
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
@@ -15,6 +15,7 @@ use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task, TaskKeys};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -166,6 +167,7 @@ pub fn finish_cohort(
     let files = finish::finish_joint(context, joint, &shards, &dir.results(), |cell, block| {
         comparison.add_cell(cell, block)
     })?;
+    home.read_back.note(dir, &files);
     let joint = JointLedger {
         samples: joined.iter().map(|&sample| context.sample(sample).name.clone()).collect(),
         shards: joint_shards,
@@ -358,24 +360,31 @@ pub fn read_ledger(dir: &JobDir) -> Option<Ledger> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Compares every result with the ledger, and the ledger with the journal. A job ends 0 only through here.
-pub fn verify_results(dir: &JobDir, journal: &Journal) -> Result<(), Failure> {
+/// Compares every result with the ledger, and the ledger with the journal; those that were just `read_back` are not read
+/// again. A job ends 0 only through here.
+pub fn verify_results(dir: &JobDir, journal: &Journal, read_back: &ReadBack) -> Result<(), Failure> {
     let sealed = journal.get(&Task::SealCohort.key(&[]))?;
     let sealed = sealed.and_then(|commit| archive::book(&commit));
-    verify(dir, journal, sealed.as_slice())
+    verify(dir, journal, (sealed.as_slice(), read_back))
 }
 
 /// The same without the list of sealed files, but with `more` files.
-fn verify(dir: &JobDir, journal: &Journal, more: &[ResultFile]) -> Result<(), Failure> {
+fn verify(
+    dir: &JobDir,
+    journal: &Journal,
+    (more, read_back): (&[ResultFile], &ReadBack),
+) -> Result<(), Failure> {
     let books = journal.get(&Task::FinishCohort.key(&[]))?;
     let books = books.and_then(|commit| serde_json::from_slice::<Vec<ResultFile>>(&commit.summary).ok());
     let missing_ledger = || ResultError::Missing { paths: vec!["ledger.json".to_owned()] };
     let books = books.ok_or_else(missing_ledger)?;
-    let (mut missing, mut damaged) = compare(dir, books.iter().chain(more))?;
+    let books_and_more: Vec<&ResultFile> = books.iter().chain(more).collect();
+    let (mut missing, mut damaged) = compare(dir, &books_and_more)?;
     // A ledger that is not whole is no witness for the others.
     if let Some(ledger) = read_ledger(dir).filter(|_| is_whole(dir, &books[0])) {
         let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
-        let (gone, changed) = compare(dir, files)?;
+        let files: Vec<&ResultFile> = files.filter(|file| !read_back.holds(dir, file)).collect();
+        let (gone, changed) = compare(dir, &files)?;
         missing.extend(gone);
         damaged.extend(changed);
     }
@@ -402,14 +411,13 @@ pub fn nobody_missing(samples: Vec<Dropped>) -> Result<(), Failure> {
     }
 }
 
-/// Which files are gone, and which are not as they were written.
-fn compare<'a>(
-    dir: &JobDir,
-    files: impl IntoIterator<Item = &'a ResultFile>,
-) -> Result<(Vec<String>, Vec<String>), Failure> {
+/// Which files are gone, and which are not as they were written; several are read at once.
+fn compare(dir: &JobDir, files: &[&ResultFile]) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let digests: Vec<_> =
+        files.par_iter().map(|file| finish::digest(&dir.root().join(&file.path))).collect();
     let (mut missing, mut damaged) = (Vec::new(), Vec::new());
-    for file in files {
-        match finish::digest(&dir.root().join(&file.path)) {
+    for (file, digest) in files.iter().zip(digests) {
+        match digest {
             Ok((bytes, blake3)) if bytes == file.bytes && blake3 == file.blake3 => {}
             Ok(_) => damaged.push(file.path.clone()),
             Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -444,7 +452,7 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
             let _ = fs::remove_file(entry.path());
         }
     }
-    staged::clear(dir);
+    staged::clear(dir, &BTreeSet::new());
     let _ = fs::remove_file(dir.scratch().join("reference.fa"));
     let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
 }
@@ -493,7 +501,7 @@ pub fn is_whole_in_all(
     commit: &Commit,
 ) -> Result<bool, Failure> {
     Ok(match task {
-        Task::FinishCohort => verify(dir, journal, &[]).is_ok(),
+        Task::FinishCohort => verify(dir, journal, (&[], &ReadBack::default())).is_ok(),
         // What was sealed is the vault's to check; here only the list of it can be damaged.
         Task::SealCohort => archive::is_listed(dir, commit),
         _ => results_are_whole(dir, task, commit) && pieces_are_whole(context, task, commit)?,

@@ -1,7 +1,7 @@
 //! The scheduler's side of a job: leases are given out, outputs looked at, and what each depends on is known.
 
 use super::basis::Bases;
-use super::books;
+use super::books::{self, ReadBack};
 use super::runner::{Runner, class_of};
 use super::staged;
 use crate::output::note;
@@ -10,12 +10,12 @@ use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::policy::Action;
-use jobs::task::{INTAKE_CHUNKS, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, Shard, Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::lease::{LeaseKey, SignedLease};
-use storage::{Commit, Fence};
+use storage::{Commit, Fence, Journal};
 use workers::access::samples_of;
 use workers::finish::SampleLedger;
 use workers::task::{FormError, intake_summary, map_summary, sealed_to};
@@ -84,13 +84,44 @@ pub struct Desk<'a> {
     pub bases: &'a Bases,
     /// Those without whom the job goes on.
     pub dropped: &'a DroppedSamples,
+    /// What is done.
+    pub journal: &'a Journal,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
+    /// How much of a sample's files each part of them takes, as far as it was asked: by sample and part.
+    pub extents: Mutex<BTreeMap<(u32, u32), Extent>>,
+    /// Results that were read back when they were written.
+    pub read_back: &'a ReadBack,
     /// The right to change results.
     pub guard: &'a Fence,
 }
 
 impl Desk<'_> {
+    /// How much one part of a sample's files takes.
+    fn extent(
+        &self,
+        (sample, part): (u32, u32),
+        inputs_of: &dyn Fn(Task) -> Vec<Task>,
+    ) -> Result<Extent, Failure> {
+        if let Some(extent) = self.extents().get(&(sample, part)) {
+            return Ok(*extent);
+        }
+        let regions = inputs_of(Task::WriteSample(sample, part));
+        let keys: Vec<String> = regions.iter().map(|&region| self.runner.key(region)).collect();
+        let commits = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let mut extent = Extent::default();
+        for (key, commit) in keys.iter().zip(commits) {
+            let summary = commit.as_ref().and_then(region_summary);
+            extent.add(&summary.ok_or_else(|| FormError::of(key.clone()))?.extent());
+        }
+        self.extents().insert((sample, part), extent);
+        Ok(extent)
+    }
+
+    fn extents(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Extent>> {
+        self.extents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn finished(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.from_results.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,6 +138,21 @@ impl Office for Desk<'_> {
             _ => Some(input),
         });
         replaced.collect()
+    }
+
+    fn preface(
+        &self,
+        task: Task,
+        inputs_of: &dyn Fn(Task) -> Vec<Task>,
+    ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
+        let Task::WriteSample(sample, part) = task else { return Ok(None) };
+        let Some(before) = part.checked_sub(1) else { return Ok(None) };
+        let mut end = Extent::default();
+        for part in 0..part {
+            end.add(&self.extent((sample, part), inputs_of)?);
+        }
+        let summary = serde_json::to_vec(&end).expect("plain data always prints");
+        Ok(Some((Task::WriteSample(sample, before), Arc::new(Commit { summary, ..Commit::default() }))))
     }
 
     fn at_home(&self, task: Task, _worker: WorkerId) -> bool {
@@ -146,11 +192,11 @@ impl Office for Desk<'_> {
                 Some(sample) => vec![sample],
                 None => {
                     let all = 0..self.runner.context.samples.len() as u32;
-                    let joins = |&sample: &u32| {
-                        let joint = self.runner.context.sample(sample).joint;
-                        !self.dropped.contains(sample) && (joint || !matches!(one.task, Task::Joint(_)))
+                    let counts = |&sample: &u32| {
+                        let read = self.bases.is_joined(sample) || !matches!(one.task, Task::Joint(_));
+                        read && !self.dropped.contains(sample)
                     };
-                    all.filter(joins).collect()
+                    all.filter(counts).collect()
                 }
             };
             let attempt = (one.task, Some(one.number));
@@ -193,13 +239,17 @@ impl Office for Desk<'_> {
         })
     }
 
-    fn place(&self, task: Task, number: u32, output: &Output) -> Result<(), Failure> {
+    fn place(&self, task: Task, output: &Output) -> Result<(), Failure> {
         let Task::FinishSample(sample) = task else { return Ok(()) };
         let ledger: SampleLedger =
             serde_json::from_slice(&output.summary).map_err(|_| FormError::of(self.runner.key(task)))?;
         // Whoever took the job over has a folder of that name too.
         self.guard.check()?;
-        staged::place(self.runner.dir, &self.runner.context.sample(sample).name, number, &ledger.files)
+        let (dir, name) = (self.runner.dir, &self.runner.context.sample(sample).name);
+        let folder = staged::folder(dir, name, &self.basis(Task::Region(sample, Shard::Unplaced)));
+        staged::place(dir, name, &folder, &ledger.files)?;
+        self.read_back.note(dir, &ledger.files);
+        Ok(())
     }
 
     fn dropped(
@@ -225,8 +275,11 @@ impl Office for Desk<'_> {
     }
 
     fn forgotten(&self, task: Task) {
-        if let Task::FinishSample(sample) = task {
-            self.finished().remove(&sample);
+        match task {
+            Task::FinishSample(sample) => drop(self.finished().remove(&sample)),
+            // Made again, and cut otherwise, it takes as much; one that was wrong need not.
+            Task::Region(sample, _) => self.extents().retain(|&(of, _), _| of != sample),
+            _ => {}
         }
     }
 
