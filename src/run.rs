@@ -258,6 +258,7 @@ fn work(
         dropped: home.dropped,
         journal,
         from_results: Mutex::new(settled.from_results),
+        begun: settled.begun,
         extents: Mutex::default(),
         read_back: home.read_back,
         guard: journal.guard(),

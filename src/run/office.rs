@@ -13,6 +13,8 @@ use jobs::policy::Action;
 use jobs::task::{INTAKE_CHUNKS, Shard, Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::lease::{LeaseKey, SignedLease};
 use storage::{Commit, Fence, Journal};
@@ -88,6 +90,8 @@ pub struct Desk<'a> {
     pub journal: &'a Journal,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
+    /// Samples of whose files an earlier run wrote a part: whether that is still as it was shows when they are read.
+    pub begun: BTreeSet<u32>,
     /// How much of a sample's files each part of them takes, as far as it was asked: by sample and part.
     pub extents: Mutex<BTreeMap<(u32, u32), Extent>>,
     /// Results that were read back when they were written.
@@ -97,6 +101,12 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// Where a sample's files are made.
+    fn folder(&self, sample: u32) -> PathBuf {
+        let basis = self.basis(Task::Region(sample, Shard::Unplaced));
+        staged::folder(self.runner.dir, &self.runner.context.sample(sample).name, &basis)
+    }
+
     /// How much one part of a sample's files takes.
     fn extent(
         &self,
@@ -246,9 +256,10 @@ impl Office for Desk<'_> {
         // Whoever took the job over has a folder of that name too.
         self.guard.check()?;
         let (dir, name) = (self.runner.dir, &self.runner.context.sample(sample).name);
-        let folder = staged::folder(dir, name, &self.basis(Task::Region(sample, Shard::Unplaced)));
-        staged::place(dir, name, &folder, &ledger.files)?;
-        self.read_back.note(dir, &ledger.files);
+        staged::place(dir, name, &self.folder(sample), &ledger.files)?;
+        if !self.begun.contains(&sample) {
+            self.read_back.note(dir, &ledger.files);
+        }
         Ok(())
     }
 
@@ -271,6 +282,8 @@ impl Office for Desk<'_> {
         let event = Event { reasons: vec![dropped.reason.clone()], ..event };
         self.runner.trail.write(self.runner.trail.about(event, &self.runner.subjects(&[sample])))?;
         self.dropped.lock().insert(sample, dropped);
+        // What was begun of its files is of no use; at the end of the job it is looked for again.
+        let _ = fs::remove_dir_all(self.folder(sample));
         Ok(())
     }
 

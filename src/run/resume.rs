@@ -27,6 +27,8 @@ pub struct Settled {
     pub from_results: BTreeSet<u32>,
     /// Samples whose files are still to be written, or to be ended.
     pub unfinished: BTreeSet<u32>,
+    /// Those of them of whose files a part is there.
+    pub begun: BTreeSet<u32>,
     /// Tasks that are to be done again.
     pub forgotten: Vec<Task>,
 }
@@ -116,7 +118,8 @@ impl Settling<'_> {
         match ended {
             // They lay in the files that do not count.
             true => self.settled.forgotten.extend(parts.into_iter().map(|(task, _)| task)),
-            false => drop(self.keep(parts)?),
+            false if self.keep(parts)?.is_empty() => {}
+            false => drop(self.settled.begun.insert(sample)),
         }
         let regions = self.keep(regions)?;
         let unplaced = regions.contains(&Task::Region(sample, Shard::Unplaced));
