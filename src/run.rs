@@ -248,7 +248,10 @@ fn work(
     team: Option<Team>,
 ) -> Result<(), Failure> {
     let Opened { dir, journal, trail, plan, context, .. } = job;
-    let settled = resume::settle(journal, plan, bases, &|_, commit| Ok(job.packs.hold(commit)))?;
+    let is_there = |task, commit: &Commit| {
+        Ok(job.packs.hold(commit) && close::part_is_there(runner, task, commit))
+    };
+    let settled = resume::settle(journal, plan, bases, &is_there)?;
     status::store_plan(journal, plan)?;
     stamps::check(journal, &asked.cohort, context.names(), &args.cohort)?;
     let desk = Desk {
@@ -258,8 +261,8 @@ fn work(
         dropped: home.dropped,
         journal,
         from_results: Mutex::new(settled.from_results),
-        begun: settled.begun,
-        extents: Mutex::default(),
+        unread: Mutex::new(settled.begun),
+        ends: Mutex::default(),
         read_back: home.read_back,
         guard: journal.guard(),
     };

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
 use workers::access::Access;
 use workers::context::Context;
-use workers::finish::{self, FinishError, ResultFile, SampleLedger};
+use workers::finish::{self, FinishError, ResultFile, SampleLedger, WriteSummary};
 use workers::joint::JointSummary;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
@@ -438,7 +438,7 @@ pub fn results_are_whole(dir: &JobDir, task: Task, commit: &Commit) -> bool {
     match task {
         Task::FinishSample(_) => {
             let ledger = serde_json::from_slice::<SampleLedger>(&commit.summary);
-            ledger.is_ok_and(|ledger| ledger.files.iter().all(|file| is_whole(dir, file)))
+            ledger.is_ok_and(|ledger| ledger.files.par_iter().all(|file| is_whole(dir, file)))
         }
         _ => true,
     }
@@ -492,6 +492,32 @@ pub fn packs_of_finished(journal: &Journal, context: &Context) -> Result<BTreeSe
     Ok(packs)
 }
 
+/// Whether the files are there, and long enough, in which a committed part should lie; other tasks wrote none such.
+pub fn part_is_there(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
+    let Task::WriteSample(sample, _) = task else { return true };
+    let Ok(WriteSummary { end, .. }) = serde_json::from_slice(&commit.summary) else { return false };
+    let name = &runner.context.sample(sample).name;
+    let folder = staged::folder(runner.dir, name, &commit.basis);
+    let holds = |(ending, bytes)| {
+        let there = fs::metadata(folder.join(format!("{name}.{ending}")));
+        there.is_ok_and(|there| there.is_file() && there.len() >= bytes)
+    };
+    [("cram", end.alignment_bytes), ("g.vcf.gz", end.call_bytes)].into_iter().all(holds)
+}
+
+/// Whether a committed part lies in the files as it was written; where not `all` of it is looked at, its ends.
+pub fn part_is_whole(
+    context: &Access<'_>,
+    dir: &JobDir,
+    (sample, part): (u32, u32),
+    commit: &Commit,
+    all: bool,
+) -> Result<bool, Failure> {
+    let Some(piece) = commit.pieces.first() else { return Ok(false) };
+    let folder = staged::folder(dir, &context.sample(sample).name, &commit.basis);
+    Ok(finish::part_is_whole(context, (sample, part), piece, &folder, all)?)
+}
+
 /// Whether what a task left is there unchanged; an error only where that cannot be found out.
 pub fn is_whole_in_all(
     context: &Access<'_>,
@@ -501,6 +527,10 @@ pub fn is_whole_in_all(
     commit: &Commit,
 ) -> Result<bool, Failure> {
     Ok(match task {
+        Task::WriteSample(sample, part) => {
+            pieces_are_whole(context, task, commit)?
+                && part_is_whole(context, dir, (sample, part), commit, true)?
+        }
         Task::FinishCohort => verify(dir, journal, (&[], &ReadBack::default())).is_ok(),
         // What was sealed is the vault's to check; here only the list of it can be damaged.
         Task::SealCohort => archive::is_listed(dir, commit),

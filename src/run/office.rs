@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::lease::{LeaseKey, SignedLease};
 use storage::{Commit, Fence, Journal};
 use workers::access::samples_of;
-use workers::finish::SampleLedger;
+use workers::finish::{Extent, SampleLedger};
+use workers::region::RegionSummary;
 use workers::task::{FormError, intake_summary, map_summary, sealed_to};
 
 /// An output has not as many pieces as its task makes.
@@ -90,10 +91,11 @@ pub struct Desk<'a> {
     pub journal: &'a Journal,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
-    /// Samples of whose files an earlier run wrote a part: whether that is still as it was shows when they are read.
-    pub begun: BTreeSet<u32>,
-    /// How much of a sample's files each part of them takes, as far as it was asked: by sample and part.
-    pub extents: Mutex<BTreeMap<(u32, u32), Extent>>,
+    /// Samples of whose files an earlier run wrote a part, or somebody else changed one: what they hold shows when they are
+    /// read.
+    pub unread: Mutex<BTreeSet<u32>>,
+    /// How much the cells of a sample take up to the end of each part, as far as it was asked: by sample and part.
+    pub ends: Mutex<BTreeMap<(u32, u32), Extent>>,
     /// Results that were read back when they were written.
     pub read_back: &'a ReadBack,
     /// The right to change results.
@@ -107,29 +109,30 @@ impl Desk<'_> {
         staged::folder(self.runner.dir, &self.runner.context.sample(sample).name, &basis)
     }
 
-    /// How much one part of a sample's files takes.
-    fn extent(
-        &self,
-        (sample, part): (u32, u32),
-        inputs_of: &dyn Fn(Task) -> Vec<Task>,
-    ) -> Result<Extent, Failure> {
-        if let Some(extent) = self.extents().get(&(sample, part)) {
-            return Ok(*extent);
+    /// How much the cells of a sample take up to the end of a part.
+    fn end(&self, sample: u32, part: u32, inputs_of: &dyn Fn(Task) -> Vec<Task>) -> Result<Extent, Failure> {
+        if let Some(end) = self.ends().get(&(sample, part)) {
+            return Ok(*end);
         }
+        let before = part.checked_sub(1).map(|before| self.end(sample, before, inputs_of));
+        let mut end = before.transpose()?.unwrap_or_default();
         let regions = inputs_of(Task::WriteSample(sample, part));
         let keys: Vec<String> = regions.iter().map(|&region| self.runner.key(region)).collect();
         let commits = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut extent = Extent::default();
-        for (key, commit) in keys.iter().zip(commits) {
-            let summary = commit.as_ref().and_then(region_summary);
-            extent.add(&summary.ok_or_else(|| FormError::of(key.clone()))?.extent());
+        for (key, commit) in keys.into_iter().zip(commits) {
+            let summary = commit.and_then(|commit| serde_json::from_slice::<RegionSummary>(&commit.summary).ok());
+            end.add(&summary.ok_or_else(|| FormError::of(key))?);
         }
-        self.extents().insert((sample, part), extent);
-        Ok(extent)
+        self.ends().insert((sample, part), end);
+        Ok(end)
     }
 
-    fn extents(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Extent>> {
-        self.extents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ends(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Extent>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unread(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn finished(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -157,10 +160,7 @@ impl Office for Desk<'_> {
     ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
         let Task::WriteSample(sample, part) = task else { return Ok(None) };
         let Some(before) = part.checked_sub(1) else { return Ok(None) };
-        let mut end = Extent::default();
-        for part in 0..part {
-            end.add(&self.extent((sample, part), inputs_of)?);
-        }
+        let end = self.end(sample, before, inputs_of)?;
         let summary = serde_json::to_vec(&end).expect("plain data always prints");
         Ok(Some((Task::WriteSample(sample, before), Arc::new(Commit { summary, ..Commit::default() }))))
     }
@@ -257,7 +257,7 @@ impl Office for Desk<'_> {
         self.guard.check()?;
         let (dir, name) = (self.runner.dir, &self.runner.context.sample(sample).name);
         staged::place(dir, name, &self.folder(sample), &ledger.files)?;
-        if !self.begun.contains(&sample) {
+        if !self.unread().contains(&sample) {
             self.read_back.note(dir, &ledger.files);
         }
         Ok(())
@@ -290,8 +290,9 @@ impl Office for Desk<'_> {
     fn forgotten(&self, task: Task) {
         match task {
             Task::FinishSample(sample) => drop(self.finished().remove(&sample)),
+            Task::WriteSample(sample, _) => drop(self.unread().insert(sample)),
             // Made again, and cut otherwise, it takes as much; one that was wrong need not.
-            Task::Region(sample, _) => self.extents().retain(|&(of, _), _| of != sample),
+            Task::Region(sample, _) => self.ends().retain(|&(of, _), _| of != sample),
             _ => {}
         }
     }

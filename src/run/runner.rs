@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use storage::lease::{LeaseKey, LeaseRefused, LeaseVerifier, SignedLease};
-use storage::{Journal, KeyFolder, PackError};
+use storage::{Commit, Journal, KeyFolder, PackError};
 use workers::access::{Access, COHORT_KEY, now, samples_of};
 use workers::context::Context;
 use workers::hold::Hold;
@@ -200,9 +200,20 @@ impl Runner<'_> {
             let pieces = sealed_to(*input).into_iter().zip(&commit.pieces);
             let mut verified = pieces.map(|(part, piece)| self.context.verify(part, piece));
             let scratch = verified.any(|verified| verified.is_err());
-            scratch || !close::results_are_whole(self.dir, *input, commit)
+            scratch
+                || !close::results_are_whole(self.dir, *input, commit)
+                || matches!(request.task, Task::FinishSample(_)) && !self.has_part(*input, commit)
         });
         damaged.map(|(input, _)| *input)
+    }
+
+    /// Whether a committed part of a sample's files lies where it was written; it is, if that cannot be told.
+    fn has_part(&self, task: Task, commit: &Commit) -> bool {
+        let Task::WriteSample(sample, part) = task else { return true };
+        self.with_output(task, &[sample], |access| {
+            close::part_is_whole(access, self.dir, (sample, part), commit, false)
+        })
+        .unwrap_or(true)
     }
 
     /// Runs `work` with access to everybody's data and the cohort's, for who repairs.
