@@ -11,7 +11,6 @@ pub mod conduct;
 mod engines;
 mod freight;
 pub mod inputs;
-mod kinship;
 mod mpi;
 mod office;
 mod opening;

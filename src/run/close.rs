@@ -6,7 +6,6 @@ use crate::output::note;
 use crate::run::admission::Excluded;
 use crate::run::archive;
 use crate::run::books::{self, is_whole};
-use crate::run::kinship::Comparison;
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
 use crate::run::staged;
@@ -161,11 +160,8 @@ pub fn finish_cohort(
         }
     }
     let joined: Vec<u32> = present.iter().copied().filter(|&one| context.sample(one).joint).collect();
-    let mut comparison = Comparison::new(context, cohort, &present, &dir.results())?;
-    let joint = (cohort.id.as_str(), &joined[..]);
-    let files = finish::finish_joint(context, joint, &shards, &dir.results(), |cell, block| {
-        comparison.add_cell(cell, block)
-    })?;
+    let joint = (cohort.id.as_str(), &present[..]);
+    let (files, pairs) = finish::finish_joint(context, joint, &shards, &dir.results())?;
     let joint = JointLedger {
         samples: joined.iter().map(|&sample| context.sample(sample).name.clone()).collect(),
         shards: joint_shards,
@@ -187,7 +183,7 @@ pub fn finish_cohort(
         books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
     }
     let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
-    data.pairs = comparison.finish();
+    data.pairs = pairs;
     let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
         what: format!("{} from the joint calls", sample.name),
         reason: "a tumour: its genotypes are not germline".to_owned(),

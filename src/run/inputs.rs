@@ -83,7 +83,9 @@ pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> S
         }
     });
     let lanes = lanes.collect();
-    Sample { name: sample.sample.clone(), joint: sample.role.joins(), lanes }
+    let before = |other: &&jobs::cohort::Sample| other.participant < sample.participant;
+    let participant = cohort.samples.iter().filter(before).count() as u32;
+    Sample { name: sample.sample.clone(), joint: sample.role.joins(), participant, lanes }
 }
 
 fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {

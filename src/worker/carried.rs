@@ -191,7 +191,7 @@ impl Work<'_> {
         let samples = self.carried.samples.keys().max().map_or(0, |last| last + 1);
         let samples = (0..samples).map(|at| match self.carried.samples.get(&at) {
             Some(sample) => sample_of(sample),
-            None => Sample { name: format!(".{at}"), joint: false, lanes: Vec::new() },
+            None => Sample { name: format!(".{at}"), joint: false, participant: 0, lanes: Vec::new() },
         });
         let parameters = &self.carried.parameters;
         let settings = Settings {
@@ -250,7 +250,12 @@ fn sample_of(sample: &CarriedSample) -> Sample {
         library: lane.library,
         chunk_pairs: 1,
     });
-    Sample { name: sample.name.clone(), joint: sample.joint, lanes: lanes.collect() }
+    Sample {
+        name: sample.name.clone(),
+        joint: sample.joint,
+        participant: sample.participant,
+        lanes: lanes.collect(),
+    }
 }
 
 /// Runs what is not done yet, sends each outcome, and says how all ended, and when the last did.

@@ -61,6 +61,8 @@ pub struct CarriedSample {
     pub name: String,
     /// Whether it takes part in the joint call.
     pub joint: bool,
+    /// Which of its job's participants it is of.
+    pub participant: u32,
     /// Its lanes.
     pub lanes: Vec<CarriedLane>,
 }
