@@ -11,7 +11,6 @@ pub mod conduct;
 mod engines;
 mod freight;
 pub mod inputs;
-mod kinship;
 mod mpi;
 mod office;
 mod opening;
@@ -248,9 +247,8 @@ fn work(
     team: Option<Team>,
 ) -> Result<(), Failure> {
     let Opened { dir, journal, trail, plan, context, .. } = job;
-    let is_there = |task, commit: &Commit| {
-        Ok(job.packs.hold(commit) && close::part_is_there(runner, task, commit))
-    };
+    let is_there =
+        |task, commit: &Commit| Ok(job.packs.hold(commit) && close::part_is_there(runner, task, commit));
     let settled = resume::settle(journal, plan, bases, &is_there)?;
     status::store_plan(journal, plan)?;
     stamps::check(journal, &asked.cohort, context.names(), &args.cohort)?;

@@ -153,7 +153,8 @@ pub struct ReadBack(Mutex<BTreeMap<String, (ResultFile, SystemTime)>>);
 impl ReadBack {
     /// These were read back and have their names since.
     pub fn note(&self, dir: &JobDir, files: &[ResultFile]) {
-        let seen = files.iter().filter_map(|file| Some((file.path.clone(), (file.clone(), changed(dir, file)?))));
+        let seen =
+            files.iter().filter_map(|file| Some((file.path.clone(), (file.clone(), changed(dir, file)?))));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(seen);
     }
 

@@ -6,7 +6,6 @@ use crate::output::note;
 use crate::run::admission::Excluded;
 use crate::run::archive;
 use crate::run::books::{self, ReadBack, is_whole};
-use crate::run::kinship::Comparison;
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
 use crate::run::staged;
@@ -162,11 +161,8 @@ pub fn finish_cohort(
         }
     }
     let joined: Vec<u32> = present.iter().copied().filter(|&one| context.sample(one).joint).collect();
-    let mut comparison = Comparison::new(context, cohort, &present, &dir.results())?;
-    let joint = (cohort.id.as_str(), &joined[..]);
-    let files = finish::finish_joint(context, joint, &shards, &dir.results(), |cell, block| {
-        comparison.add_cell(cell, block)
-    })?;
+    let joint = (cohort.id.as_str(), &present[..]);
+    let (files, pairs) = finish::finish_joint(context, joint, &shards, &dir.results())?;
     home.read_back.note(dir, &files);
     let joint = JointLedger {
         samples: joined.iter().map(|&sample| context.sample(sample).name.clone()).collect(),
@@ -189,7 +185,7 @@ pub fn finish_cohort(
         books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
     }
     let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
-    data.pairs = comparison.finish();
+    data.pairs = pairs;
     let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
         what: format!("{} from the joint calls", sample.name),
         reason: "a tumour: its genotypes are not germline".to_owned(),
@@ -413,8 +409,7 @@ pub fn nobody_missing(samples: Vec<Dropped>) -> Result<(), Failure> {
 
 /// Which files are gone, and which are not as they were written; several are read at once.
 fn compare(dir: &JobDir, files: &[&ResultFile]) -> Result<(Vec<String>, Vec<String>), Failure> {
-    let digests: Vec<_> =
-        files.par_iter().map(|file| finish::digest(&dir.root().join(&file.path))).collect();
+    let digests: Vec<_> = files.par_iter().map(|file| finish::digest(&dir.root().join(&file.path))).collect();
     let (mut missing, mut damaged) = (Vec::new(), Vec::new());
     for (file, digest) in files.iter().zip(digests) {
         match digest {

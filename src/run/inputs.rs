@@ -71,7 +71,11 @@ pub fn check_reference_digest(cohort: &Cohort, path: &Path) -> Result<(), Failur
 pub fn samples_of(cohort: &Cohort, cut: &Cut) -> Vec<Sample> {
     let codes: BTreeSet<&str> = cohort.samples.iter().map(|sample| sample.participant.as_str()).collect();
     let ordinals: BTreeMap<&str, u32> = codes.into_iter().zip(0..).collect();
-    cohort.samples.iter().map(|sample| sample_of(cohort, sample, cut, ordinals[sample.participant.as_str()])).collect()
+    cohort
+        .samples
+        .iter()
+        .map(|sample| sample_of(cohort, sample, cut, ordinals[sample.participant.as_str()]))
+        .collect()
 }
 
 fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut, participant: u32) -> Sample {

@@ -120,7 +120,8 @@ impl Desk<'_> {
         let keys: Vec<String> = regions.iter().map(|&region| self.runner.key(region)).collect();
         let commits = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
         for (key, commit) in keys.into_iter().zip(commits) {
-            let summary = commit.and_then(|commit| serde_json::from_slice::<RegionSummary>(&commit.summary).ok());
+            let summary =
+                commit.and_then(|commit| serde_json::from_slice::<RegionSummary>(&commit.summary).ok());
             end.add(&summary.ok_or_else(|| FormError::of(key))?);
         }
         self.ends().insert((sample, part), end);
