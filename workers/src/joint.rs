@@ -1,12 +1,15 @@
 //! Joint tasks: the genotypes of all samples of the joint call, over one shard.
 //!
-//! A cell is joined from the samples' cells and the sites of the cells before it that reach over the line.
+//! A cell is joined from the samples' cells and the sites of the cells before it that reach over the line. What the whole
+//! cohort's file and report need to know of a shard is counted here, too, where its sites are at hand.
 
 use crate::access::{Access, Content};
 use crate::cells::{CellsError, FinishedCells};
 use crate::hold::{Cancelled, Hold};
+use crate::kinship::Comparison;
+use crate::qc::contig_class::ContigClass;
 use crate::region::block;
-use crate::vcf::{self, PieceError};
+use crate::vcf::{self, PartialIndex, PieceError};
 use jobs::failure::{Class, Classified};
 use jobs::genome::Cell;
 use jobs::task::{Shard, Task};
@@ -53,6 +56,12 @@ pub enum JointTaskError {
         /// The place.
         region: String,
     },
+    /// The sites are in no order that an index knows.
+    #[error("{region}: the joint sites are not in order")]
+    Unsorted {
+        /// The place.
+        region: String,
+    },
 }
 
 impl Classified for JointTaskError {
@@ -62,7 +71,7 @@ impl Classified for JointTaskError {
             JointTaskError::Finished(error) => error.class(),
             JointTaskError::Cancelled(error) => error.class(),
             JointTaskError::Piece { .. } | JointTaskError::Block { .. } => Class::Integrity,
-            JointTaskError::Disagreement { .. } => Class::Internal,
+            JointTaskError::Disagreement { .. } | JointTaskError::Unsorted { .. } => Class::Internal,
         }
     }
 
@@ -84,9 +93,10 @@ pub struct JointSummary {
     pub sites_passed: u64,
 }
 
-/// Joins one shard, as far as `hold` lets it. `inputs` are region tasks that cover, for each sample that takes part, the
+/// Joins one shard, as far as `hold` lets it. `inputs` are region tasks that cover, for each sample whose calls are read, the
 /// shard and the cell before it, each with one piece per cell; or the sample's finish task, whose gVCF lies in `results`.
-/// One piece per cell is written and counts in `content`.
+/// One piece per cell is written and counts in `content`, and behind them one of the shard: its part of the index, whose
+/// places are told from the shard's first byte, and the genotypes compared.
 pub fn run(
     context: &Access<'_>,
     shard: Shard,
@@ -99,19 +109,24 @@ pub fn run(
     let look_back = Cell(first.0.saturating_sub(1));
     let sources = sources(context, inputs, (look_back, end), results)?;
     let contigs = context.index.contigs();
+    let classes = ContigClass::of_all(contigs);
+    let read = |sample: &u32, cell| read_cell(context, *sample, cell, &sources[sample]);
+    let mut comparison = Comparison::new(context, &sources.keys().copied().collect::<Vec<_>>());
+    let columns = comparison.columns().to_vec();
     let mut summary = JointSummary::default();
-    let mut pieces = Vec::new();
-    let mut before: Vec<Before> = vec![Before::default(); sources.len()];
+    let mut index = PartialIndex::new(contigs);
+    let (mut pieces, mut bytes) = (Vec::new(), 0);
+    let mut before: Vec<Before> = vec![Before::default(); columns.len()];
     // The cell before the shard is read for what reaches into it only.
     for cell in (look_back.0..end.0).map(Cell) {
         if cell >= first && !hold.reach(cell.0) {
             break;
         }
         let place = context.grid.interval(cell);
-        let mut calls = Vec::with_capacity(sources.len());
-        for ((&sample, source), before) in sources.iter().zip(&mut before) {
+        let mut calls = Vec::with_capacity(columns.len());
+        for (sample, before) in columns.iter().zip(&mut before) {
             before.advance(place.contig, place.start);
-            calls.push(read_cell(context, sample, cell, source)?);
+            calls.push(read(sample, cell)?);
         }
         if cell >= first {
             let views: Vec<Sample<'_>> = calls
@@ -123,12 +138,19 @@ pub fn run(
                 .map_err(|_| JointTaskError::Disagreement { region: contigs.display(place) })?;
             summary.sites += sites.len() as u64;
             summary.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
+            if classes[place.contig as usize] == ContigClass::Autosome && !sites.is_empty() {
+                let witnesses = comparison.witnesses().iter().map(|sample| read(sample, cell));
+                comparison.add_cell(&sites, &witnesses.collect::<Result<Vec<_>, _>>()?);
+            }
             let mut text = Vec::new();
             vcf::write_joint(contigs, place.contig, &sites, &mut text);
+            let blocks = vcf::compress_cell(&text);
+            index.add_cell(&text, &blocks, bytes).ok_or_else(|| unsorted(context, cell))?;
+            bytes += blocks.len() as u64;
             let at = u64::from(cell.0);
             let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
             let mut record = context.record(Task::Joint(Shard::of_cell(cell)))?;
-            record.block(entry, &vcf::compress_cell(&text))?;
+            record.block(entry, &blocks)?;
             pieces.push(context.append(record, content)?);
         }
         for (before, calls) in before.iter_mut().zip(calls) {
@@ -137,7 +159,19 @@ pub fn run(
         }
     }
     hold.check()?;
+    if !pieces.is_empty() {
+        let end = Cell(first.0 + pieces.len() as u32);
+        let mut record = context.record(Task::Joint(Shard::Cells { first, end }))?;
+        let entry = BlockEntry { kind: block::CALL_INDEX, first: 0, last: bytes, count: 0 };
+        record.block(entry, &index.to_bytes())?;
+        comparison.finish(|entry, counts| record.block(entry, counts))?;
+        pieces.push(context.append(record, content)?);
+    }
     Ok((pieces, summary))
+}
+
+fn unsorted(context: &Access<'_>, cell: Cell) -> JointTaskError {
+    JointTaskError::Unsorted { region: context.index.contigs().display(context.grid.interval(cell)) }
 }
 
 /// Where one sample's cells are read from.
@@ -147,7 +181,7 @@ struct Source<'a> {
     finished: Option<FinishedCells>,
 }
 
-/// The samples that take part, in the order of the columns.
+/// The samples whose calls are read, in order.
 fn sources<'a>(
     context: &Access<'_>,
     inputs: &'a [(Task, Vec<PieceRef>)],
