@@ -420,7 +420,8 @@ fn an_index_from_parts_is_that_of_the_whole_file() {
             }
             let stored = PartialIndex::from_bytes(&contigs, &index.to_bytes()).unwrap();
             whole.append(&stored, begin).unwrap();
-            assert!(whole.append(&stored, begin).is_none(), "a part twice");
+            // The last cell has no lines.
+            assert!(part.len() == 1 || whole.append(&stored, begin).is_none(), "a part twice");
         }
         assert!(whole.build() == expect, "{each}");
     }
