@@ -340,7 +340,7 @@ impl Driver<'_> {
             return Err(DriveError::Foreign { task, found }.into());
         }
         if commits.is_some() {
-            self.job.office.place(task, given.number, output)?;
+            self.job.office.place(task, output)?;
         }
         Ok(commits.is_some())
     }

@@ -258,7 +258,7 @@ pub trait Office {
 
     /// Gives what an output that is to be committed left outside the packs its place. An error: it is not there as the
     /// output says, and the attempt has failed. Of outputs that are only compared nothing is placed.
-    fn place(&self, _task: Task, _number: u32, _output: &Output) -> Result<(), Failure> {
+    fn place(&self, _task: Task, _output: &Output) -> Result<(), Failure> {
         Ok(())
     }
 

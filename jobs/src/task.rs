@@ -187,6 +187,11 @@ impl Parts {
         self.cells.div_ceil(self.each)
     }
 
+    /// The cells at which parts begin, besides the first.
+    pub fn lines(self) -> impl Iterator<Item = u32> {
+        (1..self.count()).map(move |part| part * self.each)
+    }
+
     /// The part that holds a cell.
     pub const fn at(self, cell: u32) -> u32 {
         cell / self.each
@@ -462,6 +467,7 @@ mod tests {
             let all: Vec<u32> = (0..parts.count()).flat_map(|part| parts.cells(part)).collect();
             assert!(all.iter().copied().eq(0..cells), "{cells}");
             assert!((0..cells).all(|cell| parts.cells(parts.at(cell)).contains(&cell)), "{cells}");
+            assert!(parts.lines().eq((1..expect).map(|part| parts.cells(part).start)), "{cells}");
             assert!(parts.cells(expect).is_empty() && parts.cells(u32::MAX).is_empty(), "{cells}");
         }
     }

@@ -80,7 +80,11 @@ impl Scheduler {
                 self.graph.joint_units(left)
             }
             Stage::Finish if cohort => of(Task::FinishCohort),
-            Stage::Finish => of(Task::FinishSample(sample)),
+            Stage::Finish => {
+                let parts = f64::from(self.graph.parts.count());
+                let share = (open - 1.0).max(0.0) / parts.max(1.0);
+                Units { reads: self.graph.reads_of(sample) * share, cells: cells(0) * share + parts }
+            }
             Stage::Seal if cohort => of(Task::SealCohort),
             Stage::Seal => of(Task::SealSample(sample)),
         };

@@ -111,6 +111,11 @@ impl Plan {
         (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane })
     }
 
+    /// The parts in which every sample's files are written.
+    pub fn parts(&self) -> Parts {
+        Parts::of(self.cells)
+    }
+
     /// The samples of the joint call.
     pub fn joint_samples(&self) -> impl Iterator<Item = u32> {
         let samples = self.samples.iter().enumerate();
@@ -123,7 +128,9 @@ impl Plan {
             self.samples.get(lane.sample as usize).is_some_and(|sample| lane.lane < sample.lanes)
         };
         let covers = |shard: Shard| match shard {
-            Shard::Cells { first: Cell(first), end: Cell(end) } => first < end && end <= self.cells,
+            Shard::Cells { first: Cell(first), end: Cell(end) } => {
+                first < end && end <= self.cells && self.parts().at(first) == self.parts().at(end - 1)
+            }
             Shard::Unplaced => true,
         };
         match task {
@@ -133,7 +140,7 @@ impl Plan {
             Task::Region(sample, shard) => (sample as usize) < self.samples.len() && covers(shard),
             Task::Joint(shard) => shard != Shard::Unplaced && covers(shard),
             Task::WriteSample(sample, part) => {
-                (sample as usize) < self.samples.len() && part < Parts::of(self.cells).count()
+                (sample as usize) < self.samples.len() && part < self.parts().count()
             }
             Task::FinishSample(sample) => (sample as usize) < self.samples.len(),
             Task::FinishCohort => true,

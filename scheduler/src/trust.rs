@@ -287,6 +287,10 @@ impl Scheduler {
 
     /// A commit counts no more; it is made again once its inputs are there.
     fn forget(&mut self, task: Task) {
+        if let Task::FinishSample(sample) = task {
+            // The parts lay in the files that are not whole.
+            self.graph.written(sample).into_iter().for_each(|part| self.forget(part));
+        }
         self.out.push(Command::Forget(task));
         if let Some(audit) = self.audits.remove(&task) {
             audit.attempt.into_iter().for_each(|id| self.cancel(id));
@@ -474,7 +478,7 @@ impl Scheduler {
     }
 }
 
-/// Whether a task can be done twice at once: finish and seal write to places of their own.
+/// Whether a task can be done twice at once: what is for the whole cohort, or for the vault, is written to one place.
 pub(crate) fn is_comparable(task: Task) -> bool {
-    task.stage() < Stage::Finish
+    task.stage() < Stage::Finish || matches!(task, Task::WriteSample(..) | Task::FinishSample(_))
 }

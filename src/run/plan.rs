@@ -87,6 +87,7 @@ fn pairs(cohort: &Cohort, lane: &Lane) -> u64 {
 /// The tasks of the cohort.
 pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard_lines: &[u32]) -> Plan {
     let cells = Grid::new(contigs).cells();
+    let compared = cohort.compared();
     let shard_cells = (limits.shard_bases / u64::from(CELL_BASES)).clamp(1, u64::from(u32::MAX));
     Plan {
         samples: cohort
@@ -95,7 +96,7 @@ pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard
             .map(|sample| SamplePlan {
                 name: sample.sample.clone(),
                 lanes: sample.lanes.len() as u32,
-                joint: sample.role.joins(),
+                joint: sample.role.joins() || compared.contains(sample.participant.as_str()),
                 pairs: sample.lanes.iter().map(|lane| pairs(cohort, lane)).sum(),
             })
             .collect(),

@@ -364,7 +364,13 @@ impl Runner<'_> {
         let done = self.renewing(&access, request, &samples, || {
             // Nothing of a job's results is read or written here.
             let nowhere = Path::new("/nonexistent");
-            let done = workers::task::run(&access, request.task, &request.inputs, nowhere, &Held(control))?;
+            let done = workers::task::run(
+                &access,
+                request.task,
+                &request.inputs,
+                nowhere,
+                &Held::new(control, request.purpose),
+            )?;
             Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
         });
         // It is open as long as it is needed.

@@ -61,7 +61,7 @@ pub struct CarriedSample {
     pub name: String,
     /// Whether it takes part in the joint call.
     pub joint: bool,
-    /// Which of its job's participants it is of.
+    /// Tells the samples of one participant from those of others, among the bundle's.
     pub participant: u32,
     /// Its lanes.
     pub lanes: Vec<CarriedLane>,

@@ -26,11 +26,15 @@ impl Graph {
                     Units { reads: sum.reads + cell.reads, cells: sum.cells + cell.cells }
                 })
             }
-            Task::FinishSample(sample) | Task::SealSample(sample) => {
-                Units { reads: self.reads_of(sample), cells: all_cells }
+            Task::WriteSample(sample, part) => {
+                let cells = self.parts.cells(part);
+                let count = f64::from(cells.end - cells.start);
+                Units { reads: cells.map(|cell| self.reads_at(sample, cell)).sum(), cells: count }
             }
-            Task::WriteSample(..) => Units::default(),
-            Task::FinishCohort | Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
+            Task::FinishSample(_) => Units { reads: 0.0, cells: self.parts.count().into() },
+            Task::FinishCohort => Units { reads: 0.0, cells: self.samples.len() as f64 },
+            Task::SealSample(sample) => Units { reads: self.reads_of(sample), cells: all_cells },
+            Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
         }
     }
 
