@@ -121,7 +121,7 @@ const COSTS: CostModel = CostModel {
         cost(30.0, 45_000.0, 0.0),
         cost(10.0, 7_500.0, 2.6),
         cost(10.0, 0.0, 1.2),
-        cost(50.0, 200.0, 0.1),
+        cost(10.0, 230.0, 0.1),
         cost(50.0, 1_000.0, 0.1),
     ],
     bytes_per_read: 150.0,
