@@ -533,6 +533,41 @@ fn a_bundle_is_filled_once_with_about_its_time_of_work() {
 }
 
 #[test]
+fn a_region_that_a_bundle_runs_is_cut_once_its_rest_is_worth_the_way_of_another_bundle() {
+    let mut desk = Desk::new(one_sample(64), Options::default(), &[]);
+    let mut batch = site(1);
+    batch.bundles = Some(BundleLimits { bundles_max: 3, bundle_ms: 600_000 });
+    batch.latency_ms = 120_000;
+    desk.tell(Event::Site { site: 0, spec: batch });
+    desk.tell(Event::Begin);
+    let mut bundles = 0;
+    let region = |task: Task| task.stage() == Stage::Region && task.steps().is_some();
+    while !desk.open.values().any(|&(_, task, _)| region(task)) {
+        desk.tell(Event::Joined { worker: WorkerId::new(0, bundles), spec: worker(1, 40) });
+        bundles += 1;
+        desk.run_until(region);
+    }
+    let (&slow, &(_, task, _)) = desk.open.iter().find(|(_, open)| region(open.1)).unwrap();
+    desk.tell(Event::Started { attempt: slow, slot: 0 });
+    while desk.open.len() > 1 {
+        let other = *desk.open.keys().find(|&&id| id != slow).unwrap();
+        desk.done(other);
+    }
+    desk.tell(Event::Joined { worker: WorkerId::new(0, bundles), spec: worker(1, 40) });
+    let cuts = |said: &[Command]| said.iter().any(|said| matches!(said, Command::Cut { .. }));
+    let asked_ms = (0..600).find(|_| cuts(&desk.tick(1000))).expect("it is asked") * 1000;
+    // As long as it has been running, so long will the rest take: as far as anybody knows.
+    assert!((100_000..160_000).contains(&asked_ms), "{asked_ms}");
+    let steps = task.steps().unwrap();
+    let said = desk.tell(Event::Cut { attempt: slow, task: task.over(steps.start..steps.start + 3) });
+    let rest = said.iter().find_map(|said| match said {
+        Command::Start { task, .. } => task.steps(),
+        _ => None,
+    });
+    assert_eq!(rest.map(|rest| rest.start), Some(steps.start + 3), "{said:?}");
+}
+
+#[test]
 fn a_job_that_failed_takes_back_what_no_bundle_has_begun() {
     let mut desk = Desk::new(plan(&[(6, true)], 4), Options::default(), &[]);
     let mut batch = site(1);
