@@ -65,16 +65,13 @@ impl Scheduler {
     fn relieve(&mut self, rest: &Rest) -> usize {
         let least_ms = self.options.shard_ms_min as f64;
         let (task, worker) = (self.attempts[&rest.id].task, self.attempts[&rest.id].worker);
-        // What is cut off waits as long as anything that is given to a place like this one.
-        let way_ms =
-            self.places.sites[self.places.site_of(worker)].as_ref().map_or(0, |site| site.spec.latency_ms);
         // What is cut off may be done by another core of the same worker; a copy there would be no quicker.
         if !rest.straggles && !self.has_core_for(task, None) {
             return 0;
         }
         // A cut would throw a copy away.
         let alone = self.attempts[&rest.id].twin.is_none() || rest.straggles;
-        if self.options.cut_stragglers && alone && rest.cut_ms >= 2.0 * least_ms + way_ms as f64 {
+        if self.options.cut_stragglers && alone && rest.cut_ms >= 2.0 * least_ms + self.way_ms(worker) {
             self.ask_cut(rest.id);
             return (rest.cut_ms / least_ms) as usize;
         }
@@ -136,7 +133,7 @@ impl Scheduler {
         if !straggles && !all {
             return None;
         }
-        let fresh_ms = self.task_ms(attempt.task);
+        let fresh_ms = self.task_ms(attempt.task) + self.way_ms(attempt.worker);
         let spread = self.costs.stage(attempt.task.stage()).spread;
         let late = elapsed > whole * (1.0 + 2.0 * spread);
         // An attempt beyond what is usual will take as long again, as far as anybody knows.
@@ -180,13 +177,19 @@ impl Scheduler {
     /// A bundle says nothing of what waits in it; it is late when it takes far longer than all of it was expected to.
     fn rest_in_bundle(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
         let worker = &self.places.workers[attempt.worker as usize];
-        let site = self.places.sites[self.places.site_of(attempt.worker)].as_ref()?;
         let (filled_ms, length_ms) = worker.filled?;
         let elapsed = (self.now_ms - filled_ms) as f64;
-        let expected = (length_ms + site.spec.latency_ms) as f64 + attempt.expected_ms;
-        let fresh_ms = self.task_ms(attempt.task) + site.spec.latency_ms as f64;
+        let way_ms = self.way_ms(attempt.worker);
+        let expected = length_ms as f64 + way_ms + attempt.expected_ms;
+        let fresh_ms = self.task_ms(attempt.task) + way_ms;
         let straggles = elapsed > STRAGGLES * expected;
         straggles.then_some(Rest { id, ms: elapsed, cut_ms: 0.0, fresh_ms, late: true, straggles })
+    }
+
+    /// How long anything that is given to a place like a worker's waits there: what is cut off, and a copy.
+    fn way_ms(&self, worker: u32) -> f64 {
+        let site = self.places.sites[self.places.site_of(worker)].as_ref();
+        site.map_or(0.0, |site| site.spec.latency_ms as f64)
     }
 }
 
