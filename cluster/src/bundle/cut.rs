@@ -9,7 +9,7 @@ use super::carried::{answer_context, asked_context};
 use super::{BundleError, parse, ticket::BundleKey, to_json};
 use jobs::task::Task;
 use scheduler::AttemptId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An object of more bytes is not read: a bundle has far fewer attempts than this has room for.
 pub const CUT_BYTES_MAX: u64 = 1 << 20;
@@ -55,6 +55,37 @@ pub fn is_cut(task: Task, whole: Task) -> bool {
     let (Some(left), Some(steps)) = (task.steps(), whole.steps()) else { return false };
     let fewer = left.start == steps.start && left.start < left.end && left.end < steps.end;
     fewer && whole.over(left) == task
+}
+
+/// What a bundle was asked to cut, and what it answered.
+#[derive(Clone, Debug, Default)]
+pub struct Cuts(BTreeMap<AttemptId, Option<Task>>);
+
+impl Cuts {
+    /// Asks for one more; all that was asked for.
+    pub fn ask(&mut self, attempt: AttemptId) -> BTreeSet<AttemptId> {
+        self.0.entry(attempt).or_default();
+        self.0.keys().copied().collect()
+    }
+
+    /// Whether it was asked to cut an attempt and nothing is known of that yet.
+    pub fn awaits(&self, attempt: AttemptId) -> bool {
+        self.0.get(&attempt) == Some(&None)
+    }
+
+    /// The attempt will end as this task.
+    pub fn answer(&mut self, attempt: AttemptId, task: Task) {
+        self.0.insert(attempt, Some(task));
+    }
+
+    /// Whether an attempt at `whole` may have ended as this task: whole where it was not asked or was too far, or cut, if
+    /// it was asked, and as it answered, if it did.
+    pub fn may_end(&self, attempt: AttemptId, whole: Task, task: Task) -> bool {
+        match self.0.get(&attempt) {
+            Some(Some(answered)) => task == *answered,
+            asked => task == whole || asked.is_some() && is_cut(task, whole),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +143,27 @@ mod tests {
         assert!(!is_cut(map(5, 8, 20), map(4, 8, 64)));
         assert!(!is_cut(map(4, 8, u16::MAX), map(4, 8, 64)));
         assert!(!is_cut(Task::Intake(lane, 0), Task::Intake(lane, 0)));
+    }
+
+    #[test]
+    fn an_attempt_ends_as_it_was_asked_to_or_as_if_it_had_not_been() {
+        let (attempt, whole) = (AttemptId(7), region(0, 3, 9));
+        let mut cuts = Cuts::default();
+        let check = |cuts: &Cuts, awaits: bool, expect: [bool; 4]| {
+            assert_eq!(cuts.awaits(attempt), awaits);
+            let ends = [whole, region(0, 3, 5), region(0, 3, 6), region(0, 4, 9)];
+            assert_eq!(ends.map(|task| cuts.may_end(attempt, whole, task)), expect);
+        };
+        check(&cuts, false, [true, false, false, false]);
+        assert_eq!(cuts.ask(AttemptId(8)), BTreeSet::from([AttemptId(8)]));
+        check(&cuts, false, [true, false, false, false]);
+        assert_eq!(cuts.ask(attempt), BTreeSet::from([attempt, AttemptId(8)]));
+        // It may have been beyond its last cell, or its answer was not seen.
+        check(&cuts, true, [true, true, true, false]);
+        cuts.answer(attempt, region(0, 3, 5));
+        check(&cuts, false, [false, true, false, false]);
+        cuts.ask(attempt);
+        check(&cuts, false, [false, true, false, false]);
     }
 
     #[test]

@@ -10,9 +10,10 @@ use super::follow::{ANSWER, SILENT_MAX};
 use crate::bundle::carried::{
     Carried, CarriedSample, Link, Parcel, Standing, bundle_context, standing_context,
 };
+use crate::bundle::cut::Cuts;
 use crate::bundle::outcome::Reading;
 use crate::bundle::ticket::{BundleKey, Object, TICKET_SCHEMA, Ticket};
-use crate::bundle::{BUNDLE_SCHEMA, Bundle, Data, cut, to_json};
+use crate::bundle::{BUNDLE_SCHEMA, Bundle, Data, to_json};
 use crate::engine::{Engine, Order, Output, Report, Request};
 use crate::failure::TaskFailure;
 use crate::store::{Store, StoreError};
@@ -257,8 +258,8 @@ pub(super) struct Sent {
     /// Attempts that are not over, in the order in which they are run.
     pub(super) open: Vec<Request>,
     pub(super) started: usize,
-    /// Attempts that were asked to end early, and as what those will end that answered.
-    pub(super) cuts: BTreeMap<AttemptId, Option<Task>>,
+    /// What it was asked to cut.
+    pub(super) cuts: Cuts,
     /// When one was asked last.
     pub(super) asked: Instant,
     pub(super) renewed: Instant,
@@ -270,22 +271,10 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Whether an attempt was asked to end early, and nothing came of it yet.
-    pub(super) fn awaits(&self, request: &Request) -> bool {
-        self.cuts.get(&request.attempt) == Some(&None)
-    }
-
-    /// Whether an attempt may end as this task: as a whole, or as it was cut.
-    pub(super) fn may_end(&self, request: &Request, task: Task) -> bool {
-        match self.cuts.get(&request.attempt) {
-            Some(Some(answered)) => task == *answered,
-            asked => task == request.task || asked.is_some() && cut::is_cut(task, request.task),
-        }
-    }
-
     /// How long until it is looked after again.
     pub(super) fn pause(&self, poll: Duration) -> Duration {
-        let awaits = self.asked.elapsed() < ANSWERS_WITHIN && self.open.iter().any(|one| self.awaits(one));
+        let awaits = self.asked.elapsed() < ANSWERS_WITHIN
+            && self.open.iter().any(|one| self.cuts.awaits(one.attempt));
         if awaits { poll.min(SOON) } else { poll }
     }
 }
@@ -484,7 +473,7 @@ impl Shared<'_> {
             task,
             open,
             started: 0,
-            cuts: BTreeMap::new(),
+            cuts: Cuts::default(),
             asked: now,
             renewed: now,
             born: now,

@@ -76,9 +76,11 @@ impl Shared<'_> {
 
     /// Asks the worker to end an attempt early. One whom that does not reach does not answer, as the scheduler will see.
     fn ask(&self, sent: &mut Sent, attempt: AttemptId) {
-        sent.cuts.entry(attempt).or_default();
+        if sent.open.iter().all(|request| request.attempt != attempt) {
+            return;
+        }
         sent.asked = Instant::now();
-        let sealed = cut::ask(&sent.id, &sent.key, &sent.cuts.keys().copied().collect());
+        let sealed = cut::ask(&sent.id, &sent.key, &sent.cuts.ask(attempt));
         let _ = self.settings.store.replace(&format!("{}/asked", self.folder(&sent.id)), sealed);
     }
 
@@ -159,10 +161,10 @@ impl Shared<'_> {
     /// Says as what an attempt will end; what nobody asked, or has heard, is left alone.
     fn take_answer(&self, sent: &mut Sent, at: usize, name: &str) -> Result<(), Failure> {
         let (attempt, whole) = (sent.open[at].attempt, sent.open[at].task);
-        if sent.awaits(&sent.open[at]) {
+        if sent.cuts.awaits(attempt) {
             let sealed = self.settings.store.get(name, CUT_BYTES_MAX)?;
             let task = cut::answered(name, &sent.id, &sent.key, (attempt, whole), &sealed)?;
-            sent.cuts.insert(attempt, Some(task));
+            sent.cuts.answer(attempt, task);
             self.say(Report::Cut { attempt, task });
         }
         Ok(())
@@ -175,7 +177,7 @@ impl Shared<'_> {
         let request = sent.open.remove(at);
         sent.started -= usize::from(at < sent.started);
         sent.bore |= ended.result.is_ok();
-        if ended.task != request.task && sent.awaits(&request) {
+        if ended.task != request.task && sent.cuts.awaits(ended.attempt) {
             self.say(Report::Cut { attempt: ended.attempt, task: ended.task });
         }
         self.say(Report::Ended(ended));
@@ -190,7 +192,7 @@ impl Shared<'_> {
         let (bytes_in, bytes_out) = (sent.packed[&request.attempt], object.len() as u64);
         let usage = Usage { bytes_in, bytes_out, ..outcome.ended.usage };
         let ended = Ended { usage, ..outcome.ended };
-        if !sent.may_end(request, ended.task) {
+        if !sent.cuts.may_end(request.attempt, request.task, ended.task) {
             return Err(BundleError::Sealed { name: name.to_owned() }.into());
         }
         let Ok(output) = ended.result else { return Ok(ended) };

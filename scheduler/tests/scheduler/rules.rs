@@ -398,8 +398,8 @@ fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
 }
 
 #[test]
-fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
-    let (mut desk, _, slow) = at_a_slow_map();
+fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied_and_a_late_answer_counts() {
+    let (mut desk, map, slow) = at_a_slow_map();
     let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
     let copies = |said: &[Command]| {
         said.iter().filter(|said| matches!(said, Command::Start { purpose: Purpose::Copy, .. })).count()
@@ -409,6 +409,13 @@ fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
     assert_eq!(copies(&desk.tick(59_000)), 0);
     let said = desk.tick(2_000);
     assert!(!said.contains(&asked) && copies(&said) == 1, "{said:?}");
+    let copy = *desk.open.keys().find(|&&id| id != slow).unwrap();
+    let kept = map.over(0..103);
+    let said = desk.tell(Event::Cut { attempt: slow, task: kept });
+    assert!(said.iter().any(|said| matches!(said, Command::Cancel { attempt, .. } if *attempt == copy)));
+    assert_eq!(desk.scheduler.commits(slow), Some(kept));
+    desk.open.get_mut(&slow).unwrap().1 = kept;
+    assert_eq!(desk.run(), Some(Ending::Complete));
 }
 
 #[test]
