@@ -1,22 +1,15 @@
 //! A window of 10,000-fold depth, a lane in a single chunk: the attempt that meets it is cut while it runs, and what it
 //! would have come to is shared out. The bytes are those of one thread that is never cut.
 
+#[path = "program/heap.rs"]
+mod heap;
 #[path = "program/wakachi.rs"]
 mod wakachi;
 
+use heap::heap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use wakachi::{Cohort, digests, text};
-use workers::simulate::genome::{read_fasta, reverse_complement};
-
-/// Where the reads are heaped, in the first contig, and how far their starts spread.
-const WINDOW: usize = 150_000;
-const STARTS: usize = 200;
-
-/// Pairs of 150 bases: over the window's middle, every one of them stands.
-const PAIRS: usize = 12_000;
-const READ_BASES: usize = 150;
 
 #[test]
 fn a_straggler_is_cut_while_it_runs_and_shared_out() {
@@ -56,39 +49,4 @@ fn regions(job: &Path) -> usize {
     let ledger: serde_json::Value =
         serde_json::from_slice(&fs::read(job.join("ledger.json")).unwrap()).unwrap();
     ledger["samples"][0]["shards"].as_array().unwrap().len()
-}
-
-/// Appends the window's pairs to the sample's files.
-fn heap(cohort: &Cohort) {
-    let genome = read_fasta(&cohort.reference()).unwrap();
-    let bases = &genome[0].bases;
-    let mut files = [String::new(), String::new()];
-    let mut seed = 17u64;
-    for pair in 0..PAIRS {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let start = WINDOW + (seed >> 33) as usize % STARTS;
-        let end = start + 300 + (seed >> 50) as usize % 100;
-        let first = &bases[start..start + READ_BASES];
-        let second = reverse_complement(&bases[end - READ_BASES..end]);
-        for (file, sequence) in files.iter_mut().zip([first, &second[..]]) {
-            let sequence = String::from_utf8(sequence.to_vec()).unwrap();
-            *file += &format!("@heap:{pair}\n{sequence}\n+\n{}\n", "I".repeat(READ_BASES));
-        }
-    }
-    let sample = cohort.samples().remove(0);
-    for (mate, text) in (1..).zip(files) {
-        let path = cohort.dir.join(format!("reads/{sample}_R{mate}.fastq.gz"));
-        let file = fs::OpenOptions::new().append(true).open(path).unwrap();
-        let mut member = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-        member.write_all(text.as_bytes()).unwrap();
-        member.finish().unwrap();
-    }
-    let sheet = fs::read_to_string(cohort.dir.join("samples.csv")).unwrap();
-    let cut = |row: &str| row.split(',').take(10).collect::<Vec<_>>().join(",") + ",,\n";
-    let (header, rows) = sheet.split_once('\n').unwrap();
-    fs::write(
-        cohort.dir.join("samples.csv"),
-        format!("{header}\n{}", rows.lines().map(cut).collect::<String>()),
-    )
-    .unwrap();
 }

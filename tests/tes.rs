@@ -3,12 +3,15 @@
 //! Our client's requests and the test service's answers are held against the published OpenAPI by openapi-core; py-tes,
 //! an independent client, is served by the same service; the store is moto's S3. All of it on loopback.
 
+#[path = "program/heap.rs"]
+mod heap;
 #[path = "program/wakachi.rs"]
 mod wakachi;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -121,10 +124,13 @@ impl Cloud {
     }
 
     fn ask(&self, path: &str) -> serde_json::Value {
-        let port = port_of(&self.tes);
-        let answer = http(port, "GET", path, "accept: */*");
-        let body = answer.split_once("\r\n\r\n").expect("an answer").1;
-        serde_json::from_str(body).expect("JSON")
+        let body = body(port_of(&self.tes), path);
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// What the store holds of bundles.
+    fn objects(&self) -> String {
+        body(port_of(&self.s3), &format!("/{BUCKET}?list-type=2&prefix={PREFIX}/bundles/"))
     }
 
     /// What did not fit the published interface, on either side.
@@ -173,6 +179,12 @@ fn port_of(url: &str) -> u16 {
     host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
 }
 
+/// What is answered to whoever asks for this.
+fn body(port: u16, target: &str) -> String {
+    let answer = http(port, "GET", target, "accept: */*");
+    answer.split_once("\r\n\r\n").expect("an answer").1.to_owned()
+}
+
 /// The whole answer to a request without a body.
 fn http(port: u16, method: &str, target: &str, header: &str) -> String {
     String::from_utf8_lossy(&http_bytes(port, method, target, &format!("host: 127.0.0.1\r\n{header}")))
@@ -194,18 +206,23 @@ fn small() -> &'static (Cohort, std::collections::BTreeMap<String, String>) {
     static SMALL: OnceLock<(Cohort, std::collections::BTreeMap<String, String>)> = OnceLock::new();
     SMALL.get_or_init(|| {
         let cohort = Cohort::simulate("tes", "--samples 2 --genome-mb 0.3 --depth 6 --seed 5");
-        let sites = cohort.dir.join("sites.toml");
-        let more = "\n[[site]]\nid = \"cloud\"\njurisdiction = \"JP\"\nlevels_max = 4\nroles = [\"compute\"]\n\
-                    attestation = { scheme = \"example\", expires = 2099-01-01 }\n";
-        let text = fs::read_to_string(&sites).expect("sites") + more;
-        fs::write(&sites, text).expect("sites");
-        let sheet = fs::read_to_string(cohort.file()).expect("a cohort");
-        let named = sheet.replace("sites = [\"here\"]", "sites = [\"here\", \"cloud\"]");
-        assert_ne!(sheet, named);
-        fs::write(cohort.file(), named).expect("a cohort");
+        allow_the_cloud(&cohort);
         let expect = digests(&cohort.job("-t 2").path().join("results"));
         (cohort, expect)
     })
+}
+
+/// Names the cloud among the sites of a cohort and of the programme.
+fn allow_the_cloud(cohort: &Cohort) {
+    let sites = cohort.dir.join("sites.toml");
+    let more = "\n[[site]]\nid = \"cloud\"\njurisdiction = \"JP\"\nlevels_max = 4\nroles = [\"compute\"]\n\
+                attestation = { scheme = \"example\", expires = 2099-01-01 }\n";
+    let text = fs::read_to_string(&sites).expect("sites") + more;
+    fs::write(&sites, text).expect("sites");
+    let sheet = fs::read_to_string(cohort.file()).expect("a cohort");
+    let named = sheet.replace("sites = [\"here\"]", "sites = [\"here\", \"cloud\"]");
+    assert_ne!(sheet, named);
+    fs::write(cohort.file(), named).expect("a cohort");
 }
 
 #[test]
@@ -358,6 +375,15 @@ fn named<'a>(events: &'a [serde_json::Value], name: &str) -> Vec<&'a serde_json:
     events.iter().filter(|event| event["event"] == name).collect()
 }
 
+/// Cells of regions, and the bundles in which they were to be read, or were, as these events tell one after the other.
+fn bundles_of(events: &[serde_json::Value], name: &str) -> Vec<(Range<u32>, String)> {
+    let of_bundle = |event: &&serde_json::Value| {
+        let cells = event["shard"].as_str()?.strip_prefix("region/")?.rsplit('/').next()?.split_once('-')?;
+        Some((cells.0.parse().ok()?..cells.1.parse().ok()?, event["worker"].as_str()?.to_owned()))
+    };
+    named(events, name).iter().filter_map(of_bundle).collect()
+}
+
 /// A copy of the small cohort whose leases hold for so many seconds.
 fn with_leases(seconds: u32) -> (TempDir, Cohort) {
     let dir = folder();
@@ -460,6 +486,72 @@ fn a_bundle_that_outlives_its_leases_reads_on_under_new_ones() {
     for field in ["shard", "attempt", "participant_h", "consent_epoch", "worker", "at", "expires"] {
         assert!(!one[field].is_null(), "{field}: {one}");
     }
+}
+
+#[test]
+fn a_straggler_in_a_bundle_is_cut_while_it_runs_and_shared_out() {
+    straggle("nap");
+}
+
+#[test]
+fn a_machine_that_dies_after_its_answer_is_held_to_it() {
+    straggle("relapse");
+}
+
+/// Runs a job of one shard with a deep window, all of it in bundles that meet this fault, and sees how it is cut.
+fn straggle(fault: &str) {
+    // The outcome of what was cut is held back until the rest was sent in another bundle.
+    let Some(cloud) = Cloud::with_store(&[fault; 20].join(","), &["--hold"]) else { return };
+    let cohort = Cohort::simulate(fault, "--samples 1 --genome-mb 1.2 --depth 6 --seed 13");
+    heap::heap(&cohort);
+    allow_the_cloud(&cohort);
+    let expect = cohort.job("-t 2 --chunk-pairs 3000");
+    let (out, config) = (folder(), cloud.config(""));
+    let mut terms = fs::read_to_string(&config).expect("a configuration");
+    for (key, now, then) in [("latency_seconds", 1, 0), ("cores", 1, 2), ("bundles", 2, 4)] {
+        terms = terms.replace(&format!("{key} = {now}\n"), &format!("{key} = {then}\n"));
+    }
+    fs::write(&config, terms).expect("a configuration");
+    let options = "--engine tes -t 1 --shard-lines 0 --chunk-pairs 3000 --rest-ms 5";
+    let mut job = cloud.command(&cohort, out.path(), options, &config);
+    let said = cloud.dir.path().join("said");
+    let stderr = fs::File::create(&said).expect("a file");
+    let mut job = Service(job.stdout(Stdio::null()).stderr(stderr).spawn().expect("the program starts"));
+    let (since, mut asked) = (Instant::now(), false);
+    let status = loop {
+        // Whoever has the shard sleeps over it until it is asked to end early.
+        let whole = bundles_of(&events(out.path()), "shard.leased").into_iter().next();
+        asked |=
+            whole.as_ref().is_some_and(|(_, bundle)| cloud.objects().contains(&format!("/{bundle}/asked<")));
+        if asked || whole.is_none() {
+            cloud.ask("/__wake");
+        }
+        if let Some(status) = job.0.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(since.elapsed() < Duration::from_secs(300), "it does not end");
+        thread::yield_now();
+    };
+    assert!(status.success(), "{}", fs::read_to_string(&said).unwrap_or_default());
+    assert_eq!(digests(&out.path().join("results")), digests(&expect.path().join("results")));
+    assert!(asked, "nobody was asked to end early");
+    let held: serde_json::Value = serde_json::from_str(&body(port_of(&cloud.s3), "/__held")).expect("JSON");
+    assert!(held["until"].as_u64() > Some(0) && held["in_vain"] == 0, "{held}");
+    // It was begun as a whole in one bundle, whose outcome counts for its beginning; the rest was done in others.
+    let events = events(out.path());
+    let (whole, first) = bundles_of(&events, "shard.leased").swap_remove(0);
+    let there = bundles_of(&events, "policy.permit");
+    assert!(there.contains(&(whole.clone(), first.clone())), "{whole:?} in {first}: {there:?}");
+    let is_rest = |cells: &Range<u32>| whole.start < cells.start && cells.end <= whole.end;
+    assert!(there.iter().any(|(cells, bundle)| *bundle != first && is_rest(cells)), "{whole:?}: {there:?}");
+    let begun = |event: &&&serde_json::Value| {
+        let shard = event["shard"].as_str().unwrap_or_default();
+        shard.starts_with("region/") && shard.contains(&format!("/{}-", whole.start))
+    };
+    let committed = named(&events, "shard.committed");
+    let first = committed.iter().find(begun).expect("its beginning is done");
+    assert_eq!(first["attempt"], 1, "{first}");
+    cloud.assert_by_the_book();
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //!
 //! Invariant: a bundle is fixed once it is written; its worker runs it under the leases in it, decides again where it
 //! arrives, and writes the receipt as its last act, created only if it is absent: of two workers on one bundle one is
-//! told so. A receipt is a worker's word about itself; the coordinator opens and verifies every output.
+//! told so. While it runs it may be asked to end attempts early ([`cut`]), and is told nothing else. A receipt is a worker's word about itself; the coordinator opens and verifies every output.
 
 pub mod carried;
+pub mod cut;
 pub mod outcome;
 pub mod ticket;
 
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use storage::DiskError;
 
 /// Schema of a bundle.
-pub const BUNDLE_SCHEMA: &str = "wakachi.bundle/1";
+pub const BUNDLE_SCHEMA: &str = "wakachi.bundle/2";
 /// Schema of a receipt.
 pub const RECEIPT_SCHEMA: &str = "wakachi.receipt/2";
 /// A bundle or receipt of more bytes is not read.

@@ -85,6 +85,12 @@ impl Control {
         }
     }
 
+    /// Makes it end before this step, which it has not begun, and says nothing: whoever it concerns was told before.
+    pub fn end_before(&self, step: u32) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.limit = step.max(place.next).min(place.limit);
+    }
+
     /// Says that nobody needs it any more.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
@@ -153,6 +159,18 @@ mod tests {
         over.close();
         over.cut();
         drop((control, over));
+        assert!(heard.iter().all(|report| !matches!(report, Report::Cut { .. })));
+    }
+
+    #[test]
+    fn what_was_to_end_early_from_the_start_does_and_says_nothing() {
+        let (reports, heard) = channel();
+        let control = Control::new(AttemptId(7), shard(3, 9), reports);
+        control.end_before(5);
+        assert_eq!((3..9).take_while(|&cell| control.reach(cell)).count(), 2);
+        control.end_before(9);
+        assert_eq!(control.close(), shard(3, 5));
+        drop(control);
         assert!(heard.iter().all(|report| !matches!(report, Report::Cut { .. })));
     }
 

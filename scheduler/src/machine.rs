@@ -451,7 +451,7 @@ impl Scheduler {
             }
             let (streams, check) = (self.streams(attempt.worker), attempt.purpose == Purpose::Audit);
             if !streams || check {
-                // A bundle hears nothing until it is over.
+                // A bundle would hear of it late, and be paid for until it ends.
                 self.cancel(id);
             } else if attempt.task.steps().is_some() {
                 self.ask_cut(id);
@@ -468,7 +468,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether a worker takes orders while it works.
+    /// Whether a worker is given more while it works, and says where it is.
     pub(crate) fn streams(&self, worker: u32) -> bool {
         let site = self.places.sites.get(self.places.site_of(worker));
         site.is_some_and(|site| site.as_ref().is_some_and(|site| site.spec.bundles.is_none()))

@@ -71,7 +71,7 @@ impl Scheduler {
         }
         // A cut would throw a copy away.
         let alone = self.attempts[&rest.id].twin.is_none() || rest.straggles;
-        if self.options.cut_stragglers && alone && rest.cut_ms >= 2.0 * least_ms {
+        if self.options.cut_stragglers && alone && rest.cut_ms >= 2.0 * least_ms + self.way_ms(worker) {
             self.ask_cut(rest.id);
             return (rest.cut_ms / least_ms) as usize;
         }
@@ -133,7 +133,7 @@ impl Scheduler {
         if !straggles && !all {
             return None;
         }
-        let fresh_ms = self.task_ms(attempt.task);
+        let fresh_ms = self.task_ms(attempt.task) + self.way_ms(attempt.worker);
         let spread = self.costs.stage(attempt.task.stage()).spread;
         let late = elapsed > whole * (1.0 + 2.0 * spread);
         // An attempt beyond what is usual will take as long again, as far as anybody knows.
@@ -141,14 +141,14 @@ impl Scheduler {
         let Some(steps) = attempt.task.steps() else {
             return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, late, straggles });
         };
-        // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly, or
-        // nobody knows.
+        // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly, as
+        // does what a bundle holds, which never says; or nobody knows.
         let (at, since) = attempt.reached.unwrap_or_else(|| match attempt.task {
-            Task::Map(..) => {
+            Task::Region(..) | Task::Joint(_) if streams => (steps.start, started_ms),
+            _ => {
                 let gone = if elapsed < whole { elapsed / whole } else { 0.5 };
                 (steps.start + (gone * f64::from(steps.end - steps.start)) as u32, self.now_ms)
             }
-            _ => (steps.start, started_ms),
         });
         let at = at.clamp(steps.start, steps.end - 1);
         let behind = if at > steps.start { self.steps_ms(attempt.task, steps.start..at) } else { 0.0 };
@@ -159,7 +159,7 @@ impl Scheduler {
         let pace = if behind > 0.0 { at_its_pace } else { own.max(elapsed / begun.max(1.0)) };
         let after = if at + 1 < steps.end { self.steps_ms(attempt.task, at + 1..steps.end) } else { 0.0 };
         let enough = attempt.task.stage() != Stage::Map || steps.end - at > STRIPS_MIN;
-        let cut_ms = if streams && enough && !unanswered { after * pace } else { 0.0 };
+        let cut_ms = if enough && !unanswered { after * pace } else { 0.0 };
         let step_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
         let ms = if at + 1 < steps.end { after * pace + step_ms } else { blind };
         Some(Rest { id, ms, cut_ms, fresh_ms, late, straggles })
@@ -174,16 +174,22 @@ impl Scheduler {
         silent.then_some(Rest { id, ms: elapsed as f64, cut_ms: 0.0, fresh_ms, late: true, straggles: true })
     }
 
-    /// A bundle says nothing until it is over; it is late when it takes far longer than all of it was expected to.
+    /// A bundle says nothing of what waits in it; it is late when it takes far longer than all of it was expected to.
     fn rest_in_bundle(&self, id: AttemptId, attempt: &Attempt) -> Option<Rest> {
         let worker = &self.places.workers[attempt.worker as usize];
-        let site = self.places.sites[self.places.site_of(attempt.worker)].as_ref()?;
         let (filled_ms, length_ms) = worker.filled?;
         let elapsed = (self.now_ms - filled_ms) as f64;
-        let expected = (length_ms + site.spec.latency_ms) as f64 + attempt.expected_ms;
-        let fresh_ms = self.task_ms(attempt.task) + site.spec.latency_ms as f64;
+        let way_ms = self.way_ms(attempt.worker);
+        let expected = length_ms as f64 + way_ms + attempt.expected_ms;
+        let fresh_ms = self.task_ms(attempt.task) + way_ms;
         let straggles = elapsed > STRAGGLES * expected;
         straggles.then_some(Rest { id, ms: elapsed, cut_ms: 0.0, fresh_ms, late: true, straggles })
+    }
+
+    /// How long anything that is given to a place like a worker's waits there: what is cut off, and a copy.
+    fn way_ms(&self, worker: u32) -> f64 {
+        let site = self.places.sites[self.places.site_of(worker)].as_ref();
+        site.map_or(0.0, |site| site.spec.latency_ms as f64)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The scheduler from outside: a small world of workers that drives it, random worlds, each rule alone, and its own cost.
 
+#[path = "scheduler/bundles.rs"]
+mod bundles;
 #[path = "scheduler/load.rs"]
 mod load;
 #[path = "scheduler/rules.rs"]

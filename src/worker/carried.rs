@@ -2,7 +2,8 @@
 //!
 //! Invariant: of a sample nothing lies in the clear on a disk, and nothing is read but under a lease that stands, by a
 //! decision made here. Each outcome is created as soon as it is there, so that a machine that is taken away costs only
-//! what it had in hand; who runs the bundle again goes on after what is there.
+//! what it had in hand; who runs the bundle again goes on after what is there. An attempt that is asked to end early
+//! does, and the answer is there before the outcome; who runs it again ends it there.
 
 use super::{Args, host, say_done};
 use crate::gate::Gate;
@@ -13,6 +14,7 @@ use crate::run::runner::{self, Held};
 use cluster::bundle::carried::{
     Carried, CarriedSample, Link, Standing, bundle_context, receipt_context, standing_context,
 };
+use cluster::bundle::cut::{self, CUT_BYTES_MAX};
 use cluster::bundle::outcome::{self, Outcome, Reading, Word};
 use cluster::bundle::ticket::{BundleKey, Object, Ticket};
 use cluster::bundle::{Bundle, BundleError, DOCUMENT_BYTES_MAX, Data, RECEIPT_SCHEMA, Receipt};
@@ -21,9 +23,10 @@ use cluster::{Control, Ended, Order, Output, Pool, Report, Request, Spending, Ta
 use jobs::failure::{Class, Classified, Failure};
 use jobs::lease::Expected;
 use jobs::policy::{Action, NotPermitted, Permit, Subject};
+use jobs::task::Task;
 use jobs::time::Timestamp;
 use scheduler::AttemptId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +43,8 @@ use workers::intake::LaneInput;
 
 /// How often the worker looks whether its time is over.
 const TICK: Duration = Duration::from_secs(1);
+/// The least pause between two looks for what it is asked, whatever it was told.
+const LOOK_MIN: Duration = Duration::from_millis(50);
 /// Bytes of an outcome that are read again when a bundle is gone on with.
 const OUTCOME_BYTES_MAX: u64 = 8 << 30;
 
@@ -65,7 +70,7 @@ pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
     let Data::Carried(carried) = &bundle.data else {
         return Err(BundleError::Sealed { name: "bundle".to_owned() }.into());
     };
-    if there(&carried.receipt)?.is_some() {
+    if there(&carried.receipt, DOCUMENT_BYTES_MAX)?.is_some() {
         say_done(&bundle.id);
         return Ok(());
     }
@@ -86,6 +91,7 @@ pub fn run(ticket: &Ticket, args: &Args) -> Result<(), Failure> {
         lease_key: key,
         first: LeaseVerifier::of(key),
         standing: Mutex::new((standing, Instant::now())),
+        answered: work.answered()?,
         readings: Mutex::default(),
     };
     let threads = args.threads();
@@ -131,8 +137,8 @@ fn open(ticket: &Ticket, scratch: &Path) -> Result<Bundle, Failure> {
 }
 
 /// An object of which it is not known whether it is there. Who may not list a bucket is refused what is not there.
-fn there(link: &Link) -> Result<Option<Vec<u8>>, StoreError> {
-    match presigned::get(&link.get, OUTCOME_BYTES_MAX) {
+fn there(link: &Link, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    match presigned::get(&link.get, bytes_max) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(StoreError::Missing { .. } | StoreError::Refused { status: 403, .. }) => Ok(None),
         Err(error) => Err(error),
@@ -143,7 +149,7 @@ fn there(link: &Link) -> Result<Option<Vec<u8>>, StoreError> {
 /// try was lost.
 fn create(link: &Link, bytes: &[u8]) -> Result<bool, StoreError> {
     let url = link.put.as_deref().unwrap_or(&link.get);
-    Ok(presigned::create(url, bytes)? || there(link)?.is_some_and(|found| found == bytes))
+    Ok(presigned::create(url, bytes)? || there(link, OUTCOME_BYTES_MAX)?.is_some_and(|found| found == bytes))
 }
 
 /// The index, from the cache if it is there, verified by its digest either way.
@@ -214,9 +220,48 @@ impl Work<'_> {
     /// How an attempt of an earlier worker on this bundle ended.
     fn ended_before(&self, request: &Request) -> Result<Option<Ended>, Failure> {
         let parcel = &self.carried.parcels[&request.attempt.0];
-        let Some(object) = there(&parcel.output)? else { return Ok(None) };
+        let Some(object) = there(&parcel.output, OUTCOME_BYTES_MAX)? else { return Ok(None) };
         let outcome = outcome::open("outcome", &self.bundle.id, self.key, request.attempt, &object)?;
         Ok(Some(outcome.ended))
+    }
+
+    /// Attempts that are to end early. Whoever cannot be read asks for nothing.
+    fn asked(&self) -> BTreeSet<AttemptId> {
+        let open = |sealed: Vec<u8>| cut::asked("what is asked", &self.bundle.id, self.key, &sealed);
+        let read = there(&self.carried.asked, CUT_BYTES_MAX).map_err(BundleError::from);
+        read.and_then(|sealed| sealed.map_or_else(|| Ok(BTreeSet::new()), open)).unwrap_or_else(|error| {
+            note(&format!("nothing is cut now: {error}"));
+            BTreeSet::new()
+        })
+    }
+
+    /// As what attempts will end of which an earlier worker on this bundle said so.
+    fn answered(&self) -> Result<BTreeMap<AttemptId, Task>, Failure> {
+        let mut answered = BTreeMap::new();
+        // Nobody answers who was not asked.
+        let asked = self.asked();
+        for request in self.bundle.requests.iter().filter(|request| asked.contains(&request.attempt)) {
+            let whole = (request.attempt, request.task);
+            let answer = self.carried.parcels[&request.attempt.0].answer.as_ref();
+            if let Some(sealed) = answer.map(|link| there(link, CUT_BYTES_MAX)).transpose()?.flatten() {
+                let task = cut::answered("an answer", &self.bundle.id, self.key, whole, &sealed)?;
+                answered.insert(request.attempt, task);
+            }
+        }
+        Ok(answered)
+    }
+
+    /// Says as what an attempt will end. An answer that does not arrive is in the outcome, too.
+    fn answer(&self, attempt: AttemptId, task: Task) -> Result<(), Failure> {
+        let Some(link) = &self.carried.parcels[&attempt.0].answer else { return Ok(()) };
+        match create(link, &cut::answer(&self.bundle.id, self.key, attempt, task)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Overtaken { id: self.bundle.id.clone() }.into()),
+            Err(error) => {
+                note(&format!("{error}"));
+                Ok(())
+            }
+        }
     }
 
     /// Sends an outcome; the store has it when this returns.
@@ -261,11 +306,13 @@ fn sample_of(sample: &CarriedSample) -> Sample {
 /// Runs what is not done yet, sends each outcome, and says how all ended, and when the last did.
 fn work_off(runner: &Runner<'_>, threads: u32) -> Result<(Vec<Ended>, Instant), Failure> {
     let work = runner.work;
+    let look = Duration::from_millis(work.carried.look_ms).max(LOOK_MIN);
     let (reports, heard) = channel();
     thread::scope(|scope| {
         let pool = Pool::start(scope, runner, threads, reports);
         let mut ended = Vec::new();
         let (mut waiting, mut last) = (0, Instant::now());
+        let (mut told, mut looked) = (runner.answered.keys().copied().collect::<BTreeSet<_>>(), last);
         for request in &work.bundle.requests {
             match work.ended_before(request)? {
                 Some(before) => ended.push(before),
@@ -276,7 +323,12 @@ fn work_off(runner: &Runner<'_>, threads: u32) -> Result<(Vec<Ended>, Instant), 
             }
         }
         while waiting > 0 {
-            match heard.recv_timeout(TICK) {
+            if looked.elapsed() >= look {
+                let asked = work.asked().into_iter().filter(|&attempt| told.insert(attempt));
+                asked.for_each(|attempt| pool.take(Order::Cut(attempt)));
+                looked = Instant::now();
+            }
+            match heard.recv_timeout(TICK.min(look)) {
                 Ok(Report::Ended(one)) => {
                     last = Instant::now();
                     let readings = runner.readings().remove(&one.attempt).unwrap_or_default();
@@ -284,6 +336,7 @@ fn work_off(runner: &Runner<'_>, threads: u32) -> Result<(Vec<Ended>, Instant), 
                     ended.push(one);
                     waiting -= 1;
                 }
+                Ok(Report::Cut { attempt, task }) => work.answer(attempt, task)?,
                 Ok(_) | Err(RecvTimeoutError::Timeout) => work.bundle.check_time(now())?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -304,6 +357,8 @@ struct Runner<'a> {
     first: LeaseVerifier,
     /// As it was read last, and when.
     standing: Mutex<(Standing, Instant)>,
+    /// As what attempts are to end that an earlier worker had begun.
+    answered: BTreeMap<AttemptId, Task>,
     /// What the gate said here, to be told with each outcome.
     readings: Mutex<HashMap<AttemptId, Vec<Reading>>>,
 }
@@ -348,6 +403,9 @@ impl TaskRunner for Runner<'_> {
 
 impl Runner<'_> {
     fn attempt(&self, request: &Request, control: &Control) -> Result<Output, Failure> {
+        if let Some(steps) = self.answered.get(&request.attempt).and_then(|task| task.steps()) {
+            control.end_before(steps.end);
+        }
         let input = self.work.packs().join(format!("in-{}.pack", request.attempt.0));
         let samples = samples_of(request.task, request.inputs.iter().map(|(task, _)| *task));
         self.freshen()?;

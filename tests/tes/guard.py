@@ -1,10 +1,12 @@
 """An S3 store: moto, and a guard before it, as moto checks no signatures. A presigned URL is held against its own signature, as AWS does
 (Signature Version 4, query parameters), and by its time; what does not fit is refused with 403. With --ignore-condition
-it drops If-None-Match instead, as some stores do.
+it drops If-None-Match instead, as some stores do. With --hold the outcome of an attempt that answered how it will end is let
+in only once another bundle has come: who waits for the outcome waits in vain.
 
-    guard.py --bucket NAME --secret SECRET [--ignore-condition]
+    guard.py --bucket NAME --secret SECRET [--ignore-condition] [--hold]
 
-GET /__moved says how many requests there were, and how many bytes came and went.
+GET /__moved says how many requests there were, and how many bytes came and went; GET /__held how many outcomes were held
+until another bundle came, and how many in vain.
 """
 
 import argparse
@@ -67,8 +69,12 @@ class Handler(BaseHTTPRequestHandler):
         host = self.headers.get("host", "")
         if self.path == "/__moved":
             return self.answer(200, [], json.dumps(self.server.moved).encode())
+        if self.path == "/__held":
+            return self.answer(200, [], json.dumps(self.server.held).encode())
         if "X-Amz-Signature" in self.path and not is_signed(self.command, self.path, host, args.secret):
             return self.answer(403, [], b"SignatureDoesNotMatch")
+        if args.hold and self.command == "PUT":
+            self.hold(urllib.parse.urlsplit(self.path).path)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "transfer-encoding")}
         if args.ignore_condition:
             headers = {k: v for k, v in headers.items() if k.lower() != "if-none-match"}
@@ -84,6 +90,19 @@ class Handler(BaseHTTPRequestHandler):
         kept = [(k, v) for k, v in response.getheaders() if k.lower() not in ("connection", "transfer-encoding", "content-length")]
         length = response.getheader("content-length") if self.command == "HEAD" else str(len(content))
         self.answer(response.status, kept, content, length)
+
+    def hold(self, name):
+        server = self.server
+        with server.came:
+            if name.endswith("/bundle"):
+                server.bundles += 1
+                server.came.notify_all()
+            elif name.endswith(".answer"):
+                server.answered[name.removesuffix(".answer")] = server.bundles
+            elif name in server.answered:
+                before = server.answered.pop(name)
+                came = server.came.wait_for(lambda: server.bundles > before, timeout=30)
+                server.held["until" if came else "in_vain"] += 1
 
     def answer(self, status, headers, content, length=None):
         self.send_response(status)
@@ -102,6 +121,7 @@ def main():
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--secret", required=True)
     parser.add_argument("--ignore-condition", action="store_true")
+    parser.add_argument("--hold", action="store_true")
     args = parser.parse_args()
     logging.getLogger("werkzeug").disabled = True
     store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -110,6 +130,7 @@ def main():
     server.daemon_threads = True
     server.args, server.behind = args, store.get_host_and_port()
     server.moved, server.lock = {}, threading.Lock()
+    server.came, server.bundles, server.answered, server.held = threading.Condition(), 0, {}, {"until": 0, "in_vain": 0}
     made = http.client.HTTPConnection(*server.behind, timeout=30)
     signed = {"authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
     made.request("PUT", f"/{args.bucket}", headers=signed)

@@ -1,6 +1,7 @@
 """A Task Execution Service for tests: runs tasks as processes of this machine, on loopback only, and can do to them what
 clouds do: preempt, fail, run out of memory, lose an answer, lie, fall silent (outage: no task is made, and nothing is
-answered for some requests), fall asleep in the middle of a task (nap) until somebody asks for /__wake. Every request and every answer is held against the
+answered for some requests), fall asleep in the middle of a task (nap) until somebody asks for /__wake, and then, once the worker
+answered how an attempt of it will end, begin the task anew on another machine (relapse). Every request and every answer is held against the
 published OpenAPI by openapi-core; what does not fit is kept and told at /__violations.
 
     server.py --port 0 --spec task_execution_service.openapi.yaml --wakachi PROGRAM --root DIR [--faults preempt,oom,...]
@@ -235,30 +236,40 @@ class Service:
             if task["state"] in OVER:
                 return
             task["state"] = "INITIALIZING"
-        with open(sandbox / "stderr", "wb") as stderr:
-            process = subprocess.Popen(
-                command,
-                env=env,
-                stderr=stderr,
-                stdout=stderr,
-                start_new_session=True,
-                cwd=sandbox,
-                # Whatever becomes of the service, its tasks end with it.
-                preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
-            )
-        held["process"] = process
+        def start():
+            with open(sandbox / "stderr", "ab") as stderr:
+                held["process"] = subprocess.Popen(
+                    command,
+                    env=env,
+                    stderr=stderr,
+                    stdout=stderr,
+                    start_new_session=True,
+                    cwd=sandbox,
+                    # Whatever becomes of the service, its tasks end with it.
+                    preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
+                )
+            return held["process"]
+
+        process = start()
         with self.lock:
             if task["state"] not in OVER:
                 task["state"] = "RUNNING"
         if fault == "hang":
             # As if it had work for days.
             process.send_signal(signal.SIGSTOP)
-        if fault == "nap":
+        if fault in ("nap", "relapse"):
             # Once it has fetched what its first task reads.
             while process.poll() is None and not any((sandbox / "tmp").glob("wakachi-*/packs/in-*")):
                 time.sleep(0.001)
             process.send_signal(signal.SIGSTOP)
             self.naps.append(process)
+        if fault == "relapse":
+            while process.poll() is None and not any(name.endswith(".answer") for name in self.objects(task, "out")):
+                time.sleep(0.01)
+            if process.poll() is None:
+                self.kill(held)
+                process.wait()
+                process = start()
         if fault in ("preempt", "oom"):
             # Not at once: something is to be in flight, and perhaps something sent.
             deadline = time.time() + float(self.args.fault_after)
@@ -275,11 +286,17 @@ class Service:
 
     def lie(self, task):
         """Says that it did the work, and sends noise: what a broken or a hostile machine may do to a store it can reach."""
-        s3 = boto3.client("s3", endpoint_url=self.args.s3, region_name="us-east-1")
-        tag = task["tags"]["wakachi.bundle"]
-        prefix = f"{self.args.prefix}/bundles/{tag}/in/"
-        for one in s3.list_objects_v2(Bucket=self.args.bucket, Prefix=prefix).get("Contents", []):
-            s3.put_object(Bucket=self.args.bucket, Key=one["Key"].replace("/in/", "/out/"), Body=os.urandom(5000))
+        for name in self.objects(task, "in"):
+            self.s3().put_object(Bucket=self.args.bucket, Key=name.replace("/in/", "/out/"), Body=os.urandom(5000))
+
+    def objects(self, task, folder):
+        """What the store holds of a task's bundle."""
+        prefix = f"{self.args.prefix}/bundles/{task['tags']['wakachi.bundle']}/{folder}/"
+        listed = self.s3().list_objects_v2(Bucket=self.args.bucket, Prefix=prefix)
+        return [one["Key"] for one in listed.get("Contents", [])]
+
+    def s3(self):
+        return boto3.client("s3", endpoint_url=self.args.s3, region_name="us-east-1")
 
 
 class Handler(BaseHTTPRequestHandler):

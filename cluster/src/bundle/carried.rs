@@ -28,6 +28,16 @@ pub fn ended_context(id: &str, attempt: AttemptId) -> String {
     format!("{id}/{}/ended", attempt.0)
 }
 
+/// The name that seals which attempts are asked to end early.
+pub fn asked_context(id: &str) -> String {
+    format!("{id}/asked")
+}
+
+/// The name that seals where an attempt that was asked to end early will end.
+pub fn answer_context(id: &str, attempt: AttemptId) -> String {
+    format!("{id}/{}/answer", attempt.0)
+}
+
 /// The name that seals a receipt.
 pub fn receipt_context(id: &str) -> String {
     format!("{id}/receipt")
@@ -47,6 +57,10 @@ pub struct Carried {
     pub lease_key: String,
     /// The leases and what is needed to decide again; replaced while the gate says yes, gone once it says no.
     pub standing: Link,
+    /// Which attempts are asked to end early; not there before the first is.
+    pub asked: Link,
+    /// How often the worker looks for that, in milliseconds.
+    pub look_ms: u64,
     /// Inputs and outputs by attempt.
     pub parcels: BTreeMap<u64, Parcel>,
     /// Where the sealed receipt goes.
@@ -89,6 +103,8 @@ pub struct Parcel {
     pub input: Object,
     /// Where the output goes.
     pub output: Link,
+    /// Where the answer goes to whoever asks it to end early, of a task that can.
+    pub answer: Option<Link>,
 }
 
 /// One object of which the worker has the right to read, and perhaps to create it.

@@ -6,10 +6,11 @@
 
 use super::api::{Executor, Input, Resources, Task as TesTask};
 use super::client::{Client, TesError};
-use super::follow::SILENT_MAX;
+use super::follow::{ANSWER, SILENT_MAX};
 use crate::bundle::carried::{
     Carried, CarriedSample, Link, Parcel, Standing, bundle_context, standing_context,
 };
+use crate::bundle::cut::Cuts;
 use crate::bundle::outcome::Reading;
 use crate::bundle::ticket::{BundleKey, Object, TICKET_SCHEMA, Ticket};
 use crate::bundle::{BUNDLE_SCHEMA, Bundle, Data, to_json};
@@ -43,6 +44,12 @@ const TICKET_PATH: &str = "/wakachi/ticket.json";
 const BINARY_PATH: &str = "/wakachi/bin/wakachi";
 /// Bundles in a row from which nothing came, after which the service is given up: it would be so for ever.
 const BARREN_MAX: u32 = 6;
+/// A worker looks as often at least for what it is asked.
+const LOOK_MAX: Duration = Duration::from_secs(15);
+/// So often it is looked after while idle cores wait for an answer.
+const SOON: Duration = Duration::from_secs(2);
+/// Who has not answered by then most likely will not.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of a gigabyte, as the interface counts.
 const GIGABYTE: f64 = 1e9;
 
@@ -251,12 +258,25 @@ pub(super) struct Sent {
     /// Attempts that are not over, in the order in which they are run.
     pub(super) open: Vec<Request>,
     pub(super) started: usize,
+    /// What it was asked to cut.
+    pub(super) cuts: Cuts,
+    /// When one was asked last.
+    pub(super) asked: Instant,
     pub(super) renewed: Instant,
     pub(super) born: Instant,
     /// Whether anything came of it.
     pub(super) bore: bool,
     /// Whether it has attempts that nobody needs any more.
     pub(super) cancelled: bool,
+}
+
+impl Sent {
+    /// How long until it is looked after again.
+    pub(super) fn pause(&self, poll: Duration) -> Duration {
+        let awaits = self.asked.elapsed() < ANSWERS_WITHIN
+            && self.open.iter().any(|one| self.cuts.awaits(one.attempt));
+        if awaits { poll.min(SOON) } else { poll }
+    }
 }
 
 impl Shared<'_> {
@@ -395,7 +415,9 @@ impl Shared<'_> {
             let object = Object::of(settings.store.url_to_get(&input, settings.bundle_life)?, &bytes);
             settings.store.create(&input, bytes)?;
             let output = self.link(&format!("{folder}/out/{}", attempt.0), true)?;
-            parcels.insert(attempt.0, Parcel { input: object, output });
+            let answer = request.task.steps();
+            let answer = answer.map(|_| self.link(&format!("{folder}/out/{}{ANSWER}", attempt.0), true));
+            parcels.insert(attempt.0, Parcel { input: object, output, answer: answer.transpose()? });
             samples.extend(freight.samples(&request));
             carried_requests.push(carried);
             open.push(request);
@@ -419,6 +441,8 @@ impl Shared<'_> {
             samples,
             lease_key: freight.lease_key(),
             standing: self.link(&name, false)?,
+            asked: self.link(&format!("{folder}/asked"), false)?,
+            look_ms: settings.poll.min(LOOK_MAX).as_millis() as u64,
             parcels,
             receipt: self.link(&format!("{folder}/receipt"), true)?,
         };
@@ -449,6 +473,8 @@ impl Shared<'_> {
             task,
             open,
             started: 0,
+            cuts: Cuts::default(),
+            asked: now,
             renewed: now,
             born: now,
             bore: false,

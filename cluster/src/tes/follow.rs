@@ -7,6 +7,7 @@ use super::api::{State, Task as TesTask};
 use super::client::View;
 use super::engine::{Sent, Shared};
 use crate::bundle::carried::{receipt_context, standing_context};
+use crate::bundle::cut::{self, CUT_BYTES_MAX};
 use crate::bundle::{BundleError, DOCUMENT_BYTES_MAX, Receipt, outcome, to_json};
 use crate::engine::{Ended, Order, Report, Request};
 use crate::failure::TaskFailure;
@@ -20,6 +21,8 @@ use storage::DiskError;
 
 /// Polls in a row without an answer, after which the service is given up.
 pub(super) const SILENT_MAX: u32 = 20;
+/// Ends the name of an answer, which lies beside the outcome of its attempt.
+pub(super) const ANSWER: &str = ".answer";
 /// Bytes of an outcome that are fetched.
 const OUTCOME_BYTES_MAX: u64 = 8 << 30;
 /// How a process ends that was killed for its memory.
@@ -38,7 +41,9 @@ impl Shared<'_> {
     pub(super) fn follow(&self, sent: &mut Sent, orders: &Receiver<Order>) -> Departure {
         let mut silent = 0;
         loop {
-            match orders.recv_timeout(self.settings.poll) {
+            let poll = self.settings.poll;
+            // Whoever is silent is not asked more often for it.
+            match orders.recv_timeout(if silent == 0 { sent.pause(poll) } else { poll }) {
                 Ok(Order::Cancel(attempt)) => {
                     let cancelled = sent.open.iter().position(|request| request.attempt == attempt);
                     if let Some(at) = cancelled {
@@ -52,8 +57,9 @@ impl Shared<'_> {
                     }
                 }
                 Ok(Order::Stop) => return self.cancelled(sent),
-                // A bundle cannot be told anything while it runs.
-                Ok(Order::Cut(_) | Order::Logged(_) | Order::Run(_)) => {}
+                Ok(Order::Cut(attempt)) => self.ask(sent, attempt),
+                // A bundle is told nothing else while it runs.
+                Ok(Order::Logged(_) | Order::Run(_)) => {}
                 Err(RecvTimeoutError::Timeout) => match self.look(sent) {
                     Ok(Fate::Going) => silent = 0,
                     Ok(Fate::Over(why)) => return why,
@@ -66,6 +72,16 @@ impl Shared<'_> {
                 Err(RecvTimeoutError::Disconnected) => return self.cancelled(sent),
             }
         }
+    }
+
+    /// Asks the worker to end an attempt early. One whom that does not reach does not answer, as the scheduler will see.
+    fn ask(&self, sent: &mut Sent, attempt: AttemptId) {
+        if sent.open.iter().all(|request| request.attempt != attempt) {
+            return;
+        }
+        sent.asked = Instant::now();
+        let sealed = cut::ask(&sent.id, &sent.key, &sent.cuts.ask(attempt));
+        let _ = self.settings.store.replace(&format!("{}/asked", self.folder(&sent.id)), sealed);
     }
 
     fn cancelled(&self, sent: &Sent) -> Departure {
@@ -111,27 +127,26 @@ impl Shared<'_> {
         sent.started = sent.started.max(slots.min(sent.open.len()));
     }
 
-    /// Takes in every outcome that is there; false: one of them is not what its worker should have sent.
+    /// Takes in every answer and outcome that is there; false: one of them is not what its worker should have sent.
     fn collect(&self, sent: &mut Sent) -> Result<bool, Failure> {
-        let (store, folder) = (&self.settings.store, format!("{}/out", self.folder(&sent.id)));
-        for (name, _) in store.list(&folder)? {
-            let attempt = name.rsplit('/').next().and_then(|number| number.parse().ok()).map(AttemptId);
+        for (name, _) in self.settings.store.list(&format!("{}/out", self.folder(&sent.id)))? {
+            let last = name.rsplit('/').next().unwrap_or_default();
+            let number = last.strip_suffix(ANSWER).unwrap_or(last);
+            let attempt = number.parse().ok().map(AttemptId);
             let at = sent.open.iter().position(|request| Some(request.attempt) == attempt);
             let Some(at) = at else { continue };
-            let object = store.get(&name, OUTCOME_BYTES_MAX)?;
-            let request = sent.open.remove(at);
-            match self.take_in(sent, &request, &name, &object) {
-                Ok(ended) => {
-                    sent.started -= usize::from(at < sent.started);
-                    sent.bore |= ended.result.is_ok();
-                    self.say(Report::Ended(ended));
-                }
-                // What this machine cannot do is no fault of the worker's.
-                Err(failure) if failure.class() == Class::Failed => {
-                    sent.open.insert(at, request);
+            let taken = match number == last {
+                true => self.take_outcome(sent, at, &name),
+                false => self.take_answer(sent, at, &name),
+            };
+            match taken {
+                Ok(()) => {}
+                // What this machine or the store cannot do is no fault of the worker's.
+                Err(failure) if matches!(failure.class(), Class::Failed | Class::Remote) => {
                     return Err(failure);
                 }
                 Err(failure) => {
+                    let request = sent.open.remove(at);
                     let chain = [format!("worker {} sent something else than its output", sent.id)];
                     let chain = chain.into_iter().chain(failure.chain()).collect();
                     let failure = TaskFailure { class: Class::Remote, chain, ..TaskFailure::from(failure) };
@@ -143,6 +158,32 @@ impl Shared<'_> {
         Ok(true)
     }
 
+    /// Says as what an attempt will end; what nobody asked, or has heard, is left alone.
+    fn take_answer(&self, sent: &mut Sent, at: usize, name: &str) -> Result<(), Failure> {
+        let (attempt, whole) = (sent.open[at].attempt, sent.open[at].task);
+        if sent.cuts.awaits(attempt) {
+            let sealed = self.settings.store.get(name, CUT_BYTES_MAX)?;
+            let task = cut::answered(name, &sent.id, &sent.key, (attempt, whole), &sealed)?;
+            sent.cuts.answer(attempt, task);
+            self.say(Report::Cut { attempt, task });
+        }
+        Ok(())
+    }
+
+    /// Says how an attempt ended; of one that was cut, first that it was, if its answer was not seen.
+    fn take_outcome(&self, sent: &mut Sent, at: usize, name: &str) -> Result<(), Failure> {
+        let object = self.settings.store.get(name, OUTCOME_BYTES_MAX)?;
+        let ended = self.take_in(sent, &sent.open[at], name, &object)?;
+        let request = sent.open.remove(at);
+        sent.started -= usize::from(at < sent.started);
+        sent.bore |= ended.result.is_ok();
+        if ended.task != request.task && sent.cuts.awaits(ended.attempt) {
+            self.say(Report::Cut { attempt: ended.attempt, task: ended.task });
+        }
+        self.say(Report::Ended(ended));
+        Ok(())
+    }
+
     /// Opens an outcome and re-seals what it brings.
     fn take_in(&self, sent: &Sent, request: &Request, name: &str, object: &[u8]) -> Result<Ended, Failure> {
         let outcome = outcome::open(name, &sent.id, &sent.key, request.attempt, object)?;
@@ -151,7 +192,7 @@ impl Shared<'_> {
         let (bytes_in, bytes_out) = (sent.packed[&request.attempt], object.len() as u64);
         let usage = Usage { bytes_in, bytes_out, ..outcome.ended.usage };
         let ended = Ended { usage, ..outcome.ended };
-        if ended.task != request.task {
+        if !sent.cuts.may_end(request.attempt, request.task, ended.task) {
             return Err(BundleError::Sealed { name: name.to_owned() }.into());
         }
         let Ok(output) = ended.result else { return Ok(ended) };

@@ -5,8 +5,8 @@ use jobs::failure::Class;
 use jobs::genome::Cell;
 use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Stage, Task};
 use scheduler::{
-    AttemptId, BundleLimits, Command, Departure, Ending, Event, Exhausted, Facts, Options, Plan, Purpose,
-    Scheduler, Usage, Waiting, WorkerId, WorkerSpec,
+    AttemptId, Command, Departure, Ending, Event, Exhausted, Facts, Options, Plan, Purpose, Scheduler, Usage,
+    Waiting, WorkerId, WorkerSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,7 +126,7 @@ impl Desk {
     }
 }
 
-fn one_sample(cells: u32) -> Plan {
+pub fn one_sample(cells: u32) -> Plan {
     plan(&[(1, true)], cells)
 }
 
@@ -398,8 +398,8 @@ fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
 }
 
 #[test]
-fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
-    let (mut desk, _, slow) = at_a_slow_map();
+fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied_and_a_late_answer_counts() {
+    let (mut desk, map, slow) = at_a_slow_map();
     let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
     let copies = |said: &[Command]| {
         said.iter().filter(|said| matches!(said, Command::Start { purpose: Purpose::Copy, .. })).count()
@@ -409,6 +409,13 @@ fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied() {
     assert_eq!(copies(&desk.tick(59_000)), 0);
     let said = desk.tick(2_000);
     assert!(!said.contains(&asked) && copies(&said) == 1, "{said:?}");
+    let copy = *desk.open.keys().find(|&&id| id != slow).unwrap();
+    let kept = map.over(0..103);
+    let said = desk.tell(Event::Cut { attempt: slow, task: kept });
+    assert!(said.iter().any(|said| matches!(said, Command::Cancel { attempt, .. } if *attempt == copy)));
+    assert_eq!(desk.scheduler.commits(slow), Some(kept));
+    desk.open.get_mut(&slow).unwrap().1 = kept;
+    assert_eq!(desk.run(), Some(Ending::Complete));
 }
 
 #[test]
@@ -504,61 +511,6 @@ fn a_drained_site_gets_nothing_and_says_why() {
     assert!(desk.scheduler.waiting(Some(0)).contains_key(&(Stage::Intake, Waiting::Draining)));
     desk.tell(Event::Drain { site: 0, drain: false });
     assert_eq!(desk.run(), Some(Ending::Complete));
-}
-
-#[test]
-fn a_bundle_is_filled_once_with_about_its_time_of_work() {
-    let mut plan = plan(&[(1, true)], 40);
-    plan.samples[0].pairs = 10_000_000;
-    let mut desk = Desk::new(plan, Options::default(), &[]);
-    let mut batch = site(1);
-    batch.bundles = Some(BundleLimits { bundles_max: 3, bundle_ms: 10_000 });
-    batch.latency_ms = 1000;
-    desk.tell(Event::Site { site: 0, spec: batch });
-    for part in 0..100 {
-        let pairs = Some(100_000 * u64::from(part + 1));
-        let facts = Facts { chunks: (part == 99).then_some(400), pairs, ..Facts::default() };
-        desk.tell(Event::Committed { task: Task::Intake(LANE, part), facts });
-    }
-    desk.tell(Event::Committed { task: Task::Model(LANE), facts: Facts::default() });
-    desk.tell(Event::Begin);
-    for number in 0..3 {
-        let joined = Event::Joined { worker: WorkerId::new(0, number), spec: worker(4, 40) };
-        let given = desk.tell(joined).len();
-        // A map takes 1.35 s, a bundle 40 core seconds.
-        assert!((25..=36).contains(&given), "{given}");
-    }
-    let attempt = *desk.open.keys().next().unwrap();
-    assert!(desk.done(attempt).is_empty(), "a bundle is filled once");
-}
-
-#[test]
-fn a_job_that_failed_takes_back_what_no_bundle_has_begun() {
-    let mut desk = Desk::new(plan(&[(6, true)], 4), Options::default(), &[]);
-    let mut batch = site(1);
-    batch.bundles = Some(BundleLimits { bundles_max: 2, bundle_ms: 60_000 });
-    desk.tell(Event::Site { site: 0, spec: batch });
-    desk.tell(Event::Begin);
-    for number in 0..2 {
-        desk.tell(Event::Joined { worker: WorkerId::new(0, number), spec: worker(3, 40) });
-    }
-    let attempts: Vec<AttemptId> = desk.open.keys().copied().collect();
-    let [failed, runs, waits @ ..] = &attempts[..] else { panic!("{attempts:?}") };
-    assert!(!waits.is_empty());
-    for attempt in [*failed, *runs] {
-        desk.tell(Event::Started { attempt, slot: 0 });
-    }
-    let said = desk.fails(*failed, Class::Input);
-    let mut taken: Vec<AttemptId> = said
-        .iter()
-        .filter_map(|said| match said {
-            Command::Cancel { attempt, .. } => Some(*attempt),
-            _ => None,
-        })
-        .collect();
-    taken.sort_unstable();
-    assert_eq!(taken, waits);
-    assert_eq!(desk.done(*runs), [Command::End(Ending::Failed(Class::Input))]);
 }
 
 #[test]

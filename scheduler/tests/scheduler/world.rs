@@ -238,7 +238,7 @@ impl World {
                 Command::Cut { worker, attempt } => {
                     let one = self.attempts.get_mut(&attempt).expect("cuts what is there");
                     assert_eq!(one.worker, worker);
-                    assert!(one.task.steps().is_some() && !self.workers[&worker].batch);
+                    assert!(one.task.steps().is_some());
                     if one.started && self.dice.chance(self.weather.answered) {
                         one.limit = Some(one.at + stride(one.task));
                     }
