@@ -2,7 +2,8 @@
 //!
 //! Invariant: a bundle is fixed once it is written; its worker runs it under the leases in it, decides again where it
 //! arrives, and writes the receipt as its last act, created only if it is absent: of two workers on one bundle one is
-//! told so. While it runs it may be asked to end attempts early ([`cut`]), and is told nothing else. A receipt is a worker's word about itself; the coordinator opens and verifies every output.
+//! told so. While it runs it may be asked to end attempts early ([`cut`]), and is told nothing else. A receipt is a
+//! worker's word about itself; the coordinator opens and verifies every output.
 
 pub mod carried;
 pub mod cut;
