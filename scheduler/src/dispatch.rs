@@ -110,7 +110,7 @@ impl Scheduler {
     fn cell_costs(&self, task: Task) -> Vec<f64> {
         let cost = *self.costs.stage(task.stage());
         let ms = |cell: u32| {
-            let units = self.graph.cell_units(task, cell);
+            let units = self.graph.units_in(task, cell..cell + 1);
             units.reads * cost.read_ns * 1e-6 + units.cells * cost.cell_ms
         };
         task.steps().unwrap_or_default().map(ms).collect()

@@ -22,15 +22,8 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => {
                 Units { reads: self.reads_of(sample) * UNPLACED, cells: 0.0 }
             }
-            Task::Region(_, shard) | Task::Joint(shard) => {
-                cells_of(shard).map(|cell| self.cell_units(task, cell)).fold(Units::default(), |sum, cell| {
-                    Units { reads: sum.reads + cell.reads, cells: sum.cells + cell.cells }
-                })
-            }
-            Task::WriteSample(sample, part) => {
-                let cells = self.plan.parts().cells(part);
-                Units { cells: cells.len() as f64, reads: self.reads_in(sample, cells) }
-            }
+            Task::Region(_, shard) | Task::Joint(shard) => self.units_in(task, cells_of(shard)),
+            Task::WriteSample(_, part) => self.units_in(task, self.plan.parts().cells(part)),
             Task::FinishSample(_) => Units { reads: 0.0, cells: self.plan.parts().count().into() },
             Task::FinishCohort => Units { reads: 0.0, cells: self.samples.len() as f64 },
             Task::SealSample(sample) => Units { reads: self.reads_of(sample), cells: all_cells },
@@ -38,11 +31,16 @@ impl Graph {
         }
     }
 
-    /// What one cell of a region or joint task adds to it.
-    pub fn cell_units(&self, task: Task, cell: u32) -> Units {
+    /// What some of its cells add to a task.
+    pub fn units_in(&self, task: Task, cells: Range<u32>) -> Units {
+        let count = cells.len() as f64;
         match task {
-            Task::Region(sample, _) => Units { reads: self.reads_in(sample, cell..cell + 1), cells: 1.0 },
-            Task::Joint(_) => Units { reads: self.joint_reads_at(cell), cells: f64::from(self.joined) },
+            Task::Region(sample, _) | Task::WriteSample(sample, _) => {
+                Units { reads: self.reads_in(sample, cells), cells: count }
+            }
+            Task::Joint(_) => {
+                Units { reads: self.joint_reads_in(cells), cells: count * f64::from(self.joined) }
+            }
             _ => Units::default(),
         }
     }
@@ -55,21 +53,21 @@ impl Graph {
     /// Reads of a sample in some cells, by the chunks that were weighed.
     fn reads_in(&self, sample: u32, cells: Range<u32>) -> f64 {
         let state = &self.samples[sample as usize];
-        let reads = self.reads_of(sample);
-        match state.weights.get(cells.start as usize..cells.end as usize) {
-            Some(weights) if state.weighed > 0 => {
-                let weight: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
-                weight as f64 * reads / state.weighed as f64
-            }
-            _ => reads * cells.len() as f64 / f64::from(self.plan.cells.max(1)),
-        }
+        self.reads_of(sample) * self.share(&state.weights, state.weighed, cells)
     }
 
-    /// Reads of all joined samples in a cell, if they lie as those that were weighed.
-    fn joint_reads_at(&self, cell: u32) -> f64 {
-        match self.joint_weights.get(cell as usize) {
-            Some(&weight) => self.joint_reads * weight as f64 / self.joint_weighed as f64,
-            None => self.joint_reads / f64::from(self.plan.cells.max(1)),
+    /// Reads of all joined samples in some cells, if they lie as those that were weighed.
+    fn joint_reads_in(&self, cells: Range<u32>) -> f64 {
+        self.joint_reads * self.share(&self.joint_weights, self.joint_weighed, cells)
+    }
+
+    /// The share of some cells in all that was weighed; in the genome, if nothing was.
+    fn share<W: Copy + Into<u64>>(&self, weights: &[W], weighed: u64, cells: Range<u32>) -> f64 {
+        match weights.get(cells.start as usize..cells.end as usize) {
+            Some(weights) if weighed > 0 => {
+                weights.iter().map(|&weight| weight.into()).sum::<u64>() as f64 / weighed as f64
+            }
+            _ => cells.len() as f64 / f64::from(self.plan.cells.max(1)),
         }
     }
 
