@@ -52,7 +52,7 @@ fn context(directory: &Path, people: u32, depth: f64) -> Context {
     let options = Options {
         out: out.clone(),
         samples: people,
-        genome_mb: 1.2,
+        genome_mb: 1.4,
         depth,
         tumor: people > 1,
         ..Options::default()
@@ -185,7 +185,7 @@ fn gunzip(path: &Path) -> String {
 #[test]
 fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
     let directory = tempfile::tempdir().unwrap();
-    let context = context(directory.path(), 1, 2.0);
+    let context = context(directory.path(), 1, 6.0);
     let access = Access::of_caller(&context);
     let job = Job::new(&access, directory.path().join("first"));
     let done = job.regions(0, 3);
