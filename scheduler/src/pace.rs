@@ -43,7 +43,7 @@ struct Rest {
 
 /// How an attempt gets on with its steps.
 struct Place {
-    /// How many times longer than its worker usually takes it has been at its step.
+    /// How many times longer than expected of it it has been at its step.
     pace_here: f64,
     /// Expected milliseconds of the rest of that step,
     step_ms: f64,
@@ -193,8 +193,9 @@ impl Scheduler {
         let here_ms = (self.now_ms - since_ms) as f64;
         let here = here_ms / ms(at..steps.end.min(at + if map { STRIDE } else { 1 }));
         let pace = on_average.max(here);
+        let usual = own.max(attempt.expected_ms / self.task_ms(task));
         Place {
-            pace_here: here / own,
+            pace_here: here / usual,
             step_ms: ((begun - behind) * pace - here_ms).max(0.0),
             after_ms: ms(at + 1..steps.end) * pace,
             is_enough: !map || steps.end - at > STRIPS_MIN,
