@@ -100,7 +100,10 @@ impl Scheduler {
         let whole_ms: f64 = costs.iter().sum();
         let target_ms = self.shared_ms(whole_ms * slow, self.target_ms(task.stage())) / slow;
         let ms = |cell: u32| costs[(cell - cells.start) as usize];
-        cut_evenly(cells.clone(), target_ms, self.graph.plan.shard_cells_max.max(1), ms)
+        let (lines, cells_max) =
+            (self.graph.plan.parts().lines().collect::<Vec<u32>>(), self.graph.plan.shard_cells_max);
+        let within = cut_at(cells.clone(), &lines).into_iter();
+        within.flat_map(|cells| cut_evenly(cells, target_ms, cells_max.max(1), ms)).collect()
     }
 
     /// Expected milliseconds of each cell of a region or joint task.

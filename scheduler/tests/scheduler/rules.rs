@@ -11,16 +11,16 @@ use scheduler::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A scheduler at hand: what it started and has not ended.
-struct Desk {
-    scheduler: Scheduler,
-    now_ms: u64,
-    open: BTreeMap<AttemptId, (WorkerId, Task, Purpose)>,
-    said: Vec<Command>,
+pub struct Desk {
+    pub scheduler: Scheduler,
+    pub now_ms: u64,
+    pub open: BTreeMap<AttemptId, (WorkerId, Task, Purpose)>,
+    pub said: Vec<Command>,
 }
 
-const LANE: LaneId = LaneId { sample: 0, lane: 0 };
+pub const LANE: LaneId = LaneId { sample: 0, lane: 0 };
 
-fn cells(first: u32, end: u32) -> Shard {
+pub fn cells(first: u32, end: u32) -> Shard {
     Shard::Cells { first: Cell(first), end: Cell(end) }
 }
 
@@ -30,7 +30,7 @@ fn interrupted(attempt: AttemptId) -> Event {
 }
 
 impl Desk {
-    fn new(plan: Plan, options: Options, workers: &[WorkerSpec]) -> Self {
+    pub fn new(plan: Plan, options: Options, workers: &[WorkerSpec]) -> Self {
         let samples = plan.samples.len();
         let scheduler = Scheduler::new(plan, options);
         let mut desk = Desk { scheduler, now_ms: 0, open: BTreeMap::new(), said: Vec::new() };
@@ -42,7 +42,7 @@ impl Desk {
     }
 
     /// Cancelled attempts end at once.
-    fn tell(&mut self, event: Event) -> Vec<Command> {
+    pub fn tell(&mut self, event: Event) -> Vec<Command> {
         let mut commands = self.scheduler.handle(self.now_ms, event);
         let mut next = 0;
         while let Some(&command) = commands.get(next) {
@@ -64,18 +64,18 @@ impl Desk {
         commands
     }
 
-    fn of(&self, task: Task) -> AttemptId {
+    pub fn of(&self, task: Task) -> AttemptId {
         let found = self.open.iter().find(|(_, open)| open.1 == task);
         *found.unwrap_or_else(|| panic!("{task:?} is not among {:?}", self.open)).0
     }
 
-    fn started(&mut self, task: Task) -> AttemptId {
+    pub fn started(&mut self, task: Task) -> AttemptId {
         let attempt = self.of(task);
         self.tell(Event::Started { attempt, slot: 0 });
         attempt
     }
 
-    fn facts(&self, task: Task) -> Facts {
+    pub fn facts(&self, task: Task) -> Facts {
         let mut content = [1; 32];
         content[..8].copy_from_slice(&truth(task).to_le_bytes());
         Facts {
@@ -85,17 +85,17 @@ impl Desk {
         }
     }
 
-    fn done(&mut self, attempt: AttemptId) -> Vec<Command> {
+    pub fn done(&mut self, attempt: AttemptId) -> Vec<Command> {
         let (_, task, _) = self.open.remove(&attempt).expect("it is open");
         let facts = self.facts(task);
         self.tell(Event::Done { attempt, facts, usage: Usage::default() })
     }
 
-    fn fails(&mut self, attempt: AttemptId, class: Class) -> Vec<Command> {
+    pub fn fails(&mut self, attempt: AttemptId, class: Class) -> Vec<Command> {
         self.failed(attempt, class, None, None)
     }
 
-    fn failed(
+    pub fn failed(
         &mut self,
         attempt: AttemptId,
         class: Class,
@@ -107,7 +107,7 @@ impl Desk {
     }
 
     /// Ends whatever is open, first given first, until `until` is open or nothing is.
-    fn run_until(&mut self, until: impl Fn(Task) -> bool) {
+    pub fn run_until(&mut self, until: impl Fn(Task) -> bool) {
         while !self.open.values().any(|&(_, task, _)| until(task)) {
             let Some((&attempt, _)) = self.open.iter().next() else { return };
             self.now_ms += 1000;
@@ -115,12 +115,12 @@ impl Desk {
         }
     }
 
-    fn run(&mut self) -> Option<Ending> {
+    pub fn run(&mut self) -> Option<Ending> {
         self.run_until(|_| false);
         self.scheduler.ending()
     }
 
-    fn tick(&mut self, ms: u64) -> Vec<Command> {
+    pub fn tick(&mut self, ms: u64) -> Vec<Command> {
         self.now_ms += ms;
         self.tell(Event::Tick)
     }
@@ -654,9 +654,13 @@ fn a_job_that_is_stopped_ends_when_nothing_runs_and_soon_cuts_what_does() {
 #[test]
 fn earlier_cuts_in_the_journal_are_kept_and_gaps_between_them_cut_anew() {
     let mut desk = Desk::new(one_sample(20), Options::default(), &[worker(1, 40)]);
-    for (shard, kept) in
-        [(cells(3, 7), true), (cells(6, 9), false), (cells(12, 20), true), (cells(3, 7), true)]
-    {
+    for (shard, kept) in [
+        (cells(3, 7), true),
+        (cells(6, 8), false),
+        (cells(12, 16), true),
+        (cells(3, 7), true),
+        (cells(16, 20), true),
+    ] {
         let event = Event::Committed { task: Task::Region(0, shard), facts: Facts::default() };
         let said = desk.tell(event);
         assert_eq!(said.is_empty(), kept, "{shard}: {said:?}");
