@@ -220,7 +220,7 @@ fn sample(args: &Args) -> Result<Sample, Wrong> {
         chunk_pairs: args.chunk_pairs.max(1),
     };
     // The name is used for scratch only; records carry the read group.
-    Ok(Sample { name: "sample".to_owned(), joint: false, lanes: vec![lane] })
+    Ok(Sample { name: "sample".to_owned(), joint: false, participant: 0, lanes: vec![lane] })
 }
 
 #[cfg(test)]

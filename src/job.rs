@@ -11,6 +11,7 @@ mod wait;
 
 use crate::job_dir::JobDir;
 use crate::output;
+use crate::run::books::ReadBack;
 use crate::run::close;
 use crate::slurm::record::{Purpose, Record, Submitted};
 use jobs::failure::{Class, Classified, Failure};
@@ -63,7 +64,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Bill(args) => bill::run(args),
         Command::Verify { dir } => {
             let dir = JobDir::existing(dir)?;
-            close::verify_results(&dir, &look::look(&dir)?.at_rest()?)?;
+            close::verify_results(&dir, &look::look(&dir)?.at_rest()?, &ReadBack::default())?;
             close::name_foreign(&dir);
             close::nobody_missing(close::read_ledger(&dir).map_or_else(Vec::new, |ledger| ledger.failed))?;
             output::say("every result is as the ledger says");

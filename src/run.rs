@@ -11,7 +11,6 @@ pub mod conduct;
 mod engines;
 mod freight;
 pub mod inputs;
-mod kinship;
 mod mpi;
 mod office;
 mod opening;
@@ -36,7 +35,7 @@ use crate::slurm::record::Folder;
 use crate::slurm::wave::{Shape, Waves, stages};
 use crate::{config, interrupt, slurm};
 use basis::Bases;
-use books::RunRecord;
+use books::{ReadBack, RunRecord};
 use cluster::bill::Account;
 use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
@@ -46,6 +45,7 @@ use jobs::config::{Config, OnFailedSample};
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
+use jobs::task::Task;
 use mpi::Team;
 use office::{Desk, DroppedSamples};
 use opening::{Asked, Opened};
@@ -200,12 +200,14 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let bases = Bases::new(&asked.cohort, &job.context, &job.excluded);
     let leases = LeaseKey::from_seed(&job.keys.job_secret("leases")?);
     let dropped = DroppedSamples::default();
+    let read_back = ReadBack::default();
     let home = Home {
         journal: &job.journal,
         leases: &leases,
         excluded: &job.excluded,
         dropped: &dropped,
         archive: job.archive.as_ref(),
+        read_back: &read_back,
     };
     let runner = Runner {
         context: &job.context,
@@ -245,7 +247,9 @@ fn work(
     team: Option<Team>,
 ) -> Result<(), Failure> {
     let Opened { dir, journal, trail, plan, context, .. } = job;
-    let settled = resume::settle(journal, plan, bases, &|_, commit| Ok(job.packs.hold(commit)))?;
+    let is_there =
+        |task, commit: &Commit| Ok(job.packs.hold(commit) && close::part_is_there(runner, task, commit));
+    let settled = resume::settle(journal, plan, bases, &is_there)?;
     status::store_plan(journal, plan)?;
     stamps::check(journal, &asked.cohort, context.names(), &args.cohort)?;
     let desk = Desk {
@@ -253,7 +257,11 @@ fn work(
         leases: home.leases,
         bases,
         dropped: home.dropped,
+        journal,
         from_results: Mutex::new(settled.from_results),
+        unread: Mutex::new(settled.begun),
+        ends: Mutex::default(),
+        read_back: home.read_back,
         guard: journal.guard(),
     };
     let waves = match args.engine {
@@ -268,12 +276,15 @@ fn work(
         None => Account::default(),
     };
     // Nobody else writes there now: what is there is of attempts that came to nothing.
-    staged::clear(dir);
+    let unfinished = settled.unfinished.iter().map(|&sample| {
+        staged::folder(dir, &context.sample(sample).name, &bases.of(Task::WriteSample(sample, 0), |_| false))
+    });
+    staged::clear(dir, &unfinished.collect());
     let means = Means { limits: asked.limits, burst: asked.burst.as_ref(), waves: waves.as_ref(), team };
     let driven = drive(args, &asked.config, (&desk, home), plan.clone(), (means, brought));
     let driven = driven.and_then(|record| {
         let Some(record) = record else { return Ok(None) };
-        close::verify_results(dir, journal)?;
+        close::verify_results(dir, journal, home.read_back)?;
         if let Some(archive) = &job.archive {
             close::nothing_missing(archive.lost(dir)?)?;
         }

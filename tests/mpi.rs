@@ -26,11 +26,11 @@ const SILENCE: &str = "[engine.mpi]\nsilence_s = 10\n";
 /// As long as a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Two people, and the bytes that one process makes of them.
+/// Two people on a genome of three parts, and the bytes that one process makes of them.
 fn small() -> &'static (Cohort, BTreeMap<String, String>) {
     static SMALL: OnceLock<(Cohort, BTreeMap<String, String>)> = OnceLock::new();
     SMALL.get_or_init(|| {
-        let cohort = Cohort::simulate("mpi", "--samples 2 --genome-mb 0.3 --depth 8 --seed 71");
+        let cohort = Cohort::simulate("mpi", "--samples 2 --genome-mb 2.2 --depth 1.5 --seed 71");
         let expect = digests(&cohort.job("-t 2").path().join("results"));
         (cohort, expect)
     })

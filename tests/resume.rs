@@ -80,7 +80,7 @@ fn who(tasks: &BTreeSet<String>) -> BTreeSet<String> {
 
 /// Every stage of these samples, and the cohort's.
 fn all_of(samples: &[&str]) -> BTreeSet<String> {
-    let stages = ["intake", "model", "map", "region", "finish"];
+    let stages = ["intake", "model", "map", "region", "write", "finish"];
     let of = |sample: &&str| stages.map(|stage| format!("{stage} {sample}"));
     samples.iter().flat_map(of).chain(["joint".to_owned(), "finish".to_owned()]).collect()
 }

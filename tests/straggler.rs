@@ -13,7 +13,7 @@ use wakachi::{Cohort, digests, text};
 
 #[test]
 fn a_straggler_is_cut_while_it_runs_and_shared_out() {
-    let cohort = Cohort::simulate("straggler", "--samples 1 --genome-mb 1.2 --depth 6 --seed 13");
+    let cohort = Cohort::simulate("straggler", "--samples 1 --genome-mb 0.8 --depth 6 --seed 13");
     heap(&cohort);
     // One shard for the whole genome, whatever it costs.
     let alone = cohort.job("-t 1 --shard-lines 0 --chunk-pairs 3000 --rest-ms 1000000000");

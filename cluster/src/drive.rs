@@ -340,7 +340,7 @@ impl Driver<'_> {
             return Err(DriveError::Foreign { task, found }.into());
         }
         if commits.is_some() {
-            self.job.office.place(task, given.number, output)?;
+            self.job.office.place(task, output)?;
         }
         Ok(commits.is_some())
     }
@@ -501,7 +501,11 @@ impl Driver<'_> {
             match lease {
                 Err(refused) => self.failed(&given, attempt, refused.into(), Usage::default())?,
                 Ok(lease) => {
-                    let inputs = self.cache.list(self.job.journal, &self.names, task, &inputs[at])?;
+                    let mut inputs = self.cache.list(self.job.journal, &self.names, task, &inputs[at])?;
+                    let inputs_of = |task| self.job.scheduler.inputs(task);
+                    if let Some(preface) = office.preface(task, &inputs_of)? {
+                        Arc::make_mut(&mut inputs).insert(0, preface);
+                    }
                     let request = Request { attempt, number, task, purpose, lease, inputs };
                     match home {
                         true => self.round.home.push(Order::Run(request)),

@@ -29,7 +29,7 @@ pub struct Request {
     pub purpose: Purpose,
     /// Under what it may read its samples' data: proof that it was decided, to be checked and decided again.
     pub lease: SignedLease,
-    /// The inputs, in the order of [`Scheduler::inputs`].
+    /// The inputs, in the order of [`Scheduler::inputs`]; before them what [`Office::preface`] gives.
     pub inputs: Arc<Vec<(Task, Arc<Commit>)>>,
 }
 
@@ -219,6 +219,16 @@ pub trait Office {
         inputs
     }
 
+    /// What a task is told of tasks that need not be done, under the name of one of them; `inputs_of` says what such a task
+    /// reads, and all of that is committed. Nothing, for most.
+    fn preface(
+        &self,
+        _task: Task,
+        _inputs_of: &dyn Fn(Task) -> Vec<Task>,
+    ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
+        Ok(None)
+    }
+
     /// Whether a task that the scheduler gives to this worker is to be run in the driver's own process instead: because
     /// what it needs is only there.
     fn at_home(&self, _task: Task, _worker: WorkerId) -> bool {
@@ -248,7 +258,7 @@ pub trait Office {
 
     /// Gives what an output that is to be committed left outside the packs its place. An error: it is not there as the
     /// output says, and the attempt has failed. Of outputs that are only compared nothing is placed.
-    fn place(&self, _task: Task, _number: u32, _output: &Output) -> Result<(), Failure> {
+    fn place(&self, _task: Task, _output: &Output) -> Result<(), Failure> {
         Ok(())
     }
 

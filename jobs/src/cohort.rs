@@ -14,7 +14,7 @@ use crate::document::{Document, Kind, Section};
 use crate::parameters::Parameters;
 pub use governance::{Archive, Governance, Written};
 pub(crate) use samples::{name_problem, sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -193,6 +193,18 @@ impl Cohort {
     /// The samples of the joint call.
     pub fn joined(&self) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(|sample| sample.role.joins())
+    }
+
+    /// The participants of whom there is a tumour and another sample. Those are compared with each other where the joint
+    /// call has sites, and so it reads such a tumour, too, as a witness.
+    pub fn compared(&self) -> BTreeSet<&str> {
+        let mut seen = BTreeMap::new();
+        for sample in &self.samples {
+            let (samples, tumours) = seen.entry(sample.participant.as_str()).or_insert((0, 0));
+            (*samples, *tumours) = (*samples + 1, *tumours + u32::from(!sample.role.joins()));
+        }
+        seen.retain(|_, (samples, tumours)| *samples > 1 && *tumours > 0);
+        seen.into_keys().collect()
     }
 
     /// The text that says which results are asked for: the sample set with its read groups, and the parameters. Two

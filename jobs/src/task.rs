@@ -161,6 +161,49 @@ impl fmt::Display for NotAChunk {
 
 impl std::error::Error for NotAChunk {}
 
+/// How the files of a genome are cut into parts, each written by a task of its own: runs of as many cells each, the last
+/// maybe shorter. No shard of a region or joint task reaches over their lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Cells of the genome.
+    cells: u32,
+    /// Cells of every part but the last.
+    each: u32,
+}
+
+impl Parts {
+    /// Parts of a file, at most.
+    const MOST: u32 = 32;
+    /// Cells of a part, unless the genome has fewer.
+    const CELLS_MIN: u32 = 8;
+
+    /// Those of a genome of so many cells.
+    pub fn of(cells: u32) -> Self {
+        Parts { cells, each: cells.div_ceil(Parts::MOST).max(Parts::CELLS_MIN) }
+    }
+
+    /// How many there are.
+    pub const fn count(self) -> u32 {
+        self.cells.div_ceil(self.each)
+    }
+
+    /// The cells at which parts begin, besides the first.
+    pub fn lines(self) -> impl Iterator<Item = u32> {
+        (1..self.count()).map(move |part| part * self.each)
+    }
+
+    /// The part that holds a cell.
+    pub const fn at(self, cell: u32) -> u32 {
+        cell / self.each
+    }
+
+    /// The cells of a part; none of one that there is not.
+    pub fn cells(self, part: u32) -> Range<u32> {
+        let line = |part: u32| part.saturating_mul(self.each).min(self.cells);
+        line(part)..line(part.saturating_add(1))
+    }
+}
+
 /// What a region task covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Shard {
@@ -218,7 +261,9 @@ pub enum Task {
     Region(u32, Shard),
     /// Joint genotypes of one shard.
     Joint(Shard),
-    /// A sample's files.
+    /// One of the [`Parts`] of a sample's alignments and calls.
+    WriteSample(u32, u32),
+    /// A sample's files, whose parts are written: their ends and indexes, and its books.
     FinishSample(u32),
     /// The cohort's files, ledger and report.
     FinishCohort,
@@ -237,7 +282,7 @@ impl Task {
             Task::Map(..) => Stage::Map,
             Task::Region(..) => Stage::Region,
             Task::Joint(_) => Stage::Joint,
-            Task::FinishSample(_) | Task::FinishCohort => Stage::Finish,
+            Task::WriteSample(..) | Task::FinishSample(_) | Task::FinishCohort => Stage::Finish,
             Task::SealSample(_) | Task::SealCohort => Stage::Seal,
         }
     }
@@ -246,7 +291,10 @@ impl Task {
     pub const fn sample(self) -> Option<u32> {
         match self {
             Task::Intake(lane, _) | Task::Model(lane) | Task::Map(lane, _) => Some(lane.sample),
-            Task::Region(sample, _) | Task::FinishSample(sample) | Task::SealSample(sample) => Some(sample),
+            Task::Region(sample, _)
+            | Task::WriteSample(sample, _)
+            | Task::FinishSample(sample)
+            | Task::SealSample(sample) => Some(sample),
             Task::Joint(_) | Task::FinishCohort | Task::SealCohort => None,
         }
     }
@@ -287,6 +335,7 @@ impl Task {
             Task::Map(id, chunk) => format!("map/{}/{}/{chunk}", name(id.sample), id.lane),
             Task::Region(sample, shard) => format!("region/{}/{shard}", name(sample)),
             Task::Joint(shard) => format!("joint/{shard}"),
+            Task::WriteSample(sample, part) => format!("write/{}/{part}", name(sample)),
             Task::FinishSample(sample) => format!("finish/{}", name(sample)),
             Task::FinishCohort => "finish".to_owned(),
             Task::SealSample(sample) => format!("seal/{}", name(sample)),
@@ -314,6 +363,7 @@ impl Task {
             ["map", s, l, chunk] => Some(Task::Map(lane(s, l)?, chunk.parse().ok()?)),
             ["region", s, cells] => Some(Task::Region(sample(s)?, shard(cells)?)),
             ["joint", cells] => Some(Task::Joint(shard(cells)?)),
+            ["write", s, part] => Some(Task::WriteSample(sample(s)?, part.parse().ok()?)),
             ["finish", s] => Some(Task::FinishSample(sample(s)?)),
             ["finish"] => Some(Task::FinishCohort),
             ["seal", s] => Some(Task::SealSample(sample(s)?)),
@@ -361,6 +411,7 @@ mod tests {
             Task::Region(0, shard),
             Task::Region(1, Shard::Unplaced),
             Task::Joint(shard),
+            Task::WriteSample(1, 5),
             Task::FinishSample(1),
             Task::FinishCohort,
             Task::SealSample(0),
@@ -406,6 +457,19 @@ mod tests {
             }
         }
         assert_eq!(Chunk { index: 0, first: 8, end: 9 }.halves(), None);
+    }
+
+    #[test]
+    fn parts_share_out_the_cells() {
+        for (cells, expect) in [(1, 1), (8, 1), (9, 2), (24, 3), (256, 32), (257, 29), (23_700, 32)] {
+            let parts = Parts::of(cells);
+            assert_eq!(parts.count(), expect, "{cells}");
+            let all: Vec<u32> = (0..parts.count()).flat_map(|part| parts.cells(part)).collect();
+            assert!(all.iter().copied().eq(0..cells), "{cells}");
+            assert!((0..cells).all(|cell| parts.cells(parts.at(cell)).contains(&cell)), "{cells}");
+            assert!(parts.lines().eq((1..expect).map(|part| parts.cells(part).start)), "{cells}");
+            assert!(parts.cells(expect).is_empty() && parts.cells(u32::MAX).is_empty(), "{cells}");
+        }
     }
 
     #[test]

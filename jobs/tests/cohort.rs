@@ -91,6 +91,22 @@ fn optional_columns_reach_the_read_group_or_are_carried() {
 }
 
 #[test]
+fn participants_are_compared_who_have_a_tumour_and_another_sample() {
+    let check = |rows: &[(&str, &str)], expect: &[&str]| {
+        let row = |(at, (participant, role)): (usize, &(&str, &str))| {
+            format!("{participant},,S{at},{role},,,,L,{at}.fq,,,\n")
+        };
+        let rows: String = rows.iter().enumerate().map(row).collect();
+        let cohort = whole(TOML, &format!("{HEADER}\n{rows}"));
+        assert_eq!(cohort.compared().into_iter().collect::<Vec<_>>(), expect, "{rows}");
+    };
+    check(&[("P1", "germline"), ("P2", "tumor")], &[]);
+    check(&[("P1", "germline"), ("P1", "germline")], &[]);
+    check(&[("P2", "normal"), ("P1", "germline"), ("P2", "tumor")], &["P2"]);
+    check(&[("P1", "tumor"), ("P1", "tumor"), ("P2", "tumor"), ("P3", "germline")], &["P1"]);
+}
+
+#[test]
 fn inline_samples_mean_the_same_as_a_sheet() {
     let sheet = format!("{HEADER}\nS1,,S1,germline,,,F,1,a,b,,\n");
     let head = "[cohort]\nid = \"C1\"\nreference = { path = \"ref.fa\" }\n";

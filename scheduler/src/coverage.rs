@@ -1,10 +1,11 @@
 //! Coverage of a genome's cells: which runs of cells are a task, and how far it is.
 //!
-//! Invariant: spans never overlap. What no span covers is a gap: nobody has made it a task yet, or it was cut off one.
+//! Invariant: spans never overlap, nor reach over the line between two parts of a file. What no span covers is a gap:
+//! nobody has made it a task yet, or it was cut off one.
 
 use crate::graph::Mark;
 use jobs::genome::Cell;
-use jobs::task::Shard;
+use jobs::task::{Parts, Shard};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -16,9 +17,12 @@ struct Span {
 }
 
 /// The spans of one sample, or of the joint call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Coverage {
     spans: BTreeMap<u32, Span>,
+    parts: Parts,
+    /// By part: cells that are not done.
+    open: Vec<u32>,
     done_cells: u32,
     /// Cells in spans.
     cells: u32,
@@ -38,6 +42,12 @@ pub fn shard_of(cells: Range<u32>) -> Shard {
 }
 
 impl Coverage {
+    /// Nothing of these parts is a task yet.
+    pub fn new(parts: Parts) -> Self {
+        let open = (0..parts.count()).map(|part| parts.cells(part).len() as u32).collect();
+        Coverage { spans: BTreeMap::new(), parts, open, done_cells: 0, cells: 0 }
+    }
+
     /// The mark of exactly this span.
     pub fn mark(&self, cells: &Range<u32>) -> Option<Mark> {
         self.spans.get(&cells.start).filter(|span| span.end == cells.end).map(|span| span.mark)
@@ -82,11 +92,21 @@ impl Coverage {
     }
 
     fn count(&mut self, cells: &Range<u32>, mark: Mark, in_: bool) {
+        let (part, count) = (self.parts.at(cells.start) as usize, cells.len() as u32);
         match (mark == Mark::Done, in_) {
-            (true, true) => self.done_cells += cells.len() as u32,
-            (true, false) => self.done_cells -= cells.len() as u32,
+            (true, true) => {
+                (self.done_cells, self.open[part]) = (self.done_cells + count, self.open[part] - count)
+            }
+            (true, false) => {
+                (self.done_cells, self.open[part]) = (self.done_cells - count, self.open[part] + count)
+            }
             (false, _) => {}
         }
+    }
+
+    /// How many parts are done, with all before them.
+    pub fn done_parts(&self) -> u32 {
+        self.open.iter().take_while(|&&open| open == 0).count() as u32
     }
 
     /// How many cells are done.
@@ -175,7 +195,7 @@ mod tests {
 
     #[test]
     fn gaps_and_spans_share_out_the_cells() {
-        let mut coverage = Coverage::default();
+        let mut coverage = Coverage::new(Parts::of(640));
         assert!(coverage.insert(5..9, Mark::Done) && coverage.insert(12..13, Mark::Ready));
         assert!(!coverage.insert(8..10, Mark::Done) && !coverage.insert(3..6, Mark::Done));
         assert!(!coverage.insert(0..20, Mark::Done) && !coverage.insert(6..7, Mark::Done));

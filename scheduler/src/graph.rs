@@ -14,6 +14,7 @@ use std::ops::Range;
 mod join;
 mod lanes;
 mod weigh;
+mod write;
 
 /// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Sample {
     pub cells: Coverage,
     /// The region task of reads without a place.
     pub unplaced: Mark,
+    /// The parts of its files; `None`: not to be written, because its results are there.
+    writes: Vec<Option<Mark>>,
     /// Its results.
     pub finish: Mark,
     /// Its objects in the vault.
@@ -68,6 +71,8 @@ pub struct Sample {
     lanes_left: u32,
     /// Known leaves that are not done.
     maps_left: u32,
+    /// Parts of its files that are not done.
+    writes_left: u32,
 }
 
 /// All tasks of a job.
@@ -114,7 +119,12 @@ pub struct Graph {
 
 impl Graph {
     /// Nothing is done.
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(mut plan: Plan) -> Self {
+        let parts = plan.parts();
+        if let Some(lines) = &mut plan.lines {
+            lines.extend(parts.lines());
+            lines.sort_unstable();
+        }
         let samples: Vec<Sample> = plan
             .samples
             .iter()
@@ -125,8 +135,9 @@ impl Graph {
                 Sample {
                     lanes: vec![lane; sample.lanes as usize],
                     dropped: None,
-                    cells: Coverage::default(),
+                    cells: Coverage::new(parts),
                     unplaced: Mark::Todo,
+                    writes: vec![Some(Mark::Todo); parts.count() as usize],
                     finish: Mark::Todo,
                     seal: Mark::Todo,
                     weights: Vec::new(),
@@ -135,6 +146,7 @@ impl Graph {
                     lanes_open: sample.lanes,
                     lanes_left: 2 * sample.lanes,
                     maps_left: 0,
+                    writes_left: parts.count(),
                 }
             })
             .collect();
@@ -144,7 +156,7 @@ impl Graph {
             tally[Stage::Intake as usize].marks[0] = lanes;
             tally[Stage::Model as usize].marks[0] = lanes;
             tally[Stage::Region as usize].marks[0] = u32::from(sample.is_some());
-            tally[Stage::Finish as usize].marks[0] = 1;
+            tally[Stage::Finish as usize].marks[0] = 1 + sample.map_or(0, |_| parts.count());
             tally[Stage::Seal as usize].marks[0] = plan.seals.into();
         }
         let joined = plan.joint_samples().count() as u32;
@@ -159,7 +171,7 @@ impl Graph {
             covered: vec![0; plan.cells as usize],
             finals_left: samples.len() as u32,
             seals_left: samples.len() as u32,
-            joint: Coverage::default(),
+            joint: Coverage::new(parts),
             joint_open: BTreeMap::new(),
             joint_touched: false,
             full: if joined == 0 { plan.cells } else { 0 },
@@ -201,6 +213,7 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => Some(self.samples[sample as usize].unplaced),
             Task::Region(sample, shard) => self.samples[sample as usize].cells.mark(&cells_of(shard)),
             Task::Joint(shard) => self.joint.mark(&cells_of(shard)),
+            Task::WriteSample(sample, part) => self.samples[sample as usize].writes[part as usize],
             Task::FinishSample(sample) => Some(self.samples[sample as usize].finish),
             Task::SealSample(sample) => Some(self.samples[sample as usize].seal),
             Task::FinishCohort => Some(self.finish),
@@ -227,6 +240,7 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => self.sample(sample).unplaced = mark,
             Task::Region(sample, shard) => self.sample(sample).cells.set(&cells_of(shard), mark),
             Task::Joint(shard) => self.joint.set(&cells_of(shard), mark),
+            Task::WriteSample(sample, part) => self.sample(sample).writes[part as usize] = Some(mark),
             Task::FinishSample(sample) => self.sample(sample).finish = mark,
             Task::SealSample(sample) => self.sample(sample).seal = mark,
             Task::FinishCohort => self.finish = mark,
@@ -331,6 +345,10 @@ impl Graph {
                 more.is_some()
             }
             Task::Region(_, Shard::Cells { .. }) | Task::Joint(_) => self.add_span(task, Mark::Todo),
+            Task::WriteSample(sample, part) => {
+                self.want_write(sample, part);
+                self.mark(task) != Some(Mark::Done)
+            }
             _ => self.mark(task) != Some(Mark::Done),
         };
         usable.then(|| self.complete(task, chunks))
@@ -365,7 +383,11 @@ impl Graph {
             Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
                 self.cover(cells_of(shard));
             }
-            Task::FinishSample(_) => self.finals_left -= 1,
+            Task::WriteSample(sample, _) => self.sample(sample).writes_left -= 1,
+            Task::FinishSample(sample) => {
+                self.finals_left -= 1;
+                self.spare_writes(sample);
+            }
             Task::SealSample(_) => self.seals_left -= 1,
             Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
         }
@@ -379,6 +401,9 @@ impl Graph {
                 }
                 Task::Model(lane) => self.wake_maps(lane, 0..u32::MAX),
                 Task::Map(lane, _) => self.wake_regions(lane.sample),
+                Task::Region(sample, shard @ Shard::Cells { .. }) => {
+                    self.wake_writes(sample, self.plan.parts().at(cells_of(shard).start));
+                }
                 _ => {}
             }
             match task.sample() {
@@ -413,9 +438,13 @@ impl Graph {
             Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
                 self.uncover(cells_of(shard));
             }
+            Task::WriteSample(sample, _) => self.sample(sample).writes_left += 1,
             Task::FinishSample(_) => self.finals_left += 1,
             Task::SealSample(_) => self.seals_left += 1,
             Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+        }
+        if let Task::Region(sample, shard @ Shard::Cells { .. }) = task {
+            self.writes_from(sample, shard).for_each(|write| self.unwake(write));
         }
         if let Some(sample) = task.sample() {
             if !matches!(task, Task::SealSample(_)) {
@@ -456,8 +485,9 @@ impl Graph {
                 let joint = self.samples[sample as usize].joint && !cells.is_empty();
                 let reach = if joint { cells.start..cells.end + 1 } else { 0..0 };
                 let joints = self.joint.overlapping(reach).map(|(cells, _)| Task::Joint(shard_of(cells)));
-                joints.chain([Task::FinishSample(sample)]).collect()
+                joints.chain(self.writes_from(sample, shard)).chain([Task::FinishSample(sample)]).collect()
             }
+            Task::WriteSample(sample, _) => vec![Task::FinishSample(sample)],
             Task::Joint(_) => vec![Task::FinishCohort],
             Task::FinishSample(sample) => vec![Task::SealSample(sample), Task::FinishCohort],
             Task::FinishCohort | Task::SealSample(_) if self.plan.seals => vec![Task::SealCohort],
@@ -476,6 +506,10 @@ impl Graph {
             return;
         }
         self.set(task, Mark::Todo);
+        if let Task::FinishSample(sample) = task {
+            (0..self.plan.parts().count()).for_each(|part| self.want_write(sample, part));
+            self.wake_writes(sample, 0);
+        }
         self.wake(task);
     }
 
@@ -508,11 +542,14 @@ impl Graph {
                 let cells = cells_of(shard);
                 unless(cells.clone().all(|cell| self.joint_ready(cell)), Stage::Region)
             }
+            Task::WriteSample(sample, part) => {
+                unless(part < self.samples[sample as usize].cells.done_parts(), Stage::Region)
+            }
             Task::FinishSample(sample) => {
                 let sample = &self.samples[sample as usize];
                 let covered = sample.cells.done_cells() == self.plan.cells && sample.unplaced == Mark::Done;
                 let mapped = sample.lanes_open == 0 && sample.lanes_left == 0 && sample.maps_left == 0;
-                unless(covered && mapped, Stage::Region)
+                unless(covered && mapped, Stage::Region).or(unless(sample.writes_left == 0, Stage::Finish))
             }
             Task::FinishCohort => unless(self.finals_left == 0 && self.held == 0, Stage::Finish)
                 .or(unless(self.joint.done_cells() == self.plan.cells, Stage::Joint)),
@@ -603,6 +640,7 @@ impl Graph {
         let lanes: Vec<LaneId> = self.plan.lanes_of(sample).collect();
         lanes.into_iter().for_each(|lane| self.wake_lane(lane));
         self.wake_regions(sample);
+        self.wake_writes(sample, 0);
         self.wake_results(sample);
     }
 

@@ -5,7 +5,7 @@
 use crate::cost::CostModel;
 use jobs::failure::{Class, Classified};
 use jobs::genome::Cell;
-use jobs::task::{INTAKE_CHUNKS, LaneId, Shard, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, LaneId, Parts, Shard, Stage, Task};
 
 /// No lane has so many chunks; what says so is of no job.
 const LANE_CHUNKS_MAX: u32 = 1 << 24;
@@ -17,7 +17,7 @@ pub struct SamplePlan {
     pub name: String,
     /// Number of lanes.
     pub lanes: u32,
-    /// Whether the sample takes part in the joint call (tumours do not).
+    /// Whether joint tasks read its calls.
     pub joint: bool,
     /// About how many pairs all its lanes have, by the size of its files.
     pub pairs: u64,
@@ -30,11 +30,12 @@ pub struct Plan {
     pub samples: Vec<SamplePlan>,
     /// Cells of the genome.
     pub cells: u32,
-    /// The most cells that one region or joint task takes.
+    /// The most cells that one region or joint task takes; none takes cells of two parts of a file.
     pub shard_cells_max: u32,
     /// Pairs of a chunk, about: from it the number of maps is guessed until the intakes say.
     pub chunk_pairs: u64,
-    /// Cells at which region and joint shards begin, besides the first; `None` lets expected cost decide.
+    /// Cells at which region and joint shards begin, besides the first and those at which parts of files do; `None` lets
+    /// expected cost decide.
     pub lines: Option<Vec<u32>>,
     /// Whether finished files are sealed into a vault.
     pub seals: bool,
@@ -111,7 +112,12 @@ impl Plan {
         (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane })
     }
 
-    /// The samples of the joint call.
+    /// The parts in which every sample's files are written.
+    pub fn parts(&self) -> Parts {
+        Parts::of(self.cells)
+    }
+
+    /// The samples whose calls joint tasks read.
     pub fn joint_samples(&self) -> impl Iterator<Item = u32> {
         let samples = self.samples.iter().enumerate();
         samples.filter(|(_, plan)| plan.joint).map(|(sample, _)| sample as u32)
@@ -123,7 +129,9 @@ impl Plan {
             self.samples.get(lane.sample as usize).is_some_and(|sample| lane.lane < sample.lanes)
         };
         let covers = |shard: Shard| match shard {
-            Shard::Cells { first: Cell(first), end: Cell(end) } => first < end && end <= self.cells,
+            Shard::Cells { first: Cell(first), end: Cell(end) } => {
+                first < end && end <= self.cells && self.parts().at(first) == self.parts().at(end - 1)
+            }
             Shard::Unplaced => true,
         };
         match task {
@@ -132,6 +140,9 @@ impl Plan {
             Task::Map(lane, chunk) => of_plan(lane) && chunk.index < LANE_CHUNKS_MAX,
             Task::Region(sample, shard) => (sample as usize) < self.samples.len() && covers(shard),
             Task::Joint(shard) => shard != Shard::Unplaced && covers(shard),
+            Task::WriteSample(sample, part) => {
+                (sample as usize) < self.samples.len() && part < self.parts().count()
+            }
             Task::FinishSample(sample) => (sample as usize) < self.samples.len(),
             Task::FinishCohort => true,
             Task::SealSample(sample) => self.seals && (sample as usize) < self.samples.len(),

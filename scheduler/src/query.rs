@@ -165,15 +165,18 @@ impl Scheduler {
                 let cells = cells.start.saturating_sub(1)..cells.end;
                 plan.joint_samples().filter(stays).flat_map(|sample| regions(sample, cells.clone())).collect()
             }
+            Task::WriteSample(sample, part) => regions(sample, self.graph.plan.parts().cells(part)).collect(),
             Task::FinishSample(sample) => {
-                let lanes = || plan.lanes_of(sample);
                 let unplaced = Task::Region(sample, Shard::Unplaced);
                 let parts = |lane: LaneId| {
                     let parts = self.graph.samples[sample as usize].lanes[lane.lane as usize].intake().len();
                     (0..parts as u32).map(move |part| Task::Intake(lane, part))
                 };
-                let before = lanes().flat_map(parts).chain(lanes().map(Task::Model));
-                before.chain(regions(sample, 0..plan.cells)).chain([unplaced]).collect()
+                plan.lanes_of(sample)
+                    .flat_map(parts)
+                    .chain(self.graph.written(sample))
+                    .chain([unplaced])
+                    .collect()
             }
             Task::FinishCohort => {
                 let joint = self.graph.joint.spans().map(|(cells, _)| Task::Joint(shard_of(cells)));
@@ -297,8 +300,9 @@ impl Scheduler {
             let open: u32 = tally.iter().sum::<u32>() - tally[Mark::Done as usize];
             open > 0 || self.uncut(stage, row).0 > 0.0
         };
-        // The parts of an intake wait for each other.
-        let before = Stage::ALL.into_iter().filter(|&before| before < stage.max(Stage::Model));
+        // The parts of an intake wait for each other, and a sample's results for the parts of its files.
+        let own = |before: Stage| before == stage && matches!(stage, Stage::Intake | Stage::Finish);
+        let before = Stage::ALL.into_iter().filter(|&before| before < stage || own(before));
         match (cohort, stage) {
             (true, Stage::Joint) => Waiting::Inputs(Stage::Region),
             (true, Stage::Finish) if mine(Stage::Joint) => Waiting::Inputs(Stage::Joint),

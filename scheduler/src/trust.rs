@@ -268,8 +268,11 @@ impl Scheduler {
         if often {
             return self.give_up(task, Class::Integrity);
         }
-        // Where nobody else may do it, it can only try again.
-        if let Some(worker) = maker.filter(|&worker| self.others(task, &[worker]) > 0) {
+        // Where nobody else may do it, or end the job, it can only try again.
+        let dispensable = |&worker: &u32| {
+            [task, Task::FinishCohort].into_iter().all(|task| self.others(task, &[worker]) > 0)
+        };
+        if let Some(worker) = maker.filter(dispensable) {
             let one = &mut self.places.workers[worker as usize];
             if !one.accused_by.contains(&reader) {
                 one.accused_by.push(reader);
@@ -287,6 +290,10 @@ impl Scheduler {
 
     /// A commit counts no more; it is made again once its inputs are there.
     fn forget(&mut self, task: Task) {
+        if let Task::FinishSample(sample) = task {
+            // The parts lay in the files that are not whole.
+            self.graph.written(sample).into_iter().for_each(|part| self.forget(part));
+        }
         self.out.push(Command::Forget(task));
         if let Some(audit) = self.audits.remove(&task) {
             audit.attempt.into_iter().for_each(|id| self.cancel(id));
@@ -474,7 +481,7 @@ impl Scheduler {
     }
 }
 
-/// Whether a task can be done twice at once: finish and seal write to places of their own.
+/// Whether a task can be done twice at once: what is for the whole cohort, or for the vault, is written to one place.
 pub(crate) fn is_comparable(task: Task) -> bool {
-    task.stage() < Stage::Finish
+    task.stage() < Stage::Finish || matches!(task, Task::WriteSample(..) | Task::FinishSample(_))
 }

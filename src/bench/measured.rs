@@ -7,7 +7,7 @@ use cluster::sim::trace::Presence;
 use cluster::sim::{CohortSpec, Costs, Fate, Kind, Measured, Span, Trace};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::CELL_BASES;
-use jobs::task::{LaneId, Shard, Task};
+use jobs::task::{LaneId, Parts, Shard, Task};
 use scheduler::Ending;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -152,7 +152,26 @@ impl MeasuredJob {
                 let regions = written(&|task| matches!(task, Task::Region(..)));
                 (self.reads_within(shard), cells * f64::from(self.samples), regions * share)
             }
-            Task::FinishSample(sample) | Task::SealSample(sample) => {
+            Task::WriteSample(sample, part) => {
+                let part = Parts::of(self.cells).cells(part);
+                let mine = |task| match task {
+                    Task::Region(owner, Shard::Cells { first, .. }) => {
+                        owner == sample && part.contains(&first.0)
+                    }
+                    _ => false,
+                };
+                let regions = self.tasks.iter().filter(|(task, _)| mine(*task));
+                let reads = regions.map(|(_, commit)| reads_of_region(commit)).sum();
+                (reads, part.len() as f64, written(&mine))
+            }
+            Task::FinishSample(sample) => {
+                let unplaced = Task::Region(sample, Shard::Unplaced);
+                let ends = written(&|task| {
+                    task == unplaced || matches!(task, Task::WriteSample(owner, _) if owner == sample)
+                });
+                (2.0 * pairs_of(Some(sample)), all_cells, ends)
+            }
+            Task::SealSample(sample) => {
                 let regions = written(&|task| matches!(task, Task::Region(owner, _) if owner == sample));
                 (2.0 * pairs_of(Some(sample)), all_cells, regions)
             }
@@ -162,8 +181,8 @@ impl MeasuredJob {
             }
         };
         // Result files are no pieces; they are about as large as what they are made of.
-        let is_file = matches!(task, Task::FinishSample(_) | Task::FinishCohort);
-        let bytes_out = if is_file { bytes_in } else { bytes(commit) };
+        let is_file = matches!(task, Task::WriteSample(..) | Task::FinishSample(_) | Task::FinishCohort);
+        let bytes_out = bytes(commit) + if is_file { bytes_in } else { 0.0 };
         Measured { kind: Kind::of(task), reads, cells, cpu_ms: commit.cpu_ms as f64, bytes_in, bytes_out }
     }
 
@@ -193,7 +212,7 @@ impl MeasuredJob {
         for (task, commit) in tasks {
             let slot = cores[&(commit.worker, commit.slot)];
             let (began_us, ended_us) = if replayed {
-                let ready: u64 = waits_for(*task, &ends);
+                let ready = self.waits_for(*task, &ends);
                 let began_us = ready.max(free.get(&slot).copied().unwrap_or(0));
                 (began_us, began_us + commit.cpu_ms * 1000)
             } else {
@@ -229,7 +248,7 @@ impl MeasuredJob {
         let mut tasks: Vec<&(Task, Commit)> = self.tasks.iter().collect();
         tasks.sort_by_key(|(_, commit)| (commit.started_ms, commit.finished_ms));
         for (task, commit) in tasks {
-            let end = waits_for(*task, &ends) + commit.cpu_ms * 1000;
+            let end = self.waits_for(*task, &ends) + commit.cpu_ms * 1000;
             ends.insert(*task, end);
         }
         ends.into_values().max().unwrap_or(0)
@@ -255,6 +274,35 @@ impl MeasuredJob {
             shard_cells_max: super::simulated::SHARD_CELLS_MAX,
         })
     }
+
+    /// When everything that a task reads was there.
+    fn waits_for(&self, task: Task, ends: &BTreeMap<Task, u64>) -> u64 {
+        let reads = |before: Task| match (task, before) {
+            (Task::Intake(lane, part), Task::Intake(other, before)) => lane == other && part == before + 1,
+            (Task::Model(lane), Task::Intake(other, part)) => lane == other && part == 0,
+            (Task::Map(lane, chunk), Task::Intake(other, part)) => lane == other && chunk.intake() == part,
+            (Task::Map(lane, _), Task::Model(other)) => lane == other,
+            (Task::Region(sample, _), Task::Map(lane, _)) => lane.sample == sample,
+            (Task::Joint(_), Task::Region(..)) => match (cells_of(task), cells_of(before)) {
+                (Some((first, end)), Some((other_first, other_end))) => {
+                    other_first < end && first.saturating_sub(1) < other_end
+                }
+                _ => false,
+            },
+            (Task::WriteSample(sample, part), Task::Region(other, Shard::Cells { first, .. })) => {
+                sample == other && first.0 < Parts::of(self.cells).cells(part).end
+            }
+            (
+                Task::FinishSample(sample),
+                Task::WriteSample(other, _) | Task::Region(other, Shard::Unplaced),
+            ) => sample == other,
+            (Task::FinishCohort, Task::FinishSample(_) | Task::Joint(_)) => true,
+            (Task::SealSample(sample), Task::FinishSample(other)) => sample == other,
+            (Task::SealCohort, Task::SealSample(_) | Task::FinishCohort) => true,
+            _ => false,
+        };
+        ends.iter().filter(|(before, _)| reads(**before)).map(|(_, &end)| end).max().unwrap_or(0)
+    }
 }
 
 /// What committing took of jobs' tasks; nothing if no run of theirs says.
@@ -271,29 +319,6 @@ pub fn commit_overhead(jobs: &[MeasuredJob]) -> Option<Goal> {
         reached: commit_ms <= 0.02 * task_ms,
         note: format!("{tasks} tasks of {:.0} ms in the mean", task_ms / tasks as f64),
     })
-}
-
-/// When everything that a task reads was there.
-fn waits_for(task: Task, ends: &BTreeMap<Task, u64>) -> u64 {
-    let reads = |before: Task| match (task, before) {
-        (Task::Intake(lane, part), Task::Intake(other, before)) => lane == other && part == before + 1,
-        (Task::Model(lane), Task::Intake(other, part)) => lane == other && part == 0,
-        (Task::Map(lane, chunk), Task::Intake(other, part)) => lane == other && chunk.intake() == part,
-        (Task::Map(lane, _), Task::Model(other)) => lane == other,
-        (Task::Region(sample, _), Task::Map(lane, _)) => lane.sample == sample,
-        (Task::Joint(_), Task::Region(..)) => match (cells_of(task), cells_of(before)) {
-            (Some((first, end)), Some((other_first, other_end))) => {
-                other_first < end && first.saturating_sub(1) < other_end
-            }
-            _ => false,
-        },
-        (Task::FinishSample(sample), Task::Region(other, _)) => sample == other,
-        (Task::FinishCohort, Task::FinishSample(_) | Task::Joint(_)) => true,
-        (Task::SealSample(sample), Task::FinishSample(other)) => sample == other,
-        (Task::SealCohort, Task::SealSample(_) | Task::FinishCohort) => true,
-        _ => false,
-    };
-    ends.iter().filter(|(before, _)| reads(**before)).map(|(_, &end)| end).max().unwrap_or(0)
 }
 
 fn cells_of(task: Task) -> Option<(u32, u32)> {

@@ -29,7 +29,9 @@ pub struct Bases {
 
 #[derive(Debug)]
 struct SampleBases {
-    joint: bool,
+    /// What joint tasks take its calls for: who else's they are compared with shows in what is committed, though not in
+    /// the joint calls. `None`: they do not read them.
+    joined: Option<String>,
     region: Basis,
     finish: Basis,
 }
@@ -42,6 +44,7 @@ impl Bases {
         let reference: String = contigs
             .map(|contig| format!("contig={}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5)))
             .collect();
+        let compared = cohort.compared();
         let mut lanes = HashMap::new();
         let mut samples = Vec::new();
         for (at, sample) in cohort.samples.iter().enumerate() {
@@ -67,7 +70,11 @@ impl Bases {
             let region = digest(&[&program, "region", &text]);
             let role = format!("sample={}\tjoint={joint}\n", sample.sample);
             let finish = digest(&[&program, "finish", &hex(&region), &role]);
-            samples.push(SampleBases { joint, region, finish });
+            // Whose genotypes are compared with a tumour's is to be seen in what a joint task makes; nobody else's is.
+            let participant = compared.get(sample.participant.as_str()).copied();
+            let read = joint || participant.is_some();
+            let joined = read.then(|| format!("{}\t{}\n", hex(&finish), participant.unwrap_or_default()));
+            samples.push(SampleBases { joined, region, finish });
         }
         let carried = serde_json::json!({
             "governance": cohort.governance,
@@ -89,7 +96,7 @@ impl Bases {
             Task::Intake(lane, _) => self.lane(lane, 0),
             Task::Model(lane) => self.lane(lane, 1),
             Task::Map(lane, _) => self.lane(lane, 2),
-            Task::Region(sample, _) => self.sample(sample).region,
+            Task::Region(sample, _) | Task::WriteSample(sample, _) => self.sample(sample).region,
             Task::FinishSample(sample) => self.sample(sample).finish,
             Task::SealSample(sample) => digest(&[&self.program, "seal", &hex(&self.sample(sample).finish)]),
             Task::Joint(_) => digest(&[&self.program, "joint", &self.joint, &self.joined(&dropped)]),
@@ -102,6 +109,11 @@ impl Bases {
         }
     }
 
+    /// Whether joint tasks read a sample's calls.
+    pub fn is_joined(&self, sample: u32) -> bool {
+        self.sample(sample).joined.is_some()
+    }
+
     fn lane(&self, lane: LaneId, which: usize) -> Basis {
         self.lanes.get(&lane).map_or([0; 16], |bases| bases[which])
     }
@@ -110,11 +122,11 @@ impl Bases {
         &self.samples[sample as usize]
     }
 
-    /// Who takes part in the joint call, with what their calls depend on.
+    /// Whose calls the joint tasks read, with what those depend on.
     fn joined(&self, dropped: &impl Fn(u32) -> bool) -> String {
         let samples = self.samples.iter().enumerate();
-        let joined = samples.filter(|&(sample, bases)| bases.joint && !dropped(sample as u32));
-        joined.map(|(_, bases)| hex(&bases.finish) + "\n").collect()
+        let present = samples.filter(|&(sample, _)| !dropped(sample as u32));
+        present.filter_map(|(_, bases)| bases.joined.as_deref()).collect()
     }
 }
 

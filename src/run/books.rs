@@ -6,9 +6,11 @@ use cluster::meter::now_ms;
 use jobs::failure::{Class, Classified, Failure};
 use scheduler::Ending;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 use storage::Journal;
 use workers::finish::ResultFile;
 
@@ -141,6 +143,32 @@ impl Classified for Unreadable {
 pub fn is_whole(dir: &JobDir, file: &ResultFile) -> bool {
     let found = workers::finish::digest(&dir.root().join(&file.path)).ok();
     found.is_some_and(|(bytes, blake3)| bytes == file.bytes && blake3 == file.blake3)
+}
+
+/// Results that this run read back when they were written, with how their files looked then: as long as they look so, they
+/// need not be read again.
+#[derive(Debug, Default)]
+pub struct ReadBack(Mutex<BTreeMap<String, (ResultFile, SystemTime)>>);
+
+impl ReadBack {
+    /// These were read back and have their names since.
+    pub fn note(&self, dir: &JobDir, files: &[ResultFile]) {
+        let seen =
+            files.iter().filter_map(|file| Some((file.path.clone(), (file.clone(), changed(dir, file)?))));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(seen);
+    }
+
+    /// Whether this one was, and nobody changed it.
+    pub fn holds(&self, dir: &JobDir, file: &ResultFile) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&file.path).cloned();
+        known.is_some_and(|(known, at)| known == *file && changed(dir, file) == Some(at))
+    }
+}
+
+/// When a result was changed that has the length it should have.
+fn changed(dir: &JobDir, file: &ResultFile) -> Option<SystemTime> {
+    let there = std::fs::metadata(dir.root().join(&file.path)).ok()?;
+    there.modified().ok().filter(|_| there.is_file() && there.len() == file.bytes)
 }
 
 /// The bytes of a file, unless it is longer than `bytes_max`.

@@ -5,8 +5,7 @@ use crate::job_dir::JobDir;
 use crate::output::note;
 use crate::run::admission::Excluded;
 use crate::run::archive;
-use crate::run::books::{self, is_whole};
-use crate::run::kinship::Comparison;
+use crate::run::books::{self, ReadBack, is_whole};
 use crate::run::office::Dropped;
 use crate::run::runner::{Home, Runner};
 use crate::run::staged;
@@ -15,6 +14,7 @@ use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::{Shard, Stage, Task, TaskKeys};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
 use workers::access::Access;
 use workers::context::Context;
-use workers::finish::{self, FinishError, ResultFile, SampleLedger};
+use workers::finish::{self, FinishError, ResultFile, SampleLedger, WriteSummary};
 use workers::joint::JointSummary;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
@@ -161,11 +161,9 @@ pub fn finish_cohort(
         }
     }
     let joined: Vec<u32> = present.iter().copied().filter(|&one| context.sample(one).joint).collect();
-    let mut comparison = Comparison::new(context, cohort, &present, &dir.results())?;
-    let joint = (cohort.id.as_str(), &joined[..]);
-    let files = finish::finish_joint(context, joint, &shards, &dir.results(), |cell, block| {
-        comparison.add_cell(cell, block)
-    })?;
+    let joint = (cohort.id.as_str(), &present[..]);
+    let (files, pairs) = finish::finish_joint(context, joint, &shards, &dir.results())?;
+    home.read_back.note(dir, &files);
     let joint = JointLedger {
         samples: joined.iter().map(|&sample| context.sample(sample).name.clone()).collect(),
         shards: joint_shards,
@@ -187,7 +185,7 @@ pub fn finish_cohort(
         books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
     }
     let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
-    data.pairs = comparison.finish();
+    data.pairs = pairs;
     let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
         what: format!("{} from the joint calls", sample.name),
         reason: "a tumour: its genotypes are not germline".to_owned(),
@@ -358,24 +356,31 @@ pub fn read_ledger(dir: &JobDir) -> Option<Ledger> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Compares every result with the ledger, and the ledger with the journal. A job ends 0 only through here.
-pub fn verify_results(dir: &JobDir, journal: &Journal) -> Result<(), Failure> {
+/// Compares every result with the ledger, and the ledger with the journal; those that were just `read_back` are not read
+/// again. A job ends 0 only through here.
+pub fn verify_results(dir: &JobDir, journal: &Journal, read_back: &ReadBack) -> Result<(), Failure> {
     let sealed = journal.get(&Task::SealCohort.key(&[]))?;
     let sealed = sealed.and_then(|commit| archive::book(&commit));
-    verify(dir, journal, sealed.as_slice())
+    verify(dir, journal, (sealed.as_slice(), read_back))
 }
 
 /// The same without the list of sealed files, but with `more` files.
-fn verify(dir: &JobDir, journal: &Journal, more: &[ResultFile]) -> Result<(), Failure> {
+fn verify(
+    dir: &JobDir,
+    journal: &Journal,
+    (more, read_back): (&[ResultFile], &ReadBack),
+) -> Result<(), Failure> {
     let books = journal.get(&Task::FinishCohort.key(&[]))?;
     let books = books.and_then(|commit| serde_json::from_slice::<Vec<ResultFile>>(&commit.summary).ok());
     let missing_ledger = || ResultError::Missing { paths: vec!["ledger.json".to_owned()] };
     let books = books.ok_or_else(missing_ledger)?;
-    let (mut missing, mut damaged) = compare(dir, books.iter().chain(more))?;
+    let books_and_more: Vec<&ResultFile> = books.iter().chain(more).collect();
+    let (mut missing, mut damaged) = compare(dir, &books_and_more)?;
     // A ledger that is not whole is no witness for the others.
     if let Some(ledger) = read_ledger(dir).filter(|_| is_whole(dir, &books[0])) {
         let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
-        let (gone, changed) = compare(dir, files)?;
+        let files: Vec<&ResultFile> = files.filter(|file| !read_back.holds(dir, file)).collect();
+        let (gone, changed) = compare(dir, &files)?;
         missing.extend(gone);
         damaged.extend(changed);
     }
@@ -402,14 +407,12 @@ pub fn nobody_missing(samples: Vec<Dropped>) -> Result<(), Failure> {
     }
 }
 
-/// Which files are gone, and which are not as they were written.
-fn compare<'a>(
-    dir: &JobDir,
-    files: impl IntoIterator<Item = &'a ResultFile>,
-) -> Result<(Vec<String>, Vec<String>), Failure> {
+/// Which files are gone, and which are not as they were written; several are read at once.
+fn compare(dir: &JobDir, files: &[&ResultFile]) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let digests: Vec<_> = files.par_iter().map(|file| finish::digest(&dir.root().join(&file.path))).collect();
     let (mut missing, mut damaged) = (Vec::new(), Vec::new());
-    for file in files {
-        match finish::digest(&dir.root().join(&file.path)) {
+    for (file, digest) in files.iter().zip(digests) {
+        match digest {
             Ok((bytes, blake3)) if bytes == file.bytes && blake3 == file.blake3 => {}
             Ok(_) => damaged.push(file.path.clone()),
             Err(FinishError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -430,7 +433,7 @@ pub fn results_are_whole(dir: &JobDir, task: Task, commit: &Commit) -> bool {
     match task {
         Task::FinishSample(_) => {
             let ledger = serde_json::from_slice::<SampleLedger>(&commit.summary);
-            ledger.is_ok_and(|ledger| ledger.files.iter().all(|file| is_whole(dir, file)))
+            ledger.is_ok_and(|ledger| ledger.files.par_iter().all(|file| is_whole(dir, file)))
         }
         _ => true,
     }
@@ -444,7 +447,7 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
             let _ = fs::remove_file(entry.path());
         }
     }
-    staged::clear(dir);
+    staged::clear(dir, &BTreeSet::new());
     let _ = fs::remove_file(dir.scratch().join("reference.fa"));
     let _ = fs::remove_file(dir.scratch().join("reference.fa.fai"));
 }
@@ -484,6 +487,32 @@ pub fn packs_of_finished(journal: &Journal, context: &Context) -> Result<BTreeSe
     Ok(packs)
 }
 
+/// Whether the files are there, and long enough, in which a committed part should lie; other tasks wrote none such.
+pub fn part_is_there(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
+    let Task::WriteSample(sample, _) = task else { return true };
+    let Ok(WriteSummary { end, .. }) = serde_json::from_slice(&commit.summary) else { return false };
+    let name = &runner.context.sample(sample).name;
+    let folder = staged::folder(runner.dir, name, &commit.basis);
+    let holds = |(ending, bytes)| {
+        let there = fs::metadata(folder.join(format!("{name}.{ending}")));
+        there.is_ok_and(|there| there.is_file() && there.len() >= bytes)
+    };
+    [("cram", end.alignment_bytes), ("g.vcf.gz", end.call_bytes)].into_iter().all(holds)
+}
+
+/// Whether a committed part lies in the files as it was written; where not `all` of it is looked at, its ends.
+pub fn part_is_whole(
+    context: &Access<'_>,
+    dir: &JobDir,
+    (sample, part): (u32, u32),
+    commit: &Commit,
+    all: bool,
+) -> Result<bool, Failure> {
+    let Some(piece) = commit.pieces.first() else { return Ok(false) };
+    let folder = staged::folder(dir, &context.sample(sample).name, &commit.basis);
+    Ok(finish::part_is_whole(context, (sample, part), piece, &folder, all)?)
+}
+
 /// Whether what a task left is there unchanged; an error only where that cannot be found out.
 pub fn is_whole_in_all(
     context: &Access<'_>,
@@ -493,7 +522,11 @@ pub fn is_whole_in_all(
     commit: &Commit,
 ) -> Result<bool, Failure> {
     Ok(match task {
-        Task::FinishCohort => verify(dir, journal, &[]).is_ok(),
+        Task::WriteSample(sample, part) => {
+            pieces_are_whole(context, task, commit)?
+                && part_is_whole(context, dir, (sample, part), commit, true)?
+        }
+        Task::FinishCohort => verify(dir, journal, (&[], &ReadBack::default())).is_ok(),
         // What was sealed is the vault's to check; here only the list of it can be damaged.
         Task::SealCohort => archive::is_listed(dir, commit),
         _ => results_are_whole(dir, task, commit) && pieces_are_whole(context, task, commit)?,

@@ -63,7 +63,12 @@ impl Freight for SiteFreight<'_> {
                 library: lane.library,
                 paired: lane.input.fastq_2.is_some(),
             });
-            CarriedSample { name: known.name.clone(), joint: known.joint, lanes: lanes.collect() }
+            CarriedSample {
+                name: known.name.clone(),
+                joint: known.joint,
+                participant: known.participant,
+                lanes: lanes.collect(),
+            }
         };
         Self::samples_read(request).into_iter().map(|sample| (sample, carried(sample))).collect()
     }

@@ -7,6 +7,7 @@ use jobs::cohort::{Cohort, Lane as SheetLane};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use kernels::call::CallOptions;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use workers::context::{Lane, Sample, Settings};
 use workers::index_file::{self, IndexError, ReferenceIndex};
@@ -66,8 +67,18 @@ pub fn check_reference_digest(cohort: &Cohort, path: &Path) -> Result<(), Failur
     Err(ReferenceDigest { path: path.to_owned(), stated: stated.clone(), found }.into())
 }
 
-/// A sample as tasks see it.
-pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> Sample {
+/// The samples as tasks see them.
+pub fn samples_of(cohort: &Cohort, cut: &Cut) -> Vec<Sample> {
+    let codes: BTreeSet<&str> = cohort.samples.iter().map(|sample| sample.participant.as_str()).collect();
+    let ordinals: BTreeMap<&str, u32> = codes.into_iter().zip(0..).collect();
+    cohort
+        .samples
+        .iter()
+        .map(|sample| sample_of(cohort, sample, cut, ordinals[sample.participant.as_str()]))
+        .collect()
+}
+
+fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut, participant: u32) -> Sample {
     let mut libraries: Vec<&str> = Vec::new();
     let lanes = sample.lanes.iter().enumerate().map(|(ordinal, lane)| {
         let library = libraries.iter().position(|&name| name == lane.library).unwrap_or_else(|| {
@@ -83,7 +94,7 @@ pub fn sample_of(cohort: &Cohort, sample: &jobs::cohort::Sample, cut: &Cut) -> S
         }
     });
     let lanes = lanes.collect();
-    Sample { name: sample.sample.clone(), joint: sample.role.joins(), lanes }
+    Sample { name: sample.sample.clone(), joint: sample.role.joins(), participant, lanes }
 }
 
 fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {

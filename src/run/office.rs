@@ -1,7 +1,7 @@
 //! The scheduler's side of a job: leases are given out, outputs looked at, and what each depends on is known.
 
 use super::basis::Bases;
-use super::books;
+use super::books::{self, ReadBack};
 use super::runner::{Runner, class_of};
 use super::staged;
 use crate::output::note;
@@ -10,14 +10,17 @@ use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::policy::Action;
-use jobs::task::{INTAKE_CHUNKS, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, Shard, Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::lease::{LeaseKey, SignedLease};
-use storage::{Commit, Fence};
+use storage::{Commit, Fence, Journal};
 use workers::access::samples_of;
-use workers::finish::SampleLedger;
+use workers::finish::{Extent, SampleLedger};
+use workers::region::RegionSummary;
 use workers::task::{FormError, intake_summary, map_summary, sealed_to};
 
 /// An output has not as many pieces as its task makes.
@@ -84,13 +87,55 @@ pub struct Desk<'a> {
     pub bases: &'a Bases,
     /// Those without whom the job goes on.
     pub dropped: &'a DroppedSamples,
+    /// What is done.
+    pub journal: &'a Journal,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
+    /// Samples of whose files an earlier run wrote a part, or somebody else changed one: what they hold shows when they are
+    /// read.
+    pub unread: Mutex<BTreeSet<u32>>,
+    /// How much the cells of a sample take up to the end of each part, as far as it was asked: by sample and part.
+    pub ends: Mutex<BTreeMap<(u32, u32), Extent>>,
+    /// Results that were read back when they were written.
+    pub read_back: &'a ReadBack,
     /// The right to change results.
     pub guard: &'a Fence,
 }
 
 impl Desk<'_> {
+    /// Where a sample's files are made.
+    fn folder(&self, sample: u32) -> PathBuf {
+        let basis = self.basis(Task::Region(sample, Shard::Unplaced));
+        staged::folder(self.runner.dir, &self.runner.context.sample(sample).name, &basis)
+    }
+
+    /// How much the cells of a sample take up to the end of a part.
+    fn end(&self, sample: u32, part: u32, inputs_of: &dyn Fn(Task) -> Vec<Task>) -> Result<Extent, Failure> {
+        if let Some(end) = self.ends().get(&(sample, part)) {
+            return Ok(*end);
+        }
+        let before = part.checked_sub(1).map(|before| self.end(sample, before, inputs_of));
+        let mut end = before.transpose()?.unwrap_or_default();
+        let regions = inputs_of(Task::WriteSample(sample, part));
+        let keys: Vec<String> = regions.iter().map(|&region| self.runner.key(region)).collect();
+        let commits = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+        for (key, commit) in keys.into_iter().zip(commits) {
+            let summary =
+                commit.and_then(|commit| serde_json::from_slice::<RegionSummary>(&commit.summary).ok());
+            end.add(&summary.ok_or_else(|| FormError::of(key))?);
+        }
+        self.ends().insert((sample, part), end);
+        Ok(end)
+    }
+
+    fn ends(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Extent>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unread(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn finished(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.from_results.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,6 +152,18 @@ impl Office for Desk<'_> {
             _ => Some(input),
         });
         replaced.collect()
+    }
+
+    fn preface(
+        &self,
+        task: Task,
+        inputs_of: &dyn Fn(Task) -> Vec<Task>,
+    ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
+        let Task::WriteSample(sample, part) = task else { return Ok(None) };
+        let Some(before) = part.checked_sub(1) else { return Ok(None) };
+        let end = self.end(sample, before, inputs_of)?;
+        let summary = serde_json::to_vec(&end).expect("plain data always prints");
+        Ok(Some((Task::WriteSample(sample, before), Arc::new(Commit { summary, ..Commit::default() }))))
     }
 
     fn at_home(&self, task: Task, _worker: WorkerId) -> bool {
@@ -146,11 +203,11 @@ impl Office for Desk<'_> {
                 Some(sample) => vec![sample],
                 None => {
                     let all = 0..self.runner.context.samples.len() as u32;
-                    let joins = |&sample: &u32| {
-                        let joint = self.runner.context.sample(sample).joint;
-                        !self.dropped.contains(sample) && (joint || !matches!(one.task, Task::Joint(_)))
+                    let counts = |&sample: &u32| {
+                        let read = self.bases.is_joined(sample) || !matches!(one.task, Task::Joint(_));
+                        read && !self.dropped.contains(sample)
                     };
-                    all.filter(joins).collect()
+                    all.filter(counts).collect()
                 }
             };
             let attempt = (one.task, Some(one.number));
@@ -193,13 +250,18 @@ impl Office for Desk<'_> {
         })
     }
 
-    fn place(&self, task: Task, number: u32, output: &Output) -> Result<(), Failure> {
+    fn place(&self, task: Task, output: &Output) -> Result<(), Failure> {
         let Task::FinishSample(sample) = task else { return Ok(()) };
         let ledger: SampleLedger =
             serde_json::from_slice(&output.summary).map_err(|_| FormError::of(self.runner.key(task)))?;
         // Whoever took the job over has a folder of that name too.
         self.guard.check()?;
-        staged::place(self.runner.dir, &self.runner.context.sample(sample).name, number, &ledger.files)
+        let (dir, name) = (self.runner.dir, &self.runner.context.sample(sample).name);
+        staged::place(dir, name, &self.folder(sample), &ledger.files)?;
+        if !self.unread().contains(&sample) {
+            self.read_back.note(dir, &ledger.files);
+        }
+        Ok(())
     }
 
     fn dropped(
@@ -221,12 +283,18 @@ impl Office for Desk<'_> {
         let event = Event { reasons: vec![dropped.reason.clone()], ..event };
         self.runner.trail.write(self.runner.trail.about(event, &self.runner.subjects(&[sample])))?;
         self.dropped.lock().insert(sample, dropped);
+        // What was begun of its files is of no use; at the end of the job it is looked for again.
+        let _ = fs::remove_dir_all(self.folder(sample));
         Ok(())
     }
 
     fn forgotten(&self, task: Task) {
-        if let Task::FinishSample(sample) = task {
-            self.finished().remove(&sample);
+        match task {
+            Task::FinishSample(sample) => drop(self.finished().remove(&sample)),
+            Task::WriteSample(sample, _) => drop(self.unread().insert(sample)),
+            // Made again, and cut otherwise, it takes as much; one that was wrong need not.
+            Task::Region(sample, _) => self.ends().retain(|&(of, _), _| of != sample),
+            _ => {}
         }
     }
 

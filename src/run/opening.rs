@@ -123,7 +123,7 @@ impl Opened {
             true => Writer::OfMany { fence: journal.fence(), number: 0 },
             false => Writer::Alone { era },
         };
-        let samples = cohort.samples.iter().map(|sample| inputs::sample_of(cohort, sample, cut)).collect();
+        let samples = inputs::samples_of(cohort, cut);
         let settings = inputs::settings(cohort);
         let context =
             Context::open(cohort.id.clone(), index, samples, settings, &dir.scratch(), (writer, ends))?;

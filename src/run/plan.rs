@@ -5,7 +5,7 @@ use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::genome::{CELL_BASES, Contigs, Grid};
 use scheduler::{CostModel, MemoryModel, Plan, SamplePlan, StageCost};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use storage::Journal;
 
 /// Chunks of the largest lane, about.
@@ -87,6 +87,7 @@ fn pairs(cohort: &Cohort, lane: &Lane) -> u64 {
 /// The tasks of the cohort.
 pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard_lines: &[u32]) -> Plan {
     let cells = Grid::new(contigs).cells();
+    let compared = cohort.compared();
     let shard_cells = (limits.shard_bases / u64::from(CELL_BASES)).clamp(1, u64::from(u32::MAX));
     Plan {
         samples: cohort
@@ -95,7 +96,7 @@ pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard
             .map(|sample| SamplePlan {
                 name: sample.sample.clone(),
                 lanes: sample.lanes.len() as u32,
-                joint: sample.role.joins(),
+                joint: sample.role.joins() || compared.contains(sample.participant.as_str()),
                 pairs: sample.lanes.iter().map(|lane| pairs(cohort, lane)).sum(),
             })
             .collect(),
@@ -120,7 +121,7 @@ const COSTS: CostModel = CostModel {
         cost(30.0, 45_000.0, 0.0),
         cost(10.0, 7_500.0, 2.6),
         cost(10.0, 0.0, 1.2),
-        cost(50.0, 200.0, 0.1),
+        cost(10.0, 230.0, 0.1),
         cost(50.0, 1_000.0, 0.1),
     ],
     bytes_per_read: 150.0,
@@ -158,8 +159,14 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
 
 /// How many shards each sample and the joint call have at least; where reads are deep, there are more.
 pub fn shards(plan: &Plan) -> u64 {
+    let parts = plan.parts();
     match &plan.lines {
-        Some(lines) => 1 + lines.iter().filter(|&&line| line > 0 && line < plan.cells).count() as u64,
-        None => u64::from(plan.cells.div_ceil(plan.shard_cells_max)),
+        Some(lines) => {
+            let lines = lines.iter().copied().filter(|&line| line > 0 && line < plan.cells);
+            1 + lines.chain(parts.lines()).collect::<BTreeSet<u32>>().len() as u64
+        }
+        None => (0..parts.count())
+            .map(|part| parts.cells(part).len().div_ceil(plan.shard_cells_max as usize) as u64)
+            .sum(),
     }
 }

@@ -174,7 +174,8 @@ impl Display {
     fn say_finished(&self, scheduler: &Scheduler, sample: u32) {
         let names = &self.view.names;
         let done = (0..names.samples.len() as u32)
-            .filter(|&sample| scheduler.progress(Stage::Finish, Some(sample)).done > 0)
+            .map(|sample| scheduler.progress(Stage::Finish, Some(sample)))
+            .filter(|progress| progress.tasks > 0 && progress.done == progress.tasks)
             .count();
         let name = &names.samples[sample as usize];
         note(&format!("{}: finished {name} ({done} of {} samples)", names.job, names.samples.len()));

@@ -1,8 +1,8 @@
 //! What a job may build on when it begins again: the commits whose basis is still the same and whose outputs are there.
 //!
 //! Invariant: after [`settle`], every commit in the journal either counts or is never asked for. A finished sample stands
-//! for everything it was made from, so what that was is not looked at: its scratch may be gone, and its lanes may have
-//! been cut otherwise.
+//! for everything it was made from, so what that was is not looked at: its scratch may be gone, the parts of its files
+//! have become the results, and its lanes may have been cut otherwise.
 
 use super::basis::Bases;
 use jobs::failure::Failure;
@@ -25,6 +25,10 @@ pub type Whole<'a> = dyn Fn(Task, &Commit) -> Result<bool, Failure> + 'a;
 pub struct Settled {
     /// Finished samples of whose scratch something is gone: their calls are read from their results.
     pub from_results: BTreeSet<u32>,
+    /// Samples whose files are still to be written, or to be ended.
+    pub unfinished: BTreeSet<u32>,
+    /// Those of them of whose files a part is there.
+    pub begun: BTreeSet<u32>,
     /// Tasks that are to be done again.
     pub forgotten: Vec<Task>,
 }
@@ -99,7 +103,8 @@ impl Settling<'_> {
             tasks.iter().copied().filter(move |(task, _)| is(task)).collect()
         };
         self.keep(of(|task| matches!(task, Task::SealSample(_))))?;
-        let finished = self.keep(of(|task| matches!(task, Task::FinishSample(_))))?;
+        let finish = of(|task| matches!(task, Task::FinishSample(_)));
+        let (ended, finished) = (!finish.is_empty(), self.keep(finish)?);
         let regions = of(|task| matches!(task, Task::Region(..)));
         if !finished.is_empty() {
             let all = regions.len();
@@ -107,6 +112,14 @@ impl Settling<'_> {
                 self.settled.from_results.insert(sample);
             }
             return Ok(());
+        }
+        self.settled.unfinished.insert(sample);
+        let parts = of(|task| matches!(task, Task::WriteSample(..)));
+        match ended {
+            // They lay in the files that do not count.
+            true => self.settled.forgotten.extend(parts.into_iter().map(|(task, _)| task)),
+            false if self.keep(parts)?.is_empty() => {}
+            false => drop(self.settled.begun.insert(sample)),
         }
         let regions = self.keep(regions)?;
         let unplaced = regions.contains(&Task::Region(sample, Shard::Unplaced));

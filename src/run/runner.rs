@@ -2,6 +2,7 @@
 
 use super::admission::{Excluded, subject_of};
 use super::archive::Archive;
+use super::books::ReadBack;
 use super::close;
 use super::office::DroppedSamples;
 use super::staged;
@@ -16,17 +17,18 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::lease::{Expected, Lease, LeaseError};
 use jobs::policy::{Action, DataClass, Denial, NotPermitted, Permit, Subject};
 use jobs::task::Task;
-use std::path::Path;
+use scheduler::Purpose;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use storage::lease::{LeaseKey, LeaseRefused, LeaseVerifier, SignedLease};
-use storage::{Journal, KeyFolder, PackError};
+use storage::{Commit, Journal, KeyFolder, PackError};
 use workers::access::{Access, COHORT_KEY, now, samples_of};
 use workers::context::Context;
 use workers::hold::Hold;
-use workers::task::sealed_to;
+use workers::task::{FormError, sealed_to};
 
 /// What the tasks of a job share in this process.
 pub struct Runner<'a> {
@@ -61,6 +63,8 @@ pub struct Home<'a> {
     pub dropped: &'a DroppedSamples,
     /// Where finished files are sealed.
     pub archive: Option<&'a Archive>,
+    /// Results that were read back when they were written.
+    pub read_back: &'a ReadBack,
 }
 
 /// A task cannot be run here.
@@ -93,16 +97,30 @@ impl Classified for RunError {
     }
 }
 
-/// The hold of a worker's control.
-pub struct Held<'a>(pub &'a Control);
+/// The hold of a worker's control on one attempt.
+pub struct Held<'a> {
+    control: &'a Control,
+    purpose: Purpose,
+}
+
+impl<'a> Held<'a> {
+    /// On an attempt that is made for this `purpose`.
+    pub fn new(control: &'a Control, purpose: Purpose) -> Self {
+        Held { control, purpose }
+    }
+}
 
 impl Hold for Held<'_> {
     fn reach(&self, step: u32) -> bool {
-        self.0.reach(step)
+        self.control.reach(step)
     }
 
     fn is_needed(&self) -> bool {
-        !self.0.cancelled()
+        !self.control.cancelled()
+    }
+
+    fn is_kept(&self) -> bool {
+        self.purpose != Purpose::Audit
     }
 }
 
@@ -142,10 +160,12 @@ impl Runner<'_> {
                 let home = self.home.ok_or_else(|| RunError::NotHome { task: self.key(task) })?;
                 close::finish_cohort(&access, self, &home, &request.inputs, &command_line())
             }
-            Task::FinishSample(sample) => {
-                let name = &self.context.sample(sample).name;
-                let folder = staged::folder(self.dir, name, number);
-                staged::attempt(&folder, || self.work(&access, request, control, &folder))
+            Task::WriteSample(sample, _) | Task::FinishSample(sample) => {
+                let folder = self.folder(sample, request)?;
+                if request.purpose != Purpose::Audit {
+                    staged::open(&folder)?;
+                }
+                self.work(&access, request, control, &folder)
             }
             _ => self.work(&access, request, control, &self.dir.results()),
         })
@@ -158,8 +178,16 @@ impl Runner<'_> {
         control: &Control,
         results: &Path,
     ) -> Result<Output, Failure> {
-        let done = workers::task::run(access, request.task, &request.inputs, results, &Held(control))?;
+        let held = Held::new(control, request.purpose);
+        let done = workers::task::run(access, request.task, &request.inputs, results, &held)?;
         Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
+    }
+
+    /// Where a sample's files are made: by what its regions depend on.
+    fn folder(&self, sample: u32, request: &Request) -> Result<PathBuf, Failure> {
+        let region = request.inputs.iter().find(|(input, _)| matches!(input, Task::Region(..)));
+        let (_, region) = region.ok_or_else(|| FormError::of(self.key(request.task)))?;
+        Ok(staged::folder(self.dir, &self.context.sample(sample).name, &region.basis))
     }
 
     fn archive(&self) -> Option<&Archive> {
@@ -172,9 +200,20 @@ impl Runner<'_> {
             let pieces = sealed_to(*input).into_iter().zip(&commit.pieces);
             let mut verified = pieces.map(|(part, piece)| self.context.verify(part, piece));
             let scratch = verified.any(|verified| verified.is_err());
-            scratch || !close::results_are_whole(self.dir, *input, commit)
+            scratch
+                || !close::results_are_whole(self.dir, *input, commit)
+                || matches!(request.task, Task::FinishSample(_)) && !self.has_part(*input, commit)
         });
         damaged.map(|(input, _)| *input)
+    }
+
+    /// Whether a committed part of a sample's files lies where it was written; it is, if that cannot be told.
+    fn has_part(&self, task: Task, commit: &Commit) -> bool {
+        let Task::WriteSample(sample, part) = task else { return true };
+        self.with_output(task, &[sample], |access| {
+            close::part_is_whole(access, self.dir, (sample, part), commit, false)
+        })
+        .unwrap_or(true)
     }
 
     /// Runs `work` with access to everybody's data and the cohort's, for who repairs.
@@ -422,7 +461,9 @@ impl Runner<'_> {
 pub fn class_of(task: Task) -> DataClass {
     match task {
         Task::Intake(..) | Task::Model(_) | Task::Map(..) => DataClass::Fastq,
-        Task::Region(..) | Task::FinishSample(_) | Task::SealSample(_) => DataClass::Cram,
+        Task::Region(..) | Task::WriteSample(..) | Task::FinishSample(_) | Task::SealSample(_) => {
+            DataClass::Cram
+        }
         Task::Joint(_) => DataClass::Gvcf,
         Task::FinishCohort | Task::SealCohort => DataClass::Joint,
     }

@@ -30,6 +30,9 @@ fn common(runner: &Runner<'_>) -> Result<String, Failure> {
     let (cohort, context, gate) = (runner.cohort, runner.context, runner.gate);
     let mut text = format!("wakachi {}\n{}", env!("CARGO_PKG_VERSION"), cohort.canonical());
     text += &format!("{}\n", books::hex(&*runner.keys.job_secret("sight")?));
+    for sample in &cohort.samples {
+        text += &format!("{}\n", sample.participant);
+    }
     for contig in context.index.contigs().iter() {
         text += &format!("{}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5));
     }

@@ -197,7 +197,7 @@ impl Work<'_> {
         let samples = self.carried.samples.keys().max().map_or(0, |last| last + 1);
         let samples = (0..samples).map(|at| match self.carried.samples.get(&at) {
             Some(sample) => sample_of(sample),
-            None => Sample { name: format!(".{at}"), joint: false, lanes: Vec::new() },
+            None => Sample { name: format!(".{at}"), joint: false, participant: 0, lanes: Vec::new() },
         });
         let parameters = &self.carried.parameters;
         let settings = Settings {
@@ -295,7 +295,12 @@ fn sample_of(sample: &CarriedSample) -> Sample {
         library: lane.library,
         chunk_pairs: 1,
     });
-    Sample { name: sample.name.clone(), joint: sample.joint, lanes: lanes.collect() }
+    Sample {
+        name: sample.name.clone(),
+        joint: sample.joint,
+        participant: sample.participant,
+        lanes: lanes.collect(),
+    }
 }
 
 /// Runs what is not done yet, sends each outcome, and says how all ended, and when the last did.
@@ -417,7 +422,13 @@ impl Runner<'_> {
         let done = self.renewing(&access, request, &samples, || {
             // Nothing of a job's results is read or written here.
             let nowhere = Path::new("/nonexistent");
-            let done = workers::task::run(&access, request.task, &request.inputs, nowhere, &Held(control))?;
+            let done = workers::task::run(
+                &access,
+                request.task,
+                &request.inputs,
+                nowhere,
+                &Held::new(control, request.purpose),
+            )?;
             Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
         });
         // It is open as long as it is needed.

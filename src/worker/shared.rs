@@ -88,7 +88,7 @@ pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
     cohort.samples.retain(|sample| samples.contains(&sample.sample));
     let index = inputs::open_or_build(&cohort.reference_path(), &dir.scratch(), config.limits.threads)?;
     let cut = Cut::of(&config);
-    let samples = cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
+    let samples = inputs::samples_of(&cohort, &cut);
     let writer = Writer::OfMany { fence: *fence, number: bundle.worker.0 };
     let context = Context::open(
         cohort.id.clone(),

@@ -19,10 +19,12 @@ pub mod keyfile;
 pub mod lease;
 pub mod lock;
 pub mod pack;
+pub mod placed;
 pub mod shamir;
 pub mod signed;
 pub mod signing;
 pub mod site;
+pub mod stretch;
 pub mod tree;
 pub mod vault;
 pub mod wrap;
@@ -35,3 +37,5 @@ pub use key::{KeyError, KeyFolder, KeyService, SampleKey};
 pub use pack::{
     BlockEntry, Pack, PackError, Packs, PieceRef, RecordBuilder, RecordReader, Writer, WriterNumbers,
 };
+pub use placed::PlacedFile;
+pub use stretch::Stretch;

@@ -161,10 +161,10 @@ fn write_sorted(
             for (at, entry) in reader.entries().iter().enumerate() {
                 if entry.kind == block::ALIGNMENTS {
                     reader.read_block(at, &mut bytes)?;
-                    match format {
-                        AlignmentFormat::Cram => put(&renumber(&bytes, records)?)?,
-                        AlignmentFormat::Bam | AlignmentFormat::Sam => put(&bytes)?,
+                    if format == AlignmentFormat::Cram {
+                        renumber(&mut bytes, records)?;
                     }
+                    put(&bytes)?;
                     records += u64::from(entry.count);
                 }
             }

@@ -45,6 +45,8 @@ pub struct Sample {
     pub name: String,
     /// Whether it takes part in the joint call.
     pub joint: bool,
+    /// How many samples of the cohort have a smaller participant's code: the same for all samples of one.
+    pub participant: u32,
     /// Its lanes.
     pub lanes: Vec<Lane>,
 }
@@ -226,7 +228,7 @@ impl Context {
         let sample = task.sample().map(|sample| self.names[sample as usize].as_str());
         match (task, self.writer) {
             (Task::Intake(..) | Task::Map(..), _) => self.writer.pack(sample, "map"),
-            (Task::Region(..), _) => self.writer.pack(sample, "region"),
+            (Task::Region(..) | Task::WriteSample(..), _) => self.writer.pack(sample, "region"),
             // What finished samples say of themselves outlives the job, and so lies apart.
             (Task::FinishSample(_), Writer::Alone { .. }) => self.writer.pack(None, "finish"),
             (Task::FinishSample(_), Writer::OfMany { .. }) => {

@@ -12,6 +12,11 @@ pub trait Hold: Sync {
 
     /// Whether somebody still needs it.
     fn is_needed(&self) -> bool;
+
+    /// Whether the files it writes are kept: not, if its output is only compared with that of another attempt.
+    fn is_kept(&self) -> bool {
+        true
+    }
 }
 
 /// Nobody needs a task any more.

@@ -12,7 +12,7 @@ mod index;
 mod reader;
 mod text;
 
-pub use container::{CRAM_EOF, ContainerError, cram_file_header, cram_records, renumber};
+pub use container::{CRAM_EOF, ContainerError, crai_lines, cram_file_header, cram_records, gzip, renumber};
 pub use cram::{CramEncoder, CramError};
 pub use index::{IndexError, index_alignments, index_fasta};
 pub use reader::{AlignmentError, AlignmentReader};

@@ -1,16 +1,19 @@
 //! Joint tasks: the genotypes of all samples of the joint call, over one shard.
 //!
-//! A cell is joined from the samples' cells and the sites of the cells before it that reach over the line.
+//! A cell is joined from the samples' cells and the sites of the cells before it that reach over the line. What the whole
+//! cohort's file and report need to know of a shard is counted here, too, where its sites are at hand.
 
 use crate::access::{Access, Content};
 use crate::cells::{CellsError, FinishedCells};
 use crate::hold::{Cancelled, Hold};
+use crate::kinship::Comparison;
+use crate::qc::contig_class::ContigClass;
 use crate::region::block;
-use crate::vcf::{self, PieceError};
+use crate::vcf::{self, PartialIndex, PieceError};
 use jobs::failure::{Class, Classified};
-use jobs::genome::Cell;
+use jobs::genome::{Cell, Interval};
 use jobs::task::{Shard, Task};
-use kernels::joint::{Sample, joint_cell, reaching};
+use kernels::joint::{JointSite, Sample, joint_cell, reaching};
 use kernels::variant::{CellCalls, SiteCall};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -53,6 +56,12 @@ pub enum JointTaskError {
         /// The place.
         region: String,
     },
+    /// The sites are in no order that an index knows.
+    #[error("{region}: the joint sites are not in order")]
+    Unsorted {
+        /// The place.
+        region: String,
+    },
 }
 
 impl Classified for JointTaskError {
@@ -62,7 +71,7 @@ impl Classified for JointTaskError {
             JointTaskError::Finished(error) => error.class(),
             JointTaskError::Cancelled(error) => error.class(),
             JointTaskError::Piece { .. } | JointTaskError::Block { .. } => Class::Integrity,
-            JointTaskError::Disagreement { .. } => Class::Internal,
+            JointTaskError::Disagreement { .. } | JointTaskError::Unsorted { .. } => Class::Internal,
         }
     }
 
@@ -84,9 +93,10 @@ pub struct JointSummary {
     pub sites_passed: u64,
 }
 
-/// Joins one shard, as far as `hold` lets it. `inputs` are region tasks that cover, for each sample that takes part, the
+/// Joins one shard, as far as `hold` lets it. `inputs` are region tasks that cover, for each sample whose calls are read, the
 /// shard and the cell before it, each with one piece per cell; or the sample's finish task, whose gVCF lies in `results`.
-/// One piece per cell is written and counts in `content`.
+/// One piece per cell is written and counts in `content`, and behind them one of the shard: its part of the index, whose
+/// places are told from the shard's first byte, and the genotypes compared.
 pub fn run(
     context: &Access<'_>,
     shard: Shard,
@@ -98,38 +108,21 @@ pub fn run(
     let Shard::Cells { first, end } = shard else { return Ok(Default::default()) };
     let look_back = Cell(first.0.saturating_sub(1));
     let sources = sources(context, inputs, (look_back, end), results)?;
-    let contigs = context.index.contigs();
-    let mut summary = JointSummary::default();
+    let mut join = Join::new(context, &sources);
+    let mut before: Vec<Before> = vec![Before::default(); join.columns.len()];
     let mut pieces = Vec::new();
-    let mut before: Vec<Before> = vec![Before::default(); sources.len()];
     // The cell before the shard is read for what reaches into it only.
     for cell in (look_back.0..end.0).map(Cell) {
         if cell >= first && !hold.reach(cell.0) {
             break;
         }
         let place = context.grid.interval(cell);
-        let mut calls = Vec::with_capacity(sources.len());
-        for ((&sample, source), before) in sources.iter().zip(&mut before) {
-            before.advance(place.contig, place.start);
-            calls.push(read_cell(context, sample, cell, source)?);
-        }
+        before.iter_mut().for_each(|before| before.advance(place.contig, place.start));
+        let calls = join.read(&join.columns, cell)?;
         if cell >= first {
-            let views: Vec<Sample<'_>> = calls
-                .iter()
-                .zip(&before)
-                .map(|(calls, before)| Sample { calls, upstream: &before.upstream })
-                .collect();
-            let sites = joint_cell(place.start..place.end, &views, &context.settings.joint)
-                .map_err(|_| JointTaskError::Disagreement { region: contigs.display(place) })?;
-            summary.sites += sites.len() as u64;
-            summary.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
-            let mut text = Vec::new();
-            vcf::write_joint(contigs, place.contig, &sites, &mut text);
-            let at = u64::from(cell.0);
-            let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
-            let mut record = context.record(Task::Joint(Shard::of_cell(cell)))?;
-            record.block(entry, &vcf::compress_cell(&text))?;
-            pieces.push(context.append(record, content)?);
+            let sites = join.sites(place, &calls, &before)?;
+            join.compare(cell, &sites)?;
+            pieces.push(join.write(cell, &sites, content)?);
         }
         for (before, calls) in before.iter_mut().zip(calls) {
             before.contig = place.contig;
@@ -137,7 +130,104 @@ pub fn run(
         }
     }
     hold.check()?;
+    let summary = join.summary.clone();
+    if !pieces.is_empty() {
+        let end = Cell(first.0 + pieces.len() as u32);
+        pieces.push(join.close(Shard::Cells { first, end }, content)?);
+    }
     Ok((pieces, summary))
+}
+
+/// A shard as it is joined, cell by cell.
+struct Join<'a> {
+    context: &'a Access<'a>,
+    sources: &'a BTreeMap<u32, Source<'a>>,
+    classes: Vec<ContigClass>,
+    /// The samples of the joint call.
+    columns: Vec<u32>,
+    comparison: Comparison,
+    index: PartialIndex<'a>,
+    /// Of calls so far.
+    bytes: u64,
+    summary: JointSummary,
+}
+
+impl<'a> Join<'a> {
+    fn new(context: &'a Access<'a>, sources: &'a BTreeMap<u32, Source<'a>>) -> Self {
+        let comparison = Comparison::new(context, &sources.keys().copied().collect::<Vec<_>>());
+        let contigs = context.index.contigs();
+        Join {
+            context,
+            sources,
+            classes: ContigClass::of_all(contigs),
+            columns: comparison.columns().to_vec(),
+            comparison,
+            index: PartialIndex::new(contigs),
+            bytes: 0,
+            summary: JointSummary::default(),
+        }
+    }
+
+    fn read(&self, samples: &[u32], cell: Cell) -> Result<Vec<CellCalls>, JointTaskError> {
+        samples.iter().map(|sample| read_cell(self.context, *sample, cell, &self.sources[sample])).collect()
+    }
+
+    fn sites(
+        &mut self,
+        place: Interval,
+        calls: &[CellCalls],
+        before: &[Before],
+    ) -> Result<Vec<JointSite>, JointTaskError> {
+        let samples = calls.iter().zip(before);
+        let views: Vec<Sample<'_>> =
+            samples.map(|(calls, before)| Sample { calls, upstream: &before.upstream }).collect();
+        let region = || self.context.index.contigs().display(place);
+        let sites = joint_cell(place.start..place.end, &views, &self.context.settings.joint)
+            .map_err(|_| JointTaskError::Disagreement { region: region() })?;
+        self.summary.sites += sites.len() as u64;
+        self.summary.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
+        Ok(sites)
+    }
+
+    /// Adds the cell to what is known of who is related to whom: autosomes only, which both parents pass on alike.
+    fn compare(&mut self, cell: Cell, sites: &[JointSite]) -> Result<(), JointTaskError> {
+        let contig = self.context.grid.interval(cell).contig;
+        if self.classes[contig as usize] == ContigClass::Autosome && !sites.is_empty() {
+            let calls = self.read(self.comparison.witnesses(), cell)?;
+            self.comparison.add_cell(sites, &calls);
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        cell: Cell,
+        sites: &[JointSite],
+        content: &mut Content,
+    ) -> Result<PieceRef, JointTaskError> {
+        let contigs = self.context.index.contigs();
+        let place = self.context.grid.interval(cell);
+        let mut text = Vec::new();
+        vcf::write_joint(contigs, place.contig, sites, &mut text);
+        let blocks = vcf::compress_cell(&text);
+        let unsorted = || JointTaskError::Unsorted { region: contigs.display(place) };
+        self.index.add_cell(&text, &blocks, self.bytes).ok_or_else(unsorted)?;
+        self.bytes += blocks.len() as u64;
+        let at = u64::from(cell.0);
+        let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
+        let mut record = self.context.record(Task::Joint(Shard::of_cell(cell)))?;
+        record.block(entry, &blocks)?;
+        Ok(self.context.append(record, content)?)
+    }
+
+    /// What is known of all cells together.
+    fn close(self, shard: Shard, content: &mut Content) -> Result<PieceRef, JointTaskError> {
+        let mut record = self.context.record(Task::Joint(shard))?;
+        let entry = BlockEntry { kind: block::CALL_INDEX, first: 0, last: self.bytes, count: 0 };
+        record.block(entry, &self.index.to_bytes())?;
+        self.comparison.finish(|entry, counts| record.block(entry, counts))?;
+        Ok(self.context.append(record, content)?)
+    }
 }
 
 /// Where one sample's cells are read from.
@@ -147,7 +237,7 @@ struct Source<'a> {
     finished: Option<FinishedCells>,
 }
 
-/// The samples that take part, in the order of the columns.
+/// The samples whose calls are read, in order.
 fn sources<'a>(
     context: &Access<'_>,
     inputs: &'a [(Task, Vec<PieceRef>)],

@@ -21,6 +21,7 @@ pub mod htslib;
 pub mod index_file;
 pub mod intake;
 pub mod joint;
+pub mod kinship;
 pub mod map;
 pub mod mapped;
 pub mod pairs;

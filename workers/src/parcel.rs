@@ -239,21 +239,17 @@ pub fn unpack(
     (pieces, summary): (&[PieceRef], &[u8]),
 ) -> Result<(Vec<PieceRef>, [u8; 32]), Failure> {
     let name = || task.key(access.names());
-    let records: Vec<Task> = match task {
-        Task::Map(..) | Task::Region(_, Shard::Unplaced) => vec![task],
-        Task::Region(sample, shard) => {
-            shard.cells().map(|cell| Task::Region(sample, Shard::of_cell(cell))).collect()
-        }
-        Task::Joint(shard) => shard.cells().map(|cell| Task::Joint(Shard::of_cell(cell))).collect(),
-        _ => return Err(ParcelError::Home { task: name() }.into()),
-    };
+    if !matches!(task, Task::Map(..) | Task::Region(..) | Task::Joint(_)) {
+        return Err(ParcelError::Home { task: name() }.into());
+    }
+    let records = task::sealed_to(task);
     if records.len() != pieces.len() {
         let (expected, found) = (records.len(), pieces.len());
         return Err(ParcelError::Shape { task: name(), expected, found }.into());
     }
     let kinds: &[u8] = match task {
         Task::Region(..) => &[block::ALIGNMENTS, block::GVCF, block::COUNTERS],
-        Task::Joint(_) => &[block::GVCF],
+        Task::Joint(_) => &[block::GVCF, block::CALL_INDEX, block::KINSHIP],
         _ => &[0],
     };
     let packs = Packs::new(folder);

@@ -34,7 +34,7 @@ use storage::{BlockEntry, PackError, PieceRef, RecordReader};
 /// Records of one CRAM container, counted from the last grid line.
 pub const CONTAINER_RECORDS: usize = 10_000;
 
-/// Kinds of blocks in a region record.
+/// Kinds of blocks in the records of region tasks, and of those that make files of what these wrote.
 pub mod block {
     /// CRAM containers; `count` is the number of records, `first` that of records before them in the cell.
     pub const ALIGNMENTS: u8 = 0;
@@ -42,8 +42,16 @@ pub mod block {
     pub const GVCF: u8 = 1;
     /// The cell's counters as JSON.
     pub const COUNTERS: u8 = 2;
-    /// Where a finished sample's cells lie in its gVCF, from cell `first` to `last`.
+    /// Where a sample's cells lie in its gVCF, from cell `first` to `last`.
     pub const CELLS: u8 = 3;
+    /// What the digest of a file needs of one [`Stretch`](storage::Stretch) of it.
+    pub const STRETCH: u8 = 4;
+    /// What the index of calls needs of some of them.
+    pub const CALL_INDEX: u8 = 5;
+    /// Lines of the index of alignments.
+    pub const ALIGNMENT_INDEX: u8 = 6;
+    /// Genotypes compared, `count` samples.
+    pub const KINSHIP: u8 = 7;
 }
 
 /// A region task failed.
@@ -113,6 +121,10 @@ pub struct RegionSummary {
     pub records: u64,
     /// Variant sites.
     pub sites: u64,
+    /// Bytes of its alignments in the sample's file.
+    pub alignment_bytes: u64,
+    /// Bytes of its calls in the sample's file.
+    pub call_bytes: u64,
 }
 
 /// Runs a region task over the committed runs of all its sample's chunks, as far as `hold` lets it; what it wrote counts
@@ -239,11 +251,13 @@ impl<'a> CellWorker<'a> {
             let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
             record.block(entry, bytes)?;
             self.summary.records += u64::from(*count);
+            self.summary.alignment_bytes += bytes.len() as u64;
         }
         record.block(BlockEntry { kind: block::GVCF, first: 0, last: 0, count: sites }, gvcf)?;
         let json = serde_json::to_vec(counters).expect("counters always print");
         record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
         self.summary.sites += u64::from(sites);
+        self.summary.call_bytes += gvcf.len() as u64;
         let reads = &counters.alignment.reads;
         self.summary.fates.add(&Fates {
             mapped: reads.mapped - reads.duplicate,

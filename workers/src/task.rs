@@ -1,7 +1,7 @@
 //! Runs any task of a job: opens what its inputs committed, calls the room that does the work, and says what to commit.
 
 use crate::access::{Access, Content};
-use crate::finish::{self, RegionInput, SampleLedger};
+use crate::finish::{self, Extent, PartInput, RegionInput, SampleLedger};
 use crate::hold::Hold;
 use crate::intake::{ChunkStart, IntakeEnd, IntakeError, IntakeReport, Taken, intake};
 use crate::joint;
@@ -126,6 +126,7 @@ pub fn run(
             let (pieces, summary) = joint::run(context, shard, &regions, results, hold, &mut content)?;
             Ok(TaskOutput::new(pieces, &summary, content))
         }
+        Task::WriteSample(sample, part) => run_write(context, (sample, part), inputs, results, hold),
         Task::FinishSample(sample) => run_finish(context, sample, inputs, results, hold),
         Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
             unreachable!("the cohort's files are finished, and files sealed, by the command line")
@@ -263,6 +264,31 @@ pub(crate) fn stored_chunk(
     Ok(StoredChunk { source, first_pair: entry.first, pairs: entry.last - entry.first })
 }
 
+/// One part of a sample's files. Before the regions of its own cells stands what is before them, under the name of the part
+/// before it.
+fn run_write(
+    context: &Access<'_>,
+    (sample, part): (u32, u32),
+    inputs: &Inputs,
+    results: &Path,
+    hold: &dyn Hold,
+) -> Result<TaskOutput, Failure> {
+    let before = part.checked_sub(1).map(|before| Task::WriteSample(sample, before));
+    let before = before.map(|task| summary::<Extent>(context, task, input(context, inputs, task)?));
+    let mut regions = Vec::new();
+    for (task, commit) in inputs {
+        if let Task::Region(_, shard) = *task {
+            regions.push(region_input(context, *task, shard, commit)?);
+        }
+    }
+    let before = before.transpose()?.unwrap_or_default();
+    let mut content = Content::default();
+    let written = (before, &regions[..]);
+    let (piece, summary) =
+        finish::write_sample(context, (sample, part), written, results, hold, &mut content)?;
+    Ok(TaskOutput::new(vec![piece], &summary, content))
+}
+
 fn run_finish(
     context: &Access<'_>,
     sample: u32,
@@ -271,17 +297,22 @@ fn run_finish(
     hold: &dyn Hold,
 ) -> Result<TaskOutput, Failure> {
     let mut reads_in = 0;
-    let mut regions = Vec::new();
+    let mut parts = Vec::new();
     for (task, commit) in inputs {
         match *task {
             Task::Intake(..) => reads_in += summary::<IntakeSummary>(context, *task, commit)?.reads,
-            Task::Region(_, shard) => regions.push(region_input(context, *task, shard, commit)?),
+            Task::WriteSample(_, part) => {
+                let piece = commit.pieces.first().ok_or_else(|| form(context, *task))?.clone();
+                parts.push(PartInput { part, piece, summary: summary(context, *task, commit)? });
+            }
             _ => {}
         }
     }
+    let unplaced = Task::Region(sample, Shard::Unplaced);
+    let unplaced = region_input(context, unplaced, Shard::Unplaced, input(context, inputs, unplaced)?)?;
     let mut content = Content::default();
-    let (piece, ledger) =
-        finish::finish_sample(context, sample, (reads_in, &regions), results, hold, &mut content)?;
+    let all = (reads_in, &parts[..], &unplaced);
+    let (piece, ledger) = finish::finish_sample(context, sample, all, results, hold, &mut content)?;
     context.release_sample(sample);
     Ok(TaskOutput::new(vec![piece], &ledger, content))
 }
@@ -306,11 +337,12 @@ pub fn map_summary(commit: &Commit) -> Option<MapSummary> {
     serde_json::from_slice(&commit.summary).ok()
 }
 
-/// To which task each piece of a task's output is sealed, in order: what can be cut is sealed cell by cell.
+/// To which task each piece of a task's output is sealed, in order: what can be cut is sealed cell by cell, and what is
+/// said of all cells to the task itself.
 pub fn sealed_to(task: Task) -> Vec<Task> {
     match task {
         Task::Region(sample, shard) => shard.parts().map(|part| Task::Region(sample, part)).collect(),
-        Task::Joint(shard) => shard.parts().map(Task::Joint).collect(),
+        Task::Joint(shard) => shard.parts().map(Task::Joint).chain([task]).collect(),
         task => vec![task],
     }
 }

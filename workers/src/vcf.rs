@@ -17,7 +17,7 @@ pub mod text;
 pub use bgzf::{EOF_BLOCK, compress_cell, decompress_cell};
 pub use cohort::{JointError, JointReport, joint_files};
 pub use header::{Kind, header_text};
-pub use index::{IndexKind, build_index};
+pub use index::{IndexKind, PartialIndex, build_index};
 pub use reader::{PieceError, ReadError, SampleReader, parse_cell};
 pub use text::{write_calls, write_gvcf, write_joint};
 

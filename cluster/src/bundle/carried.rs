@@ -75,6 +75,8 @@ pub struct CarriedSample {
     pub name: String,
     /// Whether it takes part in the joint call.
     pub joint: bool,
+    /// Tells the samples of one participant from those of others, among the bundle's.
+    pub participant: u32,
     /// Its lanes.
     pub lanes: Vec<CarriedLane>,
 }

@@ -2,11 +2,12 @@
 //! and array jobs have them.
 //!
 //! Invariant: generous to whom it stands for. No start-up time of containers or jobs, no lost queue time, chunks as fine as
-//! ours; a task whose worker is lost is run again, whole.
+//! ours, a sample's files written in as many parts as ours, each as soon as it can be; a task whose worker is lost is run
+//! again, whole.
 
 use super::cohort::{Cohort, EQUAL_CELLS};
 use super::world::Mind;
-use jobs::task::{Shard, Task};
+use jobs::task::{Parts, Shard, Task};
 use scheduler::{AttemptId, Command, Ending, Event, Purpose, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -73,7 +74,7 @@ impl Baseline {
         tasks.iter().for_each(|&task| {
             graph.task(task);
         });
-        graph.wire_data(&tasks);
+        graph.wire_data(&tasks, Parts::of(cohort.cells()));
         graph.wire_rule(&tasks, rule);
         let mut baseline = Baseline {
             left: tasks.len(),
@@ -227,7 +228,7 @@ impl Graph {
     }
 
     /// Who reads what.
-    fn wire_data(&mut self, tasks: &[Task]) {
+    fn wire_data(&mut self, tasks: &[Task], parts: Parts) {
         for &task in tasks {
             match task {
                 Task::Intake(lane, part @ 1..) => {
@@ -250,7 +251,11 @@ impl Graph {
             let finish = self.find(&of_sample, |task| matches!(task, Task::FinishSample(_)));
             let seal = self.find(&of_sample, |task| matches!(task, Task::SealSample(_)));
             self.barrier(&maps, &regions);
-            self.barrier(&regions, &finish);
+            self.wire_parts(sample, &of_sample, parts);
+            let last = self.find(&of_sample, |task| {
+                matches!(task, Task::WriteSample(..) | Task::Region(_, Shard::Unplaced))
+            });
+            self.barrier(&last, &finish);
             self.barrier(&finish, &seal);
         }
         let joints: Vec<Shard> = tasks
@@ -269,6 +274,23 @@ impl Graph {
         let seals = self.find(tasks, |task| matches!(task, Task::SealCohort));
         self.barrier(&before, &last);
         self.barrier(&last, &seals);
+    }
+
+    /// A part of a sample's files waits for all its regions that begin before the part's end.
+    fn wire_parts(&mut self, sample: u32, of_sample: &[Task], parts: Parts) {
+        let mut before = None;
+        for part in 0..parts.count() {
+            let cells = parts.cells(part);
+            let mut needed = self.find(
+                of_sample,
+                |task| matches!(task, Task::Region(_, Shard::Cells { first, .. }) if cells.contains(&first.0)),
+            );
+            needed.extend(before);
+            let point = self.node(None);
+            needed.into_iter().for_each(|node| self.edge(node, point));
+            self.edge(point, self.of[&Task::WriteSample(sample, part)]);
+            before = Some(point);
+        }
     }
 
     /// Who waits without need.

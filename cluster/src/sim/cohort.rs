@@ -6,7 +6,7 @@
 use super::costs::{Costs, Kind};
 use super::dice::{Dice, Topic};
 use jobs::genome::{CELL_BASES, Cell};
-use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Shard, Task};
+use jobs::task::{Chunk, INTAKE_CHUNKS, LaneId, Parts, Shard, Task};
 use scheduler::{Facts, MemoryModel, Plan, SamplePlan, WEIGHED_CHUNKS};
 use std::ops::Range;
 
@@ -123,7 +123,6 @@ impl Cohort {
         let (region, joint) = (self.spec.costs.of(Kind::Region), self.spec.costs.of(Kind::Joint));
         // The residual that was measured is of tasks of many cells; that of a cell is larger by the root of their number.
         let spread = region.spread * libm::sqrt(f64::from(EQUAL_CELLS.min(cells)));
-        let us = |reads: f64, cells: f64, read_ns: f64, cell_us: f64| reads * read_ns / 1e3 + cells * cell_us;
         let cap = |us: f64| us.min(f64::from(u32::MAX)) as u32;
         let samples = self.spec.samples as usize;
         for sample in 0..samples {
@@ -131,7 +130,7 @@ impl Cohort {
                 let reads = f64::from(self.reads_of(sample as u32, cell));
                 let residual =
                     self.dice.factor(spread.min(0.5), Topic::Residual, sample as u64, u64::from(cell));
-                self.region_us.push(cap(us(reads, 1.0, region.read_ns, region.cell_us) * residual));
+                self.region_us.push(cap((region.us(reads, 1.0) - region.fixed_us) * residual));
             }
             let first = sample * cells as usize;
             self.heat(first..first + cells as usize, sample as u64);
@@ -139,7 +138,7 @@ impl Cohort {
         for cell in 0..cells {
             let reads: f64 = (0..samples as u32).map(|sample| f64::from(self.reads_of(sample, cell))).sum();
             let residual = self.dice.factor(joint.spread, Topic::Residual, 1 << 40, u64::from(cell));
-            self.joint_us.push(cap(us(reads, samples as f64, joint.read_ns, joint.cell_us) * residual));
+            self.joint_us.push(cap((joint.us(reads, samples as f64) - joint.fixed_us) * residual));
         }
     }
 
@@ -244,6 +243,10 @@ impl Cohort {
             Task::Map(_, chunk) => self.pairs(chunk) as f64,
             Task::Region(sample, shard) => sum(&mut range(shard, sample)),
             Task::Joint(shard) => sum(&mut (0..self.spec.samples).flat_map(|sample| range(shard, sample))),
+            Task::WriteSample(sample, part) => {
+                let cells = Parts::of(self.cells()).cells(part);
+                cells.map(|cell| f64::from(self.reads_of(sample, cell))).sum()
+            }
             Task::FinishSample(_) | Task::SealSample(_) => of_sample,
             Task::FinishCohort | Task::SealCohort => f64::from(self.spec.samples),
         }
@@ -254,18 +257,19 @@ impl Cohort {
         let cost = self.spec.costs.of(Kind::of(task));
         match task {
             Task::Region(..) | Task::Joint(_) => cost.fixed_us as u64,
-            Task::FinishSample(_) | Task::SealSample(_) | Task::FinishCohort | Task::SealCohort => {
-                let cells = f64::from(self.cells());
-                let samples = if task.sample().is_some() { 1.0 } else { f64::from(self.spec.samples) };
-                self.residual(
-                    task,
-                    cost.fixed_us + self.reads(task) * cost.read_ns / 1e3 + cells * samples * cost.cell_us,
-                )
-            }
             Task::Map(..) => self.residual(task, cost.fixed_us) + self.pairs_us(task),
-            Task::Intake(..) | Task::Model(_) => {
-                self.residual(task, cost.fixed_us + self.reads(task) * cost.read_ns / 1e3)
-            }
+            _ => self.residual(task, cost.us(self.reads(task), self.cells_at_once(task))),
+        }
+    }
+
+    /// Cells that a task without steps works on, in the unit of its kind.
+    fn cells_at_once(&self, task: Task) -> f64 {
+        let cells = f64::from(self.cells());
+        match task {
+            Task::WriteSample(_, part) => Parts::of(self.cells()).cells(part).len() as f64,
+            Task::FinishSample(_) | Task::SealSample(_) => cells,
+            Task::FinishCohort | Task::SealCohort => cells * f64::from(self.spec.samples),
+            _ => 0.0,
         }
     }
 
@@ -286,6 +290,7 @@ impl Cohort {
             Task::Model(lane) => (lane_number(lane), 0),
             // The parts of a chunk are as costly as the chunk.
             Task::Map(lane, chunk) => (lane_number(lane), u64::from(chunk.index)),
+            Task::WriteSample(sample, part) => (u64::from(sample), u64::from(part)),
             _ => (task.sample().map_or(u64::MAX, u64::from), 0),
         };
         let spread = self.spec.costs.of(kind).spread;
@@ -395,6 +400,7 @@ impl Cohort {
                 tasks.extend((0..self.chunks()).map(|chunk| Task::Map(lane, Chunk::whole(chunk))));
             }
             tasks.extend(shards.iter().chain([&Shard::Unplaced]).map(|&shard| Task::Region(sample, shard)));
+            tasks.extend((0..Parts::of(self.cells()).count()).map(|part| Task::WriteSample(sample, part)));
             tasks.push(Task::FinishSample(sample));
             tasks.extend(self.spec.seals.then_some(Task::SealSample(sample)));
         }

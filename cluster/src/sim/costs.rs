@@ -17,6 +17,7 @@ pub enum Kind {
     Map,
     Region,
     Joint,
+    WriteSample,
     FinishSample,
     FinishCohort,
     SealSample,
@@ -25,12 +26,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind in order.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Intake,
         Kind::Model,
         Kind::Map,
         Kind::Region,
         Kind::Joint,
+        Kind::WriteSample,
         Kind::FinishSample,
         Kind::FinishCohort,
         Kind::SealSample,
@@ -45,6 +47,7 @@ impl Kind {
             Task::Map(..) => Kind::Map,
             Task::Region(..) => Kind::Region,
             Task::Joint(_) => Kind::Joint,
+            Task::WriteSample(..) => Kind::WriteSample,
             Task::FinishSample(_) => Kind::FinishSample,
             Task::FinishCohort => Kind::FinishCohort,
             Task::SealSample(_) => Kind::SealSample,
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Map => "map",
             Kind::Region => "region",
             Kind::Joint => "joint",
+            Kind::WriteSample => "write",
             Kind::FinishSample => "finish",
             Kind::FinishCohort => "finish cohort",
             Kind::SealSample => "seal",
@@ -87,6 +91,13 @@ pub struct KindCost {
     pub tasks: u64,
     /// Their CPU time in milliseconds.
     pub cpu_ms: u64,
+}
+
+impl KindCost {
+    /// CPU microseconds of a task, as far as its size says.
+    pub fn us(&self, reads: f64, cells: f64) -> f64 {
+        self.fixed_us + reads * self.read_ns / 1000.0 + cells * self.cell_us
+    }
 }
 
 /// A finished task, for [`Costs::fit`].
@@ -178,12 +189,6 @@ impl Costs {
         self.kinds.get(&kind).copied().unwrap_or_default()
     }
 
-    /// CPU microseconds of a task, as far as its size says.
-    pub fn expected_us(&self, kind: Kind, reads: f64, cells: f64) -> f64 {
-        let cost = self.of(kind);
-        cost.fixed_us + reads * cost.read_ns / 1000.0 + cells * cost.cell_us
-    }
-
     /// What the scheduler is told before its job has tasks of its own to learn from.
     pub fn model(&self) -> CostModel {
         let stage = |kind| {
@@ -195,11 +200,12 @@ impl Costs {
                 spread: cost.spread,
             }
         };
-        let kinds = [Kind::Intake, Kind::Model, Kind::Map, Kind::Region, Kind::Joint, Kind::FinishSample];
-        let [intake, model, map, region, joint, finish] = kinds.map(stage);
+        let kinds = [Kind::Intake, Kind::Model, Kind::Map, Kind::Region, Kind::Joint, Kind::WriteSample];
+        let [intake, model, map, region, joint, write] = kinds.map(stage);
         let region_bytes = self.of(Kind::Region);
         CostModel {
-            stages: [intake, model, map, region, joint, finish, stage(Kind::SealSample)],
+            // Most of the work of the stage that finishes is writing.
+            stages: [intake, model, map, region, joint, write, stage(Kind::SealSample)],
             bytes_per_read: region_bytes.read_bytes_in + region_bytes.read_bytes_out,
         }
     }

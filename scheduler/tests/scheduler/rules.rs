@@ -335,6 +335,67 @@ fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
     assert_eq!(desk.run(), Some(Ending::Complete));
 }
 
+/// A desk of three workers of one core, some way off, where one has just begun a region of several cells.
+fn at_a_region() -> (Desk, AttemptId, Task) {
+    let mut plan = one_sample(64);
+    plan.samples[0].pairs = 2_000_000;
+    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
+    let mut near = site(1);
+    near.latency_ms = 50;
+    desk.tell(Event::Site { site: 0, spec: near });
+    desk.tell(Event::Begin);
+    let long =
+        |task: Task| task.steps().is_some_and(|cells| task.stage() == Stage::Region && cells.len() > 3);
+    desk.run_until(long);
+    let (&slow, &(_, task, _)) = desk.open.iter().find(|(_, open)| long(open.1)).unwrap();
+    desk.tell(Event::Started { attempt: slow, slot: 0 });
+    (desk, slow, task)
+}
+
+#[test]
+fn one_that_stands_still_is_cut_while_all_cores_are_busy_and_its_rest_goes_first() {
+    let (mut desk, slow, task) = at_a_region();
+    let first = task.steps().unwrap().start;
+    desk.now_ms += 500;
+    desk.tell(Event::Reached { attempt: slow, step: first });
+    desk.now_ms += 500;
+    desk.tell(Event::Reached { attempt: slow, step: first + 1 });
+    let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
+    assert!(!desk.tick(1500).contains(&asked));
+    let said = desk.tick(3000);
+    assert!(said.contains(&asked), "{said:?}");
+    let kept = task.over(first..first + 2);
+    let rest = desk.tell(Event::Cut { attempt: slow, task: kept });
+    desk.open.get_mut(&slow).unwrap().1 = kept;
+    let other = *desk.open.keys().find(|&&id| desk.open[&id].0 != desk.open[&slow].0).unwrap();
+    let next = desk.done(other);
+    let is_rest = |said: &&Command| {
+        matches!(said, Command::Start { task: given, .. }
+        if given.stage() == Stage::Region && task.steps().unwrap().contains(&given.steps().unwrap().start))
+    };
+    assert!(rest.iter().chain(&next).any(|said| is_rest(&said)), "{rest:?} {next:?}");
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn what_waits_behind_a_busy_core_does_not_hide_that_another_is_free() {
+    let (mut desk, slow, _) = at_a_region();
+    let home = desk.open[&slow].0;
+    // It ends for everybody else, until one is left that runs, one that waits behind the slow one, and a core without any.
+    let elsewhere = |desk: &Desk| {
+        desk.open.iter().filter(|(_, open)| open.0 != home).map(|(&id, _)| id).collect::<Vec<_>>()
+    };
+    while desk.open.len() > 3 {
+        let other = elsewhere(&desk)[0];
+        desk.done(other);
+    }
+    let waiting = *desk.open.keys().find(|&&id| id != slow && desk.open[&id].0 == home).unwrap();
+    assert_eq!(elsewhere(&desk).len(), 1);
+    let said = desk.tick(1000);
+    assert!(said.contains(&Command::Cancel { worker: home, attempt: waiting }), "{said:?}");
+    assert_eq!(elsewhere(&desk).len(), 2);
+}
+
 #[test]
 fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
     let mut desk = Desk::new(
@@ -545,9 +606,13 @@ fn a_job_that_is_stopped_ends_when_nothing_runs_and_soon_cuts_what_does() {
 #[test]
 fn earlier_cuts_in_the_journal_are_kept_and_gaps_between_them_cut_anew() {
     let mut desk = Desk::new(one_sample(20), Options::default(), &[worker(1, 40)]);
-    for (shard, kept) in
-        [(cells(3, 7), true), (cells(6, 9), false), (cells(12, 20), true), (cells(3, 7), true)]
-    {
+    for (shard, kept) in [
+        (cells(3, 7), true),
+        (cells(6, 8), false),
+        (cells(12, 16), true),
+        (cells(3, 7), true),
+        (cells(16, 20), true),
+    ] {
         let event = Event::Committed { task: Task::Region(0, shard), facts: Facts::default() };
         let said = desk.tell(event);
         assert_eq!(said.is_empty(), kept, "{shard}: {said:?}");

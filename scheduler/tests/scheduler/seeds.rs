@@ -180,6 +180,9 @@ fn resume(
     committed.truncate(keep);
     for &(task, content) in &committed {
         again.committed.insert(task, content);
+        if let Task::FinishSample(sample) = task {
+            again.finished.insert(sample);
+        }
     }
     for &(task, content) in &committed {
         let facts = again.facts(task, content);

@@ -142,6 +142,8 @@ pub struct World {
     pub log: Vec<Command>,
     pub ending: Option<Ending>,
     pub dropped: BTreeSet<u32>,
+    /// Samples whose results were there before.
+    pub finished: BTreeSet<u32>,
     sites: BTreeMap<u16, SiteSpec>,
     workers: BTreeMap<WorkerId, Worker>,
     attempts: BTreeMap<AttemptId, Attempt>,
@@ -175,6 +177,7 @@ impl World {
             log: Vec::new(),
             ending: None,
             dropped: BTreeSet::new(),
+            finished: BTreeSet::new(),
             sites: BTreeMap::new(),
             workers: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -371,9 +374,16 @@ impl World {
                     .filter(|sample| !self.dropped.contains(sample))
                     .for_each(|sample| covered(sample, range.clone()));
             }
+            Task::WriteSample(sample, part) => {
+                covered(sample, plan.parts().cells(part));
+                let before = (0..part).map(|part| plan.parts().cells(part));
+                before.for_each(|cells| self.check_regions(sample, cells));
+            }
             Task::FinishSample(sample) => {
-                covered(sample, 0..plan.cells);
-                assert!(inputs.contains(&Task::Region(sample, Shard::Unplaced)));
+                self.check_regions(sample, 0..plan.cells);
+                let parts = (0..plan.parts().count()).map(|part| Task::WriteSample(sample, part));
+                let expect: Vec<Task> = parts.chain([Task::Region(sample, Shard::Unplaced)]).collect();
+                assert!(inputs.ends_with(&expect), "{task:?} reads {inputs:?}");
             }
             Task::Intake(lane, part @ 1..) => assert_eq!(inputs, [Task::Intake(lane, part - 1)]),
             Task::Map(lane, chunk) => {
@@ -383,6 +393,16 @@ impl World {
             Task::FinishCohort => self.check_joint(),
             _ => {}
         }
+    }
+
+    fn check_regions(&self, sample: u32, range: Range<u32>) {
+        let regions = self.committed.keys().filter_map(|task| match *task {
+            Task::Region(of, shard) if of == sample => Some(cells(shard)),
+            _ => None,
+        });
+        let done: usize =
+            regions.map(|cells| range.clone().filter(|cell| cells.contains(cell)).count()).sum();
+        assert_eq!(done, range.len(), "regions of sample {sample} in {range:?}");
     }
 
     fn check_maps(&self, sample: u32) {
@@ -431,7 +451,12 @@ impl World {
                 Task::Region(of, shard) if of == sample => Some(shard),
                 _ => None,
             });
-            self.check_partition("region", regions);
+            // Results stand for what they were made from.
+            if !self.finished.contains(&sample) {
+                self.check_partition("region", regions);
+                let parts = (0..plan.parts().count()).map(|part| Task::WriteSample(sample, part));
+                parts.for_each(|part| assert!(self.committed.contains_key(&part), "{part:?}"));
+            }
             assert!(self.committed.contains_key(&Task::FinishSample(sample)));
             assert_eq!(self.committed.contains_key(&Task::SealSample(sample)), plan.seals);
         }
@@ -516,7 +541,9 @@ impl World {
         let usage = Usage { started_ms: 0, finished_ms: attempt.cell_ms, ..Usage::default() };
         let event = match result {
             Ok(()) => {
-                let lies = self.weather.liar == Some(attempt.worker) && attempt.task.stage() < Stage::Finish;
+                let lies = self.weather.liar == Some(attempt.worker)
+                    && attempt.task.sample().is_some()
+                    && attempt.task.stage() < Stage::Seal;
                 let content = truth(attempt.task) ^ u64::from(lies);
                 if let Some(task) = self.scheduler.commits(id) {
                     assert_eq!(task, attempt.task);

@@ -112,8 +112,7 @@ fn work(args: &Args, rank: &Rank, offer: Offer) -> Result<u8, Failure> {
     let keys = KeyFolder::new(&dir.keys());
     cohort.samples.retain(|sample| calling.samples.contains(&sample.sample));
     let cut = Cut::of(&config);
-    let mut samples: Vec<Sample> =
-        cohort.samples.iter().map(|sample| inputs::sample_of(&cohort, sample, &cut)).collect();
+    let mut samples: Vec<Sample> = inputs::samples_of(&cohort, &cut);
     // Where there are more or fewer of them, sight differs.
     for (sample, cuts) in samples.iter_mut().zip(&calling.chunk_pairs) {
         sample.lanes.iter_mut().zip(cuts).for_each(|(lane, &pairs)| lane.chunk_pairs = pairs);

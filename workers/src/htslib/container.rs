@@ -1,12 +1,12 @@
-//! CRAM 3.0 containers as bytes (CRAMv3 §6 to §9): what stands before, between and after them in a file, and the
-//! renumbering that lets containers encoded apart stand in one file.
+//! CRAM 3.0 containers as bytes (CRAMv3 §6 to §9): what stands before, between and after them in a file, the renumbering
+//! that lets containers encoded apart stand in one file, and its index.
 //!
 //! Invariant: the fields that say where in a file a container stands (its record counter, and that of its slices) are
-//! the only ones changed; everything measured from them (lengths, landmarks, checksums) follows. Knows nothing of what
-//! records mean.
+//! the only ones changed. They are written in the longest form there is, so that no length depends on them. Knows nothing
+//! of what records mean.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
@@ -24,12 +24,19 @@ pub const CRAM_EOF: [u8; 38] = [
     0xee, 0x63, 0x01, 0x4b,
 ];
 
-/// Deflate level of the header block.
-const HEADER_LEVEL: i32 = 6;
+/// Part of the output format.
+const GZIP_LEVEL: i32 = 6;
 const RAW: u8 = 0;
 const GZIP: u8 = 1;
 const FILE_HEADER: u8 = 0;
 const SLICE_HEADER: u8 = 2;
+/// First byte of an integer of [`COUNTER_BYTES`] (CRAMv3 §2.3).
+const WIDE: u8 = 0xff;
+const COUNTER_BYTES: usize = 9;
+const CRC_BYTES: usize = 4;
+/// Contig of a slice that says of each record where it is.
+const SEVERAL_CONTIGS: i32 = -2;
+const BLOCKS: &str = "blocks of the stated length";
 
 /// The bytes are not a run of whole CRAM 3.0 containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,20 +52,13 @@ pub struct ContainerError {
 pub fn cram_file_header(header_text: &str) -> Vec<u8> {
     let mut content = (header_text.len() as u32).to_le_bytes().to_vec();
     content.extend_from_slice(header_text.as_bytes());
-    let mut deflated = vec![0; 64 + content.len() + content.len() / 16];
-    let level = libdeflater::CompressionLvl::new(HEADER_LEVEL).expect("a level of libdeflate");
-    let length = libdeflater::Compressor::new(level).gzip_compress(&content, &mut deflated);
-    deflated.truncate(length.unwrap_or(0));
     let mut block = Vec::new();
-    if deflated.is_empty() {
-        put_block(RAW, FILE_HEADER, content.len(), &content, &mut block);
-    } else {
-        put_block(GZIP, FILE_HEADER, content.len(), &deflated, &mut block);
-    }
+    put_block(GZIP, FILE_HEADER, content.len(), &gzip(&content), &mut block);
     let container = Header {
         place: [0, 0, 0],
         records: 0,
         counter: 0,
+        counter_at: 0,
         bases: 0,
         blocks: 1,
         landmarks: vec![0],
@@ -71,6 +71,16 @@ pub fn cram_file_header(header_text: &str) -> Vec<u8> {
     file
 }
 
+/// Bytes as gzip at a fixed level: as the header block's, and the index's.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let level = libdeflater::CompressionLvl::new(GZIP_LEVEL).expect("a level of libdeflate");
+    let mut compressor = libdeflater::Compressor::new(level);
+    let mut deflated = vec![0; compressor.gzip_compress_bound(bytes.len())];
+    let length = compressor.gzip_compress(bytes, &mut deflated).expect("the room is libdeflate's bound");
+    deflated.truncate(length);
+    deflated
+}
+
 /// How many records a run of containers holds.
 pub fn cram_records(containers: &[u8]) -> Result<u64, ContainerError> {
     let mut bytes = Cursor { bytes: containers, at: 0 };
@@ -78,28 +88,74 @@ pub fn cram_records(containers: &[u8]) -> Result<u64, ContainerError> {
     while bytes.at < containers.len() {
         let header = Header::take(&mut bytes)?;
         records += u64::from(header.records);
-        bytes.skip(header.bytes, "blocks of the stated length")?;
+        bytes.skip(header.bytes, BLOCKS)?;
     }
     Ok(records)
 }
 
-/// The run of containers as it stands in a file after `first_record` other records.
-pub fn renumber(containers: &[u8], first_record: u64) -> Result<Vec<u8>, ContainerError> {
+/// The run of containers with counters that [`renumber`] can change in place, numbered from 0.
+pub(super) fn widen(containers: &[u8]) -> Result<Vec<u8>, ContainerError> {
     let mut out = Vec::with_capacity(containers.len() + 64);
     let mut bytes = Cursor { bytes: containers, at: 0 };
-    let mut counter = first_record;
+    let mut counter = 0;
     while bytes.at < containers.len() {
         let mut header = Header::take(&mut bytes)?;
-        let range = bytes.skip(header.bytes, "blocks of the stated length")?;
+        let range = bytes.skip(header.bytes, BLOCKS)?;
         header.counter = counter;
         let mut blocks = Vec::with_capacity(header.bytes + 16);
-        header.landmarks = renumber_slices(containers, range, counter, &mut blocks)?;
+        header.landmarks = widen_slices(containers, range, counter, &mut blocks)?;
         header.bytes = blocks.len();
         header.put(&mut out);
         out.extend_from_slice(&blocks);
         counter += u64::from(header.records);
     }
     Ok(out)
+}
+
+/// Numbers a run of containers of [`CramEncoder`](super::CramEncoder) as it stands in a file after `first_record` other
+/// records; no length changes.
+pub fn renumber(containers: &mut [u8], first_record: u64) -> Result<(), ContainerError> {
+    let (mut at, mut counter) = (0, first_record);
+    while at < containers.len() {
+        let mut cursor = Cursor { bytes: containers, at };
+        let header = Header::take(&mut cursor)?;
+        let header_end = cursor.at;
+        let blocks = cursor.skip(header.bytes, BLOCKS)?;
+        let mut of_slice = counter;
+        for landmark in &header.landmarks {
+            let slice = Slice::take(&containers[..blocks.end], blocks.start + *landmark as usize)?;
+            set_counter(containers, slice.counter_at, of_slice, slice.start..slice.crc_at)?;
+            of_slice += u64::from(slice.records);
+        }
+        set_counter(containers, header.counter_at, counter, at..header_end - CRC_BYTES)?;
+        counter += u64::from(header.records);
+        at = blocks.end;
+    }
+    Ok(())
+}
+
+/// Appends the lines that a run of containers has in the index (`.crai`, before compression; CRAMv3 §12) of a file in which
+/// it begins at byte `offset`: contig, start, span, where the container and in it the slice begins, length of the slice.
+pub fn crai_lines(containers: &[u8], offset: u64, lines: &mut Vec<u8>) -> Result<(), ContainerError> {
+    let mut cursor = Cursor { bytes: containers, at: 0 };
+    while cursor.at < containers.len() {
+        let container = offset + cursor.at as u64;
+        let header = Header::take(&mut cursor)?;
+        let blocks = cursor.skip(header.bytes, BLOCKS)?;
+        let ends = header.landmarks.iter().skip(1).copied().chain([header.bytes as u32]);
+        for (&landmark, end) in header.landmarks.iter().zip(ends) {
+            let slice = Slice::take(&containers[..blocks.end], blocks.start + landmark as usize)?;
+            let [contig, start, span] = slice.place.map(u32::cast_signed);
+            let error = |expected| ContainerError { offset: slice.start as u64, expected };
+            if contig == SEVERAL_CONTIGS {
+                return Err(error("a slice of one contig"));
+            }
+            let bytes = end.checked_sub(landmark).ok_or(error("slices in order"))?;
+            // Writing into memory cannot fail.
+            let _ = writeln!(lines, "{contig}\t{start}\t{span}\t{container}\t{landmark}\t{bytes}");
+        }
+    }
+    Ok(())
 }
 
 /// Checks what htslib takes on trust: the CRC-32 of the blocks that say how the others are coded (the first of each
@@ -189,8 +245,8 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(done)
 }
 
-/// Copies the blocks of one container with new counters in its slice headers; returns where those now stand.
-fn renumber_slices(
+/// Copies the blocks of one container with wide counters in its slice headers; returns where those now stand.
+fn widen_slices(
     bytes: &[u8],
     range: Range<usize>,
     mut counter: u64,
@@ -200,32 +256,35 @@ fn renumber_slices(
     let mut cursor = Cursor { bytes: &bytes[..range.end], at: range.start };
     while cursor.at < range.end {
         let start = cursor.at;
-        let block = Block::take(&mut cursor)?;
-        if block.kind != SLICE_HEADER {
+        if Block::take(&mut cursor)?.kind != SLICE_HEADER {
             out.extend_from_slice(&bytes[start..cursor.at]);
             continue;
         }
-        if block.method != RAW {
-            return Err(ContainerError {
-                offset: start as u64,
-                expected: "a slice header that is not compressed",
-            });
-        }
-        let mut slice = Cursor { bytes: &bytes[..block.content.end], at: block.content.start };
-        slice.itf8()?;
-        slice.itf8()?;
-        slice.itf8()?;
-        let records = slice.itf8()?;
-        let before = block.content.start..slice.at;
-        slice.ltf8()?;
-        let mut content = bytes[before].to_vec();
-        put_ltf8(counter, &mut content);
-        content.extend_from_slice(&bytes[slice.at..block.content.end]);
+        let slice = Slice::take(&bytes[..range.end], start)?;
+        let mut content = bytes[slice.content_at..slice.counter_at].to_vec();
+        put_counter(counter, &mut content);
+        content.extend_from_slice(&bytes[slice.counter_end..slice.crc_at]);
         landmarks.push(out.len() as u32);
         put_block(RAW, SLICE_HEADER, content.len(), &content, out);
-        counter += u64::from(records);
+        counter += u64::from(slice.records);
     }
     Ok(landmarks)
+}
+
+/// Sets the counter at `at` and the CRC-32 behind the bytes that it is one of.
+fn set_counter(
+    bytes: &mut [u8],
+    at: usize,
+    counter: u64,
+    checked: Range<usize>,
+) -> Result<(), ContainerError> {
+    if bytes.get(at) != Some(&WIDE) {
+        return Err(ContainerError { offset: at as u64, expected: "a counter of nine bytes" });
+    }
+    bytes[at + 1..at + COUNTER_BYTES].copy_from_slice(&counter.to_be_bytes());
+    let crc = zlib_rs::crc32::crc32(0, &bytes[checked.clone()]);
+    bytes[checked.end..checked.end + CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    Ok(())
 }
 
 /// A container's header (CRAMv3 §7).
@@ -234,6 +293,8 @@ struct Header {
     place: [u32; 3],
     records: u32,
     counter: u64,
+    /// Where the counter stands.
+    counter_at: usize,
     bases: u64,
     blocks: u32,
     landmarks: Vec<u32>,
@@ -246,14 +307,15 @@ impl Header {
         let start = cursor.at;
         let bytes = u32::from_le_bytes(cursor.array()?) as usize;
         let place = [cursor.itf8()?, cursor.itf8()?, cursor.itf8()?];
-        let (records, counter, bases) = (cursor.itf8()?, cursor.ltf8()?, cursor.ltf8()?);
+        let (records, counter_at) = (cursor.itf8()?, cursor.at);
+        let (counter, bases) = (cursor.ltf8()?, cursor.ltf8()?);
         let blocks = cursor.itf8()?;
         let landmarks = (0..cursor.itf8()?).map(|_| cursor.itf8()).collect::<Result<_, _>>()?;
         let crc = zlib_rs::crc32::crc32(0, &cursor.bytes[start..cursor.at]);
         if u32::from_le_bytes(cursor.array()?) != crc {
             return Err(ContainerError { offset: start as u64, expected: "a header whose CRC-32 fits" });
         }
-        Ok(Header { place, records, counter, bases, blocks, landmarks, bytes })
+        Ok(Header { place, records, counter, counter_at, bases, blocks, landmarks, bytes })
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -261,7 +323,7 @@ impl Header {
         out.extend_from_slice(&(self.bytes as u32).to_le_bytes());
         self.place.iter().for_each(|&value| put_itf8(value, out));
         put_itf8(self.records, out);
-        put_ltf8(self.counter, out);
+        put_counter(self.counter, out);
         put_ltf8(self.bases, out);
         put_itf8(self.blocks, out);
         put_itf8(self.landmarks.len() as u32, out);
@@ -287,6 +349,36 @@ impl Block {
         let content = cursor.skip(stored, "a block of the stated length")?;
         cursor.skip(4, "a block's CRC-32")?;
         Ok(Block { method, kind, content })
+    }
+}
+
+/// A slice's header (CRAMv3 §8.4): what stands where in its block.
+struct Slice {
+    start: usize,
+    content_at: usize,
+    /// Contig, start and span.
+    place: [u32; 3],
+    records: u32,
+    counter_at: usize,
+    counter_end: usize,
+    crc_at: usize,
+}
+
+impl Slice {
+    /// That in the block at `start`.
+    fn take(bytes: &[u8], start: usize) -> Result<Slice, ContainerError> {
+        let mut cursor = Cursor { bytes, at: start.min(bytes.len()) };
+        let block = Block::take(&mut cursor)?;
+        if (block.method, block.kind) != (RAW, SLICE_HEADER) {
+            let expected = "a slice header that is not compressed";
+            return Err(ContainerError { offset: start as u64, expected });
+        }
+        let mut slice = Cursor { bytes: &bytes[..block.content.end], at: block.content.start };
+        let place = [slice.itf8()?, slice.itf8()?, slice.itf8()?];
+        let (records, counter_at) = (slice.itf8()?, slice.at);
+        slice.ltf8()?;
+        let (content_at, crc_at) = (block.content.start, block.content.end);
+        Ok(Slice { start, content_at, place, records, counter_at, counter_end: slice.at, crc_at })
     }
 }
 
@@ -358,6 +450,12 @@ fn put_itf8(value: u32, out: &mut Vec<u8>) {
     }
 }
 
+/// An integer of up to 64 bits in as many bytes whatever it is; § 2.3 lets each be read from any width that holds it.
+fn put_counter(value: u64, out: &mut Vec<u8>) {
+    out.push(WIDE);
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
 fn put_ltf8(value: u64, out: &mut Vec<u8>) {
     // `more` bytes after the first leave 7 - more of its bits for the value, and none from seven on.
     let more = (0..8).find(|more| value >> (7 * (more + 1)) == 0).unwrap_or(8);
@@ -418,18 +516,28 @@ mod tests {
     #[test]
     fn the_end_mark_is_a_container_without_records() {
         assert_eq!(cram_records(&CRAM_EOF), Ok(0));
-        assert_eq!(renumber(&CRAM_EOF, 0).as_deref(), Ok(&CRAM_EOF[..]));
+        let wide = widen(&CRAM_EOF).unwrap();
+        assert_eq!((wide.len(), cram_records(&wide)), (CRAM_EOF.len() + COUNTER_BYTES - 1, Ok(0)));
+        let mut lines = Vec::new();
+        assert_eq!((crai_lines(&wide, 7, &mut lines), lines.len()), (Ok(()), 0));
+    }
+
+    #[test]
+    fn counters_of_other_widths_are_refused() {
+        let error = ContainerError { offset: 15, expected: "a counter of nine bytes" };
+        assert_eq!(renumber(&mut CRAM_EOF.clone(), 0), Err(error));
     }
 
     #[test]
     fn a_damaged_run_is_refused() {
-        for cut in 1..CRAM_EOF.len() {
-            assert!(renumber(&CRAM_EOF[..cut], 5).is_err(), "{cut}");
+        let wide = widen(&CRAM_EOF).unwrap();
+        for cut in 1..wide.len() {
+            assert!(renumber(&mut wide[..cut].to_vec(), 5).is_err(), "{cut}");
         }
-        for at in 0..19 {
-            let mut bytes = CRAM_EOF;
+        for at in 0..27 {
+            let mut bytes = wide.clone();
             bytes[at] ^= 0x10;
-            assert!(renumber(&bytes, 5).is_err(), "{at}");
+            assert!(renumber(&mut bytes, 5).is_err(), "{at}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use jobs::failure::{Class, Classified};
 
-use super::container::{CRAM_EOF, ContainerError, cram_file_header};
+use super::container::{CRAM_EOF, ContainerError, cram_file_header, widen};
 use super::handle::{self, Alignment, AlignmentFile, Header, Next, References};
 use crate::record::{Record, flag};
 
@@ -131,6 +131,7 @@ impl CramEncoder {
         file.flush_containers().ok_or_else(|| failed(None))?;
         let containers = handle::memory_bytes(&mut memory).map_err(|error| failed(Some(error)))?;
         drop(file);
+        let containers = widen(&containers)?;
         self.verify(&containers, records)?;
         Ok(containers)
     }

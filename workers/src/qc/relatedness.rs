@@ -90,6 +90,19 @@ impl Relatedness {
         }
     }
 
+    /// Of so many samples, from the counts of all pairs in the order of [`Relatedness::finish`]; `None` if they are not as
+    /// many.
+    pub fn from_pairs(samples: usize, pairs: Vec<PairCounts>) -> Option<Self> {
+        let fit =
+            samples.checked_mul(samples.saturating_sub(1)).map(|ordered| ordered / 2) == Some(pairs.len());
+        fit.then(|| Relatedness {
+            samples,
+            pairs,
+            block: vec![Planes::default(); samples],
+            sites_in_block: 0,
+        })
+    }
+
     /// Adds one biallelic SNV that passed: the genotype of every sample, in the order of the matrix. Genotypes with
     /// another allele count as not called.
     pub fn add_site(&mut self, genotypes: &[Option<[u8; 2]>]) {

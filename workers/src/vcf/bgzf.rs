@@ -67,6 +67,21 @@ fn push_block(compressor: &mut Compressor, text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u32).to_le_bytes());
 }
 
+/// Where each block of [`compress_cell`] begins: in the text, and in the bytes; `None` if they are not such blocks.
+pub fn block_places(bytes: &[u8]) -> Option<Vec<(usize, usize)>> {
+    let (mut places, mut text, mut at) = (Vec::new(), 0, 0);
+    while at < bytes.len() {
+        let (header, rest) = bytes[at..].split_first_chunk::<HEADER_BYTES>()?;
+        let (fixed, length) = header.split_last_chunk()?;
+        let block_bytes = usize::from(u16::from_le_bytes(*length)) + 1;
+        let block = rest.get(..block_bytes.checked_sub(HEADER_BYTES)?).filter(|_| *fixed == HEADER)?;
+        places.push((text, at));
+        text += u32::from_le_bytes(*block.last_chunk()?) as usize;
+        at += block_bytes;
+    }
+    Some(places)
+}
+
 /// What is wrong with a BGZF block.
 #[derive(Debug, thiserror::Error)]
 pub enum BgzfProblem {
