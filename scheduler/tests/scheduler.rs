@@ -8,6 +8,8 @@ mod load;
 mod rules;
 #[path = "scheduler/seeds.rs"]
 mod seeds;
+#[path = "scheduler/slow.rs"]
+mod slow;
 #[path = "scheduler/world.rs"]
 mod world;
 #[path = "scheduler/write.rs"]

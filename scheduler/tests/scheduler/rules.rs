@@ -335,6 +335,67 @@ fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
     assert_eq!(desk.run(), Some(Ending::Complete));
 }
 
+/// A desk of three workers of one core, some way off, where one has just begun a region of several cells.
+fn at_a_region() -> (Desk, AttemptId, Task) {
+    let mut plan = one_sample(64);
+    plan.samples[0].pairs = 2_000_000;
+    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
+    let mut near = site(1);
+    near.latency_ms = 50;
+    desk.tell(Event::Site { site: 0, spec: near });
+    desk.tell(Event::Begin);
+    let long =
+        |task: Task| task.steps().is_some_and(|cells| task.stage() == Stage::Region && cells.len() > 3);
+    desk.run_until(long);
+    let (&slow, &(_, task, _)) = desk.open.iter().find(|(_, open)| long(open.1)).unwrap();
+    desk.tell(Event::Started { attempt: slow, slot: 0 });
+    (desk, slow, task)
+}
+
+#[test]
+fn one_that_stands_still_is_cut_while_all_cores_are_busy_and_its_rest_goes_first() {
+    let (mut desk, slow, task) = at_a_region();
+    let first = task.steps().unwrap().start;
+    desk.now_ms += 500;
+    desk.tell(Event::Reached { attempt: slow, step: first });
+    desk.now_ms += 500;
+    desk.tell(Event::Reached { attempt: slow, step: first + 1 });
+    let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
+    assert!(!desk.tick(1500).contains(&asked));
+    let said = desk.tick(3000);
+    assert!(said.contains(&asked), "{said:?}");
+    let kept = task.over(first..first + 2);
+    let rest = desk.tell(Event::Cut { attempt: slow, task: kept });
+    desk.open.get_mut(&slow).unwrap().1 = kept;
+    let other = *desk.open.keys().find(|&&id| desk.open[&id].0 != desk.open[&slow].0).unwrap();
+    let next = desk.done(other);
+    let is_rest = |said: &&Command| {
+        matches!(said, Command::Start { task: given, .. }
+        if given.stage() == Stage::Region && task.steps().unwrap().contains(&given.steps().unwrap().start))
+    };
+    assert!(rest.iter().chain(&next).any(|said| is_rest(&said)), "{rest:?} {next:?}");
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn what_waits_behind_a_busy_core_does_not_hide_that_another_is_free() {
+    let (mut desk, slow, _) = at_a_region();
+    let home = desk.open[&slow].0;
+    // It ends for everybody else, until one is left that runs, one that waits behind the slow one, and a core without any.
+    let elsewhere = |desk: &Desk| {
+        desk.open.iter().filter(|(_, open)| open.0 != home).map(|(&id, _)| id).collect::<Vec<_>>()
+    };
+    while desk.open.len() > 3 {
+        let other = elsewhere(&desk)[0];
+        desk.done(other);
+    }
+    let waiting = *desk.open.keys().find(|&&id| id != slow && desk.open[&id].0 == home).unwrap();
+    assert_eq!(elsewhere(&desk).len(), 1);
+    let said = desk.tick(1000);
+    assert!(said.contains(&Command::Cancel { worker: home, attempt: waiting }), "{said:?}");
+    assert_eq!(elsewhere(&desk).len(), 2);
+}
+
 #[test]
 fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
     let mut desk = Desk::new(
@@ -358,64 +419,6 @@ fn a_slow_map_is_copied_and_the_first_that_ends_wins() {
     let said = desk.done(copy);
     assert!(said.contains(&Command::Cancel { worker: loser, attempt: first }), "{said:?}");
     assert_eq!(desk.scheduler.commits(first), None);
-}
-
-/// A desk where everything has ended but one map, which said that it is at its strip 100.
-fn at_a_slow_map() -> (Desk, Task, AttemptId) {
-    let mut plan = one_sample(4);
-    plan.samples[0].pairs = 10_000_000;
-    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
-    desk.tell(Event::Begin);
-    let map = Task::Map(LANE, Chunk::whole(0));
-    desk.run_until(|task| task == map);
-    let slow = desk.started(map);
-    while desk.open.len() > 1 {
-        let other = *desk.open.keys().find(|&&id| id != slow).unwrap();
-        desk.done(other);
-    }
-    desk.tell(Event::Reached { attempt: slow, step: 100 });
-    (desk, map, slow)
-}
-
-#[test]
-fn a_slow_map_that_says_where_it_is_is_cut_and_its_rest_shared_out() {
-    let (mut desk, map, slow) = at_a_slow_map();
-    let said = desk.tick(60_000);
-    assert!(said.contains(&Command::Cut { worker: desk.open[&slow].0, attempt: slow }), "{said:?}");
-    // An answer that makes no sense changes nothing.
-    for task in [map, map.over(1..7), map.over(0..0), Task::Map(LANE, Chunk::whole(1))] {
-        assert_eq!(desk.tell(Event::Cut { attempt: slow, task }), [], "{task:?}");
-    }
-    let kept = map.over(0..103);
-    let said = desk.tell(Event::Cut { attempt: slow, task: kept });
-    assert_eq!(said.iter().filter(|said| matches!(said, Command::Start { .. })).count(), 2, "{said:?}");
-    assert_eq!(desk.scheduler.commits(slow), Some(kept));
-    desk.open.get_mut(&slow).unwrap().1 = kept;
-    assert_eq!(desk.run(), Some(Ending::Complete));
-    let inputs = desk.scheduler.inputs(Task::Region(0, Shard::Unplaced));
-    let strips = inputs.iter().flat_map(|map| map.steps().unwrap());
-    assert_eq!(strips.collect::<Vec<_>>(), (0..1024).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_map_that_does_not_answer_when_it_is_to_be_cut_is_copied_and_a_late_answer_counts() {
-    let (mut desk, map, slow) = at_a_slow_map();
-    let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
-    let copies = |said: &[Command]| {
-        said.iter().filter(|said| matches!(said, Command::Start { purpose: Purpose::Copy, .. })).count()
-    };
-    let said = desk.tick(60_000);
-    assert!(said.contains(&asked) && copies(&said) == 0, "{said:?}");
-    assert_eq!(copies(&desk.tick(59_000)), 0);
-    let said = desk.tick(2_000);
-    assert!(!said.contains(&asked) && copies(&said) == 1, "{said:?}");
-    let copy = *desk.open.keys().find(|&&id| id != slow).unwrap();
-    let kept = map.over(0..103);
-    let said = desk.tell(Event::Cut { attempt: slow, task: kept });
-    assert!(said.iter().any(|said| matches!(said, Command::Cancel { attempt, .. } if *attempt == copy)));
-    assert_eq!(desk.scheduler.commits(slow), Some(kept));
-    desk.open.get_mut(&slow).unwrap().1 = kept;
-    assert_eq!(desk.run(), Some(Ending::Complete));
 }
 
 #[test]
