@@ -6,8 +6,9 @@ use jobs::task::Stage;
 
 /// Expected duration of the tasks of one stage: `fixed + reads * per_read + cells * per_cell`.
 ///
-/// Reads are pairs for intake and map, reads of the shard for region, of all joined samples for joint, of the sample for
-/// finish and seal, none for the cohort. Cells are those of the shard, for the joint shard and the cohort's finish and seal times joined samples.
+/// Reads are pairs for intake and map, reads of the shard for region, of all joined samples for joint, of the part of a
+/// sample's files that is written, of the sample for seal, and else none. Cells are those of the shard or part, for the joint
+/// shard and the cohort's seal times joined samples; a sample's finish counts its parts, the cohort's the samples.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StageCost {
     /// Milliseconds of any task.

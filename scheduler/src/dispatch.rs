@@ -101,7 +101,7 @@ impl Scheduler {
         let target_ms = self.shared_ms(whole_ms * slow, self.target_ms(task.stage())) / slow;
         let ms = |cell: u32| costs[(cell - cells.start) as usize];
         let (lines, cells_max) =
-            (self.graph.parts.lines().collect::<Vec<u32>>(), self.graph.plan.shard_cells_max);
+            (self.graph.plan.parts().lines().collect::<Vec<u32>>(), self.graph.plan.shard_cells_max);
         let within = cut_at(cells.clone(), &lines).into_iter();
         within.flat_map(|cells| cut_evenly(cells, target_ms, cells_max.max(1), ms)).collect()
     }
@@ -168,7 +168,11 @@ impl Scheduler {
 
     pub(crate) fn enqueue(&mut self, task: Task, kind: Kind) {
         let again = kind == Kind::Work && !self.trouble.is_empty() && self.trouble.contains_key(&task);
-        let kind = if again { Kind::Again } else { kind };
+        let kind = match kind {
+            Kind::Work if again => Kind::Again,
+            Kind::Work if self.rest_slowness > TOO_LONG => Kind::Hard,
+            kind => kind,
+        };
         // After a stall that has passed, what follows must still be able to be late.
         let ms = self.task_ms(task) * self.rest_slowness.min(LATENESS_MAX);
         let item = Item { kind, ms: ms.min(f64::from(u32::MAX)) as u32, task: Reverse(task) };
@@ -290,7 +294,7 @@ impl Scheduler {
     fn holds(&mut self, item: &Item) -> bool {
         let task = item.task.0;
         match item.kind {
-            Kind::Work | Kind::Again => {
+            Kind::Work | Kind::Hard | Kind::Again => {
                 self.graph.mark(task) == Some(Mark::Ready) && !self.graph.is_dropped(task)
             }
             Kind::Copy => {
@@ -307,7 +311,7 @@ impl Scheduler {
     fn is_barred(&self, item: &Item, worker: u32) -> bool {
         let task = item.task.0;
         match item.kind {
-            Kind::Work => self.is_sooner_elsewhere(item, worker),
+            Kind::Work | Kind::Hard => self.is_sooner_elsewhere(item, worker),
             Kind::Again => {
                 let tried = self.trouble.get(&task).map_or(&[][..], |trouble| &trouble.tried);
                 tried.contains(&worker) && self.others(task, tried) > 0
@@ -383,7 +387,7 @@ impl Scheduler {
 
     /// Whether another site would end a task in nine tenths of the time, or in about the same time for less.
     fn is_better_elsewhere(&self, item: &Item, here: usize) -> bool {
-        if item.kind != Kind::Work || self.places.sites.len() == 1 {
+        if item.kind > Kind::Hard || self.places.sites.len() == 1 {
             return false;
         }
         let task = item.task.0;
@@ -415,7 +419,7 @@ impl Scheduler {
         let id = AttemptId(self.next_attempt);
         self.next_attempt += 1;
         let purpose = match item.kind {
-            Kind::Work | Kind::Again => Purpose::Work,
+            Kind::Work | Kind::Hard | Kind::Again => Purpose::Work,
             Kind::Copy => Purpose::Copy,
             Kind::Audit => Purpose::Audit,
         };
@@ -438,6 +442,7 @@ impl Scheduler {
             slot: 0,
             reached: None,
             expected_ms,
+            hard: item.kind == Kind::Hard,
             twin,
             cut_asked_ms: None,
             cancelled: false,

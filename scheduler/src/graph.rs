@@ -7,7 +7,7 @@ use crate::coverage::{Coverage, cells_of, shard_of};
 use crate::lane::{Lane, chunks_of};
 use crate::plan::Plan;
 use jobs::failure::Class;
-use jobs::task::{Chunk, LaneId, Parts, Shard, Stage, Task};
+use jobs::task::{Chunk, LaneId, Shard, Stage, Task};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -80,8 +80,6 @@ pub struct Sample {
 pub struct Graph {
     /// What it was made from.
     pub plan: Plan,
-    /// Those of every sample's files.
-    pub parts: Parts,
     /// By number.
     pub samples: Vec<Sample>,
     /// The joint tasks.
@@ -183,7 +181,6 @@ impl Graph {
             woken: Vec::new(),
             opened: Vec::new(),
             begun: false,
-            parts,
             tallies,
             samples,
             plan,
@@ -405,7 +402,7 @@ impl Graph {
                 Task::Model(lane) => self.wake_maps(lane, 0..u32::MAX),
                 Task::Map(lane, _) => self.wake_regions(lane.sample),
                 Task::Region(sample, shard @ Shard::Cells { .. }) => {
-                    self.wake_writes(sample, self.parts.at(cells_of(shard).start));
+                    self.wake_writes(sample, self.plan.parts().at(cells_of(shard).start));
                 }
                 _ => {}
             }
@@ -510,7 +507,7 @@ impl Graph {
         }
         self.set(task, Mark::Todo);
         if let Task::FinishSample(sample) = task {
-            (0..self.parts.count()).for_each(|part| self.want_write(sample, part));
+            (0..self.plan.parts().count()).for_each(|part| self.want_write(sample, part));
             self.wake_writes(sample, 0);
         }
         self.wake(task);

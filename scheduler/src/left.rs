@@ -81,7 +81,7 @@ impl Scheduler {
             }
             Stage::Finish if cohort => of(Task::FinishCohort),
             Stage::Finish => {
-                let parts = f64::from(self.graph.parts.count());
+                let parts = f64::from(self.graph.plan.parts().count());
                 let share = (open - 1.0).max(0.0) / parts.max(1.0);
                 Units { reads: self.graph.reads_of(sample) * share, cells: cells(0) * share + parts }
             }
@@ -152,7 +152,9 @@ impl Scheduler {
         // A stage ends with its slowest task, not with a usual one.
         let last = |stage: Stage, ms: f64| ms * (1.0 + SLOWEST * self.costs.stage(stage).spread);
         let tail_ms = last(Stage::Map, map_ms) + last(Stage::Region, region_ms);
-        let finish_ms = ms(Stage::Finish, 2.0 * pairs, f64::from(plan.cells));
+        let parts = f64::from(plan.parts().count().max(1));
+        let finish_ms = ms(Stage::Finish, 2.0 * pairs / parts, f64::from(plan.cells) / parts)
+            + ms(Stage::Finish, 0.0, parts);
         let window = (slots * WINDOW_TASKS * tail_ms / sample_ms).ceil().clamp(1.0, samples);
         // Towards the end the longest way decides, not the scratch: all that is left is one group.
         let ending = self.left_ms / slots < CHAINS * (first_ms + tail_ms + finish_ms);

@@ -34,6 +34,8 @@ pub(crate) struct Attempt {
     pub reached: Option<(u32, u64)>,
     /// Of the whole task, on its worker.
     pub expected_ms: f64,
+    /// It was cut off one that was slow: what it takes says nothing of others, nor of its worker.
+    pub hard: bool,
     /// The other attempt at the same task.
     pub twin: Option<AttemptId>,
     pub cut_asked_ms: Option<u64>,
@@ -382,8 +384,8 @@ impl Scheduler {
         let expected_ms = self.costs.ms(attempt.task.stage(), units);
         let worker = &mut self.places.workers[attempt.worker as usize];
         worker.failing = 0;
-        if matches!(attempt.task, Task::Region(_, Shard::Unplaced)) {
-            // Nobody knows how many reads have no place; it says nothing of those that have one.
+        // Nobody knows how many reads have no place; it says nothing of those that have one.
+        if attempt.hard || matches!(attempt.task, Task::Region(_, Shard::Unplaced)) {
             return;
         }
         self.costs.learn(attempt.task.stage(), units, ms as f64 * worker.speed());
@@ -393,7 +395,7 @@ impl Scheduler {
     fn was_cut(&mut self, id: AttemptId, now: Task) {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| !attempt.cancelled) else { return };
         let (task, worker, expected_ms) = (attempt.task, attempt.worker, attempt.expected_ms);
-        let (twin, started_ms) = (attempt.twin, attempt.started_ms);
+        let (twin, started_ms, reached) = (attempt.twin, attempt.started_ms, attempt.reached);
         let (Some(steps), Some(left)) = (task.steps(), now.steps()) else { return };
         let fewer = left.start == steps.start && left.start < left.end && left.end < steps.end;
         if attempt.purpose == Purpose::Audit || !fewer || now != task.over(left.clone()) {
@@ -405,7 +407,10 @@ impl Scheduler {
         let whole_ms = self.task_ms(task);
         // The rest is believed to be as slow as the attempt was so far.
         let begun_ms = started_ms.map_or(0, |started_ms| self.now_ms - started_ms) as f64;
-        let slowness = begun_ms / self.task_ms(now);
+        let here = reached.filter(|&(at, _)| at < left.end).map_or(0.0, |(at, since_ms)| {
+            (self.now_ms - since_ms) as f64 / self.steps_ms(task, at.max(left.start)..left.end)
+        });
+        let slowness = (begun_ms / self.task_ms(now)).max(here);
         self.rest_slowness = slowness.clamp(1.0, SLOWNESS_MAX);
         let pieces = self.pieces_of(task.over(left.end..steps.end));
         self.graph.shrink(task, left.end, pieces);

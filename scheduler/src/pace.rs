@@ -2,7 +2,8 @@
 //!
 //! When cores are idle and nothing is ready for them, whatever is waiting for a core elsewhere is fetched back; then the
 //! attempt with the longest rest is cut at its next step, if its rest is worth sharing, else it is run a second time where
-//! it would end sooner. An attempt far beyond what was expected of it is treated so even while all cores are busy.
+//! it would end sooner. An attempt far beyond what was expected of it, or of the step it is at, is treated so even while all
+//! cores are busy: what is hard in one place is believed to be hard behind it, and the sooner it is begun the better.
 //!
 //! Invariant: an attempt that was asked to end early is copied only if it does not answer, and one that ends early takes its
 //! copy with it; so no step is ever in two tasks.
@@ -11,10 +12,14 @@ use crate::event::{AttemptId, Purpose};
 use crate::lane::STRIPS_MIN;
 use crate::machine::{Attempt, Scheduler};
 use crate::ready::Kind;
-use jobs::task::{Stage, Task};
+use jobs::task::{Chunk, Stage};
+use std::ops::Range;
 
 /// An attempt that takes so many times what was expected is a straggler.
 const STRAGGLES: f64 = 4.0;
+
+/// A map that goes as expected says where it is before it has done so many strips more.
+const STRIDE: u32 = Chunk::STRIPS as u32 / 8;
 
 /// A copy is worth it if the first attempt is expected to take so many times longer.
 const COPY_GAIN: f64 = 1.3;
@@ -34,6 +39,18 @@ struct Rest {
     /// It takes longer than a task of its kind usually does.
     late: bool,
     straggles: bool,
+}
+
+/// How an attempt gets on with its steps.
+struct Place {
+    /// How many times longer than expected of it it has been at its step.
+    pace_here: f64,
+    /// Expected milliseconds of the rest of that step,
+    step_ms: f64,
+    /// and of the steps after it.
+    after_ms: f64,
+    /// Whether these are worth a task.
+    is_enough: bool,
 }
 
 impl Scheduler {
@@ -127,9 +144,15 @@ impl Scheduler {
                 self.rest_in_bundle(id, attempt)
             };
         };
-        let elapsed = (self.now_ms - started_ms) as f64;
+        let (least_ms, elapsed) = (self.options.shard_ms_min as f64, (self.now_ms - started_ms) as f64);
         let whole = attempt.expected_ms.max(1.0);
-        let straggles = elapsed > STRAGGLES * whole && elapsed > 2.0 * self.options.shard_ms_min as f64;
+        let long = elapsed > STRAGGLES * whole && elapsed > 2.0 * least_ms;
+        let still = attempt.reached.is_some_and(|(_, since)| (self.now_ms - since) as f64 > least_ms / 2.0);
+        if !long && !still && !all {
+            return None;
+        }
+        let place = attempt.task.steps().map(|steps| self.place_of(attempt, started_ms, steps));
+        let straggles = long || (still && place.as_ref().is_some_and(|place| place.pace_here > STRAGGLES));
         if !straggles && !all {
             return None;
         }
@@ -138,31 +161,45 @@ impl Scheduler {
         let late = elapsed > whole * (1.0 + 2.0 * spread);
         // An attempt beyond what is usual will take as long again, as far as anybody knows.
         let blind = if late { elapsed } else { (whole - elapsed).max(whole * 0.3) };
-        let Some(steps) = attempt.task.steps() else {
+        let Some(place) = place.filter(|place| place.after_ms > 0.0) else {
             return Some(Rest { id, ms: blind, cut_ms: 0.0, fresh_ms, late, straggles });
         };
+        let may_cut = streams && !unanswered && place.is_enough;
+        let cut_ms = if may_cut { place.after_ms } else { 0.0 };
+        Some(Rest { id, ms: place.step_ms + place.after_ms, cut_ms, fresh_ms, late, straggles })
+    }
+
+    /// How an attempt gets on with its steps.
+    fn place_of(&self, attempt: &Attempt, started_ms: u64, steps: Range<u32>) -> Place {
+        let (task, map) = (attempt.task, attempt.task.stage() == Stage::Map);
+        let (elapsed, whole) = ((self.now_ms - started_ms) as f64, attempt.expected_ms.max(1.0));
+        let ms = |steps: Range<u32>| if steps.is_empty() { 0.0 } else { self.steps_ms(task, steps) };
         // Where it did not say, a region may be anywhere but in its last cell: asking costs nothing. A map goes evenly, or
         // nobody knows.
-        let (at, since) = attempt.reached.unwrap_or_else(|| match attempt.task {
-            Task::Map(..) => {
-                let gone = if elapsed < whole { elapsed / whole } else { 0.5 };
-                (steps.start + (gone * f64::from(steps.end - steps.start)) as u32, self.now_ms)
-            }
-            _ => (steps.start, started_ms),
+        let (at, since_ms) = attempt.reached.unwrap_or_else(|| {
+            let gone = if elapsed < whole { elapsed / whole } else { 0.5 };
+            let at = steps.start + (gone * f64::from(steps.end - steps.start)) as u32;
+            if map { (at, self.now_ms) } else { (steps.start, started_ms) }
         });
         let at = at.clamp(steps.start, steps.end - 1);
-        let behind = if at > steps.start { self.steps_ms(attempt.task, steps.start..at) } else { 0.0 };
-        let begun = self.steps_ms(attempt.task, steps.start..at + 1);
-        let at_its_pace =
-            ((since - started_ms.min(since)) as f64 / behind.max(1.0)).max(elapsed / begun.max(1.0));
+        let (behind, begun) = (ms(steps.start..at), ms(steps.start..at + 1));
         let own = self.places.workers[attempt.worker as usize].speed().recip();
-        let pace = if behind > 0.0 { at_its_pace } else { own.max(elapsed / begun.max(1.0)) };
-        let after = if at + 1 < steps.end { self.steps_ms(attempt.task, at + 1..steps.end) } else { 0.0 };
-        let enough = attempt.task.stage() != Stage::Map || steps.end - at > STRIPS_MIN;
-        let cut_ms = if streams && enough && !unanswered { after * pace } else { 0.0 };
-        let step_ms = ((begun - behind) * pace - (self.now_ms - since) as f64).max(0.0);
-        let ms = if at + 1 < steps.end { after * pace + step_ms } else { blind };
-        Some(Rest { id, ms, cut_ms, fresh_ms, late, straggles })
+        let on_average = (elapsed / begun.max(1.0)).max(if behind > 0.0 {
+            since_ms.saturating_sub(started_ms) as f64 / behind
+        } else {
+            own
+        });
+        // What is hard is so in places: where it stands still, the average says little.
+        let here_ms = (self.now_ms - since_ms) as f64;
+        let here = here_ms / ms(at..steps.end.min(at + if map { STRIDE } else { 1 }));
+        let pace = on_average.max(here);
+        let usual = own.max(attempt.expected_ms / self.task_ms(task));
+        Place {
+            pace_here: here / usual,
+            step_ms: ((begun - behind) * pace - here_ms).max(0.0),
+            after_ms: ms(at + 1..steps.end) * pace,
+            is_enough: !map || steps.end - at > STRIPS_MIN,
+        }
     }
 
     /// A worker with free cores that does not start what it was given may never.

@@ -90,8 +90,8 @@ pub struct Places {
     known: FastSet<WorkerId>,
     /// Workers that rest.
     resting: Vec<u32>,
-    /// Attempts at workers.
-    given: u32,
+    /// Cores for which a worker has an attempt.
+    taken: u32,
 }
 
 /// How full a worker is whose cores all have a task.
@@ -256,16 +256,16 @@ impl Places {
         one.stages[task.stage() as usize] += 1;
         one.queued_ms += ms;
         one.last_ms = ms;
-        self.given += 1;
+        self.taken += u32::from(one.attempts.len() as u32 <= one.spec.slots);
     }
 
     /// It has ended an attempt, or lost it.
     pub fn take(&mut self, worker: u32, attempt: AttemptId, task: Task, now_ms: u64) {
         let one = &mut self.workers[worker as usize];
         if let Some(at) = one.attempts.iter().position(|&given| given == attempt) {
+            self.taken -= u32::from(one.attempts.len() as u32 <= one.spec.slots);
             one.attempts.swap_remove(at);
             one.stages[task.stage() as usize] -= 1;
-            self.given -= 1;
         }
         if let Some(site) = &mut self.sites[usize::from(one.spec.site)] {
             site.moved_ms = now_ms;
@@ -273,9 +273,9 @@ impl Places {
         self.seat(worker);
     }
 
-    /// Cores that have nothing, about.
+    /// Cores that have nothing, about: what waits behind a busy core leaves others free.
     pub fn free_cores(&self) -> u32 {
-        self.slots().saturating_sub(self.given)
+        self.slots().saturating_sub(self.taken)
     }
 
     /// A worker failed again and again: it gets nothing for a while, longer each time.

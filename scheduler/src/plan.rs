@@ -17,7 +17,7 @@ pub struct SamplePlan {
     pub name: String,
     /// Number of lanes.
     pub lanes: u32,
-    /// Whether the sample takes part in the joint call (tumours do not).
+    /// Whether joint tasks read its calls.
     pub joint: bool,
     /// About how many pairs all its lanes have, by the size of its files.
     pub pairs: u64,
@@ -30,11 +30,12 @@ pub struct Plan {
     pub samples: Vec<SamplePlan>,
     /// Cells of the genome.
     pub cells: u32,
-    /// The most cells that one region or joint task takes.
+    /// The most cells that one region or joint task takes; none takes cells of two parts of a file.
     pub shard_cells_max: u32,
     /// Pairs of a chunk, about: from it the number of maps is guessed until the intakes say.
     pub chunk_pairs: u64,
-    /// Cells at which region and joint shards begin, besides the first; `None` lets expected cost decide.
+    /// Cells at which region and joint shards begin, besides the first and those at which parts of files do; `None` lets
+    /// expected cost decide.
     pub lines: Option<Vec<u32>>,
     /// Whether finished files are sealed into a vault.
     pub seals: bool,
@@ -116,7 +117,7 @@ impl Plan {
         Parts::of(self.cells)
     }
 
-    /// The samples of the joint call.
+    /// The samples whose calls joint tasks read.
     pub fn joint_samples(&self) -> impl Iterator<Item = u32> {
         let samples = self.samples.iter().enumerate();
         samples.filter(|(_, plan)| plan.joint).map(|(sample, _)| sample as u32)

@@ -165,7 +165,7 @@ impl Scheduler {
                 let cells = cells.start.saturating_sub(1)..cells.end;
                 plan.joint_samples().filter(stays).flat_map(|sample| regions(sample, cells.clone())).collect()
             }
-            Task::WriteSample(sample, part) => regions(sample, self.graph.parts.cells(part)).collect(),
+            Task::WriteSample(sample, part) => regions(sample, self.graph.plan.parts().cells(part)).collect(),
             Task::FinishSample(sample) => {
                 let unplaced = Task::Region(sample, Shard::Unplaced);
                 let parts = |lane: LaneId| {

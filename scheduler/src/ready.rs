@@ -3,7 +3,8 @@
 //! A task of an earlier sample goes first, so that scratch is given back early; but samples are taken in groups that keep
 //! all cores busy while the last of a stage ends, and inside a group the stage with the longest way still to go is first.
 //! Intakes and models, which take little scratch and no second core, go some samples ahead. Inside a sample and stage
-//! the longest task is first, so that a stage ends with small pieces. Work on its second try and checks go before all.
+//! the longest task is first, so that a stage ends with small pieces. What was cut off a slow attempt, work on its second try
+//! and checks go before all.
 //!
 //! Invariant: an entry is a hint. Whoever takes it looks whether it still holds.
 
@@ -16,6 +17,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 pub enum Kind {
     /// To be done.
     Work,
+    /// To be done: cut off an attempt that was slow.
+    Hard,
     /// To be done, after an attempt failed.
     Again,
     /// To be done a second time, because the first attempt is slow.
@@ -40,6 +43,8 @@ pub struct Item {
 struct Shelf {
     /// By stage: rows of which something is queued.
     rows: [BTreeSet<u32>; 7],
+    /// Of these, rows of which something is more than work.
+    urgent: [BTreeSet<u32>; 7],
     /// Expected milliseconds of all that is queued.
     ms: u64,
     /// By row.
@@ -63,6 +68,18 @@ pub struct Ready {
 /// the longest way to go.
 const LEVEL: [u32; 7] = [3, 2, 4, 5, 6, 0, 1];
 
+impl Shelf {
+    /// This is now the first of a queue.
+    fn mark(&mut self, stage: usize, row: u32, first: Option<&Item>) {
+        let keep = |rows: &mut BTreeSet<u32>, there: bool| match there {
+            true => drop(rows.insert(row)),
+            false => drop(rows.remove(&row)),
+        };
+        keep(&mut self.rows[stage], first.is_some());
+        keep(&mut self.urgent[stage], first.is_some_and(|item| item.kind > Kind::Work));
+    }
+}
+
 impl Ready {
     /// Queues for so many samples and the cohort.
     pub fn new(samples: usize) -> Self {
@@ -82,9 +99,12 @@ impl Ready {
         }
         let shelf = &mut self.shelves[usize::from(site)];
         *shelf = Shelf { allowed, ..Shelf::default() };
-        for (row, queues) in self.queues.iter().enumerate().filter(|(row, _)| shelf.allowed[*row]) {
+        for (row, queues) in self.queues.iter().enumerate() {
+            if !shelf.allowed[row] {
+                continue;
+            }
             for (stage, queue) in queues.iter().enumerate().filter(|(_, queue)| !queue.is_empty()) {
-                shelf.rows[stage].insert(row as u32);
+                shelf.mark(stage, row as u32, queue.peek());
                 shelf.ms += queue.iter().map(|item| u64::from(item.ms)).sum::<u64>();
             }
         }
@@ -108,25 +128,31 @@ impl Ready {
     /// Queues something. Returns whether its queue was empty.
     pub fn push(&mut self, row: usize, item: Item) -> bool {
         let stage = item.task.0.stage() as usize;
-        let first = self.queues[row][stage].is_empty();
-        self.queues[row][stage].push(item);
+        let queue = &mut self.queues[row][stage];
+        let first = queue.is_empty();
+        queue.push(item);
         self.length += 1;
         for shelf in self.shelves.iter_mut().filter(|shelf| shelf.allowed[row]) {
             shelf.ms += u64::from(item.ms);
-            if first {
-                shelf.rows[stage].insert(row as u32);
+            if first || item.kind > Kind::Work {
+                shelf.mark(stage, row as u32, queue.peek());
             }
         }
         first
     }
 
-    /// The queues a site should look into, best first, by one for each stage it can do.
+    /// The queues a site should look into, best first: of each stage it can do, the first with more than work and the first
+    /// with anything.
     pub fn fronts(&self, site: usize, stages: [bool; 7]) -> impl Iterator<Item = (usize, Stage)> + use<> {
-        let mut fronts = [(u32::MAX, 0, 0, Stage::Intake); 7];
+        let mut fronts = [(u32::MAX, 0, 0, Stage::Intake); 14];
         let shelf = &self.shelves[site];
         for stage in Stage::ALL.into_iter().filter(|&stage| stages[stage as usize]) {
-            if let Some(&row) = shelf.rows[stage as usize].first() {
-                fronts[stage as usize] = (self.group(row, stage), LEVEL[stage as usize], row, stage);
+            let (index, level) = (stage as usize, LEVEL[stage as usize]);
+            if let Some(&row) = shelf.urgent[index].first() {
+                fronts[index] = (0, level, row, stage);
+            }
+            if let Some(&row) = shelf.rows[index].first() {
+                fronts[7 + index] = (1 + self.group(row, stage), level, row, stage);
             }
         }
         fronts.sort_unstable();
@@ -151,12 +177,11 @@ impl Ready {
     pub fn pop(&mut self, row: usize, stage: Stage) -> Option<Item> {
         let queue = &mut self.queues[row][stage as usize];
         let item = queue.pop()?;
-        let last = queue.is_empty();
         self.length -= 1;
         for shelf in self.shelves.iter_mut().filter(|shelf| shelf.allowed[row]) {
             shelf.ms -= u64::from(item.ms);
-            if last {
-                shelf.rows[stage as usize].remove(&(row as u32));
+            if item.kind > Kind::Work || queue.is_empty() {
+                shelf.mark(stage as usize, row as u32, queue.peek());
             }
         }
         Some(item)

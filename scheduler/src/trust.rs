@@ -268,8 +268,11 @@ impl Scheduler {
         if often {
             return self.give_up(task, Class::Integrity);
         }
-        // Where nobody else may do it, it can only try again.
-        if let Some(worker) = maker.filter(|&worker| self.others(task, &[worker]) > 0) {
+        // Where nobody else may do it, or end the job, it can only try again.
+        let dispensable = |&worker: &u32| {
+            [task, Task::FinishCohort].into_iter().all(|task| self.others(task, &[worker]) > 0)
+        };
+        if let Some(worker) = maker.filter(dispensable) {
             let one = &mut self.places.workers[worker as usize];
             if !one.accused_by.contains(&reader) {
                 one.accused_by.push(reader);

@@ -8,3 +8,5 @@ mod rules;
 mod seeds;
 #[path = "scheduler/world.rs"]
 mod world;
+#[path = "scheduler/write.rs"]
+mod write;

@@ -5,7 +5,7 @@ use jobs::config::{Config, Limits, Origin, Resolved};
 use jobs::failure::Failure;
 use jobs::genome::{CELL_BASES, Contigs, Grid};
 use scheduler::{CostModel, MemoryModel, Plan, SamplePlan, StageCost};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use storage::Journal;
 
 /// Chunks of the largest lane, about.
@@ -121,7 +121,7 @@ const COSTS: CostModel = CostModel {
         cost(30.0, 45_000.0, 0.0),
         cost(10.0, 7_500.0, 2.6),
         cost(10.0, 0.0, 1.2),
-        cost(50.0, 200.0, 0.1),
+        cost(10.0, 230.0, 0.1),
         cost(50.0, 1_000.0, 0.1),
     ],
     bytes_per_read: 150.0,
@@ -159,8 +159,14 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
 
 /// How many shards each sample and the joint call have at least; where reads are deep, there are more.
 pub fn shards(plan: &Plan) -> u64 {
+    let parts = plan.parts();
     match &plan.lines {
-        Some(lines) => 1 + lines.iter().filter(|&&line| line > 0 && line < plan.cells).count() as u64,
-        None => u64::from(plan.cells.div_ceil(plan.shard_cells_max)),
+        Some(lines) => {
+            let lines = lines.iter().copied().filter(|&line| line > 0 && line < plan.cells);
+            1 + lines.chain(parts.lines()).collect::<BTreeSet<u32>>().len() as u64
+        }
+        None => (0..parts.count())
+            .map(|part| parts.cells(part).len().div_ceil(plan.shard_cells_max as usize) as u64)
+            .sum(),
     }
 }

@@ -11,9 +11,9 @@ use crate::qc::contig_class::ContigClass;
 use crate::region::block;
 use crate::vcf::{self, PartialIndex, PieceError};
 use jobs::failure::{Class, Classified};
-use jobs::genome::Cell;
+use jobs::genome::{Cell, Interval};
 use jobs::task::{Shard, Task};
-use kernels::joint::{Sample, joint_cell, reaching};
+use kernels::joint::{JointSite, Sample, joint_cell, reaching};
 use kernels::variant::{CellCalls, SiteCall};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -108,50 +108,21 @@ pub fn run(
     let Shard::Cells { first, end } = shard else { return Ok(Default::default()) };
     let look_back = Cell(first.0.saturating_sub(1));
     let sources = sources(context, inputs, (look_back, end), results)?;
-    let contigs = context.index.contigs();
-    let classes = ContigClass::of_all(contigs);
-    let read = |sample: &u32, cell| read_cell(context, *sample, cell, &sources[sample]);
-    let mut comparison = Comparison::new(context, &sources.keys().copied().collect::<Vec<_>>());
-    let columns = comparison.columns().to_vec();
-    let mut summary = JointSummary::default();
-    let mut index = PartialIndex::new(contigs);
-    let (mut pieces, mut bytes) = (Vec::new(), 0);
-    let mut before: Vec<Before> = vec![Before::default(); columns.len()];
+    let mut join = Join::new(context, &sources);
+    let mut before: Vec<Before> = vec![Before::default(); join.columns.len()];
+    let mut pieces = Vec::new();
     // The cell before the shard is read for what reaches into it only.
     for cell in (look_back.0..end.0).map(Cell) {
         if cell >= first && !hold.reach(cell.0) {
             break;
         }
         let place = context.grid.interval(cell);
-        let mut calls = Vec::with_capacity(columns.len());
-        for (sample, before) in columns.iter().zip(&mut before) {
-            before.advance(place.contig, place.start);
-            calls.push(read(sample, cell)?);
-        }
+        before.iter_mut().for_each(|before| before.advance(place.contig, place.start));
+        let calls = join.read(&join.columns, cell)?;
         if cell >= first {
-            let views: Vec<Sample<'_>> = calls
-                .iter()
-                .zip(&before)
-                .map(|(calls, before)| Sample { calls, upstream: &before.upstream })
-                .collect();
-            let sites = joint_cell(place.start..place.end, &views, &context.settings.joint)
-                .map_err(|_| JointTaskError::Disagreement { region: contigs.display(place) })?;
-            summary.sites += sites.len() as u64;
-            summary.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
-            if classes[place.contig as usize] == ContigClass::Autosome && !sites.is_empty() {
-                let witnesses = comparison.witnesses().iter().map(|sample| read(sample, cell));
-                comparison.add_cell(&sites, &witnesses.collect::<Result<Vec<_>, _>>()?);
-            }
-            let mut text = Vec::new();
-            vcf::write_joint(contigs, place.contig, &sites, &mut text);
-            let blocks = vcf::compress_cell(&text);
-            index.add_cell(&text, &blocks, bytes).ok_or_else(|| unsorted(context, cell))?;
-            bytes += blocks.len() as u64;
-            let at = u64::from(cell.0);
-            let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
-            let mut record = context.record(Task::Joint(Shard::of_cell(cell)))?;
-            record.block(entry, &blocks)?;
-            pieces.push(context.append(record, content)?);
+            let sites = join.sites(place, &calls, &before)?;
+            join.compare(cell, &sites)?;
+            pieces.push(join.write(cell, &sites, content)?);
         }
         for (before, calls) in before.iter_mut().zip(calls) {
             before.contig = place.contig;
@@ -159,19 +130,104 @@ pub fn run(
         }
     }
     hold.check()?;
+    let summary = join.summary.clone();
     if !pieces.is_empty() {
         let end = Cell(first.0 + pieces.len() as u32);
-        let mut record = context.record(Task::Joint(Shard::Cells { first, end }))?;
-        let entry = BlockEntry { kind: block::CALL_INDEX, first: 0, last: bytes, count: 0 };
-        record.block(entry, &index.to_bytes())?;
-        comparison.finish(|entry, counts| record.block(entry, counts))?;
-        pieces.push(context.append(record, content)?);
+        pieces.push(join.close(Shard::Cells { first, end }, content)?);
     }
     Ok((pieces, summary))
 }
 
-fn unsorted(context: &Access<'_>, cell: Cell) -> JointTaskError {
-    JointTaskError::Unsorted { region: context.index.contigs().display(context.grid.interval(cell)) }
+/// A shard as it is joined, cell by cell.
+struct Join<'a> {
+    context: &'a Access<'a>,
+    sources: &'a BTreeMap<u32, Source<'a>>,
+    classes: Vec<ContigClass>,
+    /// The samples of the joint call.
+    columns: Vec<u32>,
+    comparison: Comparison,
+    index: PartialIndex<'a>,
+    /// Of calls so far.
+    bytes: u64,
+    summary: JointSummary,
+}
+
+impl<'a> Join<'a> {
+    fn new(context: &'a Access<'a>, sources: &'a BTreeMap<u32, Source<'a>>) -> Self {
+        let comparison = Comparison::new(context, &sources.keys().copied().collect::<Vec<_>>());
+        let contigs = context.index.contigs();
+        Join {
+            context,
+            sources,
+            classes: ContigClass::of_all(contigs),
+            columns: comparison.columns().to_vec(),
+            comparison,
+            index: PartialIndex::new(contigs),
+            bytes: 0,
+            summary: JointSummary::default(),
+        }
+    }
+
+    fn read(&self, samples: &[u32], cell: Cell) -> Result<Vec<CellCalls>, JointTaskError> {
+        samples.iter().map(|sample| read_cell(self.context, *sample, cell, &self.sources[sample])).collect()
+    }
+
+    fn sites(
+        &mut self,
+        place: Interval,
+        calls: &[CellCalls],
+        before: &[Before],
+    ) -> Result<Vec<JointSite>, JointTaskError> {
+        let samples = calls.iter().zip(before);
+        let views: Vec<Sample<'_>> =
+            samples.map(|(calls, before)| Sample { calls, upstream: &before.upstream }).collect();
+        let region = || self.context.index.contigs().display(place);
+        let sites = joint_cell(place.start..place.end, &views, &self.context.settings.joint)
+            .map_err(|_| JointTaskError::Disagreement { region: region() })?;
+        self.summary.sites += sites.len() as u64;
+        self.summary.sites_passed += sites.iter().filter(|site| site.filters.is_empty()).count() as u64;
+        Ok(sites)
+    }
+
+    /// Adds the cell to what is known of who is related to whom: autosomes only, which both parents pass on alike.
+    fn compare(&mut self, cell: Cell, sites: &[JointSite]) -> Result<(), JointTaskError> {
+        let contig = self.context.grid.interval(cell).contig;
+        if self.classes[contig as usize] == ContigClass::Autosome && !sites.is_empty() {
+            let calls = self.read(self.comparison.witnesses(), cell)?;
+            self.comparison.add_cell(sites, &calls);
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        cell: Cell,
+        sites: &[JointSite],
+        content: &mut Content,
+    ) -> Result<PieceRef, JointTaskError> {
+        let contigs = self.context.index.contigs();
+        let place = self.context.grid.interval(cell);
+        let mut text = Vec::new();
+        vcf::write_joint(contigs, place.contig, sites, &mut text);
+        let blocks = vcf::compress_cell(&text);
+        let unsorted = || JointTaskError::Unsorted { region: contigs.display(place) };
+        self.index.add_cell(&text, &blocks, self.bytes).ok_or_else(unsorted)?;
+        self.bytes += blocks.len() as u64;
+        let at = u64::from(cell.0);
+        let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
+        let mut record = self.context.record(Task::Joint(Shard::of_cell(cell)))?;
+        record.block(entry, &blocks)?;
+        Ok(self.context.append(record, content)?)
+    }
+
+    /// What is known of all cells together.
+    fn close(self, shard: Shard, content: &mut Content) -> Result<PieceRef, JointTaskError> {
+        let mut record = self.context.record(Task::Joint(shard))?;
+        let entry = BlockEntry { kind: block::CALL_INDEX, first: 0, last: self.bytes, count: 0 };
+        record.block(entry, &self.index.to_bytes())?;
+        self.comparison.finish(|entry, counts| record.block(entry, counts))?;
+        Ok(self.context.append(record, content)?)
+    }
 }
 
 /// Where one sample's cells are read from.

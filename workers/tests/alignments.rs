@@ -1,7 +1,7 @@
 //! CRAM and BAM from outside: what is written reads back the same, here and in samtools, whoever wrote which part; and
 //! damaged files are refused.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,8 +9,8 @@ use jobs::failure::{Class, Classified};
 use jobs::genome::{Contig, Contigs};
 use workers::bam;
 use workers::htslib::{
-    AlignmentError, AlignmentReader, CRAM_EOF, CramEncoder, CramError, IndexError, SamText, cram_file_header,
-    cram_records, index_alignments, index_fasta, renumber,
+    AlignmentError, AlignmentReader, CRAM_EOF, CramEncoder, CramError, IndexError, SamText, crai_lines,
+    cram_file_header, cram_records, index_alignments, index_fasta, renumber,
 };
 use workers::record::{Fields, Record, encode, flag};
 
@@ -75,10 +75,14 @@ impl Scene {
 
     /// The CRAM file, encoded in containers of `per_container` records.
     fn cram(&self, name: &str, per_container: usize) -> PathBuf {
+        self.cram_of(name, self.records.chunks(per_container))
+    }
+
+    fn cram_of<'a>(&self, name: &str, parts: impl Iterator<Item = &'a [Vec<u8>]>) -> PathBuf {
         let encoder = CramEncoder::open(&self.header, &self.fasta).unwrap();
         let mut bytes = cram_file_header(&self.header);
         let mut done = 0;
-        for part in self.records.chunks(per_container) {
+        for part in parts {
             let mut containers = encoder.containers(part.iter().map(|record| &record[..])).unwrap();
             assert_eq!(cram_records(&containers), Ok(part.len() as u64));
             renumber(&mut containers, done).unwrap();
@@ -319,6 +323,24 @@ fn verification_sees_every_kind_of_difference() {
     check(&|records| records.swap(3, 4), "FLAG");
     check(&|records| drop(records.pop()), "encoding");
     check(&|records| records.push(records[0].clone()), "encoding");
+}
+
+#[test]
+fn index_lines_of_parts_are_those_of_htslib() {
+    let scene = Scene::new(400);
+    for per_container in [1, 7, 50, 10_000] {
+        let contig = |record: &Vec<u8>| Record::new(record).unwrap().contig();
+        let of_contigs = scene.records.chunk_by(|a, b| contig(a) == contig(b));
+        let path = scene.cram_of("indexed.cram", of_contigs.flat_map(|part| part.chunks(per_container)));
+        let file = std::fs::read(&path).unwrap();
+        let mut theirs = String::new();
+        let index = std::fs::File::open(index_alignments(&path).unwrap()).unwrap();
+        flate2::read::MultiGzDecoder::new(index).read_to_string(&mut theirs).unwrap();
+        let header = cram_file_header(&scene.header).len();
+        let mut ours = Vec::new();
+        crai_lines(&file[header..file.len() - CRAM_EOF.len()], header as u64, &mut ours).unwrap();
+        assert_eq!(String::from_utf8(ours).unwrap(), theirs, "{per_container}");
+    }
 }
 
 #[test]

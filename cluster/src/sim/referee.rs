@@ -2,9 +2,10 @@
 //!
 //! Invariant: knows the rules of a job from the plan alone; asks the scheduler nothing but what it says.
 
-use jobs::task::{Chunk, LaneId, Parts, Shard, Task};
+use jobs::task::{Chunk, LaneId, Shard, Task};
 use scheduler::{Plan, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Broken promises beyond this number are not written down.
 const BROKEN_MAX: usize = 20;
@@ -108,8 +109,19 @@ impl Referee {
             (None, Task::Map(lane, chunk)) => {
                 self.maps.entry(lane).or_default().remove(&strips(chunk).0);
             }
+            (None, Task::FinishSample(sample)) => {
+                if let Some(stays) = self.parts_of(sample).find(|part| self.done.contains(part)) {
+                    self.complain(|| {
+                        format!("{now_us}: {stays:?} stays, but the file that it lay in does not")
+                    });
+                }
+            }
             _ => {}
         }
+    }
+
+    fn parts_of(&self, sample: u32) -> impl Iterator<Item = Task> + use<> {
+        (0..self.plan.parts().count()).map(move |part| Task::WriteSample(sample, part))
     }
 
     /// A sample goes.
@@ -163,10 +175,9 @@ impl Referee {
                 let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
                 joined.into_iter().find_map(|sample| self.gap(Some(sample), first.saturating_sub(1), end))
             }
-            Task::WriteSample(sample, part) => {
-                self.gap(Some(sample), 0, Parts::of(self.plan.cells).cells(part).end)
-            }
+            Task::WriteSample(sample, part) => self.gap(Some(sample), 0, self.plan.parts().cells(part).end),
             Task::FinishSample(sample) => lacks(Task::Region(sample, Shard::Unplaced))
+                .or_else(|| self.parts_of(sample).find_map(lacks))
                 .or_else(|| self.gap(Some(sample), 0, self.plan.cells)),
             Task::FinishCohort => {
                 let samples =
@@ -194,7 +205,7 @@ impl Referee {
             .map(|cell| format!("cell {cell} of sample {sample:?}"))
     }
 
-    /// What a region or joint task needs of what it is not told to read.
+    /// What a task needs of what it is not told to read.
     fn unlisted(&self, task: Task, inputs: &[Task]) -> Option<String> {
         match task {
             Task::Region(sample, _) => {
@@ -206,23 +217,35 @@ impl Referee {
             }
             Task::Joint(_) => {
                 let (first, end) = cells(task)?;
-                let mut told: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
-                for input in inputs {
-                    if let (Some(sample), Some((first, end))) = (input.sample(), cells(*input)) {
-                        told.entry(sample).or_default().insert(first, end);
-                    }
-                }
-                let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
-                let nothing = BTreeMap::new();
-                joined.into_iter().find_map(|sample| {
-                    let told = told.get(&sample).unwrap_or(&nothing);
-                    first_gap(told, first.saturating_sub(1), end)
-                        .map(|cell| format!("cell {cell} of {sample}"))
-                })
+                let told = told(inputs);
+                let mut joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
+                joined.find_map(|sample| untold(&told, sample, first.saturating_sub(1)..end))
+            }
+            Task::WriteSample(sample, part) => untold(&told(inputs), sample, self.plan.parts().cells(part)),
+            Task::FinishSample(sample) => {
+                let mut needed = self.parts_of(sample).chain([Task::Region(sample, Shard::Unplaced)]);
+                needed.find(|part| !inputs.contains(part)).map(|part| format!("{part:?}"))
             }
             _ => None,
         }
     }
+}
+
+/// Cells of region tasks by sample: end by first.
+fn told(inputs: &[Task]) -> BTreeMap<u32, BTreeMap<u32, u32>> {
+    let mut told: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
+    for input in inputs {
+        if let (Some(sample), Some((first, end))) = (input.sample(), cells(*input)) {
+            told.entry(sample).or_default().insert(first, end);
+        }
+    }
+    told
+}
+
+fn untold(told: &BTreeMap<u32, BTreeMap<u32, u32>>, sample: u32, needed: Range<u32>) -> Option<String> {
+    let nothing = BTreeMap::new();
+    let told = told.get(&sample).unwrap_or(&nothing);
+    first_gap(told, needed.start, needed.end).map(|cell| format!("cell {cell} of {sample}"))
 }
 
 /// First cell and one past the last of a task that has cells.

@@ -5,6 +5,7 @@ use crate::cost::Units;
 use crate::coverage::cells_of;
 use jobs::genome::Cell;
 use jobs::task::{Shard, Task};
+use std::ops::Range;
 
 /// Share of a sample's reads that has no place, about.
 const UNPLACED: f64 = 0.01;
@@ -27,11 +28,10 @@ impl Graph {
                 })
             }
             Task::WriteSample(sample, part) => {
-                let cells = self.parts.cells(part);
-                let count = f64::from(cells.end - cells.start);
-                Units { reads: cells.map(|cell| self.reads_at(sample, cell)).sum(), cells: count }
+                let cells = self.plan.parts().cells(part);
+                Units { cells: cells.len() as f64, reads: self.reads_in(sample, cells) }
             }
-            Task::FinishSample(_) => Units { reads: 0.0, cells: self.parts.count().into() },
+            Task::FinishSample(_) => Units { reads: 0.0, cells: self.plan.parts().count().into() },
             Task::FinishCohort => Units { reads: 0.0, cells: self.samples.len() as f64 },
             Task::SealSample(sample) => Units { reads: self.reads_of(sample), cells: all_cells },
             Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
@@ -41,7 +41,7 @@ impl Graph {
     /// What one cell of a region or joint task adds to it.
     pub fn cell_units(&self, task: Task, cell: u32) -> Units {
         match task {
-            Task::Region(sample, _) => Units { reads: self.reads_at(sample, cell), cells: 1.0 },
+            Task::Region(sample, _) => Units { reads: self.reads_in(sample, cell..cell + 1), cells: 1.0 },
             Task::Joint(_) => Units { reads: self.joint_reads_at(cell), cells: f64::from(self.joined) },
             _ => Units::default(),
         }
@@ -52,13 +52,16 @@ impl Graph {
         self.samples[sample as usize].lanes.iter().map(|lane| 2.0 * lane.pairs as f64).sum()
     }
 
-    /// Reads of a sample in a cell, by the chunks that were weighed.
-    pub fn reads_at(&self, sample: u32, cell: u32) -> f64 {
+    /// Reads of a sample in some cells, by the chunks that were weighed.
+    fn reads_in(&self, sample: u32, cells: Range<u32>) -> f64 {
         let state = &self.samples[sample as usize];
         let reads = self.reads_of(sample);
-        match state.weights.get(cell as usize) {
-            Some(&weight) if state.weighed > 0 => f64::from(weight) * reads / state.weighed as f64,
-            _ => reads / f64::from(self.plan.cells.max(1)),
+        match state.weights.get(cells.start as usize..cells.end as usize) {
+            Some(weights) if state.weighed > 0 => {
+                let weight: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+                weight as f64 * reads / state.weighed as f64
+            }
+            _ => reads * cells.len() as f64 / f64::from(self.plan.cells.max(1)),
         }
     }
 

@@ -12,13 +12,14 @@ impl Graph {
     /// The parts of a sample's files whose bytes, or place, depend on this shard.
     pub(super) fn writes_from(&self, sample: u32, shard: Shard) -> impl Iterator<Item = Task> + use<> {
         let cells = cells_of(shard);
-        let first = if cells.is_empty() { self.parts.count() } else { self.parts.at(cells.start) };
-        (first..self.parts.count()).map(move |part| Task::WriteSample(sample, part))
+        let first =
+            if cells.is_empty() { self.plan.parts().count() } else { self.plan.parts().at(cells.start) };
+        (first..self.plan.parts().count()).map(move |part| Task::WriteSample(sample, part))
     }
 
     /// The parts of a sample's files that are there.
     pub fn written(&self, sample: u32) -> Vec<Task> {
-        let parts = (0..self.parts.count()).map(|part| Task::WriteSample(sample, part));
+        let parts = (0..self.plan.parts().count()).map(|part| Task::WriteSample(sample, part));
         parts.filter(|&part| matches!(self.mark(part), Some(Mark::Held | Mark::Done))).collect()
     }
 
@@ -33,7 +34,7 @@ impl Graph {
 
     /// A sample's results are there: they stand for the parts that nobody wrote.
     pub(super) fn spare_writes(&mut self, sample: u32) {
-        for part in 0..self.parts.count() {
+        for part in 0..self.plan.parts().count() {
             let task = Task::WriteSample(sample, part);
             if self.mark(task) == Some(Mark::Todo) {
                 self.sample(sample).writes[part as usize] = None;

@@ -11,16 +11,16 @@ use scheduler::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A scheduler at hand: what it started and has not ended.
-struct Desk {
-    scheduler: Scheduler,
-    now_ms: u64,
-    open: BTreeMap<AttemptId, (WorkerId, Task, Purpose)>,
-    said: Vec<Command>,
+pub struct Desk {
+    pub scheduler: Scheduler,
+    pub now_ms: u64,
+    pub open: BTreeMap<AttemptId, (WorkerId, Task, Purpose)>,
+    pub said: Vec<Command>,
 }
 
-const LANE: LaneId = LaneId { sample: 0, lane: 0 };
+pub const LANE: LaneId = LaneId { sample: 0, lane: 0 };
 
-fn cells(first: u32, end: u32) -> Shard {
+pub fn cells(first: u32, end: u32) -> Shard {
     Shard::Cells { first: Cell(first), end: Cell(end) }
 }
 
@@ -30,7 +30,7 @@ fn interrupted(attempt: AttemptId) -> Event {
 }
 
 impl Desk {
-    fn new(plan: Plan, options: Options, workers: &[WorkerSpec]) -> Self {
+    pub fn new(plan: Plan, options: Options, workers: &[WorkerSpec]) -> Self {
         let samples = plan.samples.len();
         let scheduler = Scheduler::new(plan, options);
         let mut desk = Desk { scheduler, now_ms: 0, open: BTreeMap::new(), said: Vec::new() };
@@ -42,7 +42,7 @@ impl Desk {
     }
 
     /// Cancelled attempts end at once.
-    fn tell(&mut self, event: Event) -> Vec<Command> {
+    pub fn tell(&mut self, event: Event) -> Vec<Command> {
         let mut commands = self.scheduler.handle(self.now_ms, event);
         let mut next = 0;
         while let Some(&command) = commands.get(next) {
@@ -64,18 +64,18 @@ impl Desk {
         commands
     }
 
-    fn of(&self, task: Task) -> AttemptId {
+    pub fn of(&self, task: Task) -> AttemptId {
         let found = self.open.iter().find(|(_, open)| open.1 == task);
         *found.unwrap_or_else(|| panic!("{task:?} is not among {:?}", self.open)).0
     }
 
-    fn started(&mut self, task: Task) -> AttemptId {
+    pub fn started(&mut self, task: Task) -> AttemptId {
         let attempt = self.of(task);
         self.tell(Event::Started { attempt, slot: 0 });
         attempt
     }
 
-    fn facts(&self, task: Task) -> Facts {
+    pub fn facts(&self, task: Task) -> Facts {
         let mut content = [1; 32];
         content[..8].copy_from_slice(&truth(task).to_le_bytes());
         Facts {
@@ -85,17 +85,17 @@ impl Desk {
         }
     }
 
-    fn done(&mut self, attempt: AttemptId) -> Vec<Command> {
+    pub fn done(&mut self, attempt: AttemptId) -> Vec<Command> {
         let (_, task, _) = self.open.remove(&attempt).expect("it is open");
         let facts = self.facts(task);
         self.tell(Event::Done { attempt, facts, usage: Usage::default() })
     }
 
-    fn fails(&mut self, attempt: AttemptId, class: Class) -> Vec<Command> {
+    pub fn fails(&mut self, attempt: AttemptId, class: Class) -> Vec<Command> {
         self.failed(attempt, class, None, None)
     }
 
-    fn failed(
+    pub fn failed(
         &mut self,
         attempt: AttemptId,
         class: Class,
@@ -107,7 +107,7 @@ impl Desk {
     }
 
     /// Ends whatever is open, first given first, until `until` is open or nothing is.
-    fn run_until(&mut self, until: impl Fn(Task) -> bool) {
+    pub fn run_until(&mut self, until: impl Fn(Task) -> bool) {
         while !self.open.values().any(|&(_, task, _)| until(task)) {
             let Some((&attempt, _)) = self.open.iter().next() else { return };
             self.now_ms += 1000;
@@ -115,12 +115,12 @@ impl Desk {
         }
     }
 
-    fn run(&mut self) -> Option<Ending> {
+    pub fn run(&mut self) -> Option<Ending> {
         self.run_until(|_| false);
         self.scheduler.ending()
     }
 
-    fn tick(&mut self, ms: u64) -> Vec<Command> {
+    pub fn tick(&mut self, ms: u64) -> Vec<Command> {
         self.now_ms += ms;
         self.tell(Event::Tick)
     }
@@ -333,6 +333,67 @@ fn a_slow_region_is_cut_at_its_next_cell_and_its_rest_shared_out() {
     assert_eq!(desk.scheduler.commits(slow), Some(Task::Region(0, cells(first.0, first.0 + 1))));
     desk.open.get_mut(&slow).unwrap().1 = Task::Region(0, cells(first.0, first.0 + 1));
     assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+/// A desk of three workers of one core, some way off, where one has just begun a region of several cells.
+fn at_a_region() -> (Desk, AttemptId, Task) {
+    let mut plan = one_sample(64);
+    plan.samples[0].pairs = 2_000_000;
+    let mut desk = Desk::new(plan, Options::default(), &[worker(1, 40), worker(1, 40), worker(1, 40)]);
+    let mut near = site(1);
+    near.latency_ms = 50;
+    desk.tell(Event::Site { site: 0, spec: near });
+    desk.tell(Event::Begin);
+    let long =
+        |task: Task| task.steps().is_some_and(|cells| task.stage() == Stage::Region && cells.len() > 3);
+    desk.run_until(long);
+    let (&slow, &(_, task, _)) = desk.open.iter().find(|(_, open)| long(open.1)).unwrap();
+    desk.tell(Event::Started { attempt: slow, slot: 0 });
+    (desk, slow, task)
+}
+
+#[test]
+fn one_that_stands_still_is_cut_while_all_cores_are_busy_and_its_rest_goes_first() {
+    let (mut desk, slow, task) = at_a_region();
+    let first = task.steps().unwrap().start;
+    desk.now_ms += 500;
+    desk.tell(Event::Reached { attempt: slow, step: first });
+    desk.now_ms += 500;
+    desk.tell(Event::Reached { attempt: slow, step: first + 1 });
+    let asked = Command::Cut { worker: desk.open[&slow].0, attempt: slow };
+    assert!(!desk.tick(1500).contains(&asked));
+    let said = desk.tick(3000);
+    assert!(said.contains(&asked), "{said:?}");
+    let kept = task.over(first..first + 2);
+    let rest = desk.tell(Event::Cut { attempt: slow, task: kept });
+    desk.open.get_mut(&slow).unwrap().1 = kept;
+    let other = *desk.open.keys().find(|&&id| desk.open[&id].0 != desk.open[&slow].0).unwrap();
+    let next = desk.done(other);
+    let is_rest = |said: &&Command| {
+        matches!(said, Command::Start { task: given, .. }
+        if given.stage() == Stage::Region && task.steps().unwrap().contains(&given.steps().unwrap().start))
+    };
+    assert!(rest.iter().chain(&next).any(|said| is_rest(&said)), "{rest:?} {next:?}");
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn what_waits_behind_a_busy_core_does_not_hide_that_another_is_free() {
+    let (mut desk, slow, _) = at_a_region();
+    let home = desk.open[&slow].0;
+    // It ends for everybody else, until one is left that runs, one that waits behind the slow one, and a core without any.
+    let elsewhere = |desk: &Desk| {
+        desk.open.iter().filter(|(_, open)| open.0 != home).map(|(&id, _)| id).collect::<Vec<_>>()
+    };
+    while desk.open.len() > 3 {
+        let other = elsewhere(&desk)[0];
+        desk.done(other);
+    }
+    let waiting = *desk.open.keys().find(|&&id| id != slow && desk.open[&id].0 == home).unwrap();
+    assert_eq!(elsewhere(&desk).len(), 1);
+    let said = desk.tick(1000);
+    assert!(said.contains(&Command::Cancel { worker: home, attempt: waiting }), "{said:?}");
+    assert_eq!(elsewhere(&desk).len(), 2);
 }
 
 #[test]

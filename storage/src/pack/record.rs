@@ -178,22 +178,29 @@ impl RecordReader {
 
     /// Replaces `out` by the plaintext of block `i`; after an error `out` is empty. Panics if there is no such block.
     pub fn read_block(&self, i: usize, out: &mut Vec<u8>) -> Result<(), PackError> {
+        let read = self.read_sealed(i, out);
+        if read.is_err() {
+            out.clear();
+        }
+        read
+    }
+
+    fn read_sealed(&self, i: usize, out: &mut Vec<u8>) -> Result<(), PackError> {
         let Span { start, sealed_bytes, raw_bytes } = self.spans[i];
-        out.clear();
-        let mut sealed = vec![0; sealed_bytes as usize];
-        self.place.read(&self.file, start, &mut sealed)?;
+        out.resize(sealed_bytes as usize, 0);
+        self.place.read(&self.file, start, out)?;
         let damaged = || self.place.damaged(Damage::Block(i));
-        let stored = self.sealer.open(i as u64, &mut sealed).ok_or_else(damaged)?;
+        let stored = self.sealer.open(i as u64, out).ok_or_else(damaged)?;
         // A block that compression did not shrink is stored as it was, which its equal lengths tell.
         if stored.len() == raw_bytes as usize {
-            out.extend_from_slice(stored);
+            out.truncate(raw_bytes as usize);
             return Ok(());
         }
-        out.resize(raw_bytes as usize, 0);
-        if decompress_into(stored, out).ok() != Some(out.len()) {
-            out.clear();
+        let mut plain = vec![0; raw_bytes as usize];
+        if decompress_into(stored, &mut plain).ok() != Some(plain.len()) {
             return Err(damaged());
         }
+        *out = plain;
         Ok(())
     }
 }

@@ -295,6 +295,10 @@ pub(super) fn lies_in(stretch: &Stretch, path: &Path, all: bool) -> Result<bool,
         true => Stretch::read(&file, stretch.start(), stretch.end()).map(|found| found == *stretch),
         false => stretch.ends_lie_in(&file),
     };
+    // A pipe would be waited for.
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Ok(false);
+    }
     match File::open(path).and_then(look) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(false),
         looked => looked.map_err(|source| FinishError::Read { path: path.to_owned(), source }),

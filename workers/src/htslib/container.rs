@@ -524,7 +524,7 @@ mod tests {
 
     #[test]
     fn counters_of_other_widths_are_refused() {
-        let error = ContainerError { offset: 11, expected: "a counter of nine bytes" };
+        let error = ContainerError { offset: 15, expected: "a counter of nine bytes" };
         assert_eq!(renumber(&mut CRAM_EOF.clone(), 0), Err(error));
     }
 

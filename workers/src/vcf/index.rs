@@ -121,6 +121,8 @@ pub fn build_index(path: &Path, contigs: &Contigs) -> Result<Vec<u8>, IndexError
 #[derive(Clone, Debug)]
 pub struct PartialIndex<'a> {
     contigs: &'a Contigs,
+    /// The last position that the index can hold.
+    last_max: u64,
     runs: Vec<Run>,
 }
 
@@ -157,7 +159,7 @@ const RUN_BYTES: usize = 36;
 impl<'a> PartialIndex<'a> {
     /// Of no line.
     pub fn new(contigs: &'a Contigs) -> Self {
-        PartialIndex { contigs, runs: Vec::new() }
+        PartialIndex { contigs, last_max: 1 << (MIN_SHIFT + 3 * depth(contigs)), runs: Vec::new() }
     }
 
     /// Adds the lines of a cell or header, whose `text` was compressed into `blocks`, which lie at byte `offset` of the
@@ -239,12 +241,12 @@ impl<'a> PartialIndex<'a> {
     fn push(&mut self, run: Run) -> Option<()> {
         let Bases { contig, first, last } = run.place;
         let known = (contig as usize) < self.contigs.len() && first >= 1 && first <= last;
-        let last_max = 1u64 << (MIN_SHIFT + 3 * depth(self.contigs));
-        if !known || u64::from(last) > last_max || run.start > run.end {
+        if !known || u64::from(last) > self.last_max || run.start > run.end {
             return None;
         }
         if let Some(before) = self.runs.last_mut() {
-            if (before.place.contig, before.place.first, before.end) > (contig, first, run.start) {
+            let sorted = (before.place.contig, before.place.first) <= (contig, first);
+            if !sorted || before.end > run.start {
                 return None;
             }
             if before.end == run.start && before.place.bin().is_some_and(|bin| run.place.bin() == Some(bin)) {

@@ -1,11 +1,18 @@
 //! The room as a whole: simulated cohorts written, read back, joined, and looked at by others' readers.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use jobs::genome::{CELL_BASES, Cell, Contig, Contigs, Grid, Interval};
 use kernels::joint::{Options, Sample, joint_cell, reaching};
 use kernels::variant::{Answer, CellCalls, Filter, RefBlock, SiteCall};
+use noodles_core::Position;
+use noodles_csi::binning_index::Indexer;
+use noodles_csi::binning_index::index::header::Builder;
+use noodles_csi::binning_index::index::reference_sequence::bin::Chunk;
+use noodles_csi::binning_index::index::reference_sequence::index::LinearIndex;
+use noodles_csi::binning_index::index::{Index, reference_sequence};
 
 use super::*;
 
@@ -347,6 +354,87 @@ fn contigs_beyond_tabix_get_csi() {
         return;
     };
     assert_eq!(found.lines().count(), 1);
+}
+
+/// The index as its library makes it of a file's lines, one by one.
+fn index_by_line<I>(text: &[u8], file: &[u8], contigs: &Contigs, depth: u8) -> Index<I>
+where
+    I: reference_sequence::Index + Default,
+{
+    let names = contigs.iter().map(|contig| contig.name.as_bytes().into()).collect();
+    let header = Builder::vcf().set_reference_sequence_names(names).build();
+    let mut indexer = Indexer::<I>::new(14, depth).unwrap().set_header(header);
+    let mut reader = noodles_bgzf::io::Reader::new(file);
+    let mut at = reader.virtual_position();
+    let mut line = Vec::new();
+    for expect in text.split_inclusive(|&byte| byte == b'\n') {
+        line.clear();
+        reader.read_until(b'\n', &mut line).unwrap();
+        assert_eq!(line, expect);
+        let start = std::mem::replace(&mut at, reader.virtual_position());
+        if line[0] == b'#' {
+            continue;
+        }
+        let columns: Vec<&str> = std::str::from_utf8(&line).unwrap().split('\t').collect();
+        let first: usize = columns[1].parse().unwrap();
+        let end = columns[7].split(';').find_map(|entry| entry.strip_prefix("END="));
+        let last = end.map_or(first + columns[3].len() - 1, |end| end.parse().unwrap());
+        let place = (contigs.id(columns[0]).unwrap() as usize, first, last);
+        let place = (place.0, Position::new(place.1).unwrap(), Position::new(place.2).unwrap(), true);
+        indexer.add_record(Some(place), Chunk::new(start, at)).unwrap();
+    }
+    indexer.build(contigs.len())
+}
+
+#[test]
+fn an_index_from_parts_is_that_of_the_whole_file() {
+    let contigs = contigs();
+    let sample = sample(5, &contigs);
+    let header = header_text(Kind::Gvcf, &contigs, &["A"], "0123");
+    let mut file = compress_cell(header.as_bytes());
+    let mut text = header.into_bytes();
+    let mut cells = Vec::new();
+    for (place, calls) in &sample {
+        let mut cell = Vec::new();
+        write_gvcf(&contigs, place.contig, calls, |_| b'A', &mut cell);
+        let blocks = compress_cell(&cell);
+        cells.push((cell.clone(), blocks.clone(), file.len() as u64));
+        text.extend(cell);
+        file.extend(blocks);
+    }
+    file.extend(EOF_BLOCK);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whole.g.vcf.gz");
+    std::fs::write(&path, &file).unwrap();
+    let expect = build_index(&path, &contigs).unwrap();
+    let mut writer = noodles_tabix::io::Writer::new(Vec::new());
+    writer.write_index(&index_by_line::<LinearIndex>(&text, &file, &contigs, 5)).unwrap();
+    assert!(expect == writer.into_inner().finish().unwrap());
+    for each in [1, 2, 3, cells.len()] {
+        let mut whole = PartialIndex::new(&contigs);
+        for part in cells.chunks(each) {
+            let begin = part[0].2;
+            let mut index = PartialIndex::new(&contigs);
+            for (text, blocks, offset) in part {
+                index.add_cell(text, blocks, offset - begin).unwrap();
+            }
+            let stored = PartialIndex::from_bytes(&contigs, &index.to_bytes()).unwrap();
+            whole.append(&stored, begin).unwrap();
+            // The last cell has no lines.
+            assert!(part.len() == 1 || whole.append(&stored, begin).is_none(), "a part twice");
+        }
+        assert!(whole.build() == expect, "{each}");
+    }
+    let bytes = {
+        let mut index = PartialIndex::new(&contigs);
+        index.add_cell(&cells[0].0, &cells[0].1, 0).unwrap();
+        index.to_bytes()
+    };
+    assert!(PartialIndex::from_bytes(&contigs, &bytes[1..]).is_none());
+    assert!(PartialIndex::from_bytes(&contigs, &[0xff; 36]).is_none());
+    let mut index = PartialIndex::new(&contigs);
+    assert!(index.add_cell(b"no record\n", &compress_cell(b"no record\n"), 0).is_none());
+    assert!(index.add_cell(&cells[0].0, &cells[0].1[1..], 0).is_none());
 }
 
 #[test]

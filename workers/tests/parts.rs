@@ -1,0 +1,347 @@
+//! A job's files, written in parts by the tasks that a scheduler would run, against the plain ways to the same bytes: the
+//! whole file read again, htslib's index, the text of the joint calls.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jobs::failure::{Class, Failure};
+use jobs::genome::{Cell, Contigs};
+use jobs::task::{Chunk, LaneId, Parts, Shard, Task};
+use storage::{Commit, PieceRef, Writer};
+use workers::access::Access;
+use workers::context::{Context, Lane, Sample, Settings};
+use workers::finish::{self, Extent, SampleLedger, digest, finish_joint, part_is_whole};
+use workers::hold::{Free, Hold};
+use workers::htslib::{AlignmentReader, index_alignments};
+use workers::index_file::{self, ReferenceIndex};
+use workers::intake::LaneInput;
+use workers::qc::contig_class::ContigClass;
+use workers::qc::relatedness::Relatedness;
+use workers::region::RegionSummary;
+use workers::simulate::{self, Options};
+use workers::task::{self, sealed_to};
+use workers::vcf::{build_index, decompress_cell};
+
+type Done = (Task, Arc<Commit>);
+
+/// Holds nothing, and keeps nothing.
+struct Audit;
+
+impl Hold for Audit {
+    fn reach(&self, _step: u32) -> bool {
+        true
+    }
+
+    fn is_needed(&self) -> bool {
+        true
+    }
+
+    fn is_kept(&self) -> bool {
+        false
+    }
+}
+
+/// Of one person the only sample; of two, the second's are a normal and a tumour.
+fn context(directory: &Path, people: u32, depth: f64) -> Context {
+    let out = directory.join("cohort");
+    let options = Options {
+        out: out.clone(),
+        samples: people,
+        genome_mb: 1.2,
+        depth,
+        tumor: people > 1,
+        ..Options::default()
+    };
+    let simulated = simulate::run(&options, &mut |_| ()).unwrap();
+    let index = index_file::path_of(&simulated.reference);
+    index_file::build(&simulated.reference, &index, &|_| ()).unwrap();
+    let index = ReferenceIndex::open(&simulated.reference, &index).unwrap();
+    let samples = simulated.samples.iter().enumerate().map(|(ordinal, sample)| {
+        let reads = |end: u8| out.join(format!("reads/{}_R{end}.fastq.gz", sample.name));
+        let input = LaneInput { fastq_1: reads(1), fastq_2: Some(reads(2)), sha256_1: None, sha256_2: None };
+        let lane = Lane {
+            input,
+            read_group: sample.name.clone(),
+            header_line: format!("@RG\tID:{0}\tSM:{0}", sample.name),
+            library: 0,
+            chunk_pairs: 10_000,
+        };
+        let (joint, participant) = (!sample.tumor, u32::from(ordinal > 0));
+        Sample { name: sample.name.clone(), joint, participant, lanes: vec![lane] }
+    });
+    let settings = Settings { calling: true, ..Settings::default() };
+    let writer = (Writer::Alone { era: 0 }, BTreeMap::new());
+    let scratch = directory.join("scratch");
+    Context::open("job".to_owned(), index, samples.collect(), settings, &scratch, writer).unwrap()
+}
+
+struct Job<'a> {
+    access: &'a Access<'a>,
+    results: PathBuf,
+}
+
+impl Job<'_> {
+    fn new<'a>(access: &'a Access<'a>, results: PathBuf) -> Job<'a> {
+        fs::create_dir_all(&results).unwrap();
+        Job { access, results }
+    }
+
+    fn attempt(&self, task: Task, inputs: &[Done], hold: &dyn Hold) -> Result<Done, Failure> {
+        let done = task::run(self.access, task, inputs, &self.results, hold)?;
+        let commit =
+            Commit { pieces: done.pieces, summary: done.summary, content: done.content, ..Commit::default() };
+        Ok((task, Arc::new(commit)))
+    }
+
+    fn run(&self, task: Task, inputs: &[Done]) -> Done {
+        self.attempt(task, inputs, &Free).unwrap()
+    }
+
+    fn cells(&self) -> u32 {
+        self.access.grid.cells()
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::of(self.cells())
+    }
+
+    /// The intake of a sample, and its regional tasks in shards of so many cells, those of no place last.
+    fn regions(&self, sample: u32, each: u32) -> Vec<Done> {
+        let lane = LaneId { sample, lane: 0 };
+        let intake = self.run(Task::Intake(lane, 0), &[]);
+        let chunks = task::intake_summary(&intake.1).unwrap().chunks;
+        let before = [intake, self.run(Task::Model(lane), &[])];
+        let map = |chunk| self.run(Task::Map(lane, Chunk::whole(chunk)), &before);
+        let runs: Vec<Done> = (0..chunks).map(map).collect();
+        let shards = (0..self.parts().count()).flat_map(|part| {
+            let cells = self.parts().cells(part);
+            let end = cells.end;
+            cells.step_by(each as usize).map(move |first| shard(first, (first + each).min(end)))
+        });
+        let shards = shards.chain([Shard::Unplaced]);
+        let regions = shards.map(|shard| self.run(Task::Region(sample, shard), &runs));
+        before.into_iter().take(1).chain(regions).collect()
+    }
+
+    /// What a part reads of these, and before it how long all before is.
+    fn inputs_of_part(&self, sample: u32, part: u32, done: &[Done]) -> Vec<Done> {
+        let cells = self.parts().cells(part);
+        let (mut inputs, mut before) = (Vec::new(), Extent::default());
+        for (task, commit) in done {
+            let Task::Region(_, Shard::Cells { first, .. }) = *task else { continue };
+            if first.0 < cells.start {
+                before.add(&serde_json::from_slice::<RegionSummary>(&commit.summary).unwrap());
+            } else if first.0 < cells.end {
+                inputs.push((*task, Arc::clone(commit)));
+            }
+        }
+        if let Some(previous) = part.checked_sub(1) {
+            let summary = serde_json::to_vec(&before).unwrap();
+            let told = Commit { summary, ..Commit::default() };
+            inputs.insert(0, (Task::WriteSample(sample, previous), Arc::new(told)));
+        }
+        inputs
+    }
+
+    fn write(&self, sample: u32, part: u32, done: &[Done], hold: &dyn Hold) -> Done {
+        let inputs = self.inputs_of_part(sample, part, done);
+        self.attempt(Task::WriteSample(sample, part), &inputs, hold).unwrap()
+    }
+
+    fn finish(&self, sample: u32, done: &[Done], parts: &[Done], hold: &dyn Hold) -> Result<Done, Failure> {
+        let (intake, unplaced) = (done.first().unwrap(), done.last().unwrap());
+        let inputs: Vec<Done> = [intake].into_iter().chain(parts).chain([unplaced]).cloned().collect();
+        self.attempt(Task::FinishSample(sample), &inputs, hold)
+    }
+
+    fn path(&self, file: &finish::ResultFile) -> PathBuf {
+        self.results.join(file.path.strip_prefix("results/").unwrap())
+    }
+
+    fn bytes(&self, ledger: &SampleLedger) -> Vec<Vec<u8>> {
+        ledger.files.iter().map(|file| fs::read(self.path(file)).unwrap()).collect()
+    }
+}
+
+fn shard(first: u32, end: u32) -> Shard {
+    Shard::Cells { first: Cell(first), end: Cell(end) }
+}
+
+fn ledger(finished: &Done) -> SampleLedger {
+    serde_json::from_slice(&finished.1.summary).unwrap()
+}
+
+fn gunzip(path: &Path) -> String {
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(directory.path(), 1, 2.0);
+    let access = Access::of_caller(&context);
+    let job = Job::new(&access, directory.path().join("first"));
+    let done = job.regions(0, 3);
+    assert!(job.parts().count() > 1);
+    // Last part first, and the first twice.
+    let mut parts: Vec<Done> =
+        (0..job.parts().count()).rev().map(|part| job.write(0, part, &done, &Free)).collect();
+    parts.reverse();
+    assert_eq!(job.write(0, 0, &done, &Free).1.content, parts[0].1.content);
+    let finished = job.finish(0, &done, &parts, &Free).unwrap();
+    let ledger_of = ledger(&finished);
+    for file in &ledger_of.files {
+        assert_eq!(digest(&job.path(file)).unwrap(), (file.bytes, file.blake3.clone()), "{}", file.path);
+    }
+    let [cram, crai, gvcf, tbi] = [0, 1, 2, 3].map(|at| job.path(&ledger_of.files[at]));
+    let ours = gunzip(&crai);
+    let copy = directory.path().join("copy.cram");
+    fs::copy(&cram, &copy).unwrap();
+    assert_eq!(ours, gunzip(&index_alignments(&copy).unwrap()));
+    assert!(ours.lines().count() > job.cells() as usize && ours.contains("\n-1\t"));
+    assert_eq!(fs::read(&tbi).unwrap(), build_index(&gvcf, access.index.contigs()).unwrap());
+    let mut reader = AlignmentReader::open(&cram, Some(access.index.fasta())).unwrap();
+    let (mut record, mut records) = (Vec::new(), 0);
+    while reader.read(&mut record).unwrap() {
+        records += 1;
+    }
+    assert_eq!((records, ledger_of.fates.total()), (ledger_of.records, ledger_of.reads_in));
+
+    // Cut in another way and again over a longer file, it is the same; an audit says so without touching a file.
+    let other = Job::new(&access, directory.path().join("other"));
+    fs::write(other.path(&ledger_of.files[0]), vec![7; 9_000_000]).unwrap();
+    let cut = other.regions(0, 1);
+    let written: Vec<Done> =
+        (0..other.parts().count()).map(|part| other.write(0, part, &cut, &Free)).collect();
+    let again = other.finish(0, &cut, &written, &Free).unwrap();
+    assert!(other.bytes(&ledger_of) == job.bytes(&ledger_of));
+    assert_eq!(ledger(&again).files, ledger_of.files);
+    let audit = Job::new(&access, directory.path().join("audit"));
+    let audited: Vec<Done> =
+        (0..audit.parts().count()).map(|part| audit.write(0, part, &done, &Audit)).collect();
+    for (audited, part) in audited.iter().zip(&parts) {
+        assert_eq!(audited.1.content, part.1.content);
+    }
+    assert_eq!(audit.finish(0, &done, &audited, &Audit).unwrap().1.content, finished.1.content);
+    assert_eq!(fs::read_dir(&audit.results).unwrap().count(), 0);
+
+    what_is_not_there_is_named(&job, &done, &parts, &cram);
+}
+
+fn what_is_not_there_is_named(job: &Job<'_>, done: &[Done], parts: &[Done], cram: &Path) {
+    let last = parts.len() as u32 - 1;
+    let good = fs::read(cram).unwrap();
+    let check = |expect: Option<u32>| {
+        let found = job.finish(0, done, parts, &Free);
+        let name = |part| Task::WriteSample(0, part).key(job.access.names());
+        match (found, expect) {
+            (Ok(_), None) => assert!(fs::read(cram).unwrap() == good),
+            (Err(failure), Some(part)) => {
+                assert_eq!(failure.class(), Class::Integrity);
+                assert!(failure.to_string().contains(&name(part)), "{failure}");
+            }
+            (found, expect) => panic!("{:?} {expect:?}", found.map(|_| ())),
+        }
+        for (part, (_, commit)) in (0..).zip(parts) {
+            let whole =
+                |all| part_is_whole(job.access, (0, part), &commit.pieces[0], &job.results, all).unwrap();
+            assert!(whole(false) != (expect == Some(part)) || expect.is_some_and(|expect| expect < part));
+            assert!(!whole(true) || whole(false));
+        }
+    };
+    check(None);
+    let file = OpenOptions::new().write(true).open(cram).unwrap();
+    file.set_len(good.len() as u64 * 9 / 10).unwrap();
+    check(Some(last));
+    // Written again after it was lost, without the part before.
+    fs::remove_file(cram).unwrap();
+    job.write(0, last, done, &Free);
+    check(Some(0));
+    job.write(0, 0, done, &Free);
+    (1..last).for_each(|part| drop(job.write(0, part, done, &Free)));
+    check(None);
+    fs::remove_file(cram).unwrap();
+    check(Some(0));
+    fs::write(cram, &good).unwrap();
+    // Within a part, only who looks at all of it sees.
+    let (file, middle) = (OpenOptions::new().write(true).open(cram).unwrap(), good.len() as u64 / 8);
+    file.write_all_at(&[!good[middle as usize]], middle).unwrap();
+    let piece = &parts[0].1.pieces[0];
+    let whole = |all| part_is_whole(job.access, (0, 0), piece, &job.results, all).unwrap();
+    assert!(whole(false) && !whole(true));
+}
+
+#[test]
+fn joint_calls_are_indexed_and_compared_however_the_shards_are_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(directory.path(), 2, 5.0);
+    let access = Access::of_caller(&context);
+    let job = Job::new(&access, directory.path().join("results"));
+    let regions: Vec<Done> = (0..3).flat_map(|sample| job.regions(sample, 4)).collect();
+    let joint = |cuts: &[u32]| {
+        let lines: Vec<u32> = [&[0], cuts, &[job.cells()]].concat();
+        let shards = lines.windows(2).map(|ends| {
+            let (shard, reach) = (shard(ends[0], ends[1]), ends[0].saturating_sub(1)..ends[1]);
+            let touches = |(task, _): &&Done| match *task {
+                Task::Region(_, Shard::Cells { first, end }) => first.0 < reach.end && end.0 > reach.start,
+                _ => false,
+            };
+            let inputs: Vec<Done> = regions.iter().filter(touches).cloned().collect();
+            let (task, commit) = job.run(Task::Joint(shard), &inputs);
+            assert_eq!(sealed_to(task).len(), commit.pieces.len());
+            (shard, commit.pieces.clone())
+        });
+        let shards: Vec<(Shard, Vec<PieceRef>)> = shards.collect();
+        finish_joint(&access, ("joint", &[0, 1, 2]), &shards, &job.results).unwrap()
+    };
+    let (files, pairs) = joint(&[]);
+    let path = job.results.join("joint.vcf.gz");
+    assert_eq!(
+        fs::read(job.results.join("joint.vcf.gz.tbi")).unwrap(),
+        build_index(&path, access.index.contigs()).unwrap()
+    );
+    for file in &files {
+        assert_eq!(digest(&job.path(file)).unwrap(), (file.bytes, file.blake3.clone()));
+    }
+    let every: Vec<u32> = (1..job.cells()).collect();
+    for cuts in [&[1, 9][..], &every] {
+        assert_eq!(joint(cuts), (files.clone(), pairs.clone()), "{cuts:?}");
+    }
+    let names: Vec<(usize, usize)> = pairs.iter().map(|pair| (pair.first, pair.second)).collect();
+    assert_eq!(names, [(0, 1), (1, 2)]);
+    let (_, _, expect) = relatedness_by_text(&fs::read(&path).unwrap(), access.index.contigs()).finish()[0];
+    assert_eq!(pairs[0].counts, expect);
+    let with_tumour = pairs[1].counts;
+    assert!(expect.sites > 500 && with_tumour.sites > expect.sites / 2);
+    assert!(with_tumour.identical > 8 * with_tumour.sites / 10, "{with_tumour:?}");
+}
+
+/// What the genotypes of a file's biallelic autosomal SNVs that passed say of two samples.
+fn relatedness_by_text(file: &[u8], contigs: &Contigs) -> Relatedness {
+    let classes = ContigClass::of_all(contigs);
+    let text = String::from_utf8(decompress_cell(file).unwrap()).unwrap();
+    let mut relatedness = Relatedness::new(2);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let autosome = classes[contigs.id(columns[0]).unwrap() as usize] == ContigClass::Autosome;
+        if autosome
+            && columns[3].len() == 1
+            && columns[4].len() == 1
+            && columns[4] != "*"
+            && columns[6] == "PASS"
+        {
+            let genotypes = columns[9..].iter().map(|sample| match sample.as_bytes() {
+                [a @ b'0'..=b'1', b'/' | b'|', b @ b'0'..=b'1', ..] => Some([a - b'0', b - b'0']),
+                _ => None,
+            });
+            relatedness.add_site(&genotypes.collect::<Vec<_>>());
+        }
+    }
+    relatedness
+}
