@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use jobs::failure::{Class, Failure};
 use jobs::genome::{Cell, Contigs};
@@ -194,6 +195,11 @@ fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
         (0..job.parts().count()).rev().map(|part| job.write(0, part, &done, &Free)).collect();
     parts.reverse();
     assert_eq!(job.write(0, 0, &done, &Free).1.content, parts[0].1.content);
+    // And another twice at once.
+    thread::scope(|scope| {
+        let again = || assert_eq!(job.write(0, 1, &done, &Free).1.content, parts[1].1.content);
+        [scope.spawn(again), scope.spawn(again)].map(|attempt| attempt.join().unwrap());
+    });
     let finished = job.finish(0, &done, &parts, &Free).unwrap();
     let ledger_of = ledger(&finished);
     for file in &ledger_of.files {
