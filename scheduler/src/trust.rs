@@ -6,6 +6,7 @@
 //! | the environment, a remote party, a panic | the task moves to another worker, a few times |
 //! | memory or time ran out | the task is cut in two; what cannot be cut moves |
 //! | an input is damaged | its commit is forgotten and made again; it counts against who made it |
+//! | a sample's results are not whole | the parts of its files are written again, too: they lay in them |
 //! | a worker is lost | what it ran moves; a task whose workers are lost again and again is cut, then given up |
 //! | two outputs differ | a third worker decides; who was wrong gets nothing more |
 //!
