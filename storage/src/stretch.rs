@@ -181,7 +181,7 @@ impl Stretch {
 
     /// The group that the tail is of.
     fn next(&self) -> u64 {
-        let line = self.start.next_multiple_of(GROUP) / GROUP;
+        let line = self.start.div_ceil(GROUP);
         self.trees.last().map_or(line, |tree| tree.first + tree.groups)
     }
 
