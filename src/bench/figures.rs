@@ -31,7 +31,7 @@ pub struct Figure {
     pub work_s: f64,
     /// The larger of work over workers and the longest chain.
     pub bound_s: f64,
-    /// The bound that also knows what must come before the first map, and after the last map and the last region.
+    /// The bound that also knows what must come before the first map, and after the last map, region and part of a file.
     pub tight_bound_s: f64,
     /// Work over workers times makespan.
     pub efficiency: f64,

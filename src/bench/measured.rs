@@ -169,7 +169,7 @@ impl MeasuredJob {
                 let ends = written(&|task| {
                     task == unplaced || matches!(task, Task::WriteSample(owner, _) if owner == sample)
                 });
-                (2.0 * pairs_of(Some(sample)), all_cells, ends)
+                (f64::from(Parts::of(self.cells).count()), all_cells, ends)
             }
             Task::SealSample(sample) => {
                 let regions = written(&|task| matches!(task, Task::Region(owner, _) if owner == sample));

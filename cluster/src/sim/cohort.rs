@@ -247,7 +247,8 @@ impl Cohort {
                 let cells = Parts::of(self.cells()).cells(part);
                 cells.map(|cell| f64::from(self.reads_of(sample, cell))).sum()
             }
-            Task::FinishSample(_) | Task::SealSample(_) => of_sample,
+            Task::FinishSample(_) => f64::from(Parts::of(self.cells()).count()),
+            Task::SealSample(_) => of_sample,
             Task::FinishCohort | Task::SealCohort => f64::from(self.spec.samples),
         }
     }

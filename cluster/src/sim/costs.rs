@@ -1,7 +1,8 @@
-//! What tasks cost, as measured: the document `wakachi.costs/1`.
+//! What tasks cost, as measured: the document `wakachi.costs/2`.
 //!
 //! A task of a kind costs `fixed + reads * per read + cells * per cell`, times a log-normal residual. Units are those of
-//! [`scheduler::StageCost`], but the cohort's own finish and seal count samples in place of reads. Everything in it was measured by a job; nothing here is a guess of ours.
+//! [`scheduler::StageCost`], but in place of reads the end of a sample's files counts their parts, and the cohort's own finish
+//! and seal count samples. Everything in it was measured by a job; nothing here is a guess of ours.
 
 use jobs::task::Task;
 use scheduler::{CostModel, StageCost};
@@ -120,7 +121,7 @@ pub struct Measured {
 /// Costs of all kinds, and where they are from.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Costs {
-    /// `wakachi.costs/1`.
+    /// `wakachi.costs/2`.
     pub schema: String,
     /// The machine that was measured.
     pub machine: String,
@@ -131,7 +132,7 @@ pub struct Costs {
 }
 
 /// Schema of [`Costs`].
-pub const SCHEMA: &str = "wakachi.costs/1";
+pub const SCHEMA: &str = "wakachi.costs/2";
 
 /// A file is not what [`SCHEMA`] says.
 #[derive(Debug, thiserror::Error)]
