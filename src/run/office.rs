@@ -292,8 +292,11 @@ impl Office for Desk<'_> {
         match task {
             Task::FinishSample(sample) => drop(self.finished().remove(&sample)),
             Task::WriteSample(sample, _) => drop(self.unread().insert(sample)),
-            // Made again, and cut otherwise, it takes as much; one that was wrong need not.
-            Task::Region(sample, _) => self.ends().retain(|&(of, _), _| of != sample),
+            // Made again, and cut otherwise, it takes as much; one that was wrong need not. Who had read that one may be late.
+            Task::Region(sample, _) => {
+                self.ends().retain(|&(of, _), _| of != sample);
+                self.unread().insert(sample);
+            }
             _ => {}
         }
     }

@@ -1,7 +1,9 @@
 //! Bytes at their place in a file whose other bytes somebody else writes, maybe at the same time.
 //!
 //! Invariant: a writer changes its own range only, and cuts nothing. Who writes the same bytes there again changes nothing,
-//! so any number of attempts may. What [`PlacedFile::commit`] gives was brought to the device and read back.
+//! so any number of attempts may. What [`PlacedFile::commit`] gives was brought to the device and read back. The file is
+//! open for writing alone: a network filesystem's client that has read a page may write all of it back, and with it, as
+//! they were, bytes that another machine has written since.
 
 use crate::atomic::AtomicFileError;
 use crate::disk::{DiskError, sync_parent};
@@ -23,7 +25,7 @@ impl PlacedFile {
     /// Begins at byte `offset` of the file `path`, which is made if there is none. Where nothing is to be `kept`, the file is
     /// not touched: what would be written is only digested.
     pub fn open(path: &Path, offset: u64, kept: bool) -> Result<Self, DiskError> {
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(path);
         let file = kept.then(open).transpose().map_err(DiskError::on("create", path))?;
         Ok(PlacedFile { path: path.to_owned(), file, stretch: Stretch::at(offset) })
     }
@@ -47,7 +49,7 @@ impl PlacedFile {
         let PlacedFile { path, file, stretch } = self;
         let Some(file) = file else { return Ok(stretch) };
         file.sync_all().map_err(DiskError::on("sync", &path))?;
-        let stored = Stretch::read(&file, stretch.start(), stretch.end());
+        let stored = File::open(&path).and_then(|file| Stretch::read(&file, stretch.start(), stretch.end()));
         if stored.map_err(DiskError::on("read back", &path))? != stretch {
             return Err(AtomicFileError::Changed { path });
         }
