@@ -91,12 +91,12 @@ pub fn lines(x: &Axis, y: &Axis, lines: &[Line], goals: &[(f64, f64, String)]) -
     }
     // Names stand at the ends of their lines, pushed apart where lines meet.
     labels.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let gap = 26.0;
+    let height = |line: &Line| wrapped(&line.name, 20).len() as f64 * 12.0 + 2.0;
     let mut next = TOP + 4.0;
-    let spare = |after: usize| (labels.len() - after) as f64 * gap;
+    let spare = |from: usize| labels[from..].iter().map(|(_, line)| height(line)).sum::<f64>();
     for (index, (wanted, line)) in labels.iter().enumerate() {
-        let place = wanted.max(next).min(HEIGHT - BOTTOM + 14.0 - spare(index + 1)).max(next);
-        next = place + gap;
+        let place = wanted.max(next).min(HEIGHT - BOTTOM + 26.0 - spare(index)).max(next);
+        next = place + height(line);
         for (row, words) in wrapped(&line.name, 20).iter().enumerate() {
             let _ = write!(
                 svg,
