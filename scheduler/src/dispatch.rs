@@ -7,7 +7,7 @@ use crate::machine::{Attempt, Scheduler};
 use crate::pace::SLOW;
 use crate::ready::{Item, Kind};
 use crate::trust::Trouble;
-use jobs::task::{Stage, Task};
+use jobs::task::{Shard, Stage, Task};
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -40,7 +40,9 @@ impl Scheduler {
     pub(crate) fn cut_gaps(&mut self, idle: bool) {
         for (sample, cells) in std::mem::take(&mut self.graph.opened) {
             let state = &self.graph.samples[sample as usize];
-            if state.dropped.is_some() {
+            // Opened a moment ago, and closed since.
+            let is_open = self.graph.has_inputs(Task::Region(sample, Shard::Unplaced));
+            if state.dropped.is_some() || !is_open {
                 continue;
             }
             for gap in state.cells.gaps(cells) {

@@ -59,6 +59,9 @@ pub struct Scheduler {
     pub(crate) audits: FastMap<Task, Audit>,
     /// Checks whose inputs are missing.
     pub(crate) audits_waiting: Vec<Task>,
+    /// Who made what is committed, if it was made in this life, with the first words of the content's digest.
+    pub(crate) made: FastMap<Task, (u32, u64)>,
+    /// Commits of which two workers made the same.
     pub(crate) verified: FastSet<Task>,
     /// Attempts of which a copy is wanted, by task.
     pub(crate) copies: FastMap<Task, AttemptId>,
@@ -95,6 +98,7 @@ impl Scheduler {
             trouble: FastMap::default(),
             audits: FastMap::default(),
             audits_waiting: Vec::new(),
+            made: FastMap::default(),
             verified: FastSet::default(),
             copies: FastMap::default(),
             lost: 0.0,
@@ -353,7 +357,7 @@ impl Scheduler {
         self.copies.remove(&task);
         self.note(task, facts);
         let content = facts.content.map_or(0, |content| first_word(&content));
-        self.places.workers[worker as usize].made.push((task, content));
+        self.made.insert(task, (worker, content));
         if content != 0 && self.is_audited(task) {
             self.check(task, Some(worker), content, facts.chunks);
         } else {

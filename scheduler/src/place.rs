@@ -50,8 +50,6 @@ pub struct Worker {
     pub gone: bool,
     /// A bundle that was filled, when, and for how long.
     pub filled: Option<(u64, u64)>,
-    /// What it committed, with the first words of the content's digest.
-    pub made: Vec<(Task, u64)>,
     /// Its place among those who have room.
     key: Option<(u32, u32)>,
 }
@@ -214,7 +212,6 @@ impl Places {
             quarantined: false,
             gone: false,
             filled: None,
-            made: Vec::new(),
             key: None,
         });
         Some(index)

@@ -79,7 +79,7 @@ impl Scheduler {
             return;
         }
         let task = attempt.task;
-        if let Some(input) = damaged {
+        if let Some(input) = damaged.filter(|&input| self.graph.plan.knows(input)) {
             self.give_back(&attempt);
             return self.damaged(input, attempt.worker);
         }
@@ -251,7 +251,7 @@ impl Scheduler {
         if !committed || self.graph.is_dropped(task) {
             return;
         }
-        let maker = self.maker_of(task);
+        let maker = self.made.get(&task).map(|&(worker, _)| worker);
         let trouble = self.trouble.entry(task).or_default();
         trouble.damaged += 1;
         let often = trouble.damaged >= DAMAGED_MAX;
@@ -284,11 +284,6 @@ impl Scheduler {
         }
     }
 
-    fn maker_of(&self, task: Task) -> Option<u32> {
-        let made = |worker: &crate::place::Worker| worker.made.iter().any(|&(made, _)| made == task);
-        self.places.workers.iter().rposition(made).map(|worker| worker as u32)
-    }
-
     /// A commit counts no more; it is made again once its inputs are there.
     fn forget(&mut self, task: Task) {
         if let Task::FinishSample(sample) = task {
@@ -296,6 +291,8 @@ impl Scheduler {
             self.graph.written(sample).into_iter().for_each(|part| self.forget(part));
         }
         self.out.push(Command::Forget(task));
+        self.verified.remove(&task);
+        self.made.remove(&task);
         if let Some(audit) = self.audits.remove(&task) {
             audit.attempt.into_iter().for_each(|id| self.cancel(id));
             self.graph.put_back(task);
@@ -344,7 +341,6 @@ impl Scheduler {
         if one.quarantined {
             return;
         }
-        let made = std::mem::take(&mut one.made);
         let id = one.id;
         self.out.push(Command::Quarantine { worker: id });
         if one.gone {
@@ -359,6 +355,9 @@ impl Scheduler {
             self.cancel(id);
             self.give_back(&attempt);
         }
+        let of_it = self.made.iter().filter(|(_, (maker, _))| *maker == worker);
+        let mut made: Vec<(Task, u64)> = of_it.map(|(&task, &(_, content))| (task, content)).collect();
+        made.sort_unstable();
         for (task, content) in made {
             let checked = self.graph.is_dropped(task) || self.verified.contains(&task);
             if checked || self.graph.mark(task) != Some(Mark::Done) {
@@ -453,12 +452,18 @@ impl Scheduler {
             return self.believe(task);
         };
         let (maker, content, other) = (audit.maker, audit.content, audit.other);
-        if found == content {
+        // Where nobody else is left one of those is asked whose word is known: it decides nothing.
+        let is_known = maker == Some(worker) || other.is_some_and(|(other, _)| other == worker);
+        if found == content && !is_known {
             self.believe(task);
             if let Some((liar, _)) = other {
                 self.distrust(liar);
             }
-        } else if other.is_some_and(|(_, other)| other == found) {
+        } else if found == content && other.is_none() {
+            let chunks = audit.chunks;
+            self.audits.remove(&task);
+            self.complete(task, chunks);
+        } else if !is_known && other.is_some_and(|(_, other)| other == found) {
             self.taint(task);
             maker.into_iter().for_each(|liar| self.distrust(liar));
         } else if other.is_none() && self.third(task, worker) {

@@ -205,3 +205,35 @@ fn jobs_end_well_in_every_random_world() {
         }
     }
 }
+
+/// A job with a worker that lies and is found out somewhere.
+fn lie(seed: u64) {
+    let mut dice = Dice(seed);
+    let plan = random_plan(&mut dice);
+    let options = Options { audit_per_mille: [50, 300, 1000][dice.below(3) as usize], ..options(&mut dice) };
+    let weather = weather(&mut dice);
+    let mut world = World::new(plan.clone(), options, weather, seed);
+    world.add_site(0, site(plan.samples.len()));
+    let mut add = |immortal| world.add_worker(worker(1 + dice.below(4) as u32, 40), 0, immortal);
+    let liar = [true, true, false, false, false].map(&mut add)[1];
+    world.weather.liar = Some(liar);
+    world.tell(Event::Begin);
+    let found_ms = dice.below(200_000);
+    while world.ending.is_none() && world.now_ms < found_ms {
+        world.step();
+    }
+    world.tell(Event::Distrust { worker: liar });
+    if world.ending.is_none() {
+        world.run();
+    }
+}
+
+#[test]
+fn nothing_of_a_liar_is_left_in_any_random_world() {
+    for seed in 0..SEEDS {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| lie(seed))) {
+            eprintln!("seed {seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
