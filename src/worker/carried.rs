@@ -225,21 +225,20 @@ impl Work<'_> {
         Ok(Some(outcome.ended))
     }
 
-    /// Attempts that are to end early. Whoever cannot be read asks for nothing.
-    fn asked(&self) -> BTreeSet<AttemptId> {
-        let open = |sealed: Vec<u8>| cut::asked("what is asked", &self.bundle.id, self.key, &sealed);
-        let read = there(&self.carried.asked, CUT_BYTES_MAX).map_err(BundleError::from);
-        read.and_then(|sealed| sealed.map_or_else(|| Ok(BTreeSet::new()), open)).unwrap_or_else(|error| {
-            note(&format!("nothing is cut now: {error}"));
-            BTreeSet::new()
-        })
+    /// Attempts that are to end early.
+    fn asked(&self) -> Result<BTreeSet<AttemptId>, BundleError> {
+        let sealed = there(&self.carried.asked, CUT_BYTES_MAX)?;
+        sealed.map_or_else(
+            || Ok(BTreeSet::new()),
+            |sealed| cut::asked("what is asked", &self.bundle.id, self.key, &sealed),
+        )
     }
 
     /// As what attempts will end of which an earlier worker on this bundle said so.
     fn answered(&self) -> Result<BTreeMap<AttemptId, Task>, Failure> {
         let mut answered = BTreeMap::new();
         // Nobody answers who was not asked.
-        let asked = self.asked();
+        let asked = self.asked()?;
         for request in self.bundle.requests.iter().filter(|request| asked.contains(&request.attempt)) {
             let whole = (request.attempt, request.task);
             let answer = self.carried.parcels[&request.attempt.0].answer.as_ref();
@@ -324,8 +323,10 @@ fn work_off(runner: &Runner<'_>, threads: u32) -> Result<(Vec<Ended>, Instant), 
         }
         while waiting > 0 {
             if looked.elapsed() >= look {
-                let asked = work.asked().into_iter().filter(|&attempt| told.insert(attempt));
-                asked.for_each(|attempt| pool.take(Order::Cut(attempt)));
+                // Whoever cannot be read asks for nothing yet.
+                let asked = work.asked().inspect_err(|error| note(&format!("nothing is cut now: {error}")));
+                let new = asked.unwrap_or_default().into_iter().filter(|&attempt| told.insert(attempt));
+                new.for_each(|attempt| pool.take(Order::Cut(attempt)));
                 looked = Instant::now();
             }
             match heard.recv_timeout(TICK.min(look)) {
