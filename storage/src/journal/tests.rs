@@ -114,7 +114,7 @@ fn a_journal_of_another_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
     let path = dir.path().join(FILE);
-    for found in [1, 3] {
+    for found in [FORMAT - 1, FORMAT + 1] {
         let database = database::open(&path, database::backend(&path, false).unwrap()).unwrap();
         let format = |transaction: &WriteTransaction| {
             transaction.open_table(COUNTERS)?.insert("format", found)?;
@@ -124,7 +124,7 @@ fn a_journal_of_another_version_is_refused() {
         drop(database);
         let error = open(dir.path()).unwrap_err();
         assert_eq!(error.class(), Class::Usage);
-        assert!(error.to_string().ends_with(&format!("has format {found}; expected 2")), "{error}");
+        assert!(error.to_string().ends_with(&format!("has format {found}; expected {FORMAT}")), "{error}");
     }
 }
 
