@@ -1,9 +1,9 @@
 //! A sample's files on their way to the results: their parts are written side by side into a folder, and the files take
 //! their names once all is there.
 //!
-//! Invariant: a folder is named by what the bytes of its files depend on. Whoever writes into it, under whichever run and
-//! however late, writes the same bytes to the same places; only what is compared is not written at all. The results are
-//! changed by the coordinator alone. What nobody needs lies in folders of hidden names of their own, which [`clear`]
+//! Invariant: a folder is named by what the bytes of its files depend on. Whoever works right and writes into it, under
+//! whichever run and however late, writes the same bytes to the same places; of whom that is not known, the files are read
+//! again before they count. What is compared is not written at all. The results are changed by the coordinator alone. What nobody needs lies in folders of hidden names of their own, which [`clear`]
 //! removes; what is called otherwise is somebody else's.
 
 use super::books;
