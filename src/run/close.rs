@@ -494,8 +494,8 @@ pub fn part_is_there(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
     let name = &runner.context.sample(sample).name;
     let folder = staged::folder(runner.dir, name, &commit.basis);
     let holds = |(ending, bytes)| {
-        let there = fs::metadata(folder.join(format!("{name}.{ending}")));
-        there.is_ok_and(|there| there.is_file() && there.len() >= bytes)
+        let there = books::seen_open(&folder.join(format!("{name}.{ending}")));
+        there.is_some_and(|there| there.len() >= bytes)
     };
     [("cram", end.alignment_bytes), ("g.vcf.gz", end.call_bytes)].into_iter().all(holds)
 }

@@ -57,8 +57,7 @@ pub fn place(dir: &JobDir, sample: &str, from: &Path, files: &[ResultFile]) -> R
         let name = file.path.strip_prefix("results/").unwrap_or_default();
         let is_of_sample = name.strip_prefix(sample).is_some_and(|rest| rest.starts_with('.'));
         let staged = from.join(name);
-        let is_there =
-            || fs::metadata(&staged).is_ok_and(|there| there.is_file() && there.len() == file.bytes);
+        let is_there = || books::seen_open(&staged).is_some_and(|there| there.len() == file.bytes);
         if !is_of_sample || name.contains('/') || !is_there() {
             return Err(NotAsSaid { path: from.join(&file.path) }.into());
         }
