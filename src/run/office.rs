@@ -21,7 +21,7 @@ use storage::{Commit, Fence, Journal};
 use workers::access::samples_of;
 use workers::finish::{Extent, SampleLedger};
 use workers::region::RegionSummary;
-use workers::task::{FormError, intake_summary, map_summary, sealed_to};
+use workers::task::{FormError, check_summary, intake_summary, map_summary, sealed_to};
 
 /// An output has not as many pieces as its task makes.
 #[derive(Debug, thiserror::Error)]
@@ -247,7 +247,7 @@ impl Office for Desk<'_> {
                 access.verify(part, piece)?;
                 access.read(part, piece)?;
             }
-            Ok(())
+            check_summary(access, task, (&output.pieces, &output.summary))
         })
     }
 
