@@ -28,6 +28,7 @@ pub mod trail;
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
+use crate::plain::on_threads;
 use crate::serve::LiveArgs;
 use crate::slurm::Slurm;
 use crate::slurm::collect::Collected;
@@ -220,7 +221,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         home: Some(home),
     };
     match args.repair {
-        true => repair(&job, &runner, &bases),
+        true => on_threads(asked.limits.threads, || repair(&job, &runner, &bases))?,
         false => work(args, &asked, &job, (&runner, &home, &bases), team),
     }
 }
@@ -284,7 +285,7 @@ fn work(
     let driven = drive(args, &asked.config, (&desk, home), plan.clone(), (means, brought));
     let driven = driven.and_then(|record| {
         let Some(record) = record else { return Ok(None) };
-        close::verify_results(dir, journal, home.read_back)?;
+        on_threads(asked.limits.threads, || close::verify_results(dir, journal, home.read_back))??;
         if let Some(archive) = &job.archive {
             close::nothing_missing(archive.lost(dir)?)?;
         }

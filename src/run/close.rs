@@ -407,7 +407,7 @@ pub fn nobody_missing(samples: Vec<Dropped>) -> Result<(), Failure> {
     }
 }
 
-/// Which files are gone, and which are not as they were written; several are read at once.
+/// Which files are gone, and which are not as they were written; read on the threads of the current rayon pool.
 fn compare(dir: &JobDir, files: &[&ResultFile]) -> Result<(Vec<String>, Vec<String>), Failure> {
     let digests: Vec<_> = files.par_iter().map(|file| finish::digest(&dir.root().join(&file.path))).collect();
     let (mut missing, mut damaged) = (Vec::new(), Vec::new());
@@ -433,7 +433,7 @@ pub fn results_are_whole(dir: &JobDir, task: Task, commit: &Commit) -> bool {
     match task {
         Task::FinishSample(_) => {
             let ledger = serde_json::from_slice::<SampleLedger>(&commit.summary);
-            ledger.is_ok_and(|ledger| ledger.files.par_iter().all(|file| is_whole(dir, file)))
+            ledger.is_ok_and(|ledger| ledger.files.iter().all(|file| is_whole(dir, file)))
         }
         _ => true,
     }
