@@ -28,6 +28,7 @@ pub mod trail;
 use crate::job_dir::JobDir;
 use crate::output::{self, Format, bytes, command_line, duration, note};
 use crate::passphrase::PassphraseArgs;
+use crate::plain::on_threads;
 use crate::serve::LiveArgs;
 use crate::slurm::Slurm;
 use crate::slurm::collect::Collected;
@@ -36,6 +37,7 @@ use crate::slurm::wave::{Shape, Waves, stages};
 use crate::{config, interrupt, slurm};
 use basis::Bases;
 use books::{ReadBack, RunRecord};
+use cluster::Office;
 use cluster::bill::Account;
 use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
@@ -220,7 +222,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
         home: Some(home),
     };
     match args.repair {
-        true => repair(&job, &runner, &bases),
+        true => on_threads(asked.limits.threads, || repair(&job, &runner, &bases))?,
         false => work(args, &asked, &job, (&runner, &home, &bases), team),
     }
 }
@@ -276,15 +278,15 @@ fn work(
         None => Account::default(),
     };
     // Nobody else writes there now: what is there is of attempts that came to nothing.
-    let unfinished = settled.unfinished.iter().map(|&sample| {
+    let folder = |&sample: &u32| {
         staged::folder(dir, &context.sample(sample).name, &bases.of(Task::WriteSample(sample, 0), |_| false))
-    });
-    staged::clear(dir, &unfinished.collect());
+    };
+    staged::clear(dir, &settled.unfinished.iter().map(folder).collect());
     let means = Means { limits: asked.limits, burst: asked.burst.as_ref(), waves: waves.as_ref(), team };
     let driven = drive(args, &asked.config, (&desk, home), plan.clone(), (means, brought));
     let driven = driven.and_then(|record| {
         let Some(record) = record else { return Ok(None) };
-        close::verify_results(dir, journal, home.read_back)?;
+        on_threads(asked.limits.threads, || close::verify_results(dir, journal, home.read_back))??;
         if let Some(archive) = &job.archive {
             close::nothing_missing(archive.lost(dir)?)?;
         }
@@ -292,7 +294,14 @@ fn work(
         trail.write(trail.event(EventName::JobCompleted, Outcome::Ok))?;
         Ok(Some(record))
     });
-    // However it ended, its events are to be found by the next run.
+    // However it ended, nothing begun lies in the clear of who is not in the job any more.
+    if journal.guard().check().is_ok() {
+        let stays = |&&sample: &&u32| {
+            !home.dropped.contains(sample) && desk.denied(Task::FinishSample(sample), &[]).is_empty()
+        };
+        staged::clear(dir, &settled.unfinished.iter().filter(stays).map(folder).collect());
+    }
+    // And its events are to be found by the next run.
     trail.remember(journal)?;
     // The next coordinator goes on behind a wave.
     let Some(record) = driven? else { return Ok(()) };

@@ -498,12 +498,12 @@ impl Driver<'_> {
             };
             // A bundle of which nothing is left is still given, so that it ends.
             let orders = self.round.orders.entry(worker).or_default();
-            match lease {
+            let inputs_of = |task| self.job.scheduler.inputs(task);
+            match lease.and_then(|lease| Ok((lease, office.preface(task, &inputs_of)?))) {
                 Err(refused) => self.failed(&given, attempt, refused.into(), Usage::default())?,
-                Ok(lease) => {
+                Ok((lease, preface)) => {
                     let mut inputs = self.cache.list(self.job.journal, &self.names, task, &inputs[at])?;
-                    let inputs_of = |task| self.job.scheduler.inputs(task);
-                    if let Some(preface) = office.preface(task, &inputs_of)? {
+                    if let Some(preface) = preface {
                         Arc::make_mut(&mut inputs).insert(0, preface);
                     }
                     let request = Request { attempt, number, task, purpose, lease, inputs };

@@ -220,7 +220,7 @@ pub trait Office {
     }
 
     /// What a task is told of tasks that need not be done, under the name of one of them; `inputs_of` says what such a task
-    /// reads, and all of that is committed. Nothing, for most.
+    /// reads, and all of that is committed. Nothing, for most. An error: the attempt has failed.
     fn preface(
         &self,
         _task: Task,

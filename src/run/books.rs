@@ -7,6 +7,7 @@ use jobs::failure::{Class, Classified, Failure};
 use scheduler::Ending;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -167,8 +168,17 @@ impl ReadBack {
 
 /// When a result was changed that has the length it should have.
 fn changed(dir: &JobDir, file: &ResultFile) -> Option<SystemTime> {
-    let there = std::fs::metadata(dir.root().join(&file.path)).ok()?;
-    there.modified().ok().filter(|_| there.is_file() && there.len() == file.bytes)
+    let there = seen_open(&dir.root().join(&file.path))?;
+    there.modified().ok().filter(|_| there.len() == file.bytes)
+}
+
+/// What is known of a regular file that other nodes write: a network filesystem asks its server when a file is opened, and
+/// until then may believe a length that was true some seconds ago.
+pub fn seen_open(path: &Path) -> Option<Metadata> {
+    // A pipe would be waited for.
+    std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let there = File::open(path).and_then(|file| file.metadata()).ok()?;
+    there.is_file().then_some(there)
 }
 
 /// The bytes of a file, unless it is longer than `bytes_max`.
@@ -178,7 +188,7 @@ pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
     }
-    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         let why = format!("larger than {bytes_max} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
@@ -197,7 +207,7 @@ const READ_BYTES: usize = 1 << 18;
 /// SHA-256 of a file in hexadecimal.
 pub fn sha256(path: &Path) -> Result<String, Failure> {
     let mut hasher = Sha256::new();
-    let read = |file: std::fs::File| {
+    let read = |file: File| {
         let mut file = BufReader::with_capacity(READ_BYTES, file);
         loop {
             let bytes = file.fill_buf()?;
@@ -209,7 +219,7 @@ pub fn sha256(path: &Path) -> Result<String, Failure> {
             file.consume(used);
         }
     };
-    let hashed = std::fs::File::open(path).and_then(read);
+    let hashed = File::open(path).and_then(read);
     hashed.map_err(|source| Unreadable { path: path.to_owned(), source })?;
     Ok(hex(&hasher.finalize()))
 }

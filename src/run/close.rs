@@ -407,7 +407,7 @@ pub fn nobody_missing(samples: Vec<Dropped>) -> Result<(), Failure> {
     }
 }
 
-/// Which files are gone, and which are not as they were written; several are read at once.
+/// Which files are gone, and which are not as they were written; read on the threads of the current rayon pool.
 fn compare(dir: &JobDir, files: &[&ResultFile]) -> Result<(Vec<String>, Vec<String>), Failure> {
     let digests: Vec<_> = files.par_iter().map(|file| finish::digest(&dir.root().join(&file.path))).collect();
     let (mut missing, mut damaged) = (Vec::new(), Vec::new());
@@ -433,7 +433,7 @@ pub fn results_are_whole(dir: &JobDir, task: Task, commit: &Commit) -> bool {
     match task {
         Task::FinishSample(_) => {
             let ledger = serde_json::from_slice::<SampleLedger>(&commit.summary);
-            ledger.is_ok_and(|ledger| ledger.files.par_iter().all(|file| is_whole(dir, file)))
+            ledger.is_ok_and(|ledger| ledger.files.iter().all(|file| is_whole(dir, file)))
         }
         _ => true,
     }
@@ -494,8 +494,8 @@ pub fn part_is_there(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
     let name = &runner.context.sample(sample).name;
     let folder = staged::folder(runner.dir, name, &commit.basis);
     let holds = |(ending, bytes)| {
-        let there = fs::metadata(folder.join(format!("{name}.{ending}")));
-        there.is_ok_and(|there| there.is_file() && there.len() >= bytes)
+        let there = books::seen_open(&folder.join(format!("{name}.{ending}")));
+        there.is_some_and(|there| there.len() >= bytes)
     };
     [("cram", end.alignment_bytes), ("g.vcf.gz", end.call_bytes)].into_iter().all(holds)
 }

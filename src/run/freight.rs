@@ -21,6 +21,7 @@ use storage::DiskError;
 use storage::lease::LeaseKey;
 use workers::access::samples_of;
 use workers::parcel;
+use workers::task::check_summary;
 
 /// Packs for one site.
 pub struct SiteFreight<'a> {
@@ -130,7 +131,9 @@ impl Freight for SiteFreight<'_> {
         let samples = Self::samples_read(request);
         let (pieces, content) = self.runner.with_output(task, &samples, |access| {
             let sent = (&output.pieces[..], &output.summary[..]);
-            parcel::unpack(access, task, &key.records(), folder, sent)
+            let (pieces, content) = parcel::unpack(access, task, &key.records(), folder, sent)?;
+            check_summary(access, task, (&pieces, &output.summary))?;
+            Ok((pieces, content))
         })?;
         Ok(Output { pieces, content, summary: output.summary })
     }

@@ -21,7 +21,7 @@ use storage::{Commit, Fence, Journal};
 use workers::access::samples_of;
 use workers::finish::{Extent, SampleLedger};
 use workers::region::RegionSummary;
-use workers::task::{FormError, intake_summary, map_summary, sealed_to};
+use workers::task::{FormError, check_summary, intake_summary, map_summary, sealed_to};
 
 /// An output has not as many pieces as its task makes.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +91,8 @@ pub struct Desk<'a> {
     pub journal: &'a Journal,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
-    /// Samples of whose files an earlier run wrote a part, or somebody else changed one: what they hold shows when they are
-    /// read.
+    /// Samples whose files more than one attempt may have written at a place: what they hold shows when they are read. An
+    /// earlier run wrote a part, a part was given out again, or what it is made from counts no more.
     pub unread: Mutex<BTreeSet<u32>>,
     /// How much the cells of a sample take up to the end of each part, as far as it was asked: by sample and part.
     pub ends: Mutex<BTreeMap<(u32, u32), Extent>>,
@@ -174,6 +174,7 @@ impl Office for Desk<'_> {
         let mut events = Vec::new();
         let mut leases = Vec::new();
         for one in asked {
+            self.unread().extend(written_again(one.task, one.number));
             let samples = samples_of(one.task, one.inputs.iter().copied());
             let site = one.site.unwrap_or(self.runner.gate.site());
             let leased = self.runner.lease(self.leases, site, (one.task, one.number), &samples);
@@ -246,7 +247,7 @@ impl Office for Desk<'_> {
                 access.verify(part, piece)?;
                 access.read(part, piece)?;
             }
-            Ok(())
+            check_summary(access, task, (&output.pieces, &output.summary))
         })
     }
 
@@ -306,6 +307,15 @@ impl Office for Desk<'_> {
     }
 }
 
+/// The sample whose files this attempt writes where an earlier one may still write: who lies, is out of hearing, or was
+/// told to end late.
+fn written_again(task: Task, number: u32) -> Option<u32> {
+    match task {
+        Task::WriteSample(sample, _) | Task::FinishSample(sample) => (number > 1).then_some(sample),
+        _ => None,
+    }
+}
+
 /// What a commit tells the scheduler.
 pub fn facts_of(task: Task, commit: &Commit) -> Facts {
     let mut facts = Facts { content: Some(commit.content), ..Facts::default() };
@@ -327,4 +337,23 @@ pub fn facts_of(task: Task, commit: &Commit) -> Facts {
         _ => {}
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_a_second_attempt_may_write_are_read_again() {
+        let tasks = [
+            (Task::WriteSample(3, 0), Some(3)),
+            (Task::WriteSample(3, 31), Some(3)),
+            (Task::FinishSample(4), Some(4)),
+            (Task::Region(5, Shard::Unplaced), None),
+            (Task::FinishCohort, None),
+        ];
+        for (task, again) in tasks {
+            assert_eq!((written_again(task, 1), written_again(task, 2)), (None, again), "{task:?}");
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! A sample's files on their way to the results: their parts are written side by side into a folder, and the files take
 //! their names once all is there.
 //!
-//! Invariant: a folder is named by what the bytes of its files depend on. Whoever writes into it, under whichever run and
-//! however late, writes the same bytes to the same places; only what is compared is not written at all. The results are
-//! changed by the coordinator alone. What nobody needs lies in folders of hidden names of their own, which [`clear`]
+//! Invariant: a folder is named by what the bytes of its files depend on. Whoever works right and writes into it, under
+//! whichever run and however late, writes the same bytes to the same places; of whom that is not known, the files are read
+//! again before they count. What is compared is not written at all. The results are changed by the coordinator alone. What nobody needs lies in folders of hidden names of their own, which [`clear`]
 //! removes; what is called otherwise is somebody else's.
 
 use super::books;
@@ -57,8 +57,7 @@ pub fn place(dir: &JobDir, sample: &str, from: &Path, files: &[ResultFile]) -> R
         let name = file.path.strip_prefix("results/").unwrap_or_default();
         let is_of_sample = name.strip_prefix(sample).is_some_and(|rest| rest.starts_with('.'));
         let staged = from.join(name);
-        let is_there =
-            || fs::metadata(&staged).is_ok_and(|there| there.is_file() && there.len() == file.bytes);
+        let is_there = || books::seen_open(&staged).is_some_and(|there| there.len() == file.bytes);
         if !is_of_sample || name.contains('/') || !is_there() {
             return Err(NotAsSaid { path: from.join(&file.path) }.into());
         }

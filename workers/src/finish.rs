@@ -10,7 +10,7 @@ mod part;
 mod sample;
 
 pub use cohort::finish_joint;
-pub use part::{Extent, PartInput, WriteSummary, part_is_whole, write_sample};
+pub use part::{Extent, PartInput, WriteSummary, check_region, part_is_whole, write_sample};
 pub use sample::{finish_sample, read_counters};
 
 use crate::access::Access;

@@ -258,13 +258,7 @@ impl<'a> CellWorker<'a> {
         record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
         self.summary.sites += u64::from(sites);
         self.summary.call_bytes += gvcf.len() as u64;
-        let reads = &counters.alignment.reads;
-        self.summary.fates.add(&Fates {
-            mapped: reads.mapped - reads.duplicate,
-            duplicate: reads.duplicate,
-            unmapped: reads.unmapped,
-            ..Fates::default()
-        });
+        self.summary.fates.add(&fates_of(counters));
         Ok(self.context.append(record, self.content)?)
     }
 
@@ -296,6 +290,17 @@ impl<'a> CellWorker<'a> {
             next = block.end;
         }
         Ok(answers)
+    }
+}
+
+/// What became of the reads that were counted; who counted need not be believed.
+pub(crate) fn fates_of(counters: &SampleCounters) -> Fates {
+    let reads = &counters.alignment.reads;
+    Fates {
+        mapped: reads.mapped.saturating_sub(reads.duplicate),
+        duplicate: reads.duplicate,
+        unmapped: reads.unmapped,
+        ..Fates::default()
     }
 }
 

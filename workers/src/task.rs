@@ -327,6 +327,18 @@ fn region_input(
     Ok(RegionInput { shard, pieces: commit.pieces.clone(), summary })
 }
 
+/// Refuses the output of a worker that is not believed where a region's summary does not say what its records hold.
+pub fn check_summary(
+    context: &Access<'_>,
+    task: Task,
+    (pieces, summary): (&[PieceRef], &[u8]),
+) -> Result<(), Failure> {
+    let Task::Region(sample, shard) = task else { return Ok(()) };
+    let summary = serde_json::from_slice(summary).map_err(|_| form(context, task))?;
+    let region = RegionInput { shard, pieces: pieces.to_vec(), summary };
+    Ok(finish::check_region(context, sample, &region)?)
+}
+
 /// What a committed part of an intake says of its lane.
 pub fn intake_summary(commit: &Commit) -> Option<IntakeSummary> {
     serde_json::from_slice(&commit.summary).ok()

@@ -190,6 +190,7 @@ fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
     let job = Job::new(&access, directory.path().join("first"));
     let done = job.regions(0, 3);
     assert!(job.parts().count() > 1);
+    a_region_is_held_against_its_records(&job, &done);
     // Last part first, and the first twice.
     let mut parts: Vec<Done> =
         (0..job.parts().count()).rev().map(|part| job.write(0, part, &done, &Free)).collect();
@@ -238,6 +239,34 @@ fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
     assert_eq!(fs::read_dir(&audit.results).unwrap().count(), 0);
 
     what_is_not_there_is_named(&job, &done, &parts, &cram);
+}
+
+fn a_region_is_held_against_its_records(job: &Job<'_>, done: &[Done]) {
+    let check = |(task, commit): &Done, change: fn(&mut RegionSummary), expect: Option<Class>| {
+        let mut summary = serde_json::from_slice(&commit.summary).unwrap();
+        change(&mut summary);
+        let summary = serde_json::to_vec(&summary).unwrap();
+        let checked = task::check_summary(job.access, *task, (&commit.pieces, &summary));
+        assert_eq!(checked.err().map(|failure| failure.class()), expect, "{task:?}");
+    };
+    let changes: [fn(&mut RegionSummary); 6] = [
+        |summary| summary.alignment_bytes += 1,
+        |summary| summary.call_bytes += 1,
+        |summary| summary.records += 1,
+        |summary| summary.sites += 1,
+        |summary| summary.fates.unmapped += 1,
+        |summary| summary.answers.no_reads += 1,
+    ];
+    let regions = &done[1..];
+    for region in regions {
+        check(region, |_| {}, None);
+    }
+    for change in changes {
+        check(&regions[0], change, Some(Class::Integrity));
+    }
+    let (task, commit) = &regions[0];
+    let unread = task::check_summary(job.access, *task, (&commit.pieces, b"{"));
+    assert_eq!(unread.err().map(|failure| failure.class()), Some(Class::Integrity));
 }
 
 fn what_is_not_there_is_named(job: &Job<'_>, done: &[Done], parts: &[Done], cram: &Path) {

@@ -10,7 +10,7 @@ use crate::cells::CellTable;
 use crate::hold::Hold;
 use crate::htslib::{ContainerError, crai_lines, cram_file_header, renumber};
 use crate::qc::SampleCounters;
-use crate::region::{RegionSummary, block};
+use crate::region::{RegionSummary, block, fates_of};
 use crate::vcf::{self, Kind, PartialIndex, header_text};
 use jobs::genome::Interval;
 use jobs::ledger::{Fates, Imbalance};
@@ -96,6 +96,41 @@ pub fn write_sample(
         writer.close(region)?;
     }
     writer.finish(Task::WriteSample(sample, part), content)
+}
+
+/// Refuses a region that says of itself what its records do not hold: the parts behind it would be written to wrong
+/// places, and the sample's books would not balance.
+pub fn check_region(context: &Access<'_>, sample: u32, region: &RegionInput) -> Result<(), FinishError> {
+    let RegionInput { shard, pieces, summary } = region;
+    let wrong = || form(context, Task::Region(sample, *shard));
+    // How its bases were answered no record tells.
+    let mut held = RegionSummary { answers: summary.answers, ..RegionSummary::default() };
+    let mut bytes = Vec::new();
+    for (of, piece) in shard.parts().zip(pieces) {
+        let record = context.read(Task::Region(sample, of), piece)?;
+        for (at, entry) in record.entries().iter().enumerate() {
+            let (length, count) = (record.raw_bytes(at) as u64, u64::from(entry.count));
+            match entry.kind {
+                block::ALIGNMENTS => {
+                    held.alignment_bytes += length;
+                    held.records += count;
+                }
+                block::GVCF => {
+                    held.call_bytes += length;
+                    held.sites += count;
+                }
+                block::COUNTERS => {
+                    record.read_block(at, &mut bytes)?;
+                    held.fates.add(&fates_of(&serde_json::from_slice(&bytes).map_err(|_| wrong())?));
+                }
+                _ => return Err(wrong()),
+            }
+        }
+    }
+    match held == *summary && answers(context, sample, region).is_ok() {
+        true => Ok(()),
+        false => Err(wrong()),
+    }
 }
 
 struct PartWriter<'a> {
