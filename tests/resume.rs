@@ -128,6 +128,23 @@ fn a_sample_that_joins_is_done_alone_and_joined_with_the_finished() {
 }
 
 #[test]
+fn joint_tasks_are_not_done_again_for_a_sample_that_they_do_not_read_or_for_another_code() {
+    let all = ["P-000001 tumor", "P-000002 tumor", "P-000002 germline"];
+    let fewer = ["", "P-000002 tumor", "P-000002 germline"];
+    let renamed = ["P-000003 tumor", "P-000001 tumor", "P-000001 germline"];
+    for (before, after) in [(all, fewer), (fewer, all), (all, renamed)] {
+        let bench = Bench::new();
+        let sheet = fs::read_to_string(bench.path("samples.csv")).unwrap();
+        declare(&bench, &sheet, before);
+        stop_once_joined(&bench);
+        declare(&bench, &sheet, after);
+        let done = who(&bench.done("-t 1"));
+        assert!(done.contains("finish") && !done.contains("joint"), "{done:?}");
+        bench.assert_as_fresh();
+    }
+}
+
+#[test]
 fn reads_that_change_are_done_again_with_what_depends_on_them() {
     let bench = Bench::new();
     bench.done(CUTS);
@@ -271,6 +288,37 @@ fn reads_that_were_replaced_while_their_sample_was_away_are_noticed_when_it_come
     pack(&path, &text.replacen('I', "H", 40));
     fs::write(bench.path("samples.csv"), &sheet).unwrap();
     bench.run(CUTS).refused(3, &["S-000003_R1.fastq.gz", "were replaced"]);
+}
+
+/// Writes the sheet with another participant and role in each row; without a row where these are empty.
+fn declare(bench: &Bench, sheet: &str, rows: [&str; 3]) {
+    let mut of_sheet = sheet.lines();
+    let mut text = of_sheet.next().unwrap().to_owned() + "\n";
+    for (row, declared) in of_sheet.zip(rows) {
+        if let Some((participant, role)) = declared.split_once(' ') {
+            let mut columns: Vec<&str> = row.split(',').collect();
+            // Participant, specimen, role, family, relation, sex.
+            for (at, value) in [(0, participant), (1, ""), (3, role), (4, ""), (5, ""), (6, "")] {
+                columns[at] = value;
+            }
+            text += &(columns.join(",") + "\n");
+        }
+    }
+    fs::write(bench.path("samples.csv"), text).unwrap();
+}
+
+/// Runs the bench's job until its joint tasks are committed: the place of the file that they are for is taken.
+fn stop_once_joined(bench: &Bench) {
+    let taken = bench.out.path().join("results/simulated-12.vcf.gz");
+    let said = wakachi::run_watched(
+        &bench.path("cohort.toml"),
+        bench.out.path(),
+        "-t 1 --shard-lines 1,2,3",
+        // Once the job has made the folder that it lies in.
+        |_| drop(fs::create_dir(&taken)),
+    );
+    assert!(said.code == Some(2) && said.stderr.contains("simulated-12.vcf.gz"), "{}", said.stderr);
+    fs::remove_dir(&taken).unwrap();
 }
 
 fn unpacked(path: &Path) -> String {

@@ -29,9 +29,11 @@ pub struct Bases {
 
 #[derive(Debug)]
 struct SampleBases {
-    /// What joint tasks take its calls for: who else's they are compared with shows in what is committed, though not in
-    /// the joint calls. `None`: they do not read them.
-    joined: Option<String>,
+    /// Whether joint tasks read its calls.
+    joined: bool,
+    /// Whose it is, if it is compared with others of theirs: that shows in what a joint task commits, though not in the
+    /// joint calls.
+    compared: Option<String>,
     region: Basis,
     finish: Basis,
 }
@@ -70,11 +72,8 @@ impl Bases {
             let region = digest(&[&program, "region", &text]);
             let role = format!("sample={}\tjoint={joint}\n", sample.sample);
             let finish = digest(&[&program, "finish", &hex(&region), &role]);
-            // Whose genotypes are compared with a tumour's is to be seen in what a joint task makes; nobody else's is.
-            let participant = compared.get(sample.participant.as_str()).copied();
-            let read = joint || participant.is_some();
-            let joined = read.then(|| format!("{}\t{}\n", hex(&finish), participant.unwrap_or_default()));
-            samples.push(SampleBases { joined, region, finish });
+            let compared = compared.get(sample.participant.as_str()).map(ToString::to_string);
+            samples.push(SampleBases { joined: joint || compared.is_some(), compared, region, finish });
         }
         let carried = serde_json::json!({
             "governance": cohort.governance,
@@ -111,7 +110,7 @@ impl Bases {
 
     /// Whether joint tasks read a sample's calls.
     pub fn is_joined(&self, sample: u32) -> bool {
-        self.sample(sample).joined.is_some()
+        self.sample(sample).joined
     }
 
     fn lane(&self, lane: LaneId, which: usize) -> Basis {
@@ -122,11 +121,17 @@ impl Bases {
         &self.samples[sample as usize]
     }
 
-    /// Whose calls the joint tasks read, with what those depend on.
+    /// Whose calls the joint tasks read, with what those depend on; and which are one participant's, whatever their code.
     fn joined(&self, dropped: &impl Fn(u32) -> bool) -> String {
-        let samples = self.samples.iter().enumerate();
-        let present = samples.filter(|&(sample, _)| !dropped(sample as u32));
-        present.filter_map(|(_, bases)| bases.joined.as_deref()).collect()
+        let read = self.samples.iter().zip(0..).filter(|&(bases, sample)| bases.joined && !dropped(sample));
+        let mut firsts = HashMap::new();
+        let mut text = String::new();
+        for (place, (bases, _)) in read.enumerate() {
+            let one = bases.compared.as_ref();
+            let first = one.map(|one| firsts.entry(one).or_insert(place).to_string()).unwrap_or_default();
+            text += &format!("{}\t{first}\n", hex(&bases.finish));
+        }
+        text
     }
 }
 

@@ -77,6 +77,11 @@ fn lanes(cohort: &Cohort) -> impl Iterator<Item = &Lane> {
     cohort.samples.iter().flat_map(|sample| &sample.lanes)
 }
 
+/// Whether joint tasks read a sample's calls, where these participants are compared.
+fn is_joined(sample: &Sample, compared: &BTreeSet<&str>) -> bool {
+    sample.role.joins() || compared.contains(sample.participant.as_str())
+}
+
 /// About how many pairs a lane has, by the size of its first file.
 fn pairs(cohort: &Cohort, lane: &Lane) -> u64 {
     let path = cohort.reads_path(&lane.fastq_1);
@@ -96,7 +101,7 @@ pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard
             .map(|sample| SamplePlan {
                 name: sample.sample.clone(),
                 lanes: sample.lanes.len() as u32,
-                joint: sample.role.joins() || compared.contains(sample.participant.as_str()),
+                joint: is_joined(sample, &compared),
                 pairs: sample.lanes.iter().map(|lane| pairs(cohort, lane)).sum(),
             })
             .collect(),
@@ -135,7 +140,8 @@ const fn cost(fixed_ms: f64, read_ns: f64, cell_ms: f64) -> StageCost {
 fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
     const MIB: u64 = 1 << 20;
     let contig_max = contigs.iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
-    let joint = cohort.joined().count() as u64;
+    let compared = cohort.compared();
+    let joint = cohort.samples.iter().filter(|sample| is_joined(sample, &compared)).count() as u64;
     let of = |lane: &Lane| pairs(cohort, lane) / cut.chunk_pairs(cohort, lane) + 1;
     let of_sample = |sample: &Sample| sample.lanes.iter().map(of).sum::<u64>();
     let runs = cohort.samples.iter().map(of_sample).max().unwrap_or(0);

@@ -187,6 +187,19 @@ impl Context {
         })
     }
 
+    /// Of one sample without reads, on a reference of one cell.
+    #[cfg(test)]
+    pub(crate) fn of_tests(scratch: &Path) -> Self {
+        let fasta = scratch.join("small.fa");
+        fs::write(&fasta, format!(">1\n{}\n", "ACGGTCATTG".repeat(30))).unwrap();
+        let index = crate::index_file::path_of(&fasta);
+        crate::index_file::build(&fasta, &index, &|_| ()).unwrap();
+        let index = ReferenceIndex::open(&fasta, &index).unwrap();
+        let sample = Sample { name: "S".to_owned(), joint: true, participant: 0, lanes: Vec::new() };
+        let writer = (Writer::Alone { era: 1 }, BTreeMap::new());
+        Context::open("job".to_owned(), index, vec![sample], Settings::default(), scratch, writer).unwrap()
+    }
+
     /// The sample.
     pub fn sample(&self, sample: u32) -> &Sample {
         &self.samples[sample as usize]

@@ -23,7 +23,7 @@ use jobs::task::{Shard, Task};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use storage::{AtomicFileError, DiskError, PackError, PieceRef};
+use storage::{AtomicFileError, DiskError, PackError, PieceRef, RecordReader};
 
 /// A finish task failed.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +162,17 @@ pub struct RegionInput {
     pub pieces: Vec<PieceRef>,
     /// What it said of itself.
     pub summary: RegionSummary,
+}
+
+/// Replaces `bytes` by the first block of a kind that a record must have.
+fn read_block(
+    record: &RecordReader,
+    kind: u8,
+    bytes: &mut Vec<u8>,
+    damaged: impl FnOnce() -> FinishError,
+) -> Result<(), FinishError> {
+    let at = record.entries().iter().position(|entry| entry.kind == kind).ok_or_else(damaged)?;
+    Ok(record.read_block(at, bytes)?)
 }
 
 /// That what a task committed is not in the form of this version.

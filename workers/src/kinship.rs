@@ -2,8 +2,9 @@
 //!
 //! Samples of the joint call are compared with each other. A tumour is not among them; it is compared with the other
 //! samples of its participant only, where its own calls say what it has at the joint sites: so a swapped tumour shows.
-//! Invariant: counts only, so that shards add up however they are cut; a genotype nobody stands for is not counted. Which
-//! contigs are compared, the caller knows: autosomes, which both parents pass on alike.
+//! Invariant: counts only, so that shards add up however they are cut; a genotype nobody stands for is not counted. What is
+//! written names samples by their places among those compared, so that it stays what it is whoever else is in the cohort.
+//! Which contigs are compared, the caller knows: autosomes, which both parents pass on alike.
 
 use crate::context::Context;
 use crate::qc::relatedness::{PairCounts, Relatedness};
@@ -21,7 +22,7 @@ const PAIR_BYTES: usize = 24;
 
 /// The comparison of a cohort over some of the genome.
 pub struct Comparison {
-    /// The samples of the joint call; then participants of whom there is a tumour and another sample.
+    /// The samples of the joint call; then participants of whom there is a tumour and another sample, by the first of these.
     groups: Vec<Group>,
     /// Those who are no columns, but whose calls are wanted.
     witnesses: Vec<u32>,
@@ -49,7 +50,9 @@ impl Comparison {
         ordered.sort_by_key(participant);
         let of_participants = ordered.chunk_by(|a, b| participant(a) == participant(b));
         let compared = of_participants.filter(|one| one.len() > 1 && !one.iter().all(is_column));
-        groups.extend(compared.map(|one| Group::of(one.to_vec())));
+        let mut compared: Vec<Vec<u32>> = compared.map(<[u32]>::to_vec).collect();
+        compared.sort_unstable();
+        groups.extend(compared.into_iter().map(Group::of));
         let of_participants = groups[1..].iter().flat_map(|group| group.samples.iter().copied());
         let mut witnesses: Vec<u32> = of_participants.filter(|sample| !is_column(sample)).collect();
         witnesses.sort_unstable();
@@ -82,20 +85,29 @@ impl Comparison {
         }
     }
 
-    /// Gives what was counted to `write` as blocks of a record: of each group its samples (u32, little endian) and all
-    /// pairs of them.
+    /// The places of a group's samples among all that are compared.
+    fn places(&self) -> impl Fn(&Group) -> Vec<u32> + use<> {
+        let mut compared = [self.columns(), self.witnesses()].concat();
+        compared.sort_unstable();
+        let place = move |sample: &u32| compared.partition_point(|other| other < sample) as u32;
+        move |group| group.samples.iter().map(&place).collect()
+    }
+
+    /// Gives what was counted to `write` as blocks of a record: of each group the places of its samples (u32, little
+    /// endian) and all pairs of them.
     pub fn finish(
         self,
         mut write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
     ) -> Result<(), PackError> {
-        for (ordinal, Group { samples, relatedness }) in (0..).zip(self.groups) {
-            let mut bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            for (_, _, pair) in relatedness.finish() {
+        let places = self.places();
+        for (ordinal, group) in (0..).zip(self.groups) {
+            let count = group.samples.len() as u32;
+            let mut bytes: Vec<u8> = places(&group).into_iter().flat_map(u32::to_le_bytes).collect();
+            for (_, _, pair) in group.relatedness.finish() {
                 let PairCounts { sites, het_het, ibs0, het_first, het_second, identical } = pair;
                 let counts = [sites, het_het, ibs0, het_first, het_second, identical];
                 bytes.extend_from_slice(counts.map(|count| (count as u32).to_le_bytes()).as_flattened());
             }
-            let count = samples.len() as u32;
             write(BlockEntry { kind: block::KINSHIP, first: ordinal, last: ordinal, count }, &bytes)?;
         }
         Ok(())
@@ -104,14 +116,15 @@ impl Comparison {
     /// Adds what [`Comparison::finish`] wrote of other cells; false, and nothing of use, if that is not of the same samples.
     pub fn merge(&mut self, record: &RecordReader) -> Result<bool, PackError> {
         let mut bytes = Vec::new();
+        let places = self.places();
         let mut groups = self.groups.iter_mut();
         for (at, entry) in
             record.entries().iter().enumerate().filter(|(_, entry)| entry.kind == block::KINSHIP)
         {
             record.read_block(at, &mut bytes)?;
             match (groups.next(), decode(&bytes, entry.count as usize)) {
-                (Some(mine), Some(theirs)) if mine.samples == theirs.samples => {
-                    mine.relatedness.merge(theirs.relatedness);
+                (Some(mine), Some((theirs, relatedness))) if places(mine) == theirs => {
+                    mine.relatedness.merge(relatedness);
                 }
                 _ => return Ok(false),
             }
@@ -137,17 +150,18 @@ impl Comparison {
     }
 }
 
-fn decode(bytes: &[u8], samples: usize) -> Option<Group> {
-    let (samples, pairs) = bytes.split_at_checked(samples.checked_mul(size_of::<u32>())?)?;
-    let samples: Vec<u32> = samples.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+/// The places of a group's samples, and what was counted of them.
+fn decode(bytes: &[u8], samples: usize) -> Option<(Vec<u32>, Relatedness)> {
+    let (places, pairs) = bytes.split_at_checked(samples.checked_mul(size_of::<u32>())?)?;
+    let places = places.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
     let (pairs, rest) = pairs.as_chunks::<PAIR_BYTES>();
     let pairs = pairs.iter().map(|pair| {
         let counts = [0, 1, 2, 3, 4, 5].map(|at| u64::from(u32::from_le_bytes(pair.as_chunks().0[at])));
         let [sites, het_het, ibs0, het_first, het_second, identical] = counts;
         PairCounts { sites, het_het, ibs0, het_first, het_second, identical }
     });
-    let relatedness = Relatedness::from_pairs(samples.len(), pairs.collect())?;
-    rest.is_empty().then_some(Group { samples, relatedness })
+    let relatedness = Relatedness::from_pairs(samples, pairs.collect())?;
+    rest.is_empty().then_some((places, relatedness))
 }
 
 /// The alternate and the genotypes of a biallelic SNV that passed.

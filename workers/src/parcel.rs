@@ -47,13 +47,23 @@ pub enum ParcelError {
         /// The block's kind.
         kind: u8,
     },
+    /// A record lacks a block that the task writes.
+    #[error("{task} came back without a block of kind {kind}")]
+    Missing {
+        /// The task.
+        task: String,
+        /// The block's kind.
+        kind: u8,
+    },
 }
 
 impl Classified for ParcelError {
     fn class(&self) -> Class {
         match self {
             ParcelError::Home { .. } => Class::Internal,
-            ParcelError::Shape { .. } | ParcelError::Kind { .. } => Class::Integrity,
+            ParcelError::Shape { .. } | ParcelError::Kind { .. } | ParcelError::Missing { .. } => {
+                Class::Integrity
+            }
         }
     }
 }
@@ -247,18 +257,18 @@ pub fn unpack(
         let (expected, found) = (records.len(), pieces.len());
         return Err(ParcelError::Shape { task: name(), expected, found }.into());
     }
-    let kinds: &[u8] = match task {
-        Task::Region(..) => &[block::ALIGNMENTS, block::GVCF, block::COUNTERS],
-        Task::Joint(_) => &[block::GVCF, block::CALL_INDEX, block::KINSHIP],
-        _ => &[0],
-    };
     let packs = Packs::new(folder);
     let (mut content, mut stored, mut bytes) = (Content::default(), Vec::new(), Vec::new());
-    for (task, piece) in records.into_iter().zip(pieces) {
-        let reader = packs.record(piece, key, &access.seal_context(task))?;
-        let mut record = access.record(task)?;
-        for (at, entry) in reader.entries().iter().enumerate() {
-            if !kinds.contains(&entry.kind) {
+    for (ordinal, (of, piece)) in records.into_iter().zip(pieces).enumerate() {
+        let (must, may) = kinds(task, ordinal + 1 == pieces.len());
+        let reader = packs.record(piece, key, &access.seal_context(of))?;
+        let entries = reader.entries();
+        if let Some(&kind) = must.iter().find(|&&kind| entries.iter().all(|entry| entry.kind != kind)) {
+            return Err(ParcelError::Missing { task: name(), kind }.into());
+        }
+        let mut record = access.record(of)?;
+        for (at, entry) in entries.iter().enumerate() {
+            if !must.contains(&entry.kind) && !may.contains(&entry.kind) {
                 return Err(ParcelError::Kind { task: name(), kind: entry.kind }.into());
             }
             reader.read_block(at, &mut bytes)?;
@@ -267,4 +277,57 @@ pub fn unpack(
         stored.push(access.append(record, &mut content)?);
     }
     Ok((stored, content.finish(summary)))
+}
+
+/// The kinds of blocks that a record of a task's output must have, and those that it may have, too. `last`: it is the last.
+fn kinds(task: Task, last: bool) -> (&'static [u8], &'static [u8]) {
+    match task {
+        Task::Region(..) => (&[block::GVCF, block::COUNTERS], &[block::ALIGNMENTS]),
+        Task::Joint(_) if last => (&[block::CALL_INDEX, block::KINSHIP], &[]),
+        Task::Joint(_) => (&[block::GVCF], &[]),
+        _ => (&[], &[0]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+
+    #[test]
+    fn what_comes_back_has_the_blocks_that_the_task_writes() {
+        let scratch = tempfile::tempdir().unwrap();
+        let context = Context::of_tests(scratch.path());
+        let access = Access::of_caller(&context);
+        let key = SampleKey::fleeting();
+        let check = |task: Task, records: &[&[u8]], expect: &str| {
+            let mut packer = Packer { access: &access, key: &key, pack: "back", bytes: Vec::new() };
+            let mut pieces = Vec::new();
+            for (of, kinds) in task::sealed_to(task).into_iter().zip(records) {
+                let mut record = packer.record(of);
+                for &kind in *kinds {
+                    record.block(BlockEntry { kind, first: 0, last: 0, count: 0 }, b"block").unwrap();
+                }
+                pieces.push(packer.add(record));
+            }
+            std::fs::write(scratch.path().join("back"), packer.bytes).unwrap();
+            let found = unpack(&access, task, &key, scratch.path(), (&pieces, b""));
+            assert_eq!(found.map_or_else(|error| error.to_string(), |_| String::new()), expect);
+        };
+        let cell = Shard::of_cell(Cell(0));
+        let (joint, region) = (Task::Joint(cell), Task::Region(0, cell));
+        check(joint, &[&[1], &[5, 7]], "");
+        check(joint, &[&[], &[5, 7]], "joint/0-1 came back without a block of kind 1");
+        check(joint, &[&[1], &[]], "joint/0-1 came back without a block of kind 5");
+        check(joint, &[&[1], &[5]], "joint/0-1 came back without a block of kind 7");
+        check(joint, &[&[1, 5], &[5, 7]], "joint/0-1 came back with a block of kind 5");
+        check(joint, &[&[1]], "joint/0-1 came back with 1 pieces, expected 2");
+        check(region, &[&[1, 2]], "");
+        check(region, &[&[0, 0, 1, 2]], "");
+        check(region, &[&[0, 1]], "region/S/0-1 came back without a block of kind 2");
+        check(region, &[&[1, 2, 3]], "region/S/0-1 came back with a block of kind 3");
+        let map = Task::Map(LaneId { sample: 0, lane: 0 }, Chunk::whole(0));
+        check(map, &[&[]], "");
+        check(map, &[&[1]], "map/S/0/0 came back with a block of kind 1");
+    }
 }

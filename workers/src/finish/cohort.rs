@@ -1,6 +1,6 @@
 //! The cohort's joint calls: cells behind each other, and what the joint tasks counted, added up.
 
-use super::{FinishError, ResultFile, form, result_path};
+use super::{FinishError, ResultFile, form, read_block, result_path};
 use crate::access::Access;
 use crate::kinship::Comparison;
 use crate::region::block;
@@ -37,15 +37,15 @@ pub fn finish_joint(
             return Err(damaged());
         }
         for (cell, piece) in shard.cells().zip(of_cells) {
-            context.read(Task::Joint(Shard::of_cell(cell)), piece)?.read_block(0, &mut bytes)?;
+            let reader = context.read(Task::Joint(Shard::of_cell(cell)), piece)?;
+            read_block(&reader, block::GVCF, &mut bytes, damaged)?;
             calls.write(&bytes)?;
         }
         let reader = context.read(Task::Joint(*shard), of_shard)?;
-        let is_index = reader.entries().first().is_some_and(|entry| entry.kind == block::CALL_INDEX);
-        if !is_index || !comparison.merge(&reader)? {
+        if !comparison.merge(&reader)? {
             return Err(damaged());
         }
-        reader.read_block(0, &mut bytes)?;
+        read_block(&reader, block::CALL_INDEX, &mut bytes, damaged)?;
         let of_shard = PartialIndex::from_bytes(contigs, &bytes).ok_or_else(damaged)?;
         index.append(&of_shard, begin).ok_or_else(damaged)?;
     }
@@ -79,5 +79,25 @@ impl Output {
         let bytes = self.bytes;
         let blake3 = self.file.commit_verified()?.to_hex().to_string();
         Ok(ResultFile { path, bytes, blake3 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Content;
+    use crate::context::Context;
+    use jobs::genome::Cell;
+
+    #[test]
+    fn a_record_without_its_block_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let context = Context::of_tests(scratch.path());
+        let access = Access::of_caller(&context);
+        let task = Task::Joint(Shard::of_cell(Cell(0)));
+        let piece = access.append(access.record(task).unwrap(), &mut Content::default()).unwrap();
+        let shards = [(Shard::of_cell(Cell(0)), vec![piece.clone(), piece])];
+        let refused = finish_joint(&access, ("C", &[0]), &shards, scratch.path()).unwrap_err();
+        assert!(matches!(&refused, FinishError::Form { task } if task == "joint/0-1"), "{refused}");
     }
 }

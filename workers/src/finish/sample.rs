@@ -4,7 +4,7 @@
 //! last bytes of each lie where they were written.
 
 use super::part::{PartInput, container, lies_in, paths, place, stretches};
-use super::{FinishError, RegionInput, ResultFile, SampleLedger, form, result_path};
+use super::{FinishError, RegionInput, ResultFile, SampleLedger, form, read_block, result_path};
 use crate::access::{Access, Content};
 use crate::hold::Hold;
 use crate::htslib::{CRAM_EOF, gzip};
@@ -201,6 +201,6 @@ pub fn read_counters(
 ) -> Result<SampleCounters, FinishError> {
     let task = Task::FinishSample(sample);
     let mut bytes = Vec::new();
-    context.read(task, piece)?.read_block(0, &mut bytes)?;
+    read_block(&context.read(task, piece)?, block::COUNTERS, &mut bytes, || form(context, task))?;
     serde_json::from_slice(&bytes).map_err(|_| form(context, task))
 }
