@@ -205,7 +205,8 @@ pub enum Event {
         class: Class,
         /// What ran out, if that is why.
         exhausted: Option<Exhausted>,
-        /// The input whose committed output was found damaged, if that is why.
+        /// The input whose committed output was found damaged, if that is why; of class partial a part of a sample's files
+        /// that are gone.
         damaged: Option<Task>,
         /// What it used.
         usage: Usage,

@@ -7,6 +7,7 @@
 //! | memory or time ran out | the task is cut in two; what cannot be cut moves |
 //! | an input is damaged | its commit is forgotten and made again; it counts against who made it |
 //! | a sample's results are not whole | the parts of its files are written again, too: they lay in them |
+//! | a file is gone in which parts lay | all of them are written again; nobody is to blame |
 //! | a worker is lost | what it ran moves; a task whose workers are lost again and again is cut, then given up |
 //! | two outputs differ | a third worker decides; who was wrong gets nothing more |
 //!
@@ -81,7 +82,8 @@ impl Scheduler {
         let task = attempt.task;
         if let Some(input) = damaged.filter(|&input| self.graph.plan.knows(input)) {
             self.give_back(&attempt);
-            return self.damaged(input, attempt.worker);
+            let gone = class == Class::Partial && matches!(input, Task::WriteSample(..));
+            return self.damaged(input, (!gone).then_some(attempt.worker));
         }
         match class {
             Class::Input | Class::Policy => {
@@ -245,8 +247,8 @@ impl Scheduler {
         }
     }
 
-    /// A worker found a committed output damaged: it is made again.
-    fn damaged(&mut self, task: Task, reader: u32) {
+    /// A worker found a committed output damaged: it is made again. No reader: it was a part in a file that is gone.
+    fn damaged(&mut self, task: Task, reader: Option<u32>) {
         let committed = matches!(self.graph.mark(task), Some(Mark::Done | Mark::Held));
         if !committed || self.graph.is_dropped(task) {
             return;
@@ -266,6 +268,9 @@ impl Scheduler {
             made.into_iter().for_each(|task| self.forget(task));
         }
         self.forget(task);
+        if let (Task::WriteSample(sample, _), None) = (task, reader) {
+            self.graph.written(sample).into_iter().for_each(|part| self.forget(part));
+        }
         if often {
             return self.give_up(task, Class::Integrity);
         }
@@ -273,7 +278,7 @@ impl Scheduler {
         let dispensable = |&worker: &u32| {
             [task, Task::FinishCohort].into_iter().all(|task| self.others(task, &[worker]) > 0)
         };
-        if let Some(worker) = maker.filter(dispensable) {
+        if let (Some(worker), Some(reader)) = (maker.filter(dispensable), reader) {
             let one = &mut self.places.workers[worker as usize];
             if !one.accused_by.contains(&reader) {
                 one.accused_by.push(reader);

@@ -489,15 +489,25 @@ pub fn packs_of_finished(journal: &Journal, context: &Context) -> Result<BTreeSe
 
 /// Whether the files are there, and long enough, in which a committed part should lie; other tasks wrote none such.
 pub fn part_is_there(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
-    let Task::WriteSample(sample, _) = task else { return true };
+    let Some(paths) = paths_of_part(runner, task, commit) else { return true };
     let Ok(WriteSummary { end, .. }) = serde_json::from_slice(&commit.summary) else { return false };
+    let holds =
+        |(path, bytes): (&PathBuf, u64)| books::seen_open(path).is_some_and(|there| there.len() >= bytes);
+    paths.iter().zip([end.alignment_bytes, end.call_bytes]).all(holds)
+}
+
+/// Whether a file is gone in which a committed part should lie.
+pub fn part_is_gone(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
+    let gone = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
+    paths_of_part(runner, task, commit).is_some_and(|paths| paths.iter().any(gone))
+}
+
+/// Where the alignments and the calls of a part lie.
+fn paths_of_part(runner: &Runner<'_>, task: Task, commit: &Commit) -> Option<[PathBuf; 2]> {
+    let Task::WriteSample(sample, _) = task else { return None };
     let name = &runner.context.sample(sample).name;
     let folder = staged::folder(runner.dir, name, &commit.basis);
-    let holds = |(ending, bytes)| {
-        let there = books::seen_open(&folder.join(format!("{name}.{ending}")));
-        there.is_some_and(|there| there.len() >= bytes)
-    };
-    [("cram", end.alignment_bytes), ("g.vcf.gz", end.call_bytes)].into_iter().all(holds)
+    Some(["cram", "g.vcf.gz"].map(|ending| folder.join(format!("{name}.{ending}"))))
 }
 
 /// Whether a committed part lies in the files as it was written; where not `all` of it is looked at, its ends.

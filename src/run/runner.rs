@@ -20,7 +20,7 @@ use jobs::task::Task;
 use scheduler::Purpose;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use storage::lease::{LeaseKey, LeaseRefused, LeaseVerifier, SignedLease};
@@ -129,7 +129,12 @@ impl TaskRunner for Runner<'_> {
         self.attempt(request, control).map_err(|failure| {
             let broken = matches!(failure.class(), Class::Integrity | Class::Partial);
             let damaged = if broken { self.damaged_input(request) } else { None };
-            TaskFailure { damaged, ..TaskFailure::from(failure) }
+            let failure = TaskFailure::from(failure);
+            let class = match damaged {
+                Some((input, commit)) if close::part_is_gone(self, *input, commit) => Class::Partial,
+                _ => failure.class,
+            };
+            TaskFailure { class, damaged: damaged.map(|(input, _)| *input), ..failure }
         })
     }
 }
@@ -195,16 +200,15 @@ impl Runner<'_> {
     }
 
     /// The first input that is not as it was committed.
-    fn damaged_input(&self, request: &Request) -> Option<Task> {
-        let damaged = request.inputs.iter().find(|(input, commit)| {
+    fn damaged_input<'a>(&self, request: &'a Request) -> Option<&'a (Task, Arc<Commit>)> {
+        request.inputs.iter().find(|(input, commit)| {
             let pieces = sealed_to(*input).into_iter().zip(&commit.pieces);
             let mut verified = pieces.map(|(part, piece)| self.context.verify(part, piece));
             let scratch = verified.any(|verified| verified.is_err());
             scratch
                 || !close::results_are_whole(self.dir, *input, commit)
                 || matches!(request.task, Task::FinishSample(_)) && !self.has_part(*input, commit)
-        });
-        damaged.map(|(input, _)| *input)
+        })
     }
 
     /// Whether a committed part of a sample's files lies where it was written; it is, if that cannot be told.

@@ -138,6 +138,20 @@ fn a_damaged_part_is_written_again_and_no_other() {
 }
 
 #[test]
+fn of_files_that_are_gone_all_parts_are_written_again_and_nobody_is_blamed() {
+    let mut desk = Desk::new(three_parts(), Options::default(), &[2; 4].map(|slots| worker(slots, 40)));
+    desk.tell(Event::Begin);
+    for _ in 0..4 {
+        desk.run_until(|task| task == Task::FinishSample(0));
+        let said = desk.failed(desk.of(Task::FinishSample(0)), Class::Partial, None, Some(part(0)));
+        assert!((0..3).all(|number| said.contains(&Command::Forget(part(number)))), "{said:?}");
+    }
+    assert_eq!(desk.run(), Some(Ending::Complete));
+    assert!((0..3).all(|number| starts(&desk, part(number)) == 5));
+    assert!(!desk.said.iter().any(|said| matches!(said, Command::Quarantine { .. })));
+}
+
+#[test]
 fn a_part_that_others_find_wrong_is_written_again_before_the_results_are_made() {
     let options = Options { audit_per_mille: 1000, ..Options::default() };
     let mut desk = Desk::new(plan(&[(1, true)], 4), options, &[9; 3].map(|slots| worker(slots, 400)));
