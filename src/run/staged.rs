@@ -3,8 +3,9 @@
 //!
 //! Invariant: a folder is named by what the bytes of its files depend on. Whoever works right and writes into it, under
 //! whichever run and however late, writes the same bytes to the same places; of whom that is not known, the files are read
-//! again before they count. What is compared is not written at all. The results are changed by the coordinator alone. What nobody needs lies in folders of hidden names of their own, which [`clear`]
-//! removes; what is called otherwise is somebody else's.
+//! again before they count. What is compared is not written at all. The results are changed by the coordinator alone. What
+//! nobody needs lies in folders of hidden names of their own, which [`clear`] removes; what is called otherwise is somebody
+//! else's.
 
 use super::books;
 use crate::job_dir::JobDir;
