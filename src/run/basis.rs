@@ -121,7 +121,7 @@ impl Bases {
         &self.samples[sample as usize]
     }
 
-    /// Whose calls the joint tasks read, with what those depend on; and which are one participant's, whatever their code.
+    /// Whose calls the joint tasks read, with what those depend on; and who are one participant's, whatever the code.
     fn joined(&self, dropped: &impl Fn(u32) -> bool) -> String {
         let read = self.samples.iter().zip(0..).filter(|&(bases, sample)| bases.joined && !dropped(sample));
         let mut firsts = HashMap::new();

@@ -2,9 +2,9 @@
 //!
 //! Samples of the joint call are compared with each other. A tumour is not among them; it is compared with the other
 //! samples of its participant only, where its own calls say what it has at the joint sites: so a swapped tumour shows.
-//! Invariant: counts only, so that shards add up however they are cut; a genotype nobody stands for is not counted. What is
-//! written names samples by their places among those compared, so that it stays what it is whoever else is in the cohort.
-//! Which contigs are compared, the caller knows: autosomes, which both parents pass on alike.
+//! Invariant: counts only, so that shards add up however they are cut; a genotype nobody stands for is not counted. Samples
+//! are written by their places among those compared, which stay the same whoever else is in the cohort. Which contigs
+//! are compared, the caller knows: autosomes, which both parents pass on alike.
 
 use crate::context::Context;
 use crate::qc::relatedness::{PairCounts, Relatedness};
@@ -22,7 +22,8 @@ const PAIR_BYTES: usize = 24;
 
 /// The comparison of a cohort over some of the genome.
 pub struct Comparison {
-    /// The samples of the joint call; then participants of whom there is a tumour and another sample, by the first of these.
+    /// The samples of the joint call; then participants of whom there is a tumour and another sample, in the order
+    /// of their first samples.
     groups: Vec<Group>,
     /// Those who are no columns, but whose calls are wanted.
     witnesses: Vec<u32>,

@@ -279,7 +279,8 @@ pub fn unpack(
     Ok((stored, content.finish(summary)))
 }
 
-/// The kinds of blocks that a record of a task's output must have, and those that it may have, too. `last`: it is the last.
+/// The kinds of blocks that a record of a task's output must have, and those that it may have, too; `last` if it is the
+/// last.
 fn kinds(task: Task, last: bool) -> (&'static [u8], &'static [u8]) {
     match task {
         Task::Region(..) => (&[block::GVCF, block::COUNTERS], &[block::ALIGNMENTS]),
