@@ -18,6 +18,7 @@ mod tests;
 use crate::index::Index;
 use crate::insert::{FivePrime, InsertModel};
 use crate::reference::{Malformed, Reference, malformed};
+use crate::simd::Level;
 use band::{CLIP, DELETION, INSERTION, MATCH};
 use extend::{Extender, Placement};
 use pair::{Choice, Link, Side};
@@ -175,6 +176,7 @@ pub struct Aligner<'a> {
     index: Index<'a>,
     scoring: Scoring,
     weights: Weights,
+    level: Level,
 }
 
 impl<'a> Aligner<'a> {
@@ -183,12 +185,17 @@ impl<'a> Aligner<'a> {
         if index.places() != reference.places() {
             return malformed("seed header", "the index is of another reference");
         }
-        Ok(Aligner { reference, index, scoring, weights: Weights::new() })
+        Ok(Aligner { reference, index, scoring, weights: Weights::new(), level: Level::best() })
+    }
+
+    /// The same with other vectors, which changes no result.
+    pub fn with_level(self, level: Level) -> Self {
+        Aligner { level, ..self }
     }
 
     /// Places a read, given as codes in the order sequenced.
     pub fn map_single(&self, workspace: &mut Workspace, read: &[u8]) -> ReadMapping {
-        workspace.extender.cigars.clear();
+        workspace.extender.begin(self.level);
         self.place(workspace, 0, read);
         self.single(workspace, 0)
     }
@@ -201,7 +208,7 @@ impl<'a> Aligner<'a> {
         second: &[u8],
         model: &InsertModel,
     ) -> PairMapping {
-        workspace.extender.cigars.clear();
+        workspace.extender.begin(self.level);
         self.place(workspace, 0, first);
         self.place(workspace, 1, second);
         self.rescue(workspace, model);

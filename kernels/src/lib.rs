@@ -13,4 +13,5 @@ pub mod joint;
 pub mod logarithm;
 pub mod reference;
 pub mod sequence;
+pub mod simd;
 pub mod variant;

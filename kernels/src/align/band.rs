@@ -5,6 +5,7 @@
 
 use super::Scoring;
 use crate::sequence::UNKNOWN;
+use crate::simd::Level;
 
 /// CIGAR operations as BAM numbers them.
 pub(super) const MATCH: u32 = 0;
@@ -39,6 +40,33 @@ pub(super) struct Band {
     steps: Vec<u8>,
 }
 
+/// A read to align: base `i` of it may meet bases `first + i` to `first + i + width - 1` of the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Problem<'a> {
+    pub read: &'a [u8],
+    pub window: &'a [u8],
+    pub first: i64,
+    pub width: usize,
+}
+
+impl Band {
+    /// Aligns independent problems: `paths[i]`, `None` if nothing scores above zero, belongs to `problems[i]`. The CIGARs,
+    /// without clips, are appended to `cigars`.
+    pub fn align(
+        &mut self,
+        _level: Level,
+        problems: &[Problem],
+        scoring: &Scoring,
+        cigars: &mut Vec<u32>,
+        paths: &mut Vec<Option<Path>>,
+    ) {
+        paths.clear();
+        paths.extend(problems.iter().map(|problem| {
+            align(problem.read, problem.window, problem.first, problem.width, scoring, self, cigars)
+        }));
+    }
+}
+
 /// The best alignment of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Path {
@@ -52,6 +80,8 @@ pub(super) struct Path {
     pub window: (usize, usize),
     /// Mismatches and gap bases.
     pub edits: u32,
+    /// Range of its CIGAR.
+    pub cigar: (u32, u32),
 }
 
 /// Aligns `read` to `window`: base `i` of the read may meet bases `first + i` to `first + i + width - 1` of the window.
@@ -59,7 +89,7 @@ pub(super) struct Path {
 ///
 /// Row by row, H the best score that ends here, E with a deletion, F with an insertion (Gotoh 1982):
 /// `H(i,j) = max(max(H(i-1,j-1), 0) + s(i,j), E(i,j), F(i,j))`; about 3 ns a cell.
-pub(super) fn align(
+fn align(
     read: &[u8],
     window: &[u8],
     first: i64,
@@ -234,7 +264,14 @@ fn trace(
     cigar[from_here..].reverse();
     let bonuses = i32::from(i == 0) + i32::from(read_end == read.len());
     let window = ((first + (i + c) as i64) as usize, (first + window_end as i64) as usize);
-    Path { total, score: total - bonuses * scoring.end_bonus, read: (i, read_end), window, edits }
+    Path {
+        total,
+        score: total - bonuses * scoring.end_bonus,
+        read: (i, read_end),
+        window,
+        edits,
+        cigar: (from_here as u32, cigar.len() as u32),
+    }
 }
 
 #[cfg(test)]

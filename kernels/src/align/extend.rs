@@ -4,12 +4,13 @@
 //! Invariant: a placement never leaves its contig, and spans at most [`super::SPAN_EXTRA_MAX`] bases more than the read.
 
 use super::Scoring;
-use super::band::{self, Band, MATCH};
+use super::band::{Band, MATCH, Path, Problem};
 use super::query::{Query, mix, side};
 use super::seed::Candidate;
 use crate::insert::FivePrime;
 use crate::reference::Reference;
 use crate::sequence::{LOW_BITS, UNKNOWN, WORD_BASES};
+use crate::simd::Level;
 
 /// Bases by which the band exceeds the diagonals that seeds found.
 const BAND_MARGIN: i64 = 24;
@@ -95,16 +96,24 @@ fn explains_another_part(candidate: &Candidate, first: &Candidate, length: u32) 
 /// Scratch for extension, and the CIGARs of one read pair.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extender {
+    level: Level,
     breaks: Vec<(u32, i32)>,
     codes: Vec<u8>,
     trials: Vec<(Placement, Candidate, i32)>,
     band: Band,
+    paths: Vec<Option<Path>>,
     /// Strand and diagonals of the bands aligned in this round.
     bands: Vec<(bool, (i64, i64))>,
     pub cigars: Vec<u32>,
 }
 
 impl Extender {
+    /// Forgets the CIGARs of the last pair.
+    pub fn begin(&mut self, level: Level) {
+        self.level = level;
+        self.cigars.clear();
+    }
+
     /// Appends the placements of candidates that score enough to `placements`, which stay free of copies of one place.
     pub fn extend(
         &mut self,
@@ -268,16 +277,14 @@ impl Extender {
             return None;
         }
         reference.codes(first, last, &mut self.codes);
-        let cigar = self.cigars.len() as u32;
-        let path = band::align(
-            &query.codes[side(candidate.reverse)],
-            &self.codes,
-            lowest - i64::from(first),
-            (highest - lowest + 1) as usize,
-            scoring,
-            &mut self.band,
-            &mut self.cigars,
-        )?;
+        let problem = Problem {
+            read: &query.codes[side(candidate.reverse)],
+            window: &self.codes,
+            first: lowest - i64::from(first),
+            width: (highest - lowest + 1) as usize,
+        };
+        self.band.align(self.level, &[problem], scoring, &mut self.cigars, &mut self.paths);
+        let path = self.paths[0]?;
         Some(Placement {
             reverse: candidate.reverse,
             contig,
@@ -286,7 +293,7 @@ impl Extender {
             total: path.total,
             score: path.score,
             edits: path.edits,
-            cigar: (cigar, self.cigars.len() as u32),
+            cigar: path.cigar,
         })
     }
 }
