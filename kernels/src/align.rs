@@ -57,7 +57,7 @@ const RESCUE_DEFICIT_MAX: i32 = 20;
 /// What alignments cost, in units of score. Penalties are given as positive numbers, each at most 50.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scoring {
-    /// An equal base.
+    /// An equal base; at most 12, so that scores fit 16 bits.
     pub matched: i32,
     /// A different base.
     pub mismatch: i32,
