@@ -6,6 +6,7 @@ use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
+use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,9 @@ pub struct Args {
     /// Form of the output, where its name does not say
     #[arg(short, long, value_enum)]
     format: Option<Form>,
+    /// Vectors that kernels use: auto, scalar, avx2, avx512 or neon, of those that the CPU has; never changes a result
+    #[arg(long, value_name = "LEVEL", default_value = "auto", hide_short_help = true)]
+    simd: Level,
     /// Read pairs per task; never changes a result
     #[arg(long, value_name = "N", default_value_t = 100_000, hide = true)]
     chunk_pairs: u64,
@@ -120,6 +124,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let settings = Settings {
         parameters: blake3_text(&Parameters::default().canonical_of_samples()),
         alignments: format,
+        simd: args.simd,
         ..Settings::default()
     };
     let sample = sample(args)?;

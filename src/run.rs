@@ -48,6 +48,7 @@ use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
 use jobs::task::Task;
+use kernels::simd::Level;
 use mpi::Team;
 use office::{Desk, DroppedSamples};
 use opening::{Asked, Opened};
@@ -104,6 +105,9 @@ pub struct Args {
     /// Cells that begin a shard, instead of shards of equal length; never changes a result, which tests prove with it
     #[arg(long, value_name = "CELL,..", value_delimiter = ',', hide = true)]
     shard_lines: Vec<u32>,
+    /// Vectors that kernels use: auto, scalar, avx2, avx512 or neon, of those that the CPU has; never changes a result
+    #[arg(long, value_name = "LEVEL", default_value = "auto", hide_short_help = true)]
+    simd: Level,
     /// What runs the tasks
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,

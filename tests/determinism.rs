@@ -3,6 +3,7 @@
 #[path = "program/wakachi.rs"]
 mod wakachi;
 
+use kernels::simd::Level;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -72,6 +73,30 @@ fn memory_does_not_show() {
     let out = folder();
     let plan = cohort.run(out.path(), "--dry-run -t 2").ok().json();
     check(&format!("-t 2 --memory {}", plan["memory_bytes_min"]));
+}
+
+#[test]
+fn the_vectors_of_the_cpu_do_not_show() {
+    let cohort = &small().0;
+    let [first, second] = [1, 2].map(|mate| cohort.dir.join(format!("reads/S-000001_R{mate}.fastq.gz")));
+    let reference = cohort.reference();
+    let align = |level: &str| {
+        let inputs = [text(&reference), text(&first), text(&second)];
+        wakachi::wakachi(&[&["align"], &inputs[..], &["-o", "-", "--simd", level]].concat())
+    };
+    let expect = align("auto").ok().stdout;
+    for level in Level::available() {
+        check(&format!("-t 2 --simd {level}"));
+        assert!(align(&level.to_string()).ok().stdout == expect, "align --simd {level}: other bytes");
+    }
+    let lacking = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let refused = align(lacking);
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains(&format!("this CPU lacks {lacking}; expected auto")),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

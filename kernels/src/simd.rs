@@ -1,7 +1,9 @@
 //! Which vectors kernels use.
 //!
 //! Invariant: a kernel is one source, compiled for each level, so that the level never shows in a result. It is written
-//! as plain loops over arrays of `LANES` numbers, which the compiler turns into vectors.
+//! as plain loops over arrays of `LANES` numbers, which the compiler turns into vectors. It does where a loop touches
+//! local arrays only, copied from and to memory around it, and never chooses between two elements as they are: that
+//! becomes a choice between two addresses, and the loop stays scalar.
 
 #![allow(unsafe_code)] // what is compiled for features that not every CPU has may run only where they were found
 
@@ -9,10 +11,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Instructions that kernels may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Level {
     /// What every CPU of the architecture has; 128-bit vectors, as a rule.
-    #[default]
     Scalar,
     /// 128-bit vectors of ARM; every 64-bit one has them.
     Neon,
@@ -65,27 +66,29 @@ impl Level {
 
     /// 16-bit numbers of a vector.
     pub fn lanes(self) -> usize {
-        match self {
+        match self.or_scalar() {
             Level::Scalar | Level::Neon => 8,
             Level::Avx2 => 16,
             Level::Avx512 => 32,
         }
     }
 
-    /// Runs a kernel with [`Level::lanes`] lanes; with the instructions of every CPU where this one lacks the level's.
+    /// Runs a kernel with [`Level::lanes`] lanes; as scalar where this CPU lacks the level.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self {
-            // SAFETY: the CPU was asked.
+        match self.or_scalar() {
+            // SAFETY: `or_scalar` lets a level pass only if the CPU has it.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 if self.is_available() => unsafe { avx512(kernel) },
-            // SAFETY: the CPU was asked.
+            Level::Avx512 => unsafe { avx512(kernel) },
+            // SAFETY: `or_scalar` lets a level pass only if the CPU has it.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 if self.is_available() => unsafe { avx2(kernel) },
-            Level::Avx512 => kernel.run::<32>(),
-            Level::Avx2 => kernel.run::<16>(),
-            Level::Scalar | Level::Neon => kernel.run::<8>(),
+            Level::Avx2 => unsafe { avx2(kernel) },
+            _ => kernel.run::<8>(),
         }
+    }
+
+    fn or_scalar(self) -> Level {
+        if self.is_available() { self } else { Level::Scalar }
     }
 }
 
@@ -99,6 +102,13 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<16>()
+}
+
+/// The best level of this CPU.
+impl Default for Level {
+    fn default() -> Self {
+        Level::best()
+    }
 }
 
 impl fmt::Display for Level {
@@ -164,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_runs_everywhere_with_its_lanes() {
+    fn every_level_runs_everywhere_with_the_lanes_it_says() {
         for level in Level::ALL {
             assert_eq!(level.run(Lanes), level.lanes(), "{level}");
         }

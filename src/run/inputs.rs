@@ -7,6 +7,7 @@ use jobs::cohort::{Cohort, Lane as SheetLane};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use kernels::call::CallOptions;
+use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use workers::context::{Lane, Sample, Settings};
@@ -106,14 +107,15 @@ fn lane_input(cohort: &Cohort, lane: &SheetLane) -> LaneInput {
     }
 }
 
-/// The settings of tasks.
-pub fn settings(cohort: &Cohort) -> Settings {
+/// The settings of tasks, whose kernels use these vectors.
+pub fn settings(cohort: &Cohort, simd: Level) -> Settings {
     Settings {
         parameters: books::blake3_text(&cohort.parameters.canonical_of_samples()),
         joint_parameters: books::blake3_text(&cohort.parameters.canonical()),
         calling: true,
         call: call_options(&cohort.parameters),
         joint: joint_options(&cohort.parameters),
+        simd,
         ..Settings::default()
     }
 }

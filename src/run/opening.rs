@@ -124,7 +124,7 @@ impl Opened {
             false => Writer::Alone { era },
         };
         let samples = inputs::samples_of(cohort, cut);
-        let settings = inputs::settings(cohort);
+        let settings = inputs::settings(cohort, args.simd);
         let context =
             Context::open(cohort.id.clone(), index, samples, settings, &dir.scratch(), (writer, ends))?;
         if let Some(archive) = &archive {

@@ -16,6 +16,7 @@ use cluster::bundle::{Bundle, Data, RECEIPT_SCHEMA, Receipt};
 use cluster::{Control, Ended, Order, Output, Pool, Report, Request, Spending, TaskFailure, TaskRunner};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::task::Task;
+use kernels::simd::Level;
 use scheduler::AttemptId;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -94,7 +95,7 @@ pub fn run(bundle: &Bundle, path: &Path, args: &Args) -> Result<(), Failure> {
         cohort.id.clone(),
         index,
         samples,
-        inputs::settings(&cohort),
+        inputs::settings(&cohort, Level::best()),
         &dir.scratch(),
         (writer, BTreeMap::new()),
     )?;

@@ -203,6 +203,7 @@ pub fn streamed(
     let lane = context.lane(LANE);
     let (reference, index) = (context.index.reference(), context.index.index());
     let aligner = Aligner::new(reference, index, context.settings.scoring).map_err(MapError::from)?;
+    let aligner = aligner.with_level(context.settings.simd);
     let lane_context = LaneContext {
         contigs: context.index.contigs(),
         reference: &reference,

@@ -14,6 +14,7 @@ use jobs::genome::Grid;
 use jobs::task::{LaneId, Task};
 use kernels::align::Scoring;
 use kernels::call::CallOptions;
+use kernels::simd::Level;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -68,6 +69,8 @@ pub struct Settings {
     pub alignments: AlignmentFormat,
     /// Whether reads are called, too.
     pub calling: bool,
+    /// The vectors of kernels; the one setting that no byte depends on.
+    pub simd: Level,
 }
 
 /// What alignments are written as.

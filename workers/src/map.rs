@@ -164,7 +164,7 @@ pub fn learn_from(
 
 fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
     let (reference, index) = (context.index.reference(), context.index.index());
-    Ok(Aligner::new(reference, index, context.settings.scoring)?)
+    Ok(Aligner::new(reference, index, context.settings.scoring)?.with_level(context.settings.simd))
 }
 
 /// What a map task says of itself.

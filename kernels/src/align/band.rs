@@ -46,7 +46,8 @@ pub(super) struct Band {
     order: Vec<usize>,
 }
 
-/// A read to align: base `i` of it may meet bases `first + i` to `first + i + width - 1` of the window.
+/// A read to align: base `i` of it may meet bases `first + i` to `first + i + width - 1` of the window. Reads are no longer
+/// than [`READ_BASES_MAX`], widths fit 15 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Problem<'a> {
     pub read: &'a [u8],

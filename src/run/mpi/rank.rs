@@ -121,7 +121,7 @@ fn work(args: &Args, rank: &Rank, offer: Offer) -> Result<u8, Failure> {
         cohort.id.clone(),
         inputs::open(&cohort.reference_path(), &dir.scratch())?,
         samples,
-        inputs::settings(&cohort),
+        inputs::settings(&cohort, args.simd),
         &dir.scratch(),
         (Writer::OfMany { fence: calling.fence, number: offer.worker.local() }, BTreeMap::new()),
     )?;
