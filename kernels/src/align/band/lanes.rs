@@ -99,16 +99,13 @@ impl Kernel for Group<'_, '_> {
         lengths.iter_mut().zip(problems()).for_each(|(length, problem)| *length = problem.read.len() as i16);
 
         let bonus = scoring.end_bonus as i16;
-        let (mut top, mut top_row, mut top_column) = ([0i16; LANES], [0i16; LANES], [0i16; LANES]);
+        let mut ends = Ends::none(lengths, bonus);
         for i in 0..rows {
             let code = codes[i];
             let mut others = &unequal[i..i + width];
             if code.iter().fold(false, |any, &code| any | (code == NO_BASE)) {
                 for (unknown, unequal) in unknown.iter_mut().zip(others) {
-                    for l in 0..LANES {
-                        let is_unknown = code[l] == NO_BASE && unequal[l] != NEVER;
-                        unknown[l] = if is_unknown { -(scoring.unknown as i16) } else { unequal[l] };
-                    }
+                    score_no_base(&code, unequal, -(scoring.unknown as i16), unknown);
                 }
                 others = unknown;
             }
@@ -119,26 +116,47 @@ impl Kernel for Group<'_, '_> {
                 others,
                 limits,
             };
-            let (row_best, column) =
-                fill(&row, scoring, best, insertion, &mut steps[i * width..(i + 1) * width]);
-            let at = i as i16;
-            for l in 0..LANES {
-                let extra = if at + 1 == lengths[l] { bonus } else { 0 };
-                let extra = if at < lengths[l] { extra } else { NEVER };
-                let total = row_best[l] + extra;
-                let is_better = total > top[l];
-                top[l] = top[l].max(total);
-                top_row[l] = if is_better { at } else { top_row[l] };
-                let change = column[l] ^ top_column[l];
-                top_column[l] ^= if is_better { change } else { 0 };
-            }
+            let steps = &mut steps[i * width..(i + 1) * width];
+            let (row_best, column) = fill(&row, scoring, best, insertion, steps);
+            ends.improve(i as i16, &row_best, &column);
         }
         tops.clear();
-        tops.extend((0..members.len()).map(|l| Top {
-            total: i32::from(top[l]),
-            row: top_row[l] as usize,
-            column: top_column[l] as usize,
-        }));
+        tops.extend((0..members.len()).map(|l| ends.top(l)));
+    }
+}
+
+/// Where the best alignments end so far.
+struct Ends<const LANES: usize> {
+    lengths: [i16; LANES],
+    bonus: i16,
+    total: [i16; LANES],
+    row: [i16; LANES],
+    column: [i16; LANES],
+}
+
+impl<const LANES: usize> Ends<LANES> {
+    #[inline(always)]
+    fn none(lengths: [i16; LANES], bonus: i16) -> Self {
+        Ends { lengths, bonus, total: [0; LANES], row: [0; LANES], column: [0; LANES] }
+    }
+
+    /// Takes what a row has where that is better. Its columns count from one.
+    #[inline(always)]
+    fn improve(&mut self, row: i16, best: &[i16; LANES], column: &[i16; LANES]) {
+        for l in 0..LANES {
+            let extra = if row + 1 == self.lengths[l] { self.bonus } else { 0 };
+            let extra = if row < self.lengths[l] { extra } else { NEVER };
+            let total = best[l] + extra;
+            let is_better = total > self.total[l];
+            self.total[l] = self.total[l].max(total);
+            self.row[l] = if is_better { row } else { self.row[l] };
+            self.column[l] = if is_better { column[l] - 1 } else { self.column[l] };
+        }
+    }
+
+    #[inline(always)]
+    fn top(&self, l: usize) -> Top {
+        Top { total: i32::from(self.total[l]), row: self.row[l] as usize, column: self.column[l] as usize }
     }
 }
 
@@ -197,6 +215,20 @@ fn score_unequal<const LANES: usize>(
     }
 }
 
+/// What bases give where the read's is unknown.
+#[inline(always)]
+fn score_no_base<const LANES: usize>(
+    code: &[i16; LANES],
+    unequal: &[i16; LANES],
+    unknown: i16,
+    score: &mut [i16; LANES],
+) {
+    for l in 0..LANES {
+        let is_unknown = (code[l] == NO_BASE) & (unequal[l] != NEVER);
+        score[l] = if is_unknown { unknown } else { unequal[l] };
+    }
+}
+
 /// One row of the programs.
 struct Row<'a, const LANES: usize> {
     code: &'a [i16; LANES],
@@ -208,7 +240,7 @@ struct Row<'a, const LANES: usize> {
     limits: &'a [[i16; LANES]],
 }
 
-/// Fills a row in place, from left to right, with deletions at hand: its best scores and their first columns.
+/// Fills a row in place, from left to right, with deletions at hand: its best scores and their first columns, from one.
 ///
 /// No number gets below `NEVER` less one gap, as all are the larger of that and something; none exceeds the best score
 /// of a read.
@@ -228,7 +260,7 @@ fn fill<const LANES: usize>(
     let mut before = best[0];
     let mut deletion = [NEVER; LANES];
     let mut goes_on = [0u8; LANES];
-    let (mut row_best, mut column, mut here) = ([NEVER; LANES], [0; LANES], [-1i16; LANES]);
+    let (mut row_best, mut column, mut here) = ([NEVER; LANES], [1; LANES], [0i16; LANES]);
     for c in 0..width {
         let (above, above_inserted) = (best[c + 1], insertion[c + 1]);
         // Copies, so that the compiler sees that nothing overlaps.
