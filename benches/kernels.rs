@@ -182,11 +182,10 @@ impl Placed {
 }
 
 fn align(aligner: &Aligner<'_>, pairs: &Pairs, model: &InsertModel) -> Vec<PairMapping> {
-    let mut workspace = AlignWorkspace::default();
     let (first, second) = (&pairs.first, &pairs.second);
-    (0..first.len())
-        .map(|i| aligner.map_pair(&mut workspace, first.sequence(i), second.sequence(i), model))
-        .collect()
+    let reads: Vec<[&[u8]; 2]> =
+        (0..first.len()).map(|at| [first.sequence(at), second.sequence(at)]).collect();
+    aligner.map_pairs(&mut AlignWorkspace::default(), &reads, model)
 }
 
 /// The placed reads by position.

@@ -4,12 +4,19 @@
 //! Whatever a [`Workspace`] did before cannot be seen, nor the order of reads; ties between equal places are settled by
 //! a hash of the reads' bases. No hit leaves its contig or spans more than [`SPAN_EXTRA_MAX`] bases beyond the read's own.
 //! Effort per read is bounded everywhere. Names, qualities and SAM flags are the caller's.
+//!
+//! Most reads need little: a few seeds that share no base, one comparison, and a count which proves that no other place
+//! comes near ([`certain`]). What is left has its rarest seeds followed, is looked for beside a mate that is certain, and
+//! only if the proof still fails are all its seeds followed. Reads are mapped in batches, so that the waits for memory
+//! overlap and gapped alignments fill the lanes of vectors.
 
 mod band;
+mod certain;
 mod extend;
 mod pair;
 mod quality;
 mod query;
+mod read;
 mod rescue;
 mod seed;
 #[cfg(test)]
@@ -20,12 +27,14 @@ use crate::insert::{FivePrime, InsertModel};
 use crate::reference::{Malformed, Reference, malformed};
 use crate::simd::Level;
 use band::{CLIP, DELETION, INSERTION, MATCH};
+use certain::{Certain, MARGIN_MIN};
 use extend::{Extender, Placement};
 use pair::{Choice, Link, Side};
 use quality::{Weights, mapq};
-use query::{Query, side};
+use query::side;
+use read::Read;
 use rescue::{RESCUE_K, Rescuer};
-use seed::{Candidate, Seeding, Unseen};
+use seed::{Candidate, Effort, Seeding};
 
 /// Longest read that is placed, in bases; longer ones, and those shorter than a seed, map nowhere.
 pub const READ_BASES_MAX: usize = 1024;
@@ -57,7 +66,7 @@ const RESCUE_DEFICIT_MAX: i32 = 20;
 /// What alignments cost, in units of score. Penalties are given as positive numbers, each at most 50.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scoring {
-    /// An equal base; at most 12, so that scores fit 16 bits.
+    /// An equal base.
     pub matched: i32,
     /// A different base.
     pub mismatch: i32,
@@ -138,7 +147,8 @@ impl Hit {
 pub struct ReadMapping {
     /// The chosen hit; `None` leaves the read unmapped.
     pub primary: Option<Hit>,
-    /// Score of the second-best place (XS), 0 if there is none.
+    /// Score of the second-best place looked at (XS), 0 if none was; what was not looked at is proved to score less by more
+    /// than mapping quality can tell.
     pub sub_score: i32,
     /// Hits of parts that the primary clips (SA).
     pub supplementary: Vec<Hit>,
@@ -155,12 +165,21 @@ pub struct PairMapping {
     pub proper: bool,
 }
 
+/// Reads that are mapped together: enough that their look-ups overlap and that gapped alignments fill all lanes, few
+/// enough to stay in the nearest caches.
+const BATCH_READS: usize = 512;
+
 /// Scratch of one thread.
 #[derive(Clone, Debug, Default)]
 pub struct Workspace {
-    queries: [Query; 2],
-    placements: [Vec<Placement>; 2],
-    unseen: [Unseen; 2],
+    reads: Vec<Read>,
+    scratch: Scratch,
+}
+
+/// What the steps share.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    certain: Certain,
     seeding: Seeding,
     candidates: Vec<Candidate>,
     extender: Extender,
@@ -193,103 +212,180 @@ impl<'a> Aligner<'a> {
         Aligner { level, ..self }
     }
 
-    /// Places a read, given as codes in the order sequenced.
-    pub fn map_single(&self, workspace: &mut Workspace, read: &[u8]) -> ReadMapping {
-        workspace.extender.begin(self.level);
-        self.place(workspace, 0, read);
-        self.single(workspace, 0)
+    /// Places reads, each given as codes in the order sequenced.
+    pub fn map_singles(&self, workspace: &mut Workspace, reads: &[&[u8]]) -> Vec<ReadMapping> {
+        let mut mappings = Vec::with_capacity(reads.len());
+        for batch in reads.chunks(BATCH_READS) {
+            let uncertain = self.begin(workspace, batch);
+            let Workspace { reads, scratch } = &mut *workspace;
+            self.place(scratch, reads, &uncertain, Effort::All);
+            mappings.extend(reads.iter().map(|read| self.single(scratch, read)));
+        }
+        mappings
     }
 
-    /// Places two mates, each given as codes in the order sequenced.
-    pub fn map_pair(
+    /// Places pairs of mates, each read given as codes in the order sequenced.
+    pub fn map_pairs(
         &self,
         workspace: &mut Workspace,
-        first: &[u8],
-        second: &[u8],
+        pairs: &[[&[u8]; 2]],
         model: &InsertModel,
-    ) -> PairMapping {
-        workspace.extender.begin(self.level);
-        self.place(workspace, 0, first);
-        self.place(workspace, 1, second);
-        self.rescue(workspace, model);
-        if workspace.placements.iter().any(Vec::is_empty) {
-            return PairMapping { reads: [0, 1].map(|read| self.single(workspace, read)), proper: false };
+    ) -> Vec<PairMapping> {
+        let mut mappings = Vec::with_capacity(pairs.len());
+        for batch in pairs.chunks(BATCH_READS / 2) {
+            let uncertain = self.begin(workspace, batch.as_flattened());
+            let Workspace { reads, scratch } = &mut *workspace;
+            self.look_beside(scratch, reads, &uncertain, model);
+            let open: Vec<usize> =
+                (0..reads.len()).filter(|&at| !self.is_settled(scratch, reads, at, model)).collect();
+            self.place(scratch, reads, &open, Effort::All);
+            self.rescue(scratch, reads, &open, model);
+            mappings.extend(reads.chunks(2).map(|pair| self.pair(scratch, pair, model)));
         }
-        let Workspace { queries, placements, unseen, order, links, .. } = workspace;
-        let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
-        pair::link(&sides, model, order, links);
-        let salt = queries[0].salt ^ queries[1].salt.rotate_left(1);
-        let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
-        let reads = [0, 1].map(|read| {
-            let chosen = &workspace.placements[read][at[read]];
-            if !proper && chosen.score < self.scoring.score_min {
-                return ReadMapping::default();
-            }
-            self.report(workspace, read, at[read], mapq(weights[read].0, weights[read].1, chosen.score))
+        mappings
+    }
+
+    /// Takes a batch of reads and places those that can be placed with little effort; returns those for which it is not
+    /// proved that no other place comes near.
+    fn begin(&self, workspace: &mut Workspace, batch: &[&[u8]]) -> Vec<usize> {
+        let Workspace { reads, scratch } = workspace;
+        reads.resize_with(batch.len(), Read::default);
+        scratch.extender.cigars.clear();
+        for (read, codes) in reads.iter_mut().zip(batch) {
+            read.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] }, &self.index);
+        }
+        reads.iter_mut().for_each(|read| read.look_up_apart(&self.index));
+        let Scratch { certain, extender, .. } = scratch;
+        certain.place(&self.index, &self.reference, &self.scoring, extender, reads);
+        let mut uncertain: Vec<usize> = (0..reads.len()).filter(|&at| !reads[at].is_certain).collect();
+        self.place(scratch, reads, &uncertain, Effort::Apart);
+        uncertain.retain(|&at| {
+            reads[at].is_certain = reads[at].is_proved(&self.scoring);
+            !reads[at].is_certain
         });
-        PairMapping { reads, proper }
+        uncertain
     }
 
-    /// Fills the placements of one read.
-    fn place(&self, workspace: &mut Workspace, read: usize, codes: &[u8]) {
-        let Workspace { queries, placements, unseen, seeding, candidates, extender, .. } = workspace;
-        let (query, placements) = (&mut queries[read], &mut placements[read]);
-        query.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] });
-        placements.clear();
-        seeding.seed(&self.index, query, candidates, &mut unseen[read]);
-        let score_min = self.scoring.score_min;
-        extender.extend(&self.reference, &self.scoring, score_min, query, candidates, placements);
+    /// Looks for uncertain reads beside the place of a mate that is certain.
+    fn look_beside(
+        &self,
+        scratch: &mut Scratch,
+        reads: &mut [Read],
+        uncertain: &[usize],
+        model: &InsertModel,
+    ) {
+        let mut found = Vec::new();
+        for &at in uncertain {
+            if !reads[at ^ 1].is_certain {
+                continue;
+            }
+            let pair = &mut reads[at & !1..][..2];
+            let mate = &pair[1 - at % 2];
+            let best = mate.placements.iter().max_by_key(|place| (place.total, place.tie(mate.query.salt)));
+            let Some(best) = best.copied() else { continue };
+            pair[at % 2].trials.clear();
+            self.look_near(scratch, &best, pair, 1 - at % 2, model, &mut None);
+            found.push(at);
+        }
+        self.settle(&mut scratch.extender, self.scoring.rescued_score_min, reads, found);
     }
 
-    /// The most that a place of a read may score that seeding did not find.
-    fn most_unseen(&self, query: &Query, unseen: &Unseen) -> i32 {
-        let cost = self.scoring.matched + self.scoring.mismatch;
-        let perfect = query.len() as i32 * self.scoring.matched + 2 * self.scoring.end_bonus;
-        perfect - cost * unseen.differences((0, query.len() as u32))
+    /// Whether no place of a read that was not looked at could make a better pair than the best one at hand. Beside a
+    /// mate's certain place all was looked at.
+    fn is_settled(&self, scratch: &mut Scratch, reads: &[Read], at: usize, model: &InsertModel) -> bool {
+        let (pair, read, mate) = (&reads[at & !1..][..2], &reads[at], &reads[at ^ 1]);
+        let Scratch { order, links, .. } = scratch;
+        pair::link(&[Side::new(&pair[0]), Side::new(&pair[1])], model, order, links);
+        let linked = links.iter().map(|link| link.total).max();
+        let with_mate = match read.is_certain {
+            true => mate.best(),
+            false if mate.is_certain => {
+                (mate.best() - self.scoring.unpaired).max(mate.most_unseen(&self.scoring))
+            }
+            false => return false,
+        };
+        linked.is_some_and(|linked| linked >= read.most_unseen(&self.scoring) + with_mate + MARGIN_MIN)
+    }
+
+    /// Fills the placements of the named reads by their seeds.
+    fn place(&self, scratch: &mut Scratch, reads: &mut [Read], which: &[usize], effort: Effort) {
+        let Scratch { seeding, candidates, extender, .. } = scratch;
+        let seeds = |at: usize| reads[at].seeds.iter();
+        which.iter().flat_map(|&at| seeds(at)).for_each(|seed| self.index.ask_bucket(seed.hash));
+        which.iter().for_each(|&at| reads[at].look_up(&self.index));
+        for &at in which {
+            let read = &mut reads[at];
+            read.placements.clear();
+            read.is_certain = false;
+            seeding.seed(&self.index, read, effort, candidates);
+            read.trials.clear();
+            extender.try_without_gaps(&self.reference, &self.scoring, read, candidates);
+        }
+        self.settle(extender, self.scoring.score_min, reads, which.to_vec());
+    }
+
+    fn settle(&self, extender: &mut Extender, score_min: i32, reads: &mut [Read], which: Vec<usize>) {
+        extender.settle(&self.reference, &self.scoring, self.level, score_min, reads, which);
     }
 
     /// Looks for each read near the good places of its mate, wherever finding it could change the outcome.
-    fn rescue(&self, workspace: &mut Workspace, model: &InsertModel) {
-        let Workspace { queries, placements, unseen, order, links, .. } = workspace;
-        let sides = [0, 1].map(|read| Side::new(&placements[read], &queries[read], &unseen[read]));
+    fn rescue(&self, scratch: &mut Scratch, reads: &mut [Read], open: &[usize], model: &InsertModel) {
+        let mut found = Vec::new();
+        for pairs in open.chunk_by(|a, b| a / 2 == b / 2) {
+            let first = pairs[0] & !1;
+            let pair = &mut reads[first..first + 2];
+            for (read, starts) in self.starts(scratch, pair, model).iter().enumerate() {
+                pair[1 - read].trials.clear();
+                let mut loaded = None;
+                for start in starts {
+                    self.look_near(scratch, start, pair, read, model, &mut loaded);
+                }
+                if !starts.is_empty() {
+                    found.push(first + 1 - read);
+                }
+            }
+        }
+        self.settle(&mut scratch.extender, self.scoring.rescued_score_min, reads, found);
+    }
+
+    /// The places of each read from which its mate is looked for.
+    fn starts(&self, scratch: &mut Scratch, pair: &[Read], model: &InsertModel) -> [Vec<Placement>; 2] {
+        let Scratch { order, links, .. } = scratch;
+        let sides = [Side::new(&pair[0]), Side::new(&pair[1])];
         pair::link(&sides, model, order, links);
         let best = sides.each_ref().map(Side::best);
         let linked = links.iter().map(|link| link.total).max().unwrap_or(0);
         let top = linked.max(best[0] + best[1] - self.scoring.unpaired);
-        let starts = [0, 1].map(|read| {
+        [0, 1].map(|read| {
             let side = &sides[read];
-            let most = self.most_unseen(&queries[1 - read], &unseen[1 - read]);
+            let most = pair[1 - read].most_unseen(&self.scoring);
             let mut alone = vec![true; side.placements.len()];
             links.iter().for_each(|link| alone[link.at[read]] = false);
             let hopeful =
                 |&at: &usize| alone[at] && side.placements[at].total + most >= top - RESCUE_DEFICIT_MAX;
             let mut starts: Vec<Placement> =
                 (0..alone.len()).filter(hopeful).map(|at| side.placements[at]).collect();
-            starts.sort_by_key(|start| (-start.total, start.tie(queries[read].salt)));
+            starts.sort_by_key(|start| (-start.total, start.tie(pair[read].query.salt)));
             starts.truncate(RESCUES_MAX);
             starts
-        });
-        for (read, starts) in starts.iter().enumerate() {
-            let mut loaded = None;
-            for start in starts {
-                self.look_near(workspace, start, read, model, &mut loaded);
-            }
-        }
+        })
     }
 
-    /// Looks for the mate of `read` where a placement of `read` says it should be. `loaded` is the strand whose words
-    /// the rescuer holds.
+    /// Puts under trial the mate of `read` where a placement of `read` says it should be. `loaded` is the strand whose
+    /// words the rescuer holds.
     fn look_near(
         &self,
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
         start: &Placement,
+        pair: &mut [Read],
         read: usize,
         model: &InsertModel,
         loaded: &mut Option<bool>,
     ) {
-        let Workspace { queries, placements, seeding, candidates, extender, rescuer, .. } = workspace;
-        let (query, placements) = (&queries[1 - read], &mut placements[1 - read]);
-        let (first, last, reverse) = model.mate_borders(start.five_prime(queries[read].len()));
+        let Scratch { seeding, candidates, extender, rescuer, .. } = scratch;
+        let (first, last, reverse) = model.mate_borders(start.five_prime(pair[read].query.len()));
+        let read = &mut pair[1 - read];
+        let query = &read.query;
         let length = query.len() as i64;
         let (before, after) = if reverse { (length, 0) } else { (0, length) };
         let (_, contig_start, contig_end) = self.reference.contig_range(start.contig);
@@ -302,31 +398,54 @@ impl<'a> Aligner<'a> {
         seeding.candidates_of(found, RESCUE_K, query, candidates);
         candidates.truncate(RESCUE_CANDIDATES_MAX);
         candidates.retain(|candidate| candidate.chained >= RESCUE_CHAINED_MIN);
-        let score_min = self.scoring.rescued_score_min;
-        extender.extend(&self.reference, &self.scoring, score_min, query, candidates, placements);
+        extender.try_without_gaps(&self.reference, &self.scoring, read, candidates);
+    }
+
+    /// The mapping of two mates.
+    fn pair(&self, scratch: &mut Scratch, pair: &[Read], model: &InsertModel) -> PairMapping {
+        if pair.iter().any(|read| read.placements.is_empty()) {
+            return PairMapping {
+                reads: [0, 1].map(|read| self.single(scratch, &pair[read])),
+                proper: false,
+            };
+        }
+        let Scratch { order, links, .. } = &mut *scratch;
+        let sides = [Side::new(&pair[0]), Side::new(&pair[1])];
+        pair::link(&sides, model, order, links);
+        let salt = pair[0].query.salt ^ pair[1].query.salt.rotate_left(1);
+        let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
+        let reads = [0, 1].map(|read| {
+            let chosen = &pair[read].placements[at[read]];
+            if !proper && chosen.score < self.scoring.score_min {
+                return ReadMapping::default();
+            }
+            let mapq = mapq(weights[read].0, weights[read].1, chosen.score);
+            self.report(scratch, &pair[read], at[read], mapq)
+        });
+        PairMapping { reads, proper }
     }
 
     /// The mapping of a read judged alone.
-    fn single(&self, workspace: &Workspace, read: usize) -> ReadMapping {
-        let salt = workspace.queries[read].salt;
-        let placements = workspace.placements[read].iter().enumerate();
+    fn single(&self, scratch: &Scratch, read: &Read) -> ReadMapping {
+        let salt = read.query.salt;
+        let placements = read.placements.iter().enumerate();
         let placements = placements.filter(|(_, each)| each.score >= self.scoring.score_min);
         let Some((at, _)) = placements.max_by_key(|(_, each)| (each.total, each.tie(salt))) else {
             return ReadMapping::default();
         };
-        self.report(workspace, read, at, self.mapq_alone(workspace, read, at))
+        self.report(scratch, read, at, self.mapq_alone(read, at))
     }
 
-    fn mapq_alone(&self, workspace: &Workspace, read: usize, at: usize) -> u8 {
-        let side = Side::new(&workspace.placements[read], &workspace.queries[read], &workspace.unseen[read]);
+    fn mapq_alone(&self, read: &Read, at: usize) -> u8 {
+        let side = Side::new(read);
         mapq(1.0, side.rivals_alone(at, &self.scoring, &self.weights), side.placements[at].score)
     }
 
-    fn report(&self, workspace: &Workspace, read: usize, at: usize, mapq: u8) -> ReadMapping {
-        let (placements, length) = (&workspace.placements[read], workspace.queries[read].len());
-        let salt = workspace.queries[read].salt;
+    fn report(&self, scratch: &Scratch, read: &Read, at: usize, mapq: u8) -> ReadMapping {
+        let (placements, length, salt) = (&read.placements, read.query.len(), read.query.salt);
         let chosen = &placements[at];
-        let hit = |placement: &Placement, mapq: u8| self.hit(workspace, placement, length, mapq);
+        let hit =
+            |placement: &Placement, mapq: u8| self.hit(&scratch.extender.cigars, placement, length, mapq);
         let mut others: Vec<usize> = (0..placements.len()).filter(|&other| other != at).collect();
         others.sort_by_key(|&other| (-placements[other].total, placements[other].tie(salt)));
         let (rivals, parts): (Vec<usize>, Vec<usize>) =
@@ -351,15 +470,15 @@ impl<'a> Aligner<'a> {
             sub_score: rivals.iter().map(|&rival| placements[rival].score).max().unwrap_or(0),
             supplementary: supplementary
                 .iter()
-                .map(|&part| hit(&placements[part], self.mapq_alone(workspace, read, part).min(mapq)))
+                .map(|&part| hit(&placements[part], self.mapq_alone(read, part).min(mapq)))
                 .collect(),
             alternatives: listed.iter().map(|&rival| hit(&placements[rival], 0)).collect(),
         }
     }
 
-    fn hit(&self, workspace: &Workspace, placement: &Placement, length: usize, mapq: u8) -> Hit {
+    fn hit(&self, cigars: &[u32], placement: &Placement, length: usize, mapq: u8) -> Hit {
         let (_, start, _) = self.reference.contig_range(placement.contig);
-        let operations = &workspace.extender.cigars[placement.cigar.0 as usize..placement.cigar.1 as usize];
+        let operations = &cigars[placement.cigar.0 as usize..placement.cigar.1 as usize];
         let clip = |bases: u32| (bases > 0).then_some(bases << 4 | CLIP);
         let clips = [clip(placement.aligned.0), clip(length as u32 - placement.aligned.1)];
         let cigar = clips[0].into_iter().chain(operations.iter().copied()).chain(clips[1]).collect();

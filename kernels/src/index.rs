@@ -13,6 +13,7 @@
 //! | 1 | u32 first entry of each bucket, and the number of entries |
 //! | 2 | u64 entries by bucket, ascending: hash rest (31 bits), strand (1), place (32) |
 
+use crate::prefetch::prefetch;
 use crate::reference::{Malformed, Reference, cast, malformed};
 use std::ops::Range;
 
@@ -263,6 +264,18 @@ impl<'a> Index<'a> {
 
     pub(crate) fn places(&self) -> u32 {
         self.places
+    }
+
+    /// Asks for what [`Index::bucket`] will read.
+    #[inline]
+    pub(crate) fn ask_bucket(&self, hash: u64) {
+        prefetch(self.directory, (hash >> self.rest_bits) as usize);
+    }
+
+    /// Asks for what [`Index::occurrences`] will read.
+    #[inline]
+    pub(crate) fn ask_occurrences(&self, bucket: &Range<u32>) {
+        prefetch(self.entries, bucket.start as usize);
     }
 
     /// The bucket of a seed: the first of two look-ups, so that a caller can have many under way at once.

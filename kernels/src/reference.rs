@@ -11,6 +11,7 @@
 //! | 2 | per run of one exceptional letter: u32 first base, u32 length, u32 letter |
 //! | 3 | per block of 4,096 bases, and once more: u32 first run that ends after the block's start |
 
+use crate::prefetch::prefetch;
 use crate::sequence::{UNKNOWN, WORD_BASES, code, letter};
 use std::fmt;
 
@@ -201,6 +202,14 @@ impl<'a> Reference<'a> {
         self.bases(start, end, out);
         out.iter_mut().for_each(|base| *base = letter(*base));
         self.for_runs(start, end, |range, letter| out[range].fill(letter));
+    }
+
+    /// Asks for the words of `bases` places around this one.
+    #[inline]
+    pub(crate) fn ask(&self, place: u32, bases: u32) {
+        for place in [place.saturating_sub(bases), place, place.saturating_add(bases)] {
+            prefetch(self.words, place as usize / WORD_BASES);
+        }
     }
 
     /// Bases of all contigs and the gaps that align them: one past the largest place.

@@ -243,13 +243,13 @@ pub fn streamed(
                 || (Workspace::default(), TemplateWriter::default(), SamText::new(&header)),
                 |(workspace, writer, text), pairs: &Pairs| {
                     let mut records = Vec::new();
-                    for pair in 0..pairs.first.len() {
-                        let reads = reads_of(pairs, pair);
-                        let (mappings, proper) = map::align(&aligner, workspace, &reads, &model);
+                    let all: Vec<usize> = (0..pairs.first.len()).collect();
+                    let mapped = map::align(&aligner, workspace, pairs, &all, &model);
+                    for (pair, (mappings, proper)) in mapped.iter().enumerate() {
+                        let (reads, name) = (reads_of(pairs, pair), pairs.first.name(pair));
                         let mut emit = |entry: Entry<'_>| records.push(entry.record.bytes().to_vec());
-                        let name = pairs.first.name(pair);
                         let template =
-                            Template { ordinal: 0, name, reads: &reads, mappings: &mappings, proper };
+                            Template { ordinal: 0, name, reads: &reads, mappings, proper: *proper };
                         writer.write(&lane_context, &template, &mut emit);
                     }
                     encode(format, text.as_mut(), &records)

@@ -29,6 +29,9 @@ const WEIGHED_CHUNKS: u32 = 4;
 /// Pairs read at a time.
 pub const BATCH_PAIRS: usize = 1024;
 
+/// Pairs aligned at a time: as many as the aligner works on together, few enough that a task told to end soon does.
+const TAKEN_PAIRS: usize = 256;
+
 /// One chunk of a lane, as its intake stored it.
 #[derive(Debug)]
 pub struct StoredChunk {
@@ -146,11 +149,13 @@ pub fn learn_from(
     loop {
         let mut pairs = Pairs::default();
         let read = reader.read(BATCH_PAIRS.min(wanted - seen), &mut pairs).map_err(IntakeError::from)?;
-        for pair in 0..read {
-            let first = aligner.map_single(&mut workspace, pairs.first.sequence(pair)).primary;
-            let second = aligner.map_single(&mut workspace, pairs.second.sequence(pair)).primary;
-            observations.extend(first.zip(second).and_then(|(a, b)| Observation::between(&a, &b)));
-        }
+        let [first, second] = [&pairs.first, &pairs.second].map(|reads| {
+            let reads: Vec<&[u8]> = (0..read).map(|at| reads.sequence(at)).collect();
+            aligner.map_singles(&mut workspace, &reads)
+        });
+        observations.extend(first.iter().zip(&second).filter_map(|(first, second)| {
+            Observation::between(first.primary.as_ref()?, second.primary.as_ref()?)
+        }));
         keep(pairs)?;
         seen += read;
         if read == 0 || (seen == wanted && observations.len() >= MODEL_CONFIDENT_PAIRS) {
@@ -203,7 +208,7 @@ pub fn map_chunk(
     let mut run = RunBuilder::default();
     let mut pairs = Pairs::default();
     let mut strips = Strips::of(chunk, start.pairs, hold);
-    let (mut ordinal, mut aligned) = (start.first_pair, 0);
+    let (mut first, mut aligned) = (start.first_pair, 0);
     loop {
         pairs.clear();
         context.holds()?;
@@ -212,20 +217,21 @@ pub fn map_chunk(
         if read == 0 {
             break;
         }
-        for pair in 0..read {
-            if !strips.take(ordinal - start.first_pair) {
-                ordinal += 1;
-                continue;
+        for from in (0..read).step_by(TAKEN_PAIRS) {
+            let taken = from..read.min(from + TAKEN_PAIRS);
+            let taken: Vec<usize> =
+                taken.filter(|&pair| strips.take(first + pair as u64 - start.first_pair)).collect();
+            let mapped = align(&aligner, &mut workspace, &pairs, &taken, model);
+            for (&pair, (mappings, proper)) in taken.iter().zip(&mapped) {
+                let (reads, name) = (reads_of(&pairs, pair), pairs.first.name(pair));
+                let mut emit = |entry: Entry<'_>| run.push(&entry);
+                let ordinal = first + pair as u64;
+                let template = Template { ordinal, name, reads: &reads, mappings, proper: *proper };
+                writer.write(&lane_context, &template, &mut emit);
             }
-            let reads = reads_of(&pairs, pair);
-            let (mappings, proper) = align(&aligner, &mut workspace, &reads, model);
-            let name = pairs.first.name(pair);
-            let mut emit = |entry: Entry<'_>| run.push(&entry);
-            let template = Template { ordinal, name, reads: &reads, mappings: &mappings, proper };
-            writer.write(&lane_context, &template, &mut emit);
-            ordinal += 1;
-            aligned += 1;
+            aligned += taken.len() as u64;
         }
+        first += read as u64;
     }
     let done = strips.finish();
     hold.check()?;
@@ -286,18 +292,21 @@ pub fn reads_of(pairs: &Pairs, at: usize) -> Vec<Read<'_>> {
         .collect()
 }
 
-/// Aligns one template: its mappings, and whether they are a proper pair.
+/// Aligns some of the templates: of each its mappings, and whether they are a proper pair.
 pub fn align(
     aligner: &Aligner<'_>,
     workspace: &mut Workspace,
-    reads: &[Read<'_>],
+    pairs: &Pairs,
+    which: &[usize],
     model: &InsertModel,
-) -> (Vec<ReadMapping>, bool) {
-    match reads {
-        [first, second] => {
-            let pair = aligner.map_pair(workspace, first.sequence, second.sequence, model);
-            (pair.reads.into(), pair.proper)
-        }
-        reads => (reads.iter().map(|read| aligner.map_single(workspace, read.sequence)).collect(), false),
+) -> Vec<(Vec<ReadMapping>, bool)> {
+    if pairs.second.len() == 0 {
+        let reads: Vec<&[u8]> = which.iter().map(|&at| pairs.first.sequence(at)).collect();
+        let mappings = aligner.map_singles(workspace, &reads);
+        return mappings.into_iter().map(|mapping| (vec![mapping], false)).collect();
     }
+    let reads: Vec<[&[u8]; 2]> =
+        which.iter().map(|&at| [pairs.first.sequence(at), pairs.second.sequence(at)]).collect();
+    let mappings = aligner.map_pairs(workspace, &reads, model);
+    mappings.into_iter().map(|pair| (pair.reads.into(), pair.proper)).collect()
 }

@@ -6,7 +6,8 @@
 use super::Scoring;
 use super::band::{Band, MATCH, Path, Problem};
 use super::query::{Query, mix, side};
-use super::seed::Candidate;
+use super::read::Read;
+use super::seed::{Candidate, Unseen};
 use crate::insert::FivePrime;
 use crate::reference::Reference;
 use crate::sequence::{LOW_BITS, UNKNOWN, WORD_BASES};
@@ -29,6 +30,9 @@ const PARTS_MAX: usize = 16;
 
 /// A stretch of this many bases that matched on another diagonal would have been seeded there.
 const UNSEEDED_BASES: u32 = 28;
+
+/// Score lost since its best beyond which a stretch without gaps is not followed.
+const LOSS_MAX: i32 = 40;
 
 /// Placements of one strand whose starts or ends are this close are the same place.
 const SAME_PLACE_BASES: u32 = 12;
@@ -93,143 +97,57 @@ fn explains_another_part(candidate: &Candidate, first: &Candidate, length: u32) 
     !overlap(range(candidate), range(first))
 }
 
-/// Scratch for extension, and the CIGARs of one read pair.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Extender {
-    level: Level,
-    breaks: Vec<(u32, i32)>,
-    codes: Vec<u8>,
-    trials: Vec<(Placement, Candidate, i32)>,
-    band: Band,
-    paths: Vec<Option<Path>>,
-    /// Strand and diagonals of the bands aligned in this round.
-    bands: Vec<(bool, (i64, i64))>,
-    pub cigars: Vec<u32>,
+/// A candidate placed without gaps.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    placement: Placement,
+    candidate: Candidate,
+    /// The most that gaps could make of it.
+    hope: i32,
 }
 
-impl Extender {
-    /// Forgets the CIGARs of the last pair.
-    pub fn begin(&mut self, level: Level) {
-        self.level = level;
-        self.cigars.clear();
-    }
+/// The trials of one read: each becomes a placement, after a gapped alignment where that could matter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trials {
+    list: Vec<Trial>,
+    /// The trial whose turn it is.
+    at: usize,
+    best: i32,
+    perfect: i32,
+    /// Strand and diagonals of the bands aligned so far.
+    bands: Vec<(bool, (i64, i64))>,
+}
 
-    /// Appends the placements of candidates that score enough to `placements`, which stay free of copies of one place.
-    pub fn extend(
-        &mut self,
-        reference: &Reference,
-        scoring: &Scoring,
-        score_min: i32,
-        query: &Query,
-        candidates: &[Candidate],
-        placements: &mut Vec<Placement>,
-    ) {
-        let perfect = query.len() as i32 * scoring.matched + 2 * scoring.end_bonus;
-        self.trials.clear();
-        let mut best = placements.iter().map(|placement| placement.total).max().unwrap_or(0);
-        let Some(first) = candidates.first() else { return };
-        let mut parts = 0;
-        for candidate in candidates {
-            if first.chained - candidate.chained > CHAINED_DEFICIT_MAX {
-                if parts == PARTS_MAX || !explains_another_part(candidate, first, query.len() as u32) {
-                    continue;
-                }
-                parts += 1;
-            }
-            if let Some(placement) = self.ungapped(reference, scoring, query, candidate) {
-                best = best.max(placement.total);
-                let hope = self.hope(&placement, candidate, scoring, query.len());
-                self.trials.push((placement, *candidate, hope));
-            }
-        }
-        self.trials.sort_by_key(|(placement, candidate, _)| {
-            (-placement.total.max(candidate.chained), placement.tie(query.salt))
-        });
+impl Trials {
+    /// Begins anew.
+    pub fn clear(&mut self) {
+        self.list.clear();
         self.bands.clear();
-        for at in 0..self.trials.len() {
-            let (mut placement, candidate, hope) = self.trials[at];
-            let sure = perfect - placement.total <= 2 * (scoring.matched + scoring.mismatch);
-            let hopeful = hope > placement.total && hope >= best - GAPPED_DEFICIT_MAX;
-            if !sure && hopeful && self.bands.len() < GAPPED_MAX && !self.is_aligned(&candidate) {
-                self.bands.push((candidate.reverse, candidate.band));
-                if let Some(better) = self.gapped(reference, scoring, query, &candidate)
-                    && better.total > placement.total
-                {
-                    placement = better;
-                    best = best.max(placement.total);
-                }
-            }
-            if placement.score >= score_min {
-                add(placements, placement);
-            }
-        }
+        self.at = 0;
     }
 
-    /// The best stretch of one diagonal. A few operations for 32 bases where the reference is plain.
-    fn ungapped(
-        &mut self,
-        reference: &Reference,
-        scoring: &Scoring,
-        query: &Query,
-        candidate: &Candidate,
-    ) -> Option<Placement> {
-        let (contig, start, end) = reference.contig_at(candidate.place);
-        let length = query.len() as i64;
-        let low = (i64::from(start) - candidate.diagonal).max(0);
-        let high = (i64::from(end) - candidate.diagonal).min(length);
-        if low >= high {
-            return None;
-        }
-        let place = |position: i64| (candidate.diagonal + position) as u32;
-        let (first, last) = (place(low), place(high));
-        let cost = scoring.matched + scoring.mismatch;
-        let unknown_cost = scoring.matched + scoring.unknown;
-        self.breaks.clear();
-        let query_side = side(candidate.reverse);
-        if low == 0 && high == length && reference.is_plain(first, last) {
-            let packed = &query.packed[query_side];
-            for (word, (&bases, &unknown)) in packed.words.iter().zip(&packed.unknown).enumerate() {
-                let offset = word * WORD_BASES;
-                let differ = bases ^ reference.word(first + offset as u32);
-                let mut marks = (differ | differ >> 1) & LOW_BITS | unknown;
-                let bases_here = query.len() - offset;
-                if bases_here < WORD_BASES {
-                    marks &= (1u64 << (2 * bases_here)) - 1;
-                }
-                while marks != 0 {
-                    let bit = marks.trailing_zeros();
-                    let cost = if unknown >> bit & 1 == 1 { unknown_cost } else { cost };
-                    self.breaks.push((offset as u32 + bit / 2, cost));
-                    marks &= marks - 1;
-                }
+    /// The next trial that wants a gapped alignment; those before it are placed as they are.
+    fn next(&mut self, scoring: &Scoring, score_min: i32, placements: &mut Vec<Placement>) -> Option<Trial> {
+        while let Some(&trial) = self.list.get(self.at) {
+            let total = trial.placement.total;
+            let sure = self.perfect - total <= 2 * (scoring.matched + scoring.mismatch);
+            let hopeful = trial.hope > total && trial.hope >= self.best - GAPPED_DEFICIT_MAX;
+            if !sure && hopeful && self.bands.len() < GAPPED_MAX && !self.is_aligned(&trial.candidate) {
+                self.bands.push((trial.candidate.reverse, trial.candidate.band));
+                return Some(trial);
             }
-        } else {
-            reference.codes(first, last, &mut self.codes);
-            for (position, (&base, &code)) in
-                (low..).zip(self.codes.iter().zip(&query.codes[query_side][low as usize..]))
-            {
-                if base == UNKNOWN || code == UNKNOWN {
-                    self.breaks.push((position as u32, unknown_cost));
-                } else if base != code {
-                    self.breaks.push((position as u32, cost));
-                }
-            }
+            self.settle(trial.placement, score_min, placements);
         }
-        let stretch = best_stretch(&self.breaks, (low as u32, high as u32), query.len() as u32, scoring)?;
-        let within = |&&(position, _): &&(u32, i32)| stretch.begin <= position && position < stretch.end;
-        let edits = self.breaks.iter().filter(within).count() as u32;
-        let cigar = self.cigars.len() as u32;
-        self.cigars.push((stretch.end - stretch.begin) << 4 | MATCH);
-        Some(Placement {
-            reverse: candidate.reverse,
-            contig,
-            places: (place(i64::from(stretch.begin)), place(i64::from(stretch.end))),
-            aligned: (stretch.begin, stretch.end),
-            total: stretch.total,
-            score: stretch.score,
-            edits,
-            cigar: (cigar, cigar + 1),
-        })
+        None
+    }
+
+    /// The trial whose turn it is ends as this placement.
+    fn settle(&mut self, placement: Placement, score_min: i32, placements: &mut Vec<Placement>) {
+        self.best = self.best.max(placement.total);
+        self.at += 1;
+        if placement.score >= score_min {
+            add(placements, placement);
+        }
     }
 
     /// Whether a band that was aligned holds all diagonals of this candidate, so that nothing better can come of it.
@@ -239,62 +157,315 @@ impl Extender {
             .iter()
             .any(|&(reverse, band)| reverse == candidate.reverse && band.0 <= low && high <= band.1)
     }
+}
 
-    /// The most that gaps could make of the ungapped placement whose breaks are at hand.
-    fn hope(&self, placement: &Placement, candidate: &Candidate, scoring: &Scoring, length: usize) -> i32 {
-        let gap = scoring.gap_open + scoring.gap_extend;
-        let length = length as u32;
-        if candidate.band.0 != candidate.band.1 {
-            return length as i32 * scoring.matched + 2 * scoring.end_bonus - gap;
-        }
-        let (left, right) = (placement.aligned.0, length - placement.aligned.1);
-        let regain = |clipped: u32, end: std::ops::Range<u32>| {
-            let lost = if clipped > 0 {
-                let differences = (clipped / UNSEEDED_BASES) as i32;
-                clipped as i32 * scoring.matched + scoring.end_bonus
-                    - differences * (scoring.matched + scoring.mismatch)
-            } else {
-                self.breaks.iter().filter(|(position, _)| end.contains(position)).map(|(_, cost)| cost).sum()
-            };
-            (lost - gap).max(0)
-        };
-        let (first, last) = (0..UNSEEDED_BASES, length.saturating_sub(UNSEEDED_BASES)..length);
-        placement.total + regain(left, first) + regain(right, last)
-    }
+/// What one gapped alignment is about.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    read: usize,
+    trial: Trial,
+    contig: u32,
+    /// First place of the window.
+    first: u32,
+    /// Its range in the arena of windows.
+    window: (usize, usize),
+    /// The lowest diagonal, counted from the window's start, and the number of diagonals.
+    band: (i64, usize),
+}
 
-    fn gapped(
+/// Scratch for extension, and the CIGARs of one batch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extender {
+    /// For each word of the query, the low bits of the bases that differ, and of those unknown.
+    marks: Vec<(u64, u64)>,
+    breaks: Vec<(u32, i32)>,
+    codes: Vec<u8>,
+    windows: Vec<u8>,
+    questions: Vec<Question>,
+    paths: Vec<Option<Path>>,
+    band: Band,
+    pub cigars: Vec<u32>,
+}
+
+impl Extender {
+    /// Adds candidates to the trials of their read, each placed without gaps.
+    pub fn try_without_gaps(
         &mut self,
         reference: &Reference,
         scoring: &Scoring,
-        query: &Query,
-        candidate: &Candidate,
-    ) -> Option<Placement> {
+        read: &mut Read,
+        candidates: &[Candidate],
+    ) {
+        let Some(first) = candidates.first() else { return };
+        let Read { query, trials, unseen, .. } = read;
+        let mut parts = 0;
+        for candidate in candidates {
+            if unseen.is_thorough && first.chained - candidate.chained > CHAINED_DEFICIT_MAX {
+                if parts == PARTS_MAX || !explains_another_part(candidate, first, query.len() as u32) {
+                    continue;
+                }
+                parts += 1;
+            }
+            if let Some((placement, hope)) = self.ungapped(reference, scoring, query, candidate, unseen) {
+                trials.list.push(Trial { placement, candidate: *candidate, hope });
+            }
+        }
+    }
+
+    /// Turns the trials of the named reads into placements that score enough, free of copies of one place. Each read
+    /// asks for one gapped alignment at a time; what all of them ask is answered together.
+    pub fn settle(
+        &mut self,
+        reference: &Reference,
+        scoring: &Scoring,
+        level: Level,
+        score_min: i32,
+        reads: &mut [Read],
+        mut open: Vec<usize>,
+    ) {
+        for &at in &open {
+            let Read { query, trials, placements, .. } = &mut reads[at];
+            let totals = trials.list.iter().map(|trial| &trial.placement).chain(&*placements);
+            trials.best = totals.map(|placement| placement.total).max().unwrap_or(0);
+            trials.perfect = query.len() as i32 * scoring.matched + 2 * scoring.end_bonus;
+            trials.list.sort_by_key(|Trial { placement, candidate, .. }| {
+                (-placement.total.max(candidate.chained), placement.tie(query.salt))
+            });
+        }
+        while !open.is_empty() {
+            self.windows.clear();
+            self.questions.clear();
+            open.retain(|&at| {
+                let Read { query, trials, placements, .. } = &mut reads[at];
+                while let Some(trial) = trials.next(scoring, score_min, placements) {
+                    if self.ask(reference, query, at, trial) {
+                        return true;
+                    }
+                    trials.settle(trial.placement, score_min, placements);
+                }
+                false
+            });
+            let problems: Vec<Problem<'_>> = self
+                .questions
+                .iter()
+                .map(|question| Problem {
+                    read: &reads[question.read].query.codes[side(question.trial.candidate.reverse)],
+                    window: &self.windows[question.window.0..question.window.1],
+                    first: question.band.0,
+                    width: question.band.1,
+                })
+                .collect();
+            self.band.align(level, &problems, scoring, &mut self.cigars, &mut self.paths);
+            for (question, path) in self.questions.iter().zip(&self.paths) {
+                let ungapped = question.trial.placement;
+                let gapped = path.as_ref().map(|path| question.answered(path));
+                let placement = gapped.filter(|gapped| gapped.total > ungapped.total).unwrap_or(ungapped);
+                let Read { trials, placements, .. } = &mut reads[question.read];
+                trials.settle(placement, score_min, placements);
+            }
+        }
+    }
+
+    /// Notes what a gapped alignment of this trial is about, unless its contig has no room for one.
+    fn ask(&mut self, reference: &Reference, query: &Query, read: usize, trial: Trial) -> bool {
+        let candidate = &trial.candidate;
         let (contig, start, end) = reference.contig_at(candidate.place);
         let (lowest, highest) = (candidate.band.0 - BAND_MARGIN, candidate.band.1 + BAND_MARGIN);
         let first = lowest.max(i64::from(start)) as u32;
         let last = (highest + query.len() as i64).min(i64::from(end)) as u32;
         if first >= last {
+            return false;
+        }
+        let from = self.windows.len();
+        reference.codes(first, last, &mut self.codes);
+        self.windows.extend_from_slice(&self.codes);
+        self.questions.push(Question {
+            read,
+            trial,
+            contig,
+            first,
+            window: (from, self.windows.len()),
+            band: (lowest - i64::from(first), (highest - lowest + 1) as usize),
+        });
+        true
+    }
+
+    /// The best stretch of one diagonal, and the most that gaps could make of it. A few operations for 32 bases where the
+    /// reference is plain.
+    pub fn ungapped(
+        &mut self,
+        reference: &Reference,
+        scoring: &Scoring,
+        query: &Query,
+        candidate: &Candidate,
+        unseen: &Unseen,
+    ) -> Option<(Placement, i32)> {
+        let (contig, start, end) = reference.contig_at(candidate.place);
+        let length = query.len() as i64;
+        let low = (i64::from(start) - candidate.diagonal).max(0);
+        let high = (i64::from(end) - candidate.diagonal).min(length);
+        if low >= high {
             return None;
         }
-        reference.codes(first, last, &mut self.codes);
-        let problem = Problem {
-            read: &query.codes[side(candidate.reverse)],
-            window: &self.codes,
-            first: lowest - i64::from(first),
-            width: (highest - lowest + 1) as usize,
-        };
-        self.band.align(self.level, &[problem], scoring, &mut self.cigars, &mut self.paths);
-        let path = self.paths[0]?;
-        Some(Placement {
+        let place = |position: i64| (candidate.diagonal + position) as u32;
+        let query_side = side(candidate.reverse);
+        self.marks.clear();
+        if low == 0 && high == length && reference.is_plain(place(low), place(high)) {
+            let packed = &query.packed[query_side];
+            for (word, (&bases, &unknown)) in packed.words.iter().zip(&packed.unknown).enumerate() {
+                let differ = bases ^ reference.word(place((word * WORD_BASES) as i64));
+                self.marks.push(((differ | differ >> 1) & LOW_BITS, unknown));
+            }
+            let beyond = self.marks.len() * WORD_BASES - query.len();
+            if let Some((last, _)) = self.marks.last_mut() {
+                *last &= u64::MAX >> (2 * beyond);
+            }
+        } else {
+            reference.codes(place(low), place(high), &mut self.codes);
+            self.marks.resize(query.len().div_ceil(WORD_BASES), (0, 0));
+            let codes = query.codes[query_side][low as usize..].iter().zip(&self.codes);
+            for (position, (&code, &base)) in (low as usize..).zip(codes) {
+                let (differs, unknown) = &mut self.marks[position / WORD_BASES];
+                let bit = 2 * (position % WORD_BASES);
+                *differs |= u64::from(code != base) << bit;
+                *unknown |= u64::from(code == UNKNOWN || base == UNKNOWN) << bit;
+            }
+        }
+        let range = self.find_breaks(candidate.span, (low as u32, high as u32), scoring);
+        let stretch = best_stretch(&self.breaks, range, query.len() as u32, scoring)?;
+        let within = |&&(position, _): &&(u32, i32)| stretch.begin <= position && position < stretch.end;
+        let edits = self.breaks.iter().filter(within).count() as u32;
+        let cigar = self.cigars.len() as u32;
+        self.cigars.push((stretch.end - stretch.begin) << 4 | MATCH);
+        let placement = Placement {
             reverse: candidate.reverse,
             contig,
-            places: (first + path.window.0 as u32, first + path.window.1 as u32),
+            places: (place(i64::from(stretch.begin)), place(i64::from(stretch.end))),
+            aligned: (stretch.begin, stretch.end),
+            total: stretch.total,
+            score: stretch.score,
+            edits,
+            cigar: (cigar, cigar + 1),
+        };
+        Some((placement, self.hope(&placement, candidate, scoring, query.len() as u32, unseen)))
+    }
+
+    /// The breaks of a diagonal from its span outwards, as far as a stretch that goes on could make up for what it has
+    /// lost. Returns the range in which they lie.
+    fn find_breaks(&mut self, span: (u32, u32), (low, high): (u32, u32), scoring: &Scoring) -> (u32, u32) {
+        let Extender { marks, breaks, .. } = self;
+        let costs = [scoring.matched + scoring.mismatch, scoring.matched + scoring.unknown];
+        let mark = |word: usize, bit: u32| {
+            let unknown = marks[word].1 >> bit & 1;
+            ((word * WORD_BASES) as u32 + bit / 2, costs[unknown as usize])
+        };
+        breaks.clear();
+        let (mut first, mut lost) = (low, Loss::default());
+        let mut from = span.0;
+        'left: for word in (0..(span.0 as usize).div_ceil(WORD_BASES)).rev() {
+            let mut bits = marks[word].0 | marks[word].1;
+            let here = span.0 as usize - word * WORD_BASES;
+            if here < WORD_BASES {
+                bits &= (1 << (2 * here)) - 1;
+            }
+            while bits != 0 {
+                let bit = bits.ilog2();
+                let (position, cost) = mark(word, bit);
+                if lost.exceeds((from - position - 1) as i32 * scoring.matched, cost) {
+                    first = position + 1;
+                    break 'left;
+                }
+                breaks.push((position, cost));
+                from = position;
+                bits ^= 1 << bit;
+            }
+        }
+        breaks.reverse();
+        let (mut last, mut lost) = (high, Loss::default());
+        let mut from = span.1;
+        'right: for word in span.0 as usize / WORD_BASES..marks.len() {
+            let mut bits = marks[word].0 | marks[word].1;
+            let before = (span.0 as usize).saturating_sub(word * WORD_BASES);
+            bits &= u64::MAX << (2 * before);
+            while bits != 0 {
+                let (position, cost) = mark(word, bits.trailing_zeros());
+                if position >= span.1 {
+                    if lost.exceeds((position - from) as i32 * scoring.matched, cost) {
+                        last = position;
+                        break 'right;
+                    }
+                    from = position + 1;
+                }
+                breaks.push((position, cost));
+                bits &= bits - 1;
+            }
+        }
+        (first, last)
+    }
+
+    /// The most that gaps could make of the ungapped placement whose breaks are at hand. A followed seed
+    /// beyond the candidate's span, on no diagonal joined to it, meets a difference wherever the gaps are.
+    fn hope(
+        &self,
+        placement: &Placement,
+        candidate: &Candidate,
+        scoring: &Scoring,
+        length: u32,
+        unseen: &Unseen,
+    ) -> i32 {
+        let gap = scoring.gap_open + scoring.gap_extend;
+        if candidate.band.0 != candidate.band.1 {
+            return length as i32 * scoring.matched + 2 * scoring.end_bonus - gap;
+        }
+        let regain = |clipped: u32, beyond: (u32, u32), seeded: std::ops::Range<u32>| {
+            let lost = if clipped > 0 {
+                let differences = unseen.differences(sequenced(beyond, candidate.reverse, length));
+                clipped as i32 * scoring.matched + scoring.end_bonus
+                    - differences * (scoring.matched + scoring.mismatch)
+            } else {
+                self.breaks
+                    .iter()
+                    .filter(|(position, _)| seeded.contains(position))
+                    .map(|(_, cost)| cost)
+                    .sum()
+            };
+            (lost - gap).max(0)
+        };
+        let ((begin, end), span) = (placement.aligned, candidate.span);
+        let (first, last) = unseen.reach(length);
+        let (first, last) = if candidate.reverse { (length - last, length - first) } else { (first, last) };
+        let ends = regain(begin, (0, begin.min(span.0)), 0..first)
+            + regain(length - end, (end.max(span.1), length), last..length);
+        placement.total + ends.max(self.crowded_cost() - 2 * gap)
+    }
+
+    /// The most that breaks close to each other cost: between two gaps that make up for one another they would be matches.
+    fn crowded_cost(&self) -> i32 {
+        let (mut most, mut sum, mut from) = (0, 0, 0);
+        for &(position, cost) in &self.breaks {
+            sum += cost;
+            while self.breaks[from].0 + UNSEEDED_BASES <= position {
+                sum -= self.breaks[from].1;
+                from += 1;
+            }
+            most = most.max(sum);
+        }
+        most
+    }
+}
+
+impl Question {
+    fn answered(&self, path: &Path) -> Placement {
+        Placement {
+            reverse: self.trial.candidate.reverse,
+            contig: self.contig,
+            places: (self.first + path.window.0 as u32, self.first + path.window.1 as u32),
             aligned: (path.read.0 as u32, path.read.1 as u32),
             total: path.total,
             score: path.score,
             edits: path.edits,
             cigar: path.cigar,
-        })
+        }
     }
 }
 
@@ -309,6 +480,18 @@ fn add(placements: &mut Vec<Placement>, placement: Placement) {
         Some(other) if other.total < placement.total => *other = placement,
         Some(_) => {}
         None => placements.push(placement),
+    }
+}
+
+/// What a stretch that grows has lost since it was best.
+#[derive(Clone, Copy, Default)]
+struct Loss(i32);
+
+impl Loss {
+    /// Adds a run of matches and the break behind it; whether more is lost than a stretch is followed for.
+    fn exceeds(&mut self, matched: i32, cost: i32) -> bool {
+        self.0 = (self.0 - matched).max(0) + cost;
+        self.0 > LOSS_MAX
     }
 }
 

@@ -7,7 +7,7 @@
 use super::Scoring;
 use super::extend::Placement;
 use super::quality::{Weights, prior_of_unseen};
-use super::query::Query;
+use super::read::Read;
 use super::seed::Unseen;
 use crate::insert::InsertModel;
 
@@ -20,8 +20,8 @@ pub(super) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    pub fn new(placements: &'a [Placement], query: &Query, unseen: &'a Unseen) -> Self {
-        Side { placements, length: query.len(), unseen }
+    pub fn new(read: &'a Read) -> Self {
+        Side { placements: &read.placements, length: read.query.len(), unseen: &read.unseen }
     }
 
     /// The best total.

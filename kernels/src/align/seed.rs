@@ -3,7 +3,24 @@
 //! Invariant: effort is bounded, whatever the repeats. What the bound left out is stated ([`Unseen`]), so that mapping quality can account for places that were never looked at.
 
 use super::query::{Query, mix, side};
-use crate::index::{Index, Seed, for_seeds, occurrence};
+use super::read::Read;
+use crate::index::{Index, Seed, occurrence};
+
+/// Which seeds of a read are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// The rarest ones that share no base, as many as a proof is likely to need.
+    Apart,
+    /// All but the most frequent ones.
+    All,
+}
+
+/// Seeds apart that lead somewhere and are wanted for a proof, and the anchors that they may have together.
+const APART_WANTED: usize = 3;
+const APART_ANCHORS_MAX: usize = 128;
+
+/// Occurrences up to which a seed is followed though it is not wanted.
+const APART_OCCURRENCES_FREE: usize = 6;
 
 /// Occurrences up to which a seed is always followed.
 const OCCURRENCES_FREE: usize = 16;
@@ -24,7 +41,7 @@ const NEIGHBOURS_MAX: usize = 12;
 const CANDIDATES_MAX: usize = 256;
 
 /// An exact match of a seed: strand, diagonal and place in the query, packed to sort in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Anchor(u64);
 
 const DIAGONAL_OFFSET: i64 = 1 << 16;
@@ -37,19 +54,32 @@ impl Anchor {
         Anchor(u64::from(reverse) << 60 | (diagonal as u64) << 20 | u64::from(position))
     }
 
+    /// Strand and diagonal together.
     #[inline]
-    fn reverse(self) -> bool {
+    pub fn line(self) -> u64 {
+        self.0 >> 20
+    }
+
+    #[inline]
+    pub fn reverse(self) -> bool {
         self.0 >> 60 == 1
     }
 
     #[inline]
-    fn diagonal(self) -> i64 {
+    pub fn diagonal(self) -> i64 {
         (self.0 >> 20 & 0xff_ffff_ffff) as i64 - DIAGONAL_OFFSET
     }
 
+    /// First base of the query, on that strand.
     #[inline]
-    fn position(self) -> u32 {
+    pub fn position(self) -> u32 {
         (self.0 & 0xf_ffff) as u32
+    }
+
+    /// The place that this base meets.
+    #[inline]
+    pub fn place(self) -> u32 {
+        (self.diagonal() + i64::from(self.position())) as u32
     }
 }
 
@@ -77,6 +107,8 @@ pub(super) struct Unseen {
     k: u32,
     /// How many places were left out for being too many; 0 if every seed was followed.
     pub left_out: u32,
+    /// Whether all seeds were followed but those left out for being too many.
+    pub is_thorough: bool,
 }
 
 impl Unseen {
@@ -92,76 +124,98 @@ impl Unseen {
         count
     }
 
-    fn clear(&mut self, k: u32) {
+    /// One past the first followed seed's last base, and the last one's first base: what lies before and behind them may
+    /// have no seed of its own.
+    pub fn reach(&self, length: u32) -> (u32, u32) {
+        let first = self.seeds.first().map_or(length, |seed| seed + self.k);
+        (first, self.seeds.last().copied().unwrap_or(0))
+    }
+
+    /// Begins anew, with seeds of `k` bases.
+    pub fn clear(&mut self, k: u32) {
         self.seeds.clear();
-        (self.k, self.left_out) = (k, 0);
+        (self.k, self.left_out, self.is_thorough) = (k, 0, false);
+    }
+
+    /// Whether a seed that begins here shares bases with one that was followed.
+    fn touches(&self, position: u32) -> bool {
+        self.seeds.iter().any(|seed| seed.abs_diff(position) < self.k)
+    }
+
+    /// A seed was followed everywhere; seeds come by their first base.
+    pub fn follow(&mut self, position: u32) {
+        self.seeds.push(position);
+    }
+
+    /// A followed seed does not count after all.
+    pub fn unfollow(&mut self, position: u32) {
+        self.seeds.retain(|&seed| seed != position);
+    }
+
+    /// A seed of so many places was not followed; the rarest one counts.
+    pub fn leave_out(&mut self, places: u32) {
+        self.left_out = if self.left_out == 0 { places } else { self.left_out.min(places) };
     }
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seeding {
-    seeds: Vec<Seed>,
-    buckets: Vec<std::ops::Range<u32>>,
-    order: Vec<(u32, u32)>,
     anchors: Vec<Anchor>,
     segments: Vec<Candidate>,
 }
 
 impl Seeding {
-    /// Replaces `candidates` by those of a read, best first.
-    pub fn seed(
-        &mut self,
-        index: &Index,
-        query: &Query,
-        candidates: &mut Vec<Candidate>,
-        unseen: &mut Unseen,
-    ) {
-        let Seeding { seeds, buckets, order, anchors, .. } = self;
-        let shape = index.shape();
-        let length = query.len() as u32;
-        seeds.clear();
-        for_seeds(&query.codes[0], shape, |seed| seeds.push(seed));
-        // All directory look-ups, then all entries: independent loads that the processor overlaps.
-        buckets.clear();
-        buckets.extend(seeds.iter().map(|seed| index.bucket(seed.hash)));
-        let occurrences = |at: usize| index.occurrences(seeds[at].hash, buckets[at].clone());
-        order.clear();
-        order.extend((0..seeds.len()).map(|at| (occurrences(at).len() as u32, at as u32)));
-        order.sort_unstable();
+    /// Replaces `candidates` by those of a read, best first, and says what was not looked at.
+    pub fn seed(&mut self, index: &Index, read: &mut Read, effort: Effort, candidates: &mut Vec<Candidate>) {
+        let Read { query, seeds, buckets, order, unseen, .. } = read;
+        let anchors = &mut self.anchors;
+        let (k, length) = (index.shape().k(), query.len() as u32);
+        let occurrences = |at: u32| index.occurrences(seeds[at as usize].hash, buckets[at as usize].clone());
         anchors.clear();
         let mut anchor = |seed: &Seed, entry: u64| {
             let (place, place_reverse) = occurrence(entry);
             let reverse = seed.reverse != place_reverse;
-            let position = if reverse { length - shape.k() - seed.position } else { seed.position };
+            let position = if reverse { length - k - seed.position } else { seed.position };
             anchors.push(Anchor::new(reverse, place, position));
         };
-        let mut followed = 0;
-        let mut total = 0;
-        for &(count, at) in &*order {
-            let count = count as usize;
-            if count > OCCURRENCES_FREE && total + count > ANCHORS_MAX {
+        unseen.clear(k);
+        let (mut total, mut leading) = (0, 0);
+        for &(most, at) in &*order {
+            let (seed, many) = (&seeds[at as usize], most as usize);
+            let follows = match effort {
+                Effort::Apart if unseen.touches(seed.position) => continue,
+                Effort::Apart => {
+                    let wanted = leading < APART_WANTED && total + many <= APART_ANCHORS_MAX;
+                    wanted || many <= APART_OCCURRENCES_FREE
+                }
+                Effort::All => many <= OCCURRENCES_FREE || total + many <= ANCHORS_MAX,
+            };
+            let found = occurrences(at);
+            if !follows && !found.is_empty() {
+                unseen.left_out = found.len() as u32;
                 break;
             }
-            total += count;
-            followed += 1;
-            let seed = &seeds[at as usize];
-            occurrences(at as usize).iter().for_each(|&entry| anchor(seed, entry));
+            total += found.len();
+            leading += usize::from(!found.is_empty());
+            unseen.seeds.push(seed.position);
+            found.iter().for_each(|&entry| anchor(seed, entry));
         }
-        unseen.clear(shape.k());
-        unseen.left_out = order.get(followed).map_or(0, |&(count, _)| count);
-        if total == 0
-            && let Some(&(count, at)) = order.get(followed)
-        {
-            let (count, seed) = (count as usize, &seeds[at as usize]);
-            let all = occurrences(at as usize);
-            let shift = mix(query.salt) as usize % count;
-            for sample in 0..OCCURRENCES_SAMPLED.min(count) {
-                anchor(seed, all[(shift + sample * count / OCCURRENCES_SAMPLED.min(count)) % count]);
+        if total == 0 && effort == Effort::All && unseen.left_out > 0 {
+            let rarest = order
+                .iter()
+                .map(|&(_, at)| (occurrences(at).len(), at))
+                .filter(|&(count, _)| count > 0)
+                .min();
+            if let Some((count, at)) = rarest {
+                let (all, tried) = (occurrences(at), OCCURRENCES_SAMPLED.min(count));
+                let shift = mix(query.salt) as usize % count;
+                (0..tried)
+                    .for_each(|n| anchor(&seeds[at as usize], all[(shift + n * count / tried) % count]));
             }
         }
-        unseen.seeds.extend(order[..followed].iter().map(|&(_, at)| seeds[at as usize].position));
         unseen.seeds.sort_unstable();
-        let beyond = self.candidates(shape.k(), query, candidates);
+        unseen.is_thorough = effort == Effort::All;
+        let beyond = self.candidates(k, query, candidates);
         unseen.left_out = unseen.left_out.max(beyond);
     }
 
@@ -182,14 +236,14 @@ impl Seeding {
     fn candidates(&mut self, k: u32, query: &Query, candidates: &mut Vec<Candidate>) -> u32 {
         self.anchors.sort_unstable();
         self.segments.clear();
-        for run in self.anchors.chunk_by(|a, b| a.0 >> 20 == b.0 >> 20) {
+        for run in self.anchors.chunk_by(|a, b| a.line() == b.line()) {
             let (first, last) = (run[0], run[run.len() - 1]);
             let overlaps = run.windows(2).map(|pair| (pair[1].position() - pair[0].position()).min(k));
             let diagonal = first.diagonal();
             self.segments.push(Candidate {
                 reverse: first.reverse(),
                 diagonal,
-                place: (diagonal + i64::from(first.position())) as u32,
+                place: first.place(),
                 chained: (overlaps.sum::<u32>() + k) as i32,
                 span: (first.position(), last.position() + k),
                 band: (diagonal, diagonal),

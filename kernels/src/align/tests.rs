@@ -68,6 +68,22 @@ fn with_aligner(contigs: &[Vec<u8>], test: impl FnOnce(&Aligner)) {
     test(&Aligner::new(reference, index, Scoring::default()).expect("they belong together"));
 }
 
+impl Aligner<'_> {
+    fn map_single(&self, workspace: &mut Workspace, read: &[u8]) -> ReadMapping {
+        self.map_singles(workspace, &[read]).remove(0)
+    }
+
+    fn map_pair(
+        &self,
+        workspace: &mut Workspace,
+        first: &[u8],
+        second: &[u8],
+        model: &InsertModel,
+    ) -> PairMapping {
+        self.map_pairs(workspace, &[[first, second]], model).remove(0)
+    }
+}
+
 fn reversed(codes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     reverse_complement(codes, &mut out);
@@ -342,5 +358,76 @@ fn a_foreign_or_damaged_index_is_refused_or_harmless() {
     }
     with_aligner(&contigs, |other| {
         assert!(Aligner::new(reference, other.index, Scoring::default()).is_err());
+    });
+}
+
+/// The mapping of a pair by all seeds and every rescue, without any proof that less is enough.
+fn thorough_pair(aligner: &Aligner, pair: [&[u8]; 2], model: &InsertModel) -> PairMapping {
+    let (mut scratch, mut reads) = (Scratch::default(), vec![Read::default(), Read::default()]);
+    reads.iter_mut().zip(pair).for_each(|(read, codes)| read.load(codes, &aligner.index));
+    aligner.place(&mut scratch, &mut reads, &[0, 1], Effort::All);
+    aligner.rescue(&mut scratch, &mut reads, &[0, 1], model);
+    aligner.pair(&mut scratch, &reads, model)
+}
+
+#[test]
+fn what_is_proved_is_what_all_seeds_would_say() {
+    let contigs = contigs();
+    let mut random = Random(12);
+    with_aligner(&contigs, |aligner| {
+        let mut workspace = Workspace::default();
+        let mut certain = 0;
+        for round in 0..1500 {
+            let contig = &contigs[round % 2];
+            let length = 60 + random.below(200) as usize;
+            let span = (length + 150).min(690);
+            let start = random.below((contig.len() - span) as u64) as usize;
+            let rate = [20, 60, 1000][round % 3];
+            let first = random.copy(&contig[start..start + length], rate);
+            let second = random.copy(&reversed(&contig[start + span - length..start + span]), rate);
+            let pair = aligner.map_pair(&mut workspace, &first, &second, &MODEL);
+            let thorough = thorough_pair(aligner, [&first, &second], &MODEL);
+            for (quick, thorough) in pair.reads.iter().zip(&thorough.reads) {
+                let Some((quick, thorough)) = quick.primary.as_ref().zip(thorough.primary.as_ref()) else {
+                    assert_eq!(quick.primary, thorough.primary);
+                    continue;
+                };
+                let unlike = |mapq: u8| Hit { mapq, ..thorough.clone() };
+                assert_eq!(*quick, unlike(quick.mapq), "round {round}");
+                // What was not looked at counts as if it were there, so that doubt is never less.
+                assert!(
+                    quick.mapq <= thorough.mapq + 10 || thorough.mapq >= 30,
+                    "round {round}: {}",
+                    quick.mapq
+                );
+            }
+            certain += usize::from(workspace.reads[0].is_certain);
+        }
+        assert!(certain > 700, "{certain}");
+    });
+}
+
+#[test]
+fn reads_of_a_batch_do_not_see_each_other() {
+    let contigs = contigs();
+    let mut random = Random(13);
+    let reads: Vec<[Vec<u8>; 2]> = (0..700)
+        .map(|_| {
+            let (contig, length) = (&contigs[random.below(2) as usize], random.below(250) as usize);
+            let start = random.below((contig.len() - 600) as u64) as usize;
+            let first = random.copy(&contig[start..start + length], 30);
+            [first, random.copy(&reversed(&contig[start + 300..start + 300 + length]), 30)]
+        })
+        .collect();
+    let pairs: Vec<[&[u8]; 2]> = reads.iter().map(|pair| pair.each_ref().map(Vec::as_slice)).collect();
+    with_aligner(&contigs, |aligner| {
+        let together = aligner.map_pairs(&mut Workspace::default(), &pairs, &MODEL);
+        let singles = aligner.map_singles(&mut Workspace::default(), pairs.as_flattened());
+        for ((pair, together), singles) in pairs.iter().zip(&together).zip(singles.chunks(2)) {
+            let alone = aligner.map_pair(&mut Workspace::default(), pair[0], pair[1], &MODEL);
+            assert_eq!(*together, alone);
+            let alone = pair.map(|read| aligner.map_single(&mut Workspace::default(), read));
+            assert_eq!(singles, alone);
+        }
     });
 }

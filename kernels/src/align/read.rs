@@ -1,0 +1,92 @@
+//! What is known of one read while it is mapped.
+
+use super::Scoring;
+use super::certain::{MARGIN_CROWDED_MIN, MARGIN_MIN};
+use super::extend::{Placement, Trials};
+use super::query::Query;
+use super::seed::Unseen;
+use crate::index::{Index, Seed, for_seeds};
+use std::ops::Range;
+
+/// Buckets whose entries are asked for ahead.
+const ASKED: usize = 8;
+
+/// A read of a batch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Read {
+    pub query: Query,
+    /// All its seeds, by position.
+    pub seeds: Vec<Seed>,
+    /// Their buckets of the index, once they were looked up.
+    pub buckets: Vec<Range<u32>>,
+    /// Their ordinals, each behind the size of its bucket, the smallest first.
+    pub order: Vec<(u32, u32)>,
+    /// As many seeds as can stand apart, each with its bucket.
+    pub apart: Vec<(Seed, Range<u32>)>,
+    /// Places that were not looked at.
+    pub unseen: Unseen,
+    /// Places under trial.
+    pub trials: Trials,
+    /// Where it may lie.
+    pub placements: Vec<Placement>,
+    /// Whether it was proved that no other place comes near the best of these.
+    pub is_certain: bool,
+}
+
+impl Read {
+    /// Takes a read, given as codes, and asks for the directory entries of the seeds that stand apart.
+    pub fn load(&mut self, codes: &[u8], index: &Index) {
+        self.query.load(codes);
+        self.placements.clear();
+        self.is_certain = false;
+        self.seeds.clear();
+        self.apart.clear();
+        let shape = index.shape();
+        let mut clear = 0;
+        for_seeds(&self.query.codes[0], shape, |seed| {
+            self.seeds.push(seed);
+            if seed.position >= clear {
+                clear = seed.position + shape.k();
+                self.apart.push((seed, 0..0));
+                index.ask_bucket(seed.hash);
+            }
+        });
+    }
+
+    /// Looks up the buckets of the seeds that stand apart, and asks for their entries.
+    pub fn look_up_apart(&mut self, index: &Index) {
+        for (seed, bucket) in &mut self.apart {
+            *bucket = index.bucket(seed.hash);
+            index.ask_occurrences(bucket);
+        }
+    }
+
+    /// Looks up the buckets of all seeds, and asks for the entries of the smallest.
+    pub fn look_up(&mut self, index: &Index) {
+        let Read { seeds, buckets, order, .. } = self;
+        buckets.clear();
+        buckets.extend(seeds.iter().map(|seed| index.bucket(seed.hash)));
+        order.clear();
+        order.extend(buckets.iter().zip(0..).map(|(bucket, at)| (bucket.end - bucket.start, at)));
+        order.sort_unstable();
+        order.iter().take(ASKED).for_each(|&(_, at)| index.ask_occurrences(&buckets[at as usize]));
+    }
+
+    /// The most that a place may score that was not looked at.
+    pub fn most_unseen(&self, scoring: &Scoring) -> i32 {
+        let length = self.query.len() as u32;
+        let perfect = length as i32 * scoring.matched + 2 * scoring.end_bonus;
+        perfect - (scoring.matched + scoring.mismatch) * self.unseen.differences((0, length))
+    }
+
+    /// Whether every place that was not looked at scores less than the best by all that mapping quality can tell.
+    pub fn is_proved(&self, scoring: &Scoring) -> bool {
+        let margin = if self.unseen.left_out > 0 { MARGIN_CROWDED_MIN } else { MARGIN_MIN };
+        self.best() >= self.most_unseen(scoring) + margin
+    }
+
+    /// The best total.
+    pub fn best(&self) -> i32 {
+        self.placements.iter().map(|placement| placement.total).max().unwrap_or(0)
+    }
+}
