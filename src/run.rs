@@ -37,7 +37,6 @@ use crate::slurm::wave::{Shape, Waves, stages};
 use crate::{config, interrupt, slurm};
 use basis::Bases;
 use books::{ReadBack, RunRecord};
-use cluster::Office;
 use cluster::bill::Account;
 use cluster::bundle::Data;
 use cluster::meter::{MemoryMeter, now_ms, process_cpu_ms};
@@ -47,7 +46,6 @@ use jobs::config::{Config, OnFailedSample};
 use jobs::event::{EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::quantity::parse_seconds;
-use jobs::task::Task;
 use kernels::simd::Level;
 use mpi::Team;
 use office::{Desk, DroppedSamples};
@@ -206,14 +204,12 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
     let bases = Bases::new(&asked.cohort, &job.context, &job.excluded);
     let leases = LeaseKey::from_seed(&job.keys.job_secret("leases")?);
     let dropped = DroppedSamples::default();
-    let read_back = ReadBack::default();
     let home = Home {
         journal: &job.journal,
         leases: &leases,
         excluded: &job.excluded,
         dropped: &dropped,
         archive: job.archive.as_ref(),
-        read_back: &read_back,
     };
     let runner = Runner {
         context: &job.context,
@@ -235,7 +231,7 @@ fn open(args: &Args, mut team: Option<Team>) -> Result<(), Failure> {
 fn repair(job: &Opened, runner: &Runner<'_>, bases: &Bases) -> Result<(), Failure> {
     let settled = runner.with_all(|access| {
         let whole =
-            |task, commit: &Commit| close::is_whole_in_all(access, &job.journal, &job.dir, task, commit);
+            |task, commit: &Commit| close::is_whole_in_all(access, &job.journal, runner, task, commit);
         resume::settle(&job.journal, &job.plan, bases, &whole)
     })?;
     for task in settled.forgotten {
@@ -258,6 +254,7 @@ fn work(
     let settled = resume::settle(journal, plan, bases, &is_there)?;
     status::store_plan(journal, plan)?;
     stamps::check(journal, &asked.cohort, context.names(), &args.cohort)?;
+    let read_back = ReadBack::default();
     let desk = Desk {
         runner,
         leases: home.leases,
@@ -267,7 +264,7 @@ fn work(
         from_results: Mutex::new(settled.from_results),
         unread: Mutex::new(settled.begun),
         ends: Mutex::default(),
-        read_back: home.read_back,
+        read_back: &read_back,
         guard: journal.guard(),
     };
     let waves = match args.engine {
@@ -282,15 +279,13 @@ fn work(
         None => Account::default(),
     };
     // Nobody else writes there now: what is there is of attempts that came to nothing.
-    let folder = |&sample: &u32| {
-        staged::folder(dir, &context.sample(sample).name, &bases.of(Task::WriteSample(sample, 0), |_| false))
-    };
+    let folder = |&of: &Option<u32>| desk.folder(of);
     staged::clear(dir, &settled.unfinished.iter().map(folder).collect());
     let means = Means { limits: asked.limits, burst: asked.burst.as_ref(), waves: waves.as_ref(), team };
     let driven = drive(args, &asked.config, (&desk, home), plan.clone(), (means, brought));
     let driven = driven.and_then(|record| {
         let Some(record) = record else { return Ok(None) };
-        on_threads(asked.limits.threads, || close::verify_results(dir, journal, home.read_back))??;
+        on_threads(asked.limits.threads, || close::verify_results(dir, journal, &read_back))??;
         if let Some(archive) = &job.archive {
             close::nothing_missing(archive.lost(dir)?)?;
         }
@@ -300,9 +295,7 @@ fn work(
     });
     // However it ended, nothing begun lies in the clear of who is not in the job any more.
     if journal.guard().check().is_ok() {
-        let stays = |&&sample: &&u32| {
-            !home.dropped.contains(sample) && desk.denied(Task::FinishSample(sample), &[]).is_empty()
-        };
+        let stays = |&&of: &&Option<u32>| !desk.is_withdrawn(of);
         staged::clear(dir, &settled.unfinished.iter().filter(stays).map(folder).collect());
     }
     // And its events are to be found by the next run.

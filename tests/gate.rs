@@ -289,6 +289,41 @@ fn a_consent_withdrawn_while_the_job_runs_stops_it_at_the_next_lease() {
 }
 
 #[test]
+fn joint_calls_of_whom_a_consent_was_withdrawn_are_not_written() {
+    let bench = Bench::new();
+    bench.consents(&[]);
+    let log = bench.out.path().join(".wakachi/audit.jsonl");
+    let joined = || fs::read_to_string(&log).unwrap_or_default().contains("\"shard\":\"joint/");
+    let mut withdrawn = false;
+    let said = wakachi::run_watched(&bench.path("cohort.toml"), bench.out.path(), CUTS, |job| {
+        if !withdrawn && joined() {
+            wakachi::held(job, Duration::ZERO, || {
+                bench.consents(&[("P-000003", "inactive", "clinical_return", "")]);
+            });
+            withdrawn = true;
+        }
+    });
+    said.refused(4, &["S-000003", "CONSENT_INACTIVE"]);
+    assert!(withdrawn);
+    let events = bench.events();
+    let denied = events.iter().position(|event| event["event"] == "policy.deny").expect("a denial");
+    let later = named(&events[denied..], "shard.leased");
+    assert!(!later.iter().any(|event| event.to_string().contains("S-000003")), "{later:?}");
+    let left = files(&bench.out.path().join("results"));
+    assert!(!left.iter().any(|path| text(path).contains("/.simulated-61.")), "in the clear: {left:?}");
+    bench.consents(&[]);
+    bench.run(CUTS).ok();
+    bench.assert_complete();
+    // Everybody of the joint call was asked for.
+    let events = bench.events();
+    let written = |event: &&Value| event["shard"].as_str().is_some_and(|shard| shard == "write/0");
+    for name in ["shard.leased", "policy.permit", "shard.committed"] {
+        let asked = named(&events, name).into_iter().rfind(written).expect("a part of the joint file");
+        assert_eq!(asked["samples"].as_array().map(Vec::len), Some(3), "{asked}");
+    }
+}
+
+#[test]
 fn leases_that_end_within_a_task_are_renewed() {
     let cohort = long();
     let bench = Bench { out: cohort.job("-t 2"), cohort: folder() };

@@ -233,8 +233,8 @@ fn a_dry_run_says_what_a_run_comes_to_and_runs_nothing() {
     let plan = cohort.run(&dir, &format!("{CUTS} --dry-run --config {}", text(&config))).ok().json();
     assert!(!dir.exists());
     let tasks = |stage: &str| plan["tasks"][stage].as_u64().unwrap();
-    // Of each sample the one part of its files, and their end.
-    assert_eq!((tasks("model"), tasks("finish"), tasks("seal")), (2, 5, 0));
+    // Of each sample, and of the cohort, the one part of its files, and their end.
+    assert_eq!((tasks("model"), tasks("finish"), tasks("seal")), (2, 6, 0));
     assert!(tasks("map") > 2 && tasks("region") > 2 && tasks("joint") > 0, "{plan}");
     let core_ms: u64 = plan["core_ms"].as_object().unwrap().values().map(|ms| ms.as_u64().unwrap()).sum();
     let site = &list(&plan, "sites")[0];

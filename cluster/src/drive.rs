@@ -389,8 +389,7 @@ impl Driver<'_> {
             self.failures.push((given.task, failure));
         }
         if class == Class::Policy && given.task.sample().is_none() {
-            let inputs = self.job.scheduler.inputs(given.task);
-            for sample in self.job.office.denied(given.task, &inputs) {
+            for sample in self.job.office.denied(given.task) {
                 self.tell(Event::Denied { sample })?;
             }
         }
@@ -470,7 +469,6 @@ impl Driver<'_> {
                 Leasing {
                     task,
                     number: numbers[at],
-                    inputs: &inputs[at],
                     site: (!homes[at]).then_some(site),
                     worker: self.workers.get(&worker).map_or("", |spec| spec.name.as_str()),
                 }
@@ -504,7 +502,7 @@ impl Driver<'_> {
                 Ok((lease, preface)) => {
                     let mut inputs = self.cache.list(self.job.journal, &self.names, task, &inputs[at])?;
                     if let Some(preface) = preface {
-                        Arc::make_mut(&mut inputs).insert(0, preface);
+                        Arc::make_mut(&mut inputs).insert(0, (task, preface));
                     }
                     let request = Request { attempt, number, task, purpose, lease, inputs };
                     match home {

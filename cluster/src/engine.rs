@@ -193,8 +193,6 @@ pub struct Leasing<'a> {
     pub task: Task,
     /// The attempt's number in the journal.
     pub number: u32,
-    /// What it reads; their samples, and no others, are those whose data it may see.
-    pub inputs: &'a [Task],
     /// Name of the site where its worker stands; `None`: it is run in the driver's own process.
     pub site: Option<&'a str>,
     /// Name of its worker.
@@ -219,13 +217,13 @@ pub trait Office {
         inputs
     }
 
-    /// What a task is told of tasks that need not be done, under the name of one of them; `inputs_of` says what such a task
-    /// reads, and all of that is committed. Nothing, for most. An error: the attempt has failed.
+    /// What a task is told besides its inputs, under its own name: of what tasks before it read, which `inputs_of` says, and
+    /// all of that is committed. Nothing, for most. An error: the attempt has failed.
     fn preface(
         &self,
         _task: Task,
         _inputs_of: &dyn Fn(Task) -> Vec<Task>,
-    ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
+    ) -> Result<Option<Arc<Commit>>, Failure> {
         Ok(None)
     }
 
@@ -240,7 +238,7 @@ pub trait Office {
     fn lease(&self, asked: &[Leasing<'_>]) -> Result<Vec<Result<SignedLease, Failure>>, Failure>;
 
     /// Of a task of the cohort that the policy refused: because of whose data.
-    fn denied(&self, _task: Task, _inputs: &[Task]) -> Vec<u32> {
+    fn denied(&self, _task: Task) -> Vec<u32> {
         Vec::new()
     }
 

@@ -265,7 +265,9 @@ pub enum Task {
     WriteSample(u32, u32),
     /// A sample's files, whose parts are written: their ends and indexes, and its books.
     FinishSample(u32),
-    /// The cohort's files, ledger and report.
+    /// One of the [`Parts`] of the joint calls.
+    WriteJoint(u32),
+    /// The cohort's files, whose parts are written: their ends and indexes, ledger and report.
     FinishCohort,
     /// A sample's files into the vault.
     SealSample(u32),
@@ -282,7 +284,9 @@ impl Task {
             Task::Map(..) => Stage::Map,
             Task::Region(..) => Stage::Region,
             Task::Joint(_) => Stage::Joint,
-            Task::WriteSample(..) | Task::FinishSample(_) | Task::FinishCohort => Stage::Finish,
+            Task::WriteSample(..) | Task::FinishSample(_) | Task::WriteJoint(_) | Task::FinishCohort => {
+                Stage::Finish
+            }
             Task::SealSample(_) | Task::SealCohort => Stage::Seal,
         }
     }
@@ -295,7 +299,31 @@ impl Task {
             | Task::WriteSample(sample, _)
             | Task::FinishSample(sample)
             | Task::SealSample(sample) => Some(sample),
-            Task::Joint(_) | Task::FinishCohort | Task::SealCohort => None,
+            Task::Joint(_) | Task::WriteJoint(_) | Task::FinishCohort | Task::SealCohort => None,
+        }
+    }
+
+    /// The task that writes this part of a sample's files or, of no sample's, of the cohort's.
+    pub const fn write(of: Option<u32>, part: u32) -> Task {
+        match of {
+            Some(sample) => Task::WriteSample(sample, part),
+            None => Task::WriteJoint(part),
+        }
+    }
+
+    /// The task that makes the results of a sample or, of no sample, of the cohort.
+    pub const fn finish(of: Option<u32>) -> Task {
+        match of {
+            Some(sample) => Task::FinishSample(sample),
+            None => Task::FinishCohort,
+        }
+    }
+
+    /// Which part of files this task writes: [`Task::sample`] says whose. `None`: it writes no part.
+    pub const fn part(self) -> Option<u32> {
+        match self {
+            Task::WriteSample(_, part) | Task::WriteJoint(part) => Some(part),
+            _ => None,
         }
     }
 
@@ -337,6 +365,7 @@ impl Task {
             Task::Joint(shard) => format!("joint/{shard}"),
             Task::WriteSample(sample, part) => format!("write/{}/{part}", name(sample)),
             Task::FinishSample(sample) => format!("finish/{}", name(sample)),
+            Task::WriteJoint(part) => format!("write/{part}"),
             Task::FinishCohort => "finish".to_owned(),
             Task::SealSample(sample) => format!("seal/{}", name(sample)),
             Task::SealCohort => "seal".to_owned(),
@@ -365,6 +394,7 @@ impl Task {
             ["joint", cells] => Some(Task::Joint(shard(cells)?)),
             ["write", s, part] => Some(Task::WriteSample(sample(s)?, part.parse().ok()?)),
             ["finish", s] => Some(Task::FinishSample(sample(s)?)),
+            ["write", part] => Some(Task::WriteJoint(part.parse().ok()?)),
             ["finish"] => Some(Task::FinishCohort),
             ["seal", s] => Some(Task::SealSample(sample(s)?)),
             ["seal"] => Some(Task::SealCohort),
@@ -413,6 +443,7 @@ mod tests {
             Task::Joint(shard),
             Task::WriteSample(1, 5),
             Task::FinishSample(1),
+            Task::WriteJoint(5),
             Task::FinishCohort,
             Task::SealSample(0),
             Task::SealCohort,
@@ -435,6 +466,7 @@ mod tests {
             "map/S1/0/01",
             "region/S1/4",
             "finish/S1/x",
+            "write/S1",
         ] {
             assert_eq!(Task::from_key(foreign, &samples), None, "{foreign}");
             assert_eq!(TaskKeys::new(&samples).task(foreign), None, "{foreign}");

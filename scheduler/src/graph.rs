@@ -3,6 +3,7 @@
 //! Invariant: a task is woken only when everything it reads is committed and trusted; when something it reads is taken
 //! back before it was given to a worker, it waits again. Counters are kept with every change, nothing is searched.
 
+use self::write::Writes;
 use crate::coverage::{Coverage, cells_of, shard_of};
 use crate::lane::{Lane, chunks_of};
 use crate::plan::Plan;
@@ -54,8 +55,8 @@ pub struct Sample {
     pub cells: Coverage,
     /// The region task of reads without a place.
     pub unplaced: Mark,
-    /// The parts of its files; `None`: not to be written, because its results are there.
-    writes: Vec<Option<Mark>>,
+    /// The parts of its files.
+    writes: Writes,
     /// Its results.
     pub finish: Mark,
     /// Its objects in the vault.
@@ -71,8 +72,6 @@ pub struct Sample {
     lanes_left: u32,
     /// Known leaves that are not done.
     maps_left: u32,
-    /// Parts of its files that are not done.
-    writes_left: u32,
 }
 
 /// All tasks of a job.
@@ -86,6 +85,8 @@ pub struct Graph {
     pub joint: Coverage,
     /// Runs of cells that could be joint tasks and are not cut yet, by first cell.
     pub joint_open: BTreeMap<u32, u32>,
+    /// The parts of the joint calls' file.
+    writes: Writes,
     /// The cohort's results.
     pub finish: Mark,
     /// The cohort's objects in the vault.
@@ -137,7 +138,7 @@ impl Graph {
                     dropped: None,
                     cells: Coverage::new(parts),
                     unplaced: Mark::Todo,
-                    writes: vec![Some(Mark::Todo); parts.count() as usize],
+                    writes: Writes::new(parts),
                     finish: Mark::Todo,
                     seal: Mark::Todo,
                     weights: Vec::new(),
@@ -146,7 +147,6 @@ impl Graph {
                     lanes_open: sample.lanes,
                     lanes_left: 2 * sample.lanes,
                     maps_left: 0,
-                    writes_left: parts.count(),
                 }
             })
             .collect();
@@ -156,7 +156,7 @@ impl Graph {
             tally[Stage::Intake as usize].marks[0] = lanes;
             tally[Stage::Model as usize].marks[0] = lanes;
             tally[Stage::Region as usize].marks[0] = u32::from(sample.is_some());
-            tally[Stage::Finish as usize].marks[0] = 1 + sample.map_or(0, |_| parts.count());
+            tally[Stage::Finish as usize].marks[0] = 1 + parts.count();
             tally[Stage::Seal as usize].marks[0] = plan.seals.into();
         }
         let joined = plan.joint_samples().count() as u32;
@@ -173,6 +173,7 @@ impl Graph {
             seals_left: samples.len() as u32,
             joint: Coverage::new(parts),
             joint_open: BTreeMap::new(),
+            writes: Writes::new(parts),
             joint_touched: false,
             full: if joined == 0 { plan.cells } else { 0 },
             held: 0,
@@ -213,7 +214,7 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => Some(self.samples[sample as usize].unplaced),
             Task::Region(sample, shard) => self.samples[sample as usize].cells.mark(&cells_of(shard)),
             Task::Joint(shard) => self.joint.mark(&cells_of(shard)),
-            Task::WriteSample(sample, part) => self.samples[sample as usize].writes[part as usize],
+            Task::WriteSample(_, part) | Task::WriteJoint(part) => self.writes(task.sample()).mark(part),
             Task::FinishSample(sample) => Some(self.samples[sample as usize].finish),
             Task::SealSample(sample) => Some(self.samples[sample as usize].seal),
             Task::FinishCohort => Some(self.finish),
@@ -240,7 +241,9 @@ impl Graph {
             Task::Region(sample, Shard::Unplaced) => self.sample(sample).unplaced = mark,
             Task::Region(sample, shard) => self.sample(sample).cells.set(&cells_of(shard), mark),
             Task::Joint(shard) => self.joint.set(&cells_of(shard), mark),
-            Task::WriteSample(sample, part) => self.sample(sample).writes[part as usize] = Some(mark),
+            Task::WriteSample(_, part) | Task::WriteJoint(part) => {
+                self.writes_mut(task.sample()).set(part, mark);
+            }
             Task::FinishSample(sample) => self.sample(sample).finish = mark,
             Task::SealSample(sample) => self.sample(sample).seal = mark,
             Task::FinishCohort => self.finish = mark,
@@ -345,8 +348,8 @@ impl Graph {
                 more.is_some()
             }
             Task::Region(_, Shard::Cells { .. }) | Task::Joint(_) => self.add_span(task, Mark::Todo),
-            Task::WriteSample(sample, part) => {
-                self.want_write(sample, part);
+            Task::WriteSample(..) | Task::WriteJoint(_) => {
+                self.want_write(task);
                 self.mark(task) != Some(Mark::Done)
             }
             _ => self.mark(task) != Some(Mark::Done),
@@ -361,6 +364,7 @@ impl Graph {
             self.wake_sample(sample);
         }
         self.open_joint(0..self.plan.cells);
+        self.wake_writes(None, 0);
         self.wake_cohort();
     }
 
@@ -383,13 +387,17 @@ impl Graph {
             Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
                 self.cover(cells_of(shard));
             }
-            Task::WriteSample(sample, _) => self.sample(sample).writes_left -= 1,
             Task::FinishSample(sample) => {
                 self.finals_left -= 1;
-                self.spare_writes(sample);
+                self.spare_writes(Some(sample));
             }
+            Task::FinishCohort => self.spare_writes(None),
             Task::SealSample(_) => self.seals_left -= 1,
-            Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+            Task::Region(..)
+            | Task::Joint(_)
+            | Task::WriteSample(..)
+            | Task::WriteJoint(_)
+            | Task::SealCohort => {}
         }
         if self.begun {
             match task {
@@ -401,8 +409,8 @@ impl Graph {
                 }
                 Task::Model(lane) => self.wake_maps(lane, 0..u32::MAX),
                 Task::Map(lane, _) => self.wake_regions(lane.sample),
-                Task::Region(sample, shard @ Shard::Cells { .. }) => {
-                    self.wake_writes(sample, self.plan.parts().at(cells_of(shard).start));
+                Task::Region(_, shard @ Shard::Cells { .. }) | Task::Joint(shard) => {
+                    self.wake_writes(task.sample(), self.plan.parts().at(cells_of(shard).start));
                 }
                 _ => {}
             }
@@ -438,13 +446,17 @@ impl Graph {
             Task::Region(sample, shard @ Shard::Cells { .. }) if self.counts_in_joint(sample) => {
                 self.uncover(cells_of(shard));
             }
-            Task::WriteSample(sample, _) => self.sample(sample).writes_left += 1,
             Task::FinishSample(_) => self.finals_left += 1,
             Task::SealSample(_) => self.seals_left += 1,
-            Task::Region(..) | Task::Joint(_) | Task::FinishCohort | Task::SealCohort => {}
+            Task::Region(..)
+            | Task::Joint(_)
+            | Task::WriteSample(..)
+            | Task::WriteJoint(_)
+            | Task::FinishCohort
+            | Task::SealCohort => {}
         }
-        if let Task::Region(sample, shard @ Shard::Cells { .. }) = task {
-            self.writes_from(sample, shard).for_each(|write| self.unwake(write));
+        if let Task::Region(_, shard) | Task::Joint(shard) = task {
+            self.writes_from(task.sample(), shard).for_each(|write| self.unwake(write));
         }
         if let Some(sample) = task.sample() {
             if !matches!(task, Task::SealSample(_)) {
@@ -485,10 +497,11 @@ impl Graph {
                 let joint = self.samples[sample as usize].joint && !cells.is_empty();
                 let reach = if joint { cells.start..cells.end + 1 } else { 0..0 };
                 let joints = self.joint.overlapping(reach).map(|(cells, _)| Task::Joint(shard_of(cells)));
-                joints.chain(self.writes_from(sample, shard)).chain([Task::FinishSample(sample)]).collect()
+                let writes = self.writes_from(task.sample(), shard);
+                joints.chain(writes).chain([Task::FinishSample(sample)]).collect()
             }
-            Task::WriteSample(sample, _) => vec![Task::FinishSample(sample)],
-            Task::Joint(_) => vec![Task::FinishCohort],
+            Task::Joint(shard) => self.writes_from(None, shard).chain([Task::FinishCohort]).collect(),
+            Task::WriteSample(..) | Task::WriteJoint(_) => vec![Task::finish(task.sample())],
             Task::FinishSample(sample) => vec![Task::SealSample(sample), Task::FinishCohort],
             Task::FinishCohort | Task::SealSample(_) if self.plan.seals => vec![Task::SealCohort],
             Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => Vec::new(),
@@ -506,9 +519,8 @@ impl Graph {
             return;
         }
         self.set(task, Mark::Todo);
-        if let Task::FinishSample(sample) = task {
-            (0..self.plan.parts().count()).for_each(|part| self.want_write(sample, part));
-            self.wake_writes(sample, 0);
+        if matches!(task, Task::FinishSample(_) | Task::FinishCohort) {
+            self.want_writes(task.sample());
         }
         self.wake(task);
     }
@@ -543,16 +555,20 @@ impl Graph {
                 unless(cells.clone().all(|cell| self.joint_ready(cell)), Stage::Region)
             }
             Task::WriteSample(sample, part) => {
-                unless(part < self.samples[sample as usize].cells.done_parts(), Stage::Region)
+                unless(part < self.made_of(Some(sample)).done_parts(), Stage::Region)
             }
+            Task::WriteJoint(part) => unless(part < self.made_of(None).done_parts(), Stage::Joint),
             Task::FinishSample(sample) => {
                 let sample = &self.samples[sample as usize];
                 let covered = sample.cells.done_cells() == self.plan.cells && sample.unplaced == Mark::Done;
                 let mapped = sample.lanes_open == 0 && sample.lanes_left == 0 && sample.maps_left == 0;
-                unless(covered && mapped, Stage::Region).or(unless(sample.writes_left == 0, Stage::Finish))
+                unless(covered && mapped, Stage::Region).or(unless(sample.writes.are_done(), Stage::Finish))
             }
-            Task::FinishCohort => unless(self.finals_left == 0 && self.held == 0, Stage::Finish)
-                .or(unless(self.joint.done_cells() == self.plan.cells, Stage::Joint)),
+            Task::FinishCohort => {
+                let made = self.finals_left == 0 && self.held == 0 && self.writes.are_done();
+                unless(made, Stage::Finish)
+                    .or(unless(self.joint.done_cells() == self.plan.cells, Stage::Joint))
+            }
             Task::SealSample(sample) => {
                 unless(self.samples[sample as usize].finish == Mark::Done, Stage::Finish)
             }
@@ -568,8 +584,8 @@ impl Graph {
         done(Task::FinishCohort) && (!self.plan.seals || done(Task::SealCohort))
     }
 
-    /// Goes on without a sample. Returns the commits of joint tasks that had it; the joint tasks that workers have must
-    /// have been put back before.
+    /// Goes on without a sample. Returns the commits that had it; the cohort's tasks that workers have must have been put
+    /// back before.
     pub fn drop_sample(&mut self, sample: u32, reason: Class) -> Vec<Task> {
         let state = self.sample(sample);
         state.dropped = Some(reason);
@@ -602,6 +618,8 @@ impl Graph {
             self.joint_open.clear();
             self.open_joint(0..self.plan.cells);
         }
+        // They lie in results, or hold calls, that count no more.
+        forgotten.extend(self.lose_writes(None));
         for task in [Task::FinishCohort, Task::SealCohort] {
             if self.mark(task) == Some(Mark::Done) {
                 self.set(task, Mark::Todo);
@@ -609,6 +627,7 @@ impl Graph {
             }
             self.unwake(task);
         }
+        self.wake_writes(None, 0);
         self.wake_cohort();
         forgotten
     }
@@ -640,7 +659,7 @@ impl Graph {
         let lanes: Vec<LaneId> = self.plan.lanes_of(sample).collect();
         lanes.into_iter().for_each(|lane| self.wake_lane(lane));
         self.wake_regions(sample);
-        self.wake_writes(sample, 0);
+        self.wake_writes(Some(sample), 0);
         self.wake_results(sample);
     }
 

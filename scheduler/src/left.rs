@@ -79,11 +79,12 @@ impl Scheduler {
                 let left = cells(self.graph.joint.done_cells());
                 self.graph.joint_units(left)
             }
-            Stage::Finish if cohort => of(Task::FinishCohort),
             Stage::Finish => {
                 let parts = f64::from(self.graph.plan.parts().count());
                 let share = (open - 1.0).max(0.0) / parts.max(1.0);
-                Units { reads: self.graph.reads_of(sample) * share, cells: cells(0) * share + parts }
+                let last = of(Task::finish((!cohort).then_some(sample)));
+                let reads = if cohort { 0.0 } else { self.graph.reads_of(sample) };
+                Units { reads: reads * share, cells: cells(0) * share + last.cells }
             }
             Stage::Seal if cohort => of(Task::SealCohort),
             Stage::Seal => of(Task::SealSample(sample)),

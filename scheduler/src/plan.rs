@@ -112,7 +112,7 @@ impl Plan {
         (0..self.samples[sample as usize].lanes).map(move |lane| LaneId { sample, lane })
     }
 
-    /// The parts in which every sample's files are written.
+    /// The parts in which every sample's files, and the cohort's, are written.
     pub fn parts(&self) -> Parts {
         Parts::of(self.cells)
     }
@@ -144,6 +144,7 @@ impl Plan {
                 (sample as usize) < self.samples.len() && part < self.parts().count()
             }
             Task::FinishSample(sample) => (sample as usize) < self.samples.len(),
+            Task::WriteJoint(part) => part < self.parts().count(),
             Task::FinishCohort => true,
             Task::SealSample(sample) => self.seals && (sample as usize) < self.samples.len(),
             Task::SealCohort => self.seals,

@@ -165,7 +165,11 @@ impl Scheduler {
                 let cells = cells.start.saturating_sub(1)..cells.end;
                 plan.joint_samples().filter(stays).flat_map(|sample| regions(sample, cells.clone())).collect()
             }
-            Task::WriteSample(sample, part) => regions(sample, self.graph.plan.parts().cells(part)).collect(),
+            Task::WriteSample(sample, part) => regions(sample, plan.parts().cells(part)).collect(),
+            Task::WriteJoint(part) => {
+                let joint = self.graph.joint.overlapping(plan.parts().cells(part));
+                joint.map(|(cells, _)| Task::Joint(shard_of(cells))).collect()
+            }
             Task::FinishSample(sample) => {
                 let unplaced = Task::Region(sample, Shard::Unplaced);
                 let parts = |lane: LaneId| {
@@ -174,13 +178,12 @@ impl Scheduler {
                 };
                 plan.lanes_of(sample)
                     .flat_map(parts)
-                    .chain(self.graph.written(sample))
+                    .chain(self.graph.written(Some(sample)))
                     .chain([unplaced])
                     .collect()
             }
             Task::FinishCohort => {
-                let joint = self.graph.joint.spans().map(|(cells, _)| Task::Joint(shard_of(cells)));
-                all.filter(stays).map(Task::FinishSample).chain(joint).collect()
+                all.filter(stays).map(Task::FinishSample).chain(self.graph.written(None)).collect()
             }
             Task::SealSample(sample) => vec![Task::FinishSample(sample)],
             Task::SealCohort => all.filter(stays).map(Task::SealSample).chain([Task::FinishCohort]).collect(),

@@ -6,7 +6,7 @@
 //! | the environment, a remote party, a panic | the task moves to another worker, a few times |
 //! | memory or time ran out | the task is cut in two; what cannot be cut moves |
 //! | an input is damaged | its commit is forgotten and made again; it counts against who made it |
-//! | a sample's results are not whole | the parts of its files are written again, too: they lay in them |
+//! | results are not whole | the parts of their files are written again, too: they lay in them |
 //! | a file is gone in which parts lay | all of them are written again; nobody is to blame |
 //! | a worker is lost | what it ran moves; a task whose workers are lost again and again is cut, then given up |
 //! | two outputs differ | a third worker decides; who was wrong gets nothing more |
@@ -82,7 +82,7 @@ impl Scheduler {
         let task = attempt.task;
         if let Some(input) = damaged.filter(|&input| self.graph.plan.knows(input)) {
             self.give_back(&attempt);
-            let gone = class == Class::Partial && matches!(input, Task::WriteSample(..));
+            let gone = class == Class::Partial && input.part().is_some();
             return self.damaged(input, (!gone).then_some(attempt.worker));
         }
         match class {
@@ -233,8 +233,11 @@ impl Scheduler {
             }
         }
         self.trouble.retain(|&task, _| !hit(task));
-        let forgotten = self.graph.drop_sample(sample, class);
-        self.out.extend(forgotten.into_iter().map(Command::Forget));
+        for task in self.graph.drop_sample(sample, class) {
+            self.verified.remove(&task);
+            self.made.remove(&task);
+            self.out.push(Command::Forget(task));
+        }
         self.allow();
         self.places.unpark();
     }
@@ -268,8 +271,8 @@ impl Scheduler {
             made.into_iter().for_each(|task| self.forget(task));
         }
         self.forget(task);
-        if let (Task::WriteSample(sample, _), None) = (task, reader) {
-            self.graph.written(sample).into_iter().for_each(|part| self.forget(part));
+        if task.part().is_some() && reader.is_none() {
+            self.forget_parts(task.sample());
         }
         if often {
             return self.give_up(task, Class::Integrity);
@@ -289,11 +292,16 @@ impl Scheduler {
         }
     }
 
+    /// No part of a sample's files, or of the cohort's, counts any more.
+    fn forget_parts(&mut self, of: Option<u32>) {
+        self.graph.written(of).into_iter().for_each(|part| self.forget(part));
+    }
+
     /// A commit counts no more; it is made again once its inputs are there.
     fn forget(&mut self, task: Task) {
-        if let Task::FinishSample(sample) = task {
-            // The parts lay in the files that are not whole.
-            self.graph.written(sample).into_iter().for_each(|part| self.forget(part));
+        if matches!(task, Task::FinishSample(_) | Task::FinishCohort) {
+            // They lay in the files that are not whole.
+            self.forget_parts(task.sample());
         }
         self.out.push(Command::Forget(task));
         self.verified.remove(&task);
@@ -492,7 +500,8 @@ impl Scheduler {
     }
 }
 
-/// Whether a task can be done twice at once: what is for the whole cohort, or for the vault, is written to one place.
+/// Whether a task can be done twice at once: the end of the cohort's files, or what is for the vault, is written to one place.
 pub(crate) fn is_comparable(task: Task) -> bool {
-    task.stage() < Stage::Finish || matches!(task, Task::WriteSample(..) | Task::FinishSample(_))
+    let writes_the_same = task.part().is_some() || matches!(task, Task::FinishSample(_));
+    task.stage() < Stage::Finish || writes_the_same
 }

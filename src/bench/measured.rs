@@ -6,8 +6,8 @@ use cluster::sim::cohort::Cohort;
 use cluster::sim::trace::Presence;
 use cluster::sim::{CohortSpec, Costs, Fate, Kind, Measured, Span, Trace};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::genome::CELL_BASES;
-use jobs::task::{LaneId, Parts, Shard, Task};
+use jobs::genome::{CELL_BASES, Cell};
+use jobs::task::{LaneId, Parts, Shard, Stage, Task};
 use scheduler::Ending;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -175,13 +175,22 @@ impl MeasuredJob {
                 let regions = written(&|task| matches!(task, Task::Region(owner, _) if owner == sample));
                 (2.0 * pairs_of(Some(sample)), all_cells, regions)
             }
+            Task::WriteJoint(part) => {
+                let part = Parts::of(self.cells).cells(part);
+                let joints = written(&|task| match task {
+                    Task::Joint(Shard::Cells { first, .. }) => part.contains(&first.0),
+                    _ => false,
+                });
+                let reads = self.reads_within(Shard::Cells { first: Cell(part.start), end: Cell(part.end) });
+                (reads, part.len() as f64 * f64::from(self.samples), joints)
+            }
             Task::FinishCohort | Task::SealCohort => {
-                let joints = written(&|task| matches!(task, Task::Joint(_)));
-                (f64::from(self.samples), all_cells * f64::from(self.samples), joints)
+                let ends = written(&|task| matches!(task, Task::WriteJoint(_)));
+                (f64::from(self.samples), all_cells * f64::from(self.samples), ends)
             }
         };
         // Result files are no pieces; they are about as large as what they are made of.
-        let is_file = matches!(task, Task::WriteSample(..) | Task::FinishSample(_) | Task::FinishCohort);
+        let is_file = task.stage() == Stage::Finish;
         let bytes_out = bytes(commit) + if is_file { bytes_in } else { 0.0 };
         Measured { kind: Kind::of(task), reads, cells, cpu_ms: commit.cpu_ms as f64, bytes_in, bytes_out }
     }
@@ -296,7 +305,10 @@ impl MeasuredJob {
                 Task::FinishSample(sample),
                 Task::WriteSample(other, _) | Task::Region(other, Shard::Unplaced),
             ) => sample == other,
-            (Task::FinishCohort, Task::FinishSample(_) | Task::Joint(_)) => true,
+            (Task::WriteJoint(part), Task::Joint(Shard::Cells { first, .. })) => {
+                first.0 < Parts::of(self.cells).cells(part).end
+            }
+            (Task::FinishCohort, Task::FinishSample(_) | Task::WriteJoint(_)) => true,
             (Task::SealSample(sample), Task::FinishSample(other)) => sample == other,
             (Task::SealCohort, Task::SealSample(_) | Task::FinishCohort) => true,
             _ => false,

@@ -98,7 +98,9 @@ impl Bases {
             Task::Region(sample, _) | Task::WriteSample(sample, _) => self.sample(sample).region,
             Task::FinishSample(sample) => self.sample(sample).finish,
             Task::SealSample(sample) => digest(&[&self.program, "seal", &hex(&self.sample(sample).finish)]),
-            Task::Joint(_) => digest(&[&self.program, "joint", &self.joint, &self.joined(&dropped)]),
+            Task::Joint(_) | Task::WriteJoint(_) => {
+                digest(&[&self.program, "joint", &self.joint, &self.joined(&dropped)])
+            }
             Task::FinishCohort | Task::SealCohort => {
                 let present = self.samples.iter().enumerate().filter(|&(sample, _)| !dropped(sample as u32));
                 let samples: String = present.map(|(_, bases)| hex(&bases.finish) + "\n").collect();

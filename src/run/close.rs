@@ -13,7 +13,7 @@ use cluster::Output;
 use cluster::bill::{Account, Idle};
 use jobs::cohort::{Cohort, Role, Sample, Sex};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::task::{Shard, Stage, Task, TaskKeys};
+use jobs::task::{Stage, Task, TaskKeys};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,8 +23,7 @@ use std::sync::Arc;
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError, PieceRef};
 use workers::access::Access;
 use workers::context::Context;
-use workers::finish::{self, FinishError, ResultFile, SampleLedger, WriteSummary};
-use workers::joint::JointSummary;
+use workers::finish::{self, Extent, FinishError, JointShard, JointWriteSummary, ResultFile, SampleLedger};
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
 use workers::report::{
@@ -66,16 +65,6 @@ pub struct JointLedger {
     pub shards: Vec<JointShard>,
     /// Files.
     pub files: Vec<ResultFile>,
-}
-
-/// One shard of the joint calls.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct JointShard {
-    /// Cells, as `first-end`.
-    pub cells: String,
-    /// What its task said.
-    #[serde(flatten)]
-    pub summary: JointSummary,
 }
 
 /// A result is not what the ledger says.
@@ -128,12 +117,12 @@ impl Classified for Missing {
     }
 }
 
-/// Runs the last task: joint VCF, quality control, ledger, report.
+/// Runs the last task: quality control, ledger, report, and the end of the joint VCF, whose parts lie in `folder`.
 pub fn finish_cohort(
     context: &Access<'_>,
     runner: &Runner<'_>,
     home: &Home<'_>,
-    inputs: &[(Task, Arc<Commit>)],
+    (inputs, folder): (&[(Task, Arc<Commit>)], &Path),
     command: &str,
 ) -> Result<Output, Failure> {
     let (dir, cohort) = (runner.dir, runner.cohort);
@@ -141,8 +130,8 @@ pub fn finish_cohort(
     let mut present = Vec::new();
     let mut ledgers = Vec::new();
     let mut counters = Vec::new();
-    let mut shards: Vec<(Shard, Vec<PieceRef>)> = Vec::new();
-    let mut joint_shards = Vec::new();
+    let mut parts: Vec<(Task, PieceRef)> = Vec::new();
+    let mut shards = Vec::new();
     for (task, commit) in inputs {
         match *task {
             Task::FinishSample(sample) => {
@@ -152,21 +141,19 @@ pub fn finish_cohort(
                     counters.push(finish::read_counters(context, sample, piece)?);
                 }
             }
-            Task::Joint(shard) => {
-                shards.push((shard, commit.pieces.clone()));
-                let summary = workers::task::summary(context, *task, commit)?;
-                joint_shards.push(JointShard { cells: shard.to_string(), summary });
+            Task::WriteJoint(_) => {
+                parts.extend(commit.pieces.iter().map(|piece| (*task, piece.clone())));
+                let summary: JointWriteSummary = workers::task::summary(context, *task, commit)?;
+                shards.extend(summary.shards);
             }
             _ => {}
         }
     }
     let joined: Vec<u32> = present.iter().copied().filter(|&one| context.sample(one).joint).collect();
-    let joint = (cohort.id.as_str(), &present[..]);
-    let (files, pairs) = finish::finish_joint(context, joint, &shards, &dir.results())?;
-    home.read_back.note(dir, &files);
+    let (files, pairs) = finish::finish_joint(context, &present, &parts, folder)?;
     let joint = JointLedger {
         samples: joined.iter().map(|&sample| context.sample(sample).name.clone()).collect(),
-        shards: joint_shards,
+        shards,
         files,
     };
     let ledger = Ledger {
@@ -489,52 +476,59 @@ pub fn packs_of_finished(journal: &Journal, context: &Context) -> Result<BTreeSe
 
 /// Whether the files are there, and long enough, in which a committed part should lie; other tasks wrote none such.
 pub fn part_is_there(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
-    let Some(paths) = paths_of_part(runner, task, commit) else { return true };
-    let Ok(WriteSummary { end, .. }) = serde_json::from_slice(&commit.summary) else { return false };
+    /// What every part's summary says.
+    #[derive(serde::Deserialize)]
+    struct End {
+        end: Extent,
+    }
+    let paths = paths_of_part(runner, task, commit);
+    if paths.is_empty() {
+        return true;
+    }
+    let Ok(End { end }) = serde_json::from_slice(&commit.summary) else { return false };
     let holds =
         |(path, bytes): (&PathBuf, u64)| books::seen_open(path).is_some_and(|there| there.len() >= bytes);
-    paths.iter().zip([end.alignment_bytes, end.call_bytes]).all(holds)
+    // The calls are last.
+    paths.iter().rev().zip([end.call_bytes, end.alignment_bytes]).all(holds)
 }
 
 /// Whether a file is gone in which a committed part should lie.
 pub fn part_is_gone(runner: &Runner<'_>, task: Task, commit: &Commit) -> bool {
-    let gone = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
-    paths_of_part(runner, task, commit).is_some_and(|paths| paths.iter().any(gone))
+    paths_of_part(runner, task, commit).iter().any(|path| matches!(path.try_exists(), Ok(false)))
 }
 
-/// Where the alignments and the calls of a part lie.
-fn paths_of_part(runner: &Runner<'_>, task: Task, commit: &Commit) -> Option<[PathBuf; 2]> {
-    let Task::WriteSample(sample, _) = task else { return None };
-    let name = &runner.context.sample(sample).name;
-    let folder = staged::folder(runner.dir, name, &commit.basis);
-    Some(["cram", "g.vcf.gz"].map(|ending| folder.join(format!("{name}.{ending}"))))
+/// The files in which a committed part lies.
+fn paths_of_part(runner: &Runner<'_>, task: Task, commit: &Commit) -> Vec<PathBuf> {
+    match task.part() {
+        Some(_) => finish::paths(runner.context, task.sample(), &runner.folder_of(task, &commit.basis)),
+        None => Vec::new(),
+    }
 }
 
 /// Whether a committed part lies in the files as it was written; where not `all` of it is looked at, its ends.
 pub fn part_is_whole(
     context: &Access<'_>,
-    dir: &JobDir,
-    (sample, part): (u32, u32),
+    runner: &Runner<'_>,
+    task: Task,
     commit: &Commit,
     all: bool,
 ) -> Result<bool, Failure> {
     let Some(piece) = commit.pieces.first() else { return Ok(false) };
-    let folder = staged::folder(dir, &context.sample(sample).name, &commit.basis);
-    Ok(finish::part_is_whole(context, (sample, part), piece, &folder, all)?)
+    Ok(finish::part_is_whole(context, task, piece, &runner.folder_of(task, &commit.basis), all)?)
 }
 
 /// Whether what a task left is there unchanged; an error only where that cannot be found out.
 pub fn is_whole_in_all(
     context: &Access<'_>,
     journal: &Journal,
-    dir: &JobDir,
+    runner: &Runner<'_>,
     task: Task,
     commit: &Commit,
 ) -> Result<bool, Failure> {
+    let dir = runner.dir;
     Ok(match task {
-        Task::WriteSample(sample, part) => {
-            pieces_are_whole(context, task, commit)?
-                && part_is_whole(context, dir, (sample, part), commit, true)?
+        Task::WriteSample(..) | Task::WriteJoint(_) => {
+            pieces_are_whole(context, task, commit)? && part_is_whole(context, runner, task, commit, true)?
         }
         Task::FinishCohort => verify(dir, journal, (&[], &ReadBack::default())).is_ok(),
         // What was sealed is the vault's to check; here only the list of it can be damaged.

@@ -35,7 +35,7 @@ pub struct SiteFreight<'a> {
 
 impl SiteFreight<'_> {
     fn samples_read(request: &Request) -> Vec<u32> {
-        samples_of(request.task, request.inputs.iter().map(|(task, _)| *task))
+        samples_of(request.task, &request.inputs)
     }
 }
 

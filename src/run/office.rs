@@ -2,6 +2,7 @@
 
 use super::basis::Bases;
 use super::books::{self, ReadBack};
+use super::close;
 use super::runner::{Runner, class_of};
 use super::staged;
 use crate::output::note;
@@ -10,7 +11,7 @@ use jobs::event::{Event, EventName, Outcome};
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::policy::Action;
-use jobs::task::{INTAKE_CHUNKS, Shard, Stage, Task};
+use jobs::task::{INTAKE_CHUNKS, Stage, Task};
 use scheduler::{Facts, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,9 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::lease::{LeaseKey, SignedLease};
 use storage::{Commit, Fence, Journal};
-use workers::access::samples_of;
-use workers::finish::{Extent, SampleLedger};
-use workers::region::RegionSummary;
+use workers::finish::{Before, Extent, SampleLedger};
 use workers::task::{FormError, check_summary, intake_summary, map_summary, sealed_to};
 
 /// An output has not as many pieces as its task makes.
@@ -91,11 +90,11 @@ pub struct Desk<'a> {
     pub journal: &'a Journal,
     /// Finished samples whose scratch is gone: their calls are read from their results.
     pub from_results: Mutex<BTreeSet<u32>>,
-    /// Samples whose files more than one attempt may have written at a place: what they hold shows when they are read. An
-    /// earlier run wrote a part, a part was given out again, or what it is made from counts no more.
-    pub unread: Mutex<BTreeSet<u32>>,
-    /// How much the cells of a sample take up to the end of each part, as far as it was asked: by sample and part.
-    pub ends: Mutex<BTreeMap<(u32, u32), Extent>>,
+    /// Whose files, a sample's or the cohort's, more than one attempt may have written at a place: what they hold shows when
+    /// they are read. An earlier run wrote a part, a part was given out again, or what it is made from counts no more.
+    pub unread: Mutex<BTreeSet<Option<u32>>>,
+    /// How much the cells of a sample, or of the joint call, take up to the end of each part, as far as it was asked.
+    pub ends: Mutex<BTreeMap<(Option<u32>, u32), Extent>>,
     /// Results that were read back when they were written.
     pub read_back: &'a ReadBack,
     /// The right to change results.
@@ -103,36 +102,63 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Where a sample's files are made.
-    fn folder(&self, sample: u32) -> PathBuf {
-        let basis = self.basis(Task::Region(sample, Shard::Unplaced));
-        staged::folder(self.runner.dir, &self.runner.context.sample(sample).name, &basis)
+    /// Where a sample's files are made, or the cohort's.
+    pub fn folder(&self, of: Option<u32>) -> PathBuf {
+        let task = Task::write(of, 0);
+        self.runner.folder_of(task, &self.basis(task))
     }
 
-    /// How much the cells of a sample take up to the end of a part.
-    fn end(&self, sample: u32, part: u32, inputs_of: &dyn Fn(Task) -> Vec<Task>) -> Result<Extent, Failure> {
-        if let Some(end) = self.ends().get(&(sample, part)) {
+    /// Whether somebody whose data is in these files may not be in the job any more.
+    pub fn is_withdrawn(&self, of: Option<u32>) -> bool {
+        of.is_some_and(|sample| self.dropped.contains(sample)) || !self.denied(Task::write(of, 0)).is_empty()
+    }
+
+    /// The samples whose data a task reads or makes.
+    fn whose(&self, task: Task) -> Vec<u32> {
+        if let Some(sample) = task.sample() {
+            return vec![sample];
+        }
+        let all = 0..self.runner.context.samples.len() as u32;
+        let counts = |&sample: &u32| {
+            let is_read =
+                self.bases.is_joined(sample) || !matches!(task, Task::Joint(_) | Task::WriteJoint(_));
+            is_read && !self.dropped.contains(sample)
+        };
+        all.filter(counts).collect()
+    }
+
+    /// How much the cells of a sample, or of the joint call, take up before a part.
+    fn before(
+        &self,
+        of: Option<u32>,
+        part: u32,
+        inputs_of: &dyn Fn(Task) -> Vec<Task>,
+    ) -> Result<Extent, Failure> {
+        let Some(last) = part.checked_sub(1) else { return Ok(Extent::default()) };
+        if let Some(end) = self.ends().get(&(of, last)) {
             return Ok(*end);
         }
-        let before = part.checked_sub(1).map(|before| self.end(sample, before, inputs_of));
-        let mut end = before.transpose()?.unwrap_or_default();
-        let regions = inputs_of(Task::WriteSample(sample, part));
-        let keys: Vec<String> = regions.iter().map(|&region| self.runner.key(region)).collect();
+        let mut end = self.before(of, last, inputs_of)?;
+        let inputs = inputs_of(Task::write(of, last));
+        let keys: Vec<String> = inputs.iter().map(|&input| self.runner.key(input)).collect();
         let commits = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
         for (key, commit) in keys.into_iter().zip(commits) {
-            let summary =
-                commit.and_then(|commit| serde_json::from_slice::<RegionSummary>(&commit.summary).ok());
-            end.add(&summary.ok_or_else(|| FormError::of(key))?);
+            let summary = commit.map(|commit| commit.summary).unwrap_or_default();
+            let added = match of {
+                Some(_) => serde_json::from_slice(&summary).map(|region| end.add(&region)),
+                None => serde_json::from_slice(&summary).map(|shard| end.add_joint(&shard)),
+            };
+            added.map_err(|_| FormError::of(key))?;
         }
-        self.ends().insert((sample, part), end);
+        self.ends().insert((of, last), end);
         Ok(end)
     }
 
-    fn ends(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Extent>> {
+    fn ends(&self) -> MutexGuard<'_, BTreeMap<(Option<u32>, u32), Extent>> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unread(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    fn unread(&self) -> MutexGuard<'_, BTreeSet<Option<u32>>> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,12 +184,12 @@ impl Office for Desk<'_> {
         &self,
         task: Task,
         inputs_of: &dyn Fn(Task) -> Vec<Task>,
-    ) -> Result<Option<(Task, Arc<Commit>)>, Failure> {
-        let Task::WriteSample(sample, part) = task else { return Ok(None) };
-        let Some(before) = part.checked_sub(1) else { return Ok(None) };
-        let end = self.end(sample, before, inputs_of)?;
-        let summary = serde_json::to_vec(&end).expect("plain data always prints");
-        Ok(Some((Task::WriteSample(sample, before), Arc::new(Commit { summary, ..Commit::default() }))))
+    ) -> Result<Option<Arc<Commit>>, Failure> {
+        let Some(part) = task.part() else { return Ok(None) };
+        let extent = self.before(task.sample(), part, inputs_of)?;
+        let before = Before { extent, samples: self.whose(task) };
+        let summary = serde_json::to_vec(&before).expect("plain data always prints");
+        Ok(Some(Arc::new(Commit { summary, ..Commit::default() })))
     }
 
     fn at_home(&self, task: Task, _worker: WorkerId) -> bool {
@@ -175,7 +201,7 @@ impl Office for Desk<'_> {
         let mut leases = Vec::new();
         for one in asked {
             self.unread().extend(written_again(one.task, one.number));
-            let samples = samples_of(one.task, one.inputs.iter().copied());
+            let samples = self.whose(one.task);
             let site = one.site.unwrap_or(self.runner.gate.site());
             let leased = self.runner.lease(self.leases, site, (one.task, one.number), &samples);
             leases.push(leased.map(|(lease, event)| {
@@ -187,30 +213,20 @@ impl Office for Desk<'_> {
         Ok(leases)
     }
 
-    fn denied(&self, task: Task, inputs: &[Task]) -> Vec<u32> {
+    fn denied(&self, task: Task) -> Vec<u32> {
         let Ok(register) = self.runner.gate.register() else { return Vec::new() };
         let is_denied = |&sample: &u32| {
             let subjects = self.runner.subjects(&[sample]);
             self.runner.gate.ask(&register, Action::Read, class_of(task), &subjects).is_err()
         };
-        samples_of(task, inputs.iter().copied()).into_iter().filter(is_denied).collect()
+        self.whose(task).into_iter().filter(is_denied).collect()
     }
 
     fn committing(&self, outputs: &[Committing<'_>]) -> Result<(), Failure> {
         // What cannot be read now was read when the task began.
         let epoch = self.runner.gate.register().ok().map(|register| register.epoch());
         let event = |one: &Committing<'_>| {
-            let samples: Vec<u32> = match one.task.sample() {
-                Some(sample) => vec![sample],
-                None => {
-                    let all = 0..self.runner.context.samples.len() as u32;
-                    let counts = |&sample: &u32| {
-                        let read = self.bases.is_joined(sample) || !matches!(one.task, Task::Joint(_));
-                        read && !self.dropped.contains(sample)
-                    };
-                    all.filter(counts).collect()
-                }
-            };
+            let samples = self.whose(one.task);
             let attempt = (one.task, Some(one.number));
             let event = Event {
                 bytes: Some(one.output.pieces.iter().map(|piece| piece.length).sum()),
@@ -233,16 +249,12 @@ impl Office for Desk<'_> {
     }
 
     fn verify(&self, task: Task, output: &Output) -> Result<(), Failure> {
-        let samples: Vec<u32> = match task.sample() {
-            Some(sample) => vec![sample],
-            None => (0..self.runner.context.samples.len() as u32).collect(),
-        };
         let parts = sealed_to(task);
         let expected = if task.stage() == Stage::Model { 0 } else { parts.len() };
         if output.pieces.len() != expected {
             return Err(Pieces { task: self.runner.key(task), found: output.pieces.len(), expected }.into());
         }
-        self.runner.with_output(task, &samples, |access| {
+        self.runner.with_output(task, &self.whose(task), |access| {
             for (&part, piece) in parts.iter().zip(&output.pieces) {
                 access.verify(part, piece)?;
                 access.read(part, piece)?;
@@ -252,15 +264,20 @@ impl Office for Desk<'_> {
     }
 
     fn place(&self, task: Task, output: &Output) -> Result<(), Failure> {
-        let Task::FinishSample(sample) = task else { return Ok(()) };
-        let ledger: SampleLedger =
-            serde_json::from_slice(&output.summary).map_err(|_| FormError::of(self.runner.key(task)))?;
+        let (dir, of) = (self.runner.dir, task.sample());
+        let form = || FormError::of(self.runner.key(task));
+        let files = match task {
+            Task::FinishSample(_) => {
+                serde_json::from_slice::<SampleLedger>(&output.summary).map_err(|_| form())?.files
+            }
+            Task::FinishCohort => close::read_ledger(dir).ok_or_else(form)?.joint.files,
+            _ => return Ok(()),
+        };
         // Whoever took the job over has a folder of that name too.
         self.guard.check()?;
-        let (dir, name) = (self.runner.dir, &self.runner.context.sample(sample).name);
-        staged::place(dir, name, &self.folder(sample), &ledger.files)?;
-        if !self.unread().contains(&sample) {
-            self.read_back.note(dir, &ledger.files);
+        staged::place(dir, self.runner.owner(of), &self.folder(of), &files)?;
+        if !self.unread().contains(&of) {
+            self.read_back.note(dir, &files);
         }
         Ok(())
     }
@@ -283,20 +300,24 @@ impl Office for Desk<'_> {
         let event = self.runner.trail.event(EventName::JobSampleExcluded, Outcome::Failed);
         let event = Event { reasons: vec![dropped.reason.clone()], ..event };
         self.runner.trail.write(self.runner.trail.about(event, &self.runner.subjects(&[sample])))?;
+        // What was begun of files with its data is of no use; at the end of the job it is looked for again.
+        let begun = [Some(sample), None].map(|of| self.folder(of));
         self.dropped.lock().insert(sample, dropped);
-        // What was begun of its files is of no use; at the end of the job it is looked for again.
-        let _ = fs::remove_dir_all(self.folder(sample));
+        let stays = self.folder(None);
+        for folder in begun.iter().filter(|folder| **folder != stays) {
+            let _ = fs::remove_dir_all(folder);
+        }
         Ok(())
     }
 
     fn forgotten(&self, task: Task) {
         match task {
             Task::FinishSample(sample) => drop(self.finished().remove(&sample)),
-            Task::WriteSample(sample, _) => drop(self.unread().insert(sample)),
+            Task::WriteSample(..) | Task::WriteJoint(_) => drop(self.unread().insert(task.sample())),
             // Made again, and cut otherwise, it takes as much; one that was wrong need not. Who had read that one may be late.
-            Task::Region(sample, _) => {
-                self.ends().retain(|&(of, _), _| of != sample);
-                self.unread().insert(sample);
+            Task::Region(..) | Task::Joint(_) => {
+                self.ends().retain(|&(of, _), _| of != task.sample());
+                self.unread().insert(task.sample());
             }
             _ => {}
         }
@@ -307,13 +328,10 @@ impl Office for Desk<'_> {
     }
 }
 
-/// The sample whose files this attempt writes where an earlier one may still write: who lies, is out of hearing, or was
-/// told to end late.
-fn written_again(task: Task, number: u32) -> Option<u32> {
-    match task {
-        Task::WriteSample(sample, _) | Task::FinishSample(sample) => (number > 1).then_some(sample),
-        _ => None,
-    }
+/// Whose files, a sample's or the cohort's, this attempt writes where an earlier one may still write: who lies, is out of
+/// hearing, or was told to end late.
+fn written_again(task: Task, number: u32) -> Option<Option<u32>> {
+    (task.stage() == Stage::Finish && number > 1).then_some(task.sample())
 }
 
 /// What a commit tells the scheduler.
@@ -342,15 +360,18 @@ pub fn facts_of(task: Task, commit: &Commit) -> Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::task::Shard;
 
     #[test]
     fn files_that_a_second_attempt_may_write_are_read_again() {
         let tasks = [
-            (Task::WriteSample(3, 0), Some(3)),
-            (Task::WriteSample(3, 31), Some(3)),
-            (Task::FinishSample(4), Some(4)),
+            (Task::WriteSample(3, 0), Some(Some(3))),
+            (Task::WriteSample(3, 31), Some(Some(3))),
+            (Task::FinishSample(4), Some(Some(4))),
             (Task::Region(5, Shard::Unplaced), None),
-            (Task::FinishCohort, None),
+            (Task::WriteJoint(0), Some(None)),
+            (Task::FinishCohort, Some(None)),
+            (Task::SealCohort, None),
         ];
         for (task, again) in tasks {
             assert_eq!((written_again(task, 1), written_again(task, 2)), (None, again), "{task:?}");

@@ -2,7 +2,7 @@
 //!
 //! Invariant: after [`settle`], every commit in the journal either counts or is never asked for. A finished sample stands
 //! for everything it was made from, so what that was is not looked at: its scratch may be gone, the parts of its files
-//! have become the results, and its lanes may have been cut otherwise.
+//! have become the results, and its lanes may have been cut otherwise. So do the cohort's files.
 
 use super::basis::Bases;
 use jobs::failure::Failure;
@@ -25,10 +25,10 @@ pub type Whole<'a> = dyn Fn(Task, &Commit) -> Result<bool, Failure> + 'a;
 pub struct Settled {
     /// Finished samples of whose scratch something is gone: their calls are read from their results.
     pub from_results: BTreeSet<u32>,
-    /// Samples whose files are still to be written, or to be ended.
-    pub unfinished: BTreeSet<u32>,
+    /// Whose files, a sample's or the cohort's, are still to be written, or to be ended.
+    pub unfinished: BTreeSet<Option<u32>>,
     /// Those of them of whose files a part is there.
-    pub begun: BTreeSet<u32>,
+    pub begun: BTreeSet<Option<u32>>,
     /// Tasks that are to be done again.
     pub forgotten: Vec<Task>,
 }
@@ -49,7 +49,7 @@ pub fn settle(journal: &Journal, plan: &Plan, bases: &Bases, whole: &Whole<'_>) 
     // One basis for thousands of tasks.
     let joint = bases.of(Task::Joint(Shard::Unplaced), |_| false);
     let basis_of = |task| match task {
-        Task::Joint(_) => joint,
+        Task::Joint(_) | Task::WriteJoint(_) => joint,
         task => bases.of(task, |_| false),
     };
     let keys = TaskKeys::new(&names);
@@ -84,14 +84,14 @@ struct Settling<'a> {
 impl Settling<'_> {
     fn cohort(&mut self) -> Result<(), Failure> {
         let cohort = self.done.tasks.remove(&None).unwrap_or_default();
-        let of = |is: fn(&Task) -> bool| cohort.iter().copied().filter(move |(task, _)| is(task));
-        self.keep(of(|task| *task == Task::SealCohort).collect())?;
-        let finished = self.keep(of(|task| *task == Task::FinishCohort).collect())?;
-        let joints: Vec<_> = of(|task| matches!(task, Task::Joint(_))).collect();
-        let calls_needed = match finished.is_empty() {
-            true => cells_of(&self.keep(joints)?) < u64::from(self.plan.cells),
-            // The cohort's files stand for what they were made from.
-            false => false,
+        let of = |is: fn(&Task) -> bool| -> Vec<_> {
+            cohort.iter().copied().filter(move |(task, _)| is(task)).collect()
+        };
+        self.keep(of(|task| *task == Task::SealCohort))?;
+        // The cohort's files stand for what they were made from.
+        let calls_needed = !self.are_finished(None, &cohort)? && {
+            let joints = self.keep(of(|task| matches!(task, Task::Joint(_))))?;
+            cells_of(&joints) < u64::from(self.plan.cells)
         };
         (0..self.names.len() as u32).try_for_each(|sample| self.sample(sample, calls_needed))
     }
@@ -103,23 +103,13 @@ impl Settling<'_> {
             tasks.iter().copied().filter(move |(task, _)| is(task)).collect()
         };
         self.keep(of(|task| matches!(task, Task::SealSample(_))))?;
-        let finish = of(|task| matches!(task, Task::FinishSample(_)));
-        let (ended, finished) = (!finish.is_empty(), self.keep(finish)?);
         let regions = of(|task| matches!(task, Task::Region(..)));
-        if !finished.is_empty() {
+        if self.are_finished(Some(sample), &tasks)? {
             let all = regions.len();
             if calls_needed && self.check(&regions)?.len() < all {
                 self.settled.from_results.insert(sample);
             }
             return Ok(());
-        }
-        self.settled.unfinished.insert(sample);
-        let parts = of(|task| matches!(task, Task::WriteSample(..)));
-        match ended {
-            // They lay in the files that do not count.
-            true => self.settled.forgotten.extend(parts.into_iter().map(|(task, _)| task)),
-            false if self.keep(parts)?.is_empty() => {}
-            false => drop(self.settled.begun.insert(sample)),
         }
         let regions = self.keep(regions)?;
         let unplaced = regions.contains(&Task::Region(sample, Shard::Unplaced));
@@ -142,6 +132,25 @@ impl Settling<'_> {
         });
         self.settled.forgotten.extend(uncounted);
         Ok(())
+    }
+
+    /// Whether the files of a sample, or of the cohort, are results that count; if not, their parts are looked at.
+    fn are_finished(&mut self, of: Option<u32>, tasks: &[(Task, bool)]) -> Result<bool, Failure> {
+        let is_finish = |(task, _): &&(Task, bool)| *task == Task::finish(of);
+        let finish: Vec<_> = tasks.iter().filter(is_finish).copied().collect();
+        let ended = !finish.is_empty();
+        if !self.keep(finish)?.is_empty() {
+            return Ok(true);
+        }
+        self.settled.unfinished.insert(of);
+        let parts: Vec<_> = tasks.iter().filter(|(task, _)| task.part().is_some()).copied().collect();
+        match ended {
+            // They lay in the files that do not count.
+            true => self.settled.forgotten.extend(parts.into_iter().map(|(task, _)| task)),
+            false if self.keep(parts)?.is_empty() => {}
+            false => drop(self.settled.begun.insert(of)),
+        }
+        Ok(false)
     }
 
     /// The parts of intakes that count; the others are forgotten. A part is read to map what is not mapped of it, and by

@@ -2,7 +2,6 @@
 
 use super::admission::{Excluded, subject_of};
 use super::archive::Archive;
-use super::books::ReadBack;
 use super::close;
 use super::office::DroppedSamples;
 use super::staged;
@@ -63,8 +62,6 @@ pub struct Home<'a> {
     pub dropped: &'a DroppedSamples,
     /// Where finished files are sealed.
     pub archive: Option<&'a Archive>,
-    /// Results that were read back when they were written.
-    pub read_back: &'a ReadBack,
 }
 
 /// A task cannot be run here.
@@ -142,7 +139,7 @@ impl TaskRunner for Runner<'_> {
 impl Runner<'_> {
     fn attempt(&self, request: &Request, control: &Control) -> Result<Output, Failure> {
         let (task, number) = (request.task, request.number);
-        let samples = samples_of(task, request.inputs.iter().map(|(input, _)| *input));
+        let samples = samples_of(task, &request.inputs);
         match self.verify(&request.lease, task, number, &samples)? {
             Ok(()) => {}
             // It waited for longer than it holds, or a clock jumped: decided again, once.
@@ -163,10 +160,11 @@ impl Runner<'_> {
         self.renewing(&access, (task, Some(number)), &samples, || match task {
             Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
                 let home = self.home.ok_or_else(|| RunError::NotHome { task: self.key(task) })?;
-                close::finish_cohort(&access, self, &home, &request.inputs, &command_line())
+                let folder = self.folder(request)?;
+                close::finish_cohort(&access, self, &home, (&request.inputs, &folder), &command_line())
             }
-            Task::WriteSample(sample, _) | Task::FinishSample(sample) => {
-                let folder = self.folder(sample, request)?;
+            Task::WriteSample(..) | Task::FinishSample(_) | Task::WriteJoint(_) => {
+                let folder = self.folder(request)?;
                 if request.purpose != Purpose::Audit {
                     staged::open(&folder)?;
                 }
@@ -188,11 +186,23 @@ impl Runner<'_> {
         Ok(Output { pieces: done.pieces, summary: done.summary, content: done.content })
     }
 
-    /// Where a sample's files are made: by what its regions depend on.
-    fn folder(&self, sample: u32, request: &Request) -> Result<PathBuf, Failure> {
-        let region = request.inputs.iter().find(|(input, _)| matches!(input, Task::Region(..)));
-        let (_, region) = region.ok_or_else(|| FormError::of(self.key(request.task)))?;
-        Ok(staged::folder(self.dir, &self.context.sample(sample).name, &region.basis))
+    /// Where the files are made that a task works on: by what those depend on of which they are made.
+    fn folder(&self, request: &Request) -> Result<PathBuf, Failure> {
+        let task = request.task;
+        let made_of = |input: Task| matches!(input, Task::Region(..) | Task::Joint(_) | Task::WriteJoint(_));
+        let made_of = request.inputs.iter().find(|(input, _)| *input != task && made_of(*input));
+        let (_, commit) = made_of.ok_or_else(|| FormError::of(self.key(task)))?;
+        Ok(self.folder_of(task, &commit.basis))
+    }
+
+    /// Where the files of this `basis` are made that a task works on.
+    pub fn folder_of(&self, task: Task, basis: &[u8]) -> PathBuf {
+        staged::folder(self.dir, self.owner(task.sample()), basis)
+    }
+
+    /// After whom files are called: a sample, or the cohort.
+    pub fn owner(&self, of: Option<u32>) -> &str {
+        of.map_or(&self.context.job, |sample| &self.context.sample(sample).name)
     }
 
     fn archive(&self) -> Option<&Archive> {
@@ -201,23 +211,22 @@ impl Runner<'_> {
 
     /// The first input that is not as it was committed.
     fn damaged_input<'a>(&self, request: &'a Request) -> Option<&'a (Task, Arc<Commit>)> {
+        let joins = matches!(request.task, Task::FinishSample(_) | Task::FinishCohort);
+        let samples = samples_of(request.task, &request.inputs);
         request.inputs.iter().find(|(input, commit)| {
             let pieces = sealed_to(*input).into_iter().zip(&commit.pieces);
             let mut verified = pieces.map(|(part, piece)| self.context.verify(part, piece));
             let scratch = verified.any(|verified| verified.is_err());
             scratch
                 || !close::results_are_whole(self.dir, *input, commit)
-                || matches!(request.task, Task::FinishSample(_)) && !self.has_part(*input, commit)
+                || joins && !self.has_part(*input, commit, &samples)
         })
     }
 
-    /// Whether a committed part of a sample's files lies where it was written; it is, if that cannot be told.
-    fn has_part(&self, task: Task, commit: &Commit) -> bool {
-        let Task::WriteSample(sample, part) = task else { return true };
-        self.with_output(task, &[sample], |access| {
-            close::part_is_whole(access, self.dir, (sample, part), commit, false)
-        })
-        .unwrap_or(true)
+    /// Whether a committed part of files lies where it was written; it is, if that cannot be told.
+    fn has_part(&self, task: Task, commit: &Commit, samples: &[u32]) -> bool {
+        let is_whole = |access: &Access<'_>| close::part_is_whole(access, self, task, commit, false);
+        task.part().is_none() || self.with_output(task, samples, is_whole).unwrap_or(true)
     }
 
     /// Runs `work` with access to everybody's data and the cohort's, for who repairs.
@@ -469,6 +478,6 @@ pub fn class_of(task: Task) -> DataClass {
             DataClass::Cram
         }
         Task::Joint(_) => DataClass::Gvcf,
-        Task::FinishCohort | Task::SealCohort => DataClass::Joint,
+        Task::WriteJoint(_) | Task::FinishCohort | Task::SealCohort => DataClass::Joint,
     }
 }

@@ -1,5 +1,5 @@
-//! A sample's files on their way to the results: their parts are written side by side into a folder, and the files take
-//! their names once all is there.
+//! Files on their way to the results, a sample's or the cohort's: their parts are written side by side into a folder, and the
+//! files take their names once all is there.
 //!
 //! Invariant: a folder is named by what the bytes of its files depend on. Whoever works right and writes into it, under
 //! whichever run and however late, writes the same bytes to the same places; of whom that is not known, the files are read
@@ -39,10 +39,10 @@ impl Classified for NotAsSaid {
     }
 }
 
-/// Where the files of a sample are made whose alignments and calls are of this `basis`.
-pub fn folder(dir: &JobDir, sample: &str, basis: &[u8]) -> PathBuf {
+/// Where the files of a sample or cohort are made whose alignments and calls are of this `basis`.
+pub fn folder(dir: &JobDir, owner: &str, basis: &[u8]) -> PathBuf {
     let basis = books::hex(basis);
-    dir.results().join(format!(".{sample}.{}", &basis[..BASIS_DIGITS.min(basis.len())]))
+    dir.results().join(format!(".{owner}.{}", &basis[..BASIS_DIGITS.min(basis.len())]))
 }
 
 /// Makes a folder, if nobody has yet.
@@ -50,16 +50,16 @@ pub fn open(folder: &Path) -> Result<(), DiskError> {
     fs::create_dir_all(folder).map_err(DiskError::on("create", folder))
 }
 
-/// Gives the files in a sample's folder their names among the results. Nothing is renamed unless all of them are there.
-pub fn place(dir: &JobDir, sample: &str, from: &Path, files: &[ResultFile]) -> Result<(), Failure> {
+/// Gives the files in their owner's folder their names among the results. Nothing is renamed unless all of them are there.
+pub fn place(dir: &JobDir, owner: &str, from: &Path, files: &[ResultFile]) -> Result<(), Failure> {
     let results = dir.results();
     let mut moves = Vec::new();
     for file in files {
         let name = file.path.strip_prefix("results/").unwrap_or_default();
-        let is_of_sample = name.strip_prefix(sample).is_some_and(|rest| rest.starts_with('.'));
+        let is_owners = name.strip_prefix(owner).is_some_and(|rest| rest.starts_with('.'));
         let staged = from.join(name);
         let is_there = || books::seen_open(&staged).is_some_and(|there| there.len() == file.bytes);
-        if !is_of_sample || name.contains('/') || !is_there() {
+        if !is_owners || name.contains('/') || !is_there() {
             return Err(NotAsSaid { path: from.join(&file.path) }.into());
         }
         moves.push((staged, results.join(name)));
@@ -83,7 +83,7 @@ pub fn clear(dir: &JobDir, kept: &BTreeSet<PathBuf>) {
         let is_basis = |text: &str| {
             text.len() == BASIS_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
-        let is_ours = parts.is_some_and(|(sample, basis)| !sample.is_empty() && is_basis(basis));
+        let is_ours = parts.is_some_and(|(owner, basis)| !owner.is_empty() && is_basis(basis));
         if is_ours && !kept.contains(&entry.path()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -408,7 +408,7 @@ impl Runner<'_> {
             control.end_before(steps.end);
         }
         let input = self.work.packs().join(format!("in-{}.pack", request.attempt.0));
-        let samples = samples_of(request.task, request.inputs.iter().map(|(task, _)| *task));
+        let samples = samples_of(request.task, &request.inputs);
         self.freshen()?;
         self.check_lease(request, &samples, &self.first)?;
         let permit = self.decide(request, &samples, |expires| Word::Permitted { expires })?;

@@ -145,7 +145,7 @@ struct Leasing<'a> {
 
 impl TaskRunner for Leasing<'_> {
     fn run(&self, request: &Request, control: &Control) -> Result<Output, TaskFailure> {
-        let samples = samples_of(request.task, request.inputs.iter().map(|(task, _)| *task));
+        let samples = samples_of(request.task, &request.inputs);
         let attempt = (request.task, request.number);
         let (lease, event) = self.runner.lease(self.leases, self.runner.gate.site(), attempt, &samples)?;
         self.runner.trail.write(event)?;

@@ -5,16 +5,18 @@
 //! process.
 
 use crate::context::Context;
+use crate::finish::Before;
 use crate::intake::LaneInput;
+use crate::task::Inputs;
 use jobs::policy::{Action, NotPermitted, Permit};
 use jobs::task::{LaneId, Task};
 use jobs::time::Timestamp;
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 use storage::{
-    BlockEntry, KeyError, KeyService, PackError, PieceRef, RecordBuilder, RecordReader, SampleKey,
+    BlockEntry, Commit, KeyError, KeyService, PackError, PieceRef, RecordBuilder, RecordReader, SampleKey,
 };
 
 /// Name of the key of what belongs to the cohort as a whole; no sample's name begins with a dot.
@@ -174,12 +176,18 @@ impl Deref for Access<'_> {
     }
 }
 
-/// The samples whose data a task reads, given what it reads: a cohort's tasks may go on without some.
-pub fn samples_of(task: Task, inputs: impl IntoIterator<Item = Task>) -> Vec<u32> {
-    match task.sample() {
-        Some(sample) => vec![sample],
-        None => {
-            let samples: BTreeSet<u32> = inputs.into_iter().filter_map(Task::sample).collect();
+/// The samples whose data a task reads, given what it reads: a cohort's tasks may go on without some. Joint calls do not say
+/// whose they are; who writes them is told.
+pub fn samples_of(task: Task, inputs: &Inputs) -> Vec<u32> {
+    let told = |(_, commit): &(Task, Arc<Commit>)| serde_json::from_slice::<Before>(&commit.summary);
+    match (task, task.sample()) {
+        (_, Some(sample)) => vec![sample],
+        (Task::WriteJoint(_), None) => {
+            let before = inputs.iter().find(|(input, _)| *input == task).map(told);
+            before.and_then(Result::ok).unwrap_or_default().samples
+        }
+        (_, None) => {
+            let samples: BTreeSet<u32> = inputs.iter().filter_map(|(input, _)| input.sample()).collect();
             samples.into_iter().collect()
         }
     }

@@ -130,7 +130,7 @@ impl Classified for ContextError {
 
 /// Everything a task needs beside its inputs.
 pub struct Context {
-    /// Names the job in the seals of its scratch.
+    /// Names the job in the seals of its scratch, and the cohort's files.
     pub job: String,
     /// The reference and its index.
     pub index: ReferenceIndex,

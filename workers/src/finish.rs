@@ -1,17 +1,21 @@
 //! Finish tasks: pieces to files. A file is its header, the cells in order and an end marker, concatenated; nothing is
 //! encoded again. Reads and bases are counted up, and a sample whose books do not balance does not finish.
 //!
-//! A sample's files are written in parts, each by a task of its own ([`part`]), which knows from the regions' sizes where
-//! its bytes go; a last task ([`sample`]) joins what they learnt: digests, indexes, counters. The joint calls are written
-//! by one ([`cohort`]), from cells whose part of the index is made.
+//! Files are written in parts, each by a task of its own ([`part`], [`joint`]), which knows from the sizes of what is before
+//! it where its bytes go; a last task ([`sample`], [`cohort`]) joins what they learnt: digests, indexes, counters. What both
+//! have in common is in [`whole`].
 
 mod cohort;
+mod joint;
 mod part;
 mod sample;
+mod whole;
 
 pub use cohort::finish_joint;
-pub use part::{Extent, PartInput, WriteSummary, check_region, part_is_whole, write_sample};
+pub use joint::{JointInput, JointShard, JointWriteSummary, check_joint, write_joint};
+pub use part::{PartInput, WriteSummary, check_region, write_sample};
 pub use sample::{finish_sample, read_counters};
+pub use whole::{Before, Extent, part_is_whole, paths};
 
 use crate::access::Access;
 use crate::hold::Cancelled;

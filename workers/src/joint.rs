@@ -91,6 +91,8 @@ pub struct JointSummary {
     pub sites: u64,
     /// Those without a filter.
     pub sites_passed: u64,
+    /// Bytes of its calls.
+    pub bytes: u64,
 }
 
 /// Joins one shard, as far as `hold` lets it. `inputs` are region tasks that cover, for each sample whose calls are read, the
@@ -147,8 +149,6 @@ struct Join<'a> {
     columns: Vec<u32>,
     comparison: Comparison,
     index: PartialIndex<'a>,
-    /// Of calls so far.
-    bytes: u64,
     summary: JointSummary,
 }
 
@@ -163,7 +163,6 @@ impl<'a> Join<'a> {
             columns: comparison.columns().to_vec(),
             comparison,
             index: PartialIndex::new(contigs),
-            bytes: 0,
             summary: JointSummary::default(),
         }
     }
@@ -211,8 +210,8 @@ impl<'a> Join<'a> {
         vcf::write_joint(contigs, place.contig, sites, &mut text);
         let blocks = vcf::compress_cell(&text);
         let unsorted = || JointTaskError::Unsorted { region: contigs.display(place) };
-        self.index.add_cell(&text, &blocks, self.bytes).ok_or_else(unsorted)?;
-        self.bytes += blocks.len() as u64;
+        self.index.add_cell(&text, &blocks, self.summary.bytes).ok_or_else(unsorted)?;
+        self.summary.bytes += blocks.len() as u64;
         let at = u64::from(cell.0);
         let entry = BlockEntry { kind: block::GVCF, first: at, last: at, count: sites.len() as u32 };
         let mut record = self.context.record(Task::Joint(Shard::of_cell(cell)))?;
@@ -223,7 +222,7 @@ impl<'a> Join<'a> {
     /// What is known of all cells together.
     fn close(self, shard: Shard, content: &mut Content) -> Result<PieceRef, JointTaskError> {
         let mut record = self.context.record(Task::Joint(shard))?;
-        let entry = BlockEntry { kind: block::CALL_INDEX, first: 0, last: self.bytes, count: 0 };
+        let entry = BlockEntry { kind: block::CALL_INDEX, first: 0, last: self.summary.bytes, count: 0 };
         record.block(entry, &self.index.to_bytes())?;
         self.comparison.finish(|entry, counts| record.block(entry, counts))?;
         Ok(self.context.append(record, content)?)

@@ -1,7 +1,7 @@
 //! Runs any task of a job: opens what its inputs committed, calls the room that does the work, and says what to commit.
 
 use crate::access::{Access, Content};
-use crate::finish::{self, Extent, PartInput, RegionInput, SampleLedger};
+use crate::finish::{self, Before, JointInput, PartInput, RegionInput, SampleLedger};
 use crate::hold::Hold;
 use crate::intake::{ChunkStart, IntakeEnd, IntakeError, IntakeReport, Taken, intake};
 use crate::joint;
@@ -128,6 +128,7 @@ pub fn run(
         }
         Task::WriteSample(sample, part) => run_write(context, (sample, part), inputs, results, hold),
         Task::FinishSample(sample) => run_finish(context, sample, inputs, results, hold),
+        Task::WriteJoint(part) => run_write_joint(context, part, inputs, results, hold),
         Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
             unreachable!("the cohort's files are finished, and files sealed, by the command line")
         }
@@ -264,8 +265,7 @@ pub(crate) fn stored_chunk(
     Ok(StoredChunk { source, first_pair: entry.first, pairs: entry.last - entry.first })
 }
 
-/// One part of a sample's files. Before the regions of its own cells stands what is before them, under the name of the part
-/// before it.
+/// One part of a sample's files. What is before it stands before the regions of its own cells, under its own name.
 fn run_write(
     context: &Access<'_>,
     (sample, part): (u32, u32),
@@ -273,20 +273,45 @@ fn run_write(
     results: &Path,
     hold: &dyn Hold,
 ) -> Result<TaskOutput, Failure> {
-    let before = part.checked_sub(1).map(|before| Task::WriteSample(sample, before));
-    let before = before.map(|task| summary::<Extent>(context, task, input(context, inputs, task)?));
+    let before = before(context, Task::WriteSample(sample, part), inputs)?;
     let mut regions = Vec::new();
     for (task, commit) in inputs {
         if let Task::Region(_, shard) = *task {
             regions.push(region_input(context, *task, shard, commit)?);
         }
     }
-    let before = before.transpose()?.unwrap_or_default();
     let mut content = Content::default();
-    let written = (before, &regions[..]);
+    let written = (&before, &regions[..]);
     let (piece, summary) =
         finish::write_sample(context, (sample, part), written, results, hold, &mut content)?;
     Ok(TaskOutput::new(vec![piece], &summary, content))
+}
+
+/// One part of the joint calls, likewise.
+fn run_write_joint(
+    context: &Access<'_>,
+    part: u32,
+    inputs: &Inputs,
+    results: &Path,
+    hold: &dyn Hold,
+) -> Result<TaskOutput, Failure> {
+    let before = before(context, Task::WriteJoint(part), inputs)?;
+    let mut shards = Vec::new();
+    for (task, commit) in inputs {
+        if let Task::Joint(shard) = *task {
+            let (pieces, summary) = (commit.pieces.clone(), summary(context, *task, commit)?);
+            shards.push(JointInput { shard, pieces, summary });
+        }
+    }
+    let mut content = Content::default();
+    let (piece, summary) =
+        finish::write_joint(context, part, (&before, &shards), results, hold, &mut content)?;
+    Ok(TaskOutput::new(vec![piece], &summary, content))
+}
+
+/// What a task that writes a part is told of what is before it.
+fn before(context: &Access<'_>, task: Task, inputs: &Inputs) -> Result<Before, Failure> {
+    summary(context, task, input(context, inputs, task)?)
 }
 
 fn run_finish(
@@ -327,16 +352,25 @@ fn region_input(
     Ok(RegionInput { shard, pieces: commit.pieces.clone(), summary })
 }
 
-/// Refuses the output of a worker that is not believed where a region's summary does not say what its records hold.
+/// Refuses the output of a worker that is not believed where the summary of a region or joint task does not say what its
+/// records hold.
 pub fn check_summary(
     context: &Access<'_>,
     task: Task,
     (pieces, summary): (&[PieceRef], &[u8]),
 ) -> Result<(), Failure> {
-    let Task::Region(sample, shard) = task else { return Ok(()) };
-    let summary = serde_json::from_slice(summary).map_err(|_| form(context, task))?;
-    let region = RegionInput { shard, pieces: pieces.to_vec(), summary };
-    Ok(finish::check_region(context, sample, &region)?)
+    let (pieces, wrong) = (pieces.to_vec(), |_| form(context, task));
+    match task {
+        Task::Region(sample, shard) => {
+            let summary = serde_json::from_slice(summary).map_err(wrong)?;
+            Ok(finish::check_region(context, sample, &RegionInput { shard, pieces, summary })?)
+        }
+        Task::Joint(shard) => {
+            let summary = serde_json::from_slice(summary).map_err(wrong)?;
+            Ok(finish::check_joint(context, &JointInput { shard, pieces, summary })?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a committed part of an intake says of its lane.

@@ -15,11 +15,12 @@ use jobs::task::{Chunk, LaneId, Parts, Shard, Task};
 use storage::{Commit, PieceRef, Writer};
 use workers::access::Access;
 use workers::context::{Context, Lane, Sample, Settings};
-use workers::finish::{self, Extent, SampleLedger, digest, finish_joint, part_is_whole};
+use workers::finish::{self, Before, FinishError, SampleLedger, digest, finish_joint, part_is_whole};
 use workers::hold::{Free, Hold};
 use workers::htslib::{AlignmentReader, index_alignments};
 use workers::index_file::{self, ReferenceIndex};
 use workers::intake::LaneInput;
+use workers::joint::JointSummary;
 use workers::qc::contig_class::ContigClass;
 use workers::qc::relatedness::Relatedness;
 use workers::region::RegionSummary;
@@ -128,29 +129,78 @@ impl Job<'_> {
         before.into_iter().take(1).chain(regions).collect()
     }
 
-    /// What a part reads of these, and before it how long all before is.
-    fn inputs_of_part(&self, sample: u32, part: u32, done: &[Done]) -> Vec<Done> {
-        let cells = self.parts().cells(part);
-        let (mut inputs, mut before) = (Vec::new(), Extent::default());
+    /// The joint tasks of everybody, over shards that begin at the lines and at these cuts.
+    fn joints(&self, regions: &[Done], cuts: &[u32]) -> Vec<Done> {
+        let mut lines: Vec<u32> = self.parts().lines().chain([0, self.cells()]).collect();
+        lines.extend(cuts);
+        lines.sort_unstable();
+        lines.dedup();
+        let joint = |ends: &[u32]| {
+            let reach = ends[0].saturating_sub(1)..ends[1];
+            let touches = |(task, _): &&Done| match *task {
+                Task::Region(_, Shard::Cells { first, end }) => first.0 < reach.end && end.0 > reach.start,
+                _ => false,
+            };
+            let inputs: Vec<Done> = regions.iter().filter(touches).cloned().collect();
+            let (task, commit) = self.run(Task::Joint(shard(ends[0], ends[1])), &inputs);
+            assert_eq!(sealed_to(task).len(), commit.pieces.len());
+            (task, commit)
+        };
+        lines.windows(2).map(joint).collect()
+    }
+
+    /// What the task of a part reads of these, and before it what it is told.
+    fn inputs_of_part(&self, write: Task, done: &[Done]) -> Vec<Done> {
+        let cells = self.parts().cells(write.part().unwrap());
+        let samples = write.sample().map_or((0..self.access.samples.len() as u32).collect(), |one| vec![one]);
+        let mut before = Before { samples, ..Before::default() };
+        let mut inputs = Vec::new();
         for (task, commit) in done {
-            let Task::Region(_, Shard::Cells { first, .. }) = *task else { continue };
-            if first.0 < cells.start {
-                before.add(&serde_json::from_slice::<RegionSummary>(&commit.summary).unwrap());
-            } else if first.0 < cells.end {
+            let Some(first) = task.steps().map(|cells| cells.start) else { continue };
+            if cells.contains(&first) {
                 inputs.push((*task, Arc::clone(commit)));
+            } else if first < cells.start {
+                match task {
+                    Task::Joint(_) => {
+                        before.extent.add_joint(&serde_json::from_slice(&commit.summary).unwrap())
+                    }
+                    _ => before.extent.add(&serde_json::from_slice(&commit.summary).unwrap()),
+                }
             }
         }
-        if let Some(previous) = part.checked_sub(1) {
-            let summary = serde_json::to_vec(&before).unwrap();
-            let told = Commit { summary, ..Commit::default() };
-            inputs.insert(0, (Task::WriteSample(sample, previous), Arc::new(told)));
-        }
+        let summary = serde_json::to_vec(&before).unwrap();
+        inputs.insert(0, (write, Arc::new(Commit { summary, ..Commit::default() })));
         inputs
     }
 
-    fn write(&self, sample: u32, part: u32, done: &[Done], hold: &dyn Hold) -> Done {
-        let inputs = self.inputs_of_part(sample, part, done);
-        self.attempt(Task::WriteSample(sample, part), &inputs, hold).unwrap()
+    fn write(&self, of: Option<u32>, part: u32, done: &[Done], hold: &dyn Hold) -> Done {
+        let task = Task::write(of, part);
+        self.attempt(task, &self.inputs_of_part(task, done), hold).unwrap()
+    }
+
+    /// All parts, the last first and the first twice, another twice at once.
+    fn write_all(&self, of: Option<u32>, done: &[Done]) -> Vec<Done> {
+        let count = self.parts().count();
+        assert!(count > 1);
+        let mut parts: Vec<Done> = (0..count).rev().map(|part| self.write(of, part, done, &Free)).collect();
+        parts.reverse();
+        assert_eq!(self.write(of, 0, done, &Free).1.content, parts[0].1.content);
+        thread::scope(|scope| {
+            let again = || assert_eq!(self.write(of, 1, done, &Free).1.content, parts[1].1.content);
+            (0..2).for_each(|_| drop(scope.spawn(again)));
+        });
+        parts
+    }
+
+    /// All parts as somebody checks them, who writes nothing.
+    fn audit_all(&self, of: Option<u32>, done: &[Done], expect: &[Done]) -> Vec<Done> {
+        let audited: Vec<Done> =
+            (0..self.parts().count()).map(|part| self.write(of, part, done, &Audit)).collect();
+        for (audited, part) in audited.iter().zip(expect) {
+            assert_eq!(audited.1.content, part.1.content);
+        }
+        assert_eq!(fs::read_dir(&self.results).unwrap().count(), 0);
+        audited
     }
 
     fn finish(&self, sample: u32, done: &[Done], parts: &[Done], hold: &dyn Hold) -> Result<Done, Failure> {
@@ -189,18 +239,8 @@ fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
     let access = Access::of_caller(&context);
     let job = Job::new(&access, directory.path().join("first"));
     let done = job.regions(0, 3);
-    assert!(job.parts().count() > 1);
     a_region_is_held_against_its_records(&job, &done);
-    // Last part first, and the first twice.
-    let mut parts: Vec<Done> =
-        (0..job.parts().count()).rev().map(|part| job.write(0, part, &done, &Free)).collect();
-    parts.reverse();
-    assert_eq!(job.write(0, 0, &done, &Free).1.content, parts[0].1.content);
-    // And another twice at once.
-    thread::scope(|scope| {
-        let again = || assert_eq!(job.write(0, 1, &done, &Free).1.content, parts[1].1.content);
-        (0..2).for_each(|_| drop(scope.spawn(again)));
-    });
+    let parts = job.write_all(Some(0), &done);
     let finished = job.finish(0, &done, &parts, &Free).unwrap();
     let ledger_of = ledger(&finished);
     for file in &ledger_of.files {
@@ -225,16 +265,12 @@ fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
     fs::write(other.path(&ledger_of.files[0]), vec![7; 9_000_000]).unwrap();
     let cut = other.regions(0, 1);
     let written: Vec<Done> =
-        (0..other.parts().count()).map(|part| other.write(0, part, &cut, &Free)).collect();
+        (0..other.parts().count()).map(|part| other.write(Some(0), part, &cut, &Free)).collect();
     let again = other.finish(0, &cut, &written, &Free).unwrap();
     assert!(other.bytes(&ledger_of) == job.bytes(&ledger_of));
     assert_eq!(ledger(&again).files, ledger_of.files);
     let audit = Job::new(&access, directory.path().join("audit"));
-    let audited: Vec<Done> =
-        (0..audit.parts().count()).map(|part| audit.write(0, part, &done, &Audit)).collect();
-    for (audited, part) in audited.iter().zip(&parts) {
-        assert_eq!(audited.1.content, part.1.content);
-    }
+    let audited = audit.audit_all(Some(0), &done, &parts);
     assert_eq!(audit.finish(0, &done, &audited, &Audit).unwrap().1.content, finished.1.content);
     assert_eq!(fs::read_dir(&audit.results).unwrap().count(), 0);
 
@@ -242,12 +278,8 @@ fn a_samples_files_are_those_that_anybody_would_write_in_one_go() {
 }
 
 fn a_region_is_held_against_its_records(job: &Job<'_>, done: &[Done]) {
-    let check = |(task, commit): &Done, change: fn(&mut RegionSummary), expect: Option<Class>| {
-        let mut summary = serde_json::from_slice(&commit.summary).unwrap();
-        change(&mut summary);
-        let summary = serde_json::to_vec(&summary).unwrap();
-        let checked = task::check_summary(job.access, *task, (&commit.pieces, &summary));
-        assert_eq!(checked.err().map(|failure| failure.class()), expect, "{task:?}");
+    let check = |done: &Done, change: fn(&mut RegionSummary), expect: Option<Class>| {
+        check_changed(job, done, change, expect);
     };
     let changes: [fn(&mut RegionSummary); 6] = [
         |summary| summary.alignment_bytes += 1,
@@ -269,6 +301,32 @@ fn a_region_is_held_against_its_records(job: &Job<'_>, done: &[Done]) {
     assert_eq!(unread.err().map(|failure| failure.class()), Some(Class::Integrity));
 }
 
+fn a_joint_task_is_held_against_its_records(job: &Job<'_>, done: &Done) {
+    check_changed(job, done, |_: &mut JointSummary| {}, None);
+    let changes: [fn(&mut JointSummary); 3] = [
+        |summary| summary.bytes += 1,
+        |summary| summary.sites += 1,
+        |summary| summary.sites_passed = summary.sites + 1,
+    ];
+    for change in changes {
+        check_changed(job, done, change, Some(Class::Integrity));
+    }
+}
+
+/// What a worker is told that is not believed, of a summary that was changed.
+fn check_changed<S: serde::de::DeserializeOwned + serde::Serialize>(
+    job: &Job<'_>,
+    (task, commit): &Done,
+    change: fn(&mut S),
+    expect: Option<Class>,
+) {
+    let mut summary = serde_json::from_slice(&commit.summary).unwrap();
+    change(&mut summary);
+    let summary = serde_json::to_vec(&summary).unwrap();
+    let checked = task::check_summary(job.access, *task, (&commit.pieces, &summary));
+    assert_eq!(checked.err().map(|failure| failure.class()), expect, "{task:?}");
+}
+
 fn what_is_not_there_is_named(job: &Job<'_>, done: &[Done], parts: &[Done], cram: &Path) {
     let last = parts.len() as u32 - 1;
     let good = fs::read(cram).unwrap();
@@ -283,9 +341,8 @@ fn what_is_not_there_is_named(job: &Job<'_>, done: &[Done], parts: &[Done], cram
             }
             (found, expect) => panic!("{:?} {expect:?}", found.map(|_| ())),
         }
-        for (part, (_, commit)) in (0..).zip(parts) {
-            let whole =
-                |all| part_is_whole(job.access, (0, part), &commit.pieces[0], &job.results, all).unwrap();
+        for (part, (task, commit)) in (0..).zip(parts) {
+            let whole = |all| part_is_whole(job.access, *task, &commit.pieces[0], &job.results, all).unwrap();
             assert!(whole(false) != (expect == Some(part)) || expect.is_some_and(|expect| expect < part));
             assert!(!whole(true) || whole(false));
         }
@@ -296,10 +353,10 @@ fn what_is_not_there_is_named(job: &Job<'_>, done: &[Done], parts: &[Done], cram
     check(Some(last));
     // Written again after it was lost, without the part before.
     fs::remove_file(cram).unwrap();
-    job.write(0, last, done, &Free);
+    job.write(Some(0), last, done, &Free);
     check(Some(0));
-    job.write(0, 0, done, &Free);
-    (1..last).for_each(|part| drop(job.write(0, part, done, &Free)));
+    job.write(Some(0), 0, done, &Free);
+    (1..last).for_each(|part| drop(job.write(Some(0), part, done, &Free)));
     check(None);
     fs::remove_file(cram).unwrap();
     check(Some(0));
@@ -307,8 +364,8 @@ fn what_is_not_there_is_named(job: &Job<'_>, done: &[Done], parts: &[Done], cram
     // Within a part, only who looks at all of it sees.
     let (file, middle) = (OpenOptions::new().write(true).open(cram).unwrap(), good.len() as u64 / 8);
     file.write_all_at(&[!good[middle as usize]], middle).unwrap();
-    let piece = &parts[0].1.pieces[0];
-    let whole = |all| part_is_whole(job.access, (0, 0), piece, &job.results, all).unwrap();
+    let (task, commit) = &parts[0];
+    let whole = |all| part_is_whole(job.access, *task, &commit.pieces[0], &job.results, all).unwrap();
     assert!(whole(false) && !whole(true));
 }
 
@@ -319,35 +376,39 @@ fn joint_calls_are_indexed_and_compared_however_the_shards_are_cut() {
     let access = Access::of_caller(&context);
     let job = Job::new(&access, directory.path().join("results"));
     let regions: Vec<Done> = (0..3).flat_map(|sample| job.regions(sample, 4)).collect();
-    let joint = |cuts: &[u32]| {
-        let lines: Vec<u32> = [&[0], cuts, &[job.cells()]].concat();
-        let shards = lines.windows(2).map(|ends| {
-            let (shard, reach) = (shard(ends[0], ends[1]), ends[0].saturating_sub(1)..ends[1]);
-            let touches = |(task, _): &&Done| match *task {
-                Task::Region(_, Shard::Cells { first, end }) => first.0 < reach.end && end.0 > reach.start,
-                _ => false,
-            };
-            let inputs: Vec<Done> = regions.iter().filter(touches).cloned().collect();
-            let (task, commit) = job.run(Task::Joint(shard), &inputs);
-            assert_eq!(sealed_to(task).len(), commit.pieces.len());
-            (shard, commit.pieces.clone())
-        });
-        let shards: Vec<(Shard, Vec<PieceRef>)> = shards.collect();
-        finish_joint(&access, ("joint", &[0, 1, 2]), &shards, &job.results).unwrap()
+    let piece = |(task, commit): &Done| (*task, commit.pieces[0].clone());
+    let end = |parts: &[Done]| {
+        let parts: Vec<(Task, PieceRef)> = parts.iter().map(piece).collect();
+        finish_joint(&access, &[0, 1, 2], &parts, &job.results)
     };
-    let (files, pairs) = joint(&[]);
-    let path = job.results.join("joint.vcf.gz");
+    let joints = job.joints(&regions, &[]);
+    a_joint_task_is_held_against_its_records(&job, &joints[0]);
+    let parts = job.write_all(None, &joints);
+    let (files, pairs) = end(&parts).unwrap();
+    let path = job.results.join("job.vcf.gz");
     assert_eq!(
-        fs::read(job.results.join("joint.vcf.gz.tbi")).unwrap(),
+        fs::read(job.results.join("job.vcf.gz.tbi")).unwrap(),
         build_index(&path, access.index.contigs()).unwrap()
     );
     for file in &files {
         assert_eq!(digest(&job.path(file)).unwrap(), (file.bytes, file.blake3.clone()));
     }
+    let audit = Job::new(&access, directory.path().join("audit"));
+    audit.audit_all(None, &joints, &parts);
+    // Written over a longer file.
+    fs::write(&path, vec![7; 9_000_000]).unwrap();
     let every: Vec<u32> = (1..job.cells()).collect();
     for cuts in [&[1, 9][..], &every] {
-        assert_eq!(joint(cuts), (files.clone(), pairs.clone()), "{cuts:?}");
+        let parts = job.write_all(None, &job.joints(&regions, cuts));
+        assert_eq!(end(&parts).unwrap(), (files.clone(), pairs.clone()), "{cuts:?}");
     }
+    let last = parts.len() - 1;
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(files[0].bytes * 9 / 10).unwrap();
+    let gone = end(&parts).unwrap_err();
+    let name = parts[last].0.key(access.names());
+    assert!(matches!(&gone, FinishError::Part { task, .. } if *task == name), "{gone}");
+    job.write(None, last as u32, &joints, &Free);
+    assert_eq!(end(&parts).unwrap(), (files.clone(), pairs.clone()));
     let names: Vec<(usize, usize)> = pairs.iter().map(|pair| (pair.first, pair.second)).collect();
     assert_eq!(names, [(0, 1), (1, 2)]);
     let (_, _, expect) = relatedness_by_text(&fs::read(&path).unwrap(), access.index.contigs()).finish()[0];

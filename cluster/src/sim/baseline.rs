@@ -251,7 +251,7 @@ impl Graph {
             let finish = self.find(&of_sample, |task| matches!(task, Task::FinishSample(_)));
             let seal = self.find(&of_sample, |task| matches!(task, Task::SealSample(_)));
             self.barrier(&maps, &regions);
-            self.wire_parts(sample, &of_sample, parts);
+            self.wire_parts(Some(sample), &of_sample, parts);
             let last = self.find(&of_sample, |task| {
                 matches!(task, Task::WriteSample(..) | Task::Region(_, Shard::Unplaced))
             });
@@ -269,26 +269,31 @@ impl Graph {
                 }
             }
         }
-        let before = self.find(tasks, |task| matches!(task, Task::FinishSample(_) | Task::Joint(_)));
+        self.wire_parts(None, tasks, parts);
+        let before = self
+            .find(tasks, |task| matches!(task, Task::FinishSample(_) | Task::Joint(_) | Task::WriteJoint(_)));
         let last = self.find(tasks, |task| matches!(task, Task::FinishCohort));
         let seals = self.find(tasks, |task| matches!(task, Task::SealCohort));
         self.barrier(&before, &last);
         self.barrier(&last, &seals);
     }
 
-    /// A part of a sample's files waits for all its regions that begin before the part's end.
-    fn wire_parts(&mut self, sample: u32, of_sample: &[Task], parts: Parts) {
+    /// A part of files, a sample's or the cohort's, waits for all regions, or all of the joint call, that begin before its
+    /// end.
+    fn wire_parts(&mut self, of: Option<u32>, tasks: &[Task], parts: Parts) {
         let mut before = None;
         for part in 0..parts.count() {
             let cells = parts.cells(part);
-            let mut needed = self.find(
-                of_sample,
-                |task| matches!(task, Task::Region(_, Shard::Cells { first, .. }) if cells.contains(&first.0)),
-            );
+            let mut needed = self.find(tasks, |task| match task {
+                Task::Region(_, Shard::Cells { first, .. }) | Task::Joint(Shard::Cells { first, .. }) => {
+                    task.sample() == of && cells.contains(&first.0)
+                }
+                _ => false,
+            });
             needed.extend(before);
             let point = self.node(None);
             needed.into_iter().for_each(|node| self.edge(node, point));
-            self.edge(point, self.of[&Task::WriteSample(sample, part)]);
+            self.edge(point, self.of[&Task::write(of, part)]);
             before = Some(point);
         }
     }

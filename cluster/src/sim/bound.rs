@@ -58,7 +58,10 @@ impl Bound {
                 Task::WriteSample(..) => bound.writes_us += us,
                 Task::SealSample(_) => bound.seals_us += us,
                 Task::FinishCohort | Task::SealCohort => bound.last_us += us,
-                Task::Region(_, Shard::Unplaced) | Task::Joint(_) | Task::FinishSample(_) => {}
+                Task::Region(_, Shard::Unplaced)
+                | Task::Joint(_)
+                | Task::FinishSample(_)
+                | Task::WriteJoint(_) => {}
             }
         }
         for sample in 0..spec.samples {
@@ -73,22 +76,23 @@ impl Bound {
     }
 
     /// The longest chain of a mapped sample, up to where the cohort's files can be finished: a cell's region, and what
-    /// waits for it. That is the joint call of the cell, and the parts of the sample's files from the cell's own on, of
-    /// which the costliest counts; then the files' end. Notes how soon a sample can be done.
+    /// waits for it. That is the joint call of the cell, and the parts of the joint file from the cell's own on, of which the
+    /// costliest counts; and likewise the parts of the sample's files, then their end. Notes how soon a sample can be done.
     fn sample(&mut self, cohort: &Cohort, sample: u32) -> u64 {
         let parts = Parts::of(cohort.cells());
         let finish_us = cohort.base_us(Task::FinishSample(sample));
-        let (mut written_us, mut called_us) = (finish_us, finish_us);
+        let (mut written_us, mut called_us, mut joined_us) = (finish_us, finish_us, 0);
         for part in (0..parts.count()).rev() {
             let write_us = finish_us + cohort.base_us(Task::WriteSample(sample, part));
             if written_us == finish_us {
                 self.written_us = self.written_us.min(write_us);
             }
             written_us = written_us.max(write_us);
+            joined_us = joined_us.max(cohort.base_us(Task::WriteJoint(part)));
             for cell in parts.cells(part).map(Cell) {
                 let joint_us = cell_us(cohort, Task::Joint(Shard::of_cell(cell)), cell);
                 let region_us = cell_us(cohort, Task::Region(sample, Shard::of_cell(cell)), cell);
-                called_us = called_us.max(region_us + written_us.max(joint_us));
+                called_us = called_us.max(region_us + written_us.max(joint_us + joined_us));
             }
         }
         self.finished_us = self.finished_us.min(finish_us);
@@ -173,9 +177,9 @@ mod tests {
             tail: None,
             shard_cells_max: 4,
         }));
-        assert_eq!(bound.work_us, 1_111_356_111);
-        assert_eq!(bound.chain_us, 1_011_101_111);
-        assert_eq!(bound.tight_us(1.0), 1_111_356_111.0);
-        assert_eq!(bound.tight_us(1e9), 1_011_101_111.0);
+        assert_eq!(bound.work_us, 11_131_356_111);
+        assert_eq!(bound.chain_us, 10_110_011_111);
+        assert_eq!(bound.tight_us(1.0), 11_131_356_111.0);
+        assert_eq!(bound.tight_us(1e9), 10_110_011_111.0);
     }
 }

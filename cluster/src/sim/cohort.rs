@@ -248,6 +248,11 @@ impl Cohort {
                 cells.map(|cell| f64::from(self.reads_of(sample, cell))).sum()
             }
             Task::FinishSample(_) => f64::from(Parts::of(self.cells()).count()),
+            Task::WriteJoint(part) => {
+                let cells = Parts::of(self.cells()).cells(part);
+                sum(&mut (0..self.spec.samples)
+                    .flat_map(|sample| cells.clone().map(move |cell| (sample, cell))))
+            }
             Task::SealSample(_) => of_sample,
             Task::FinishCohort | Task::SealCohort => f64::from(self.spec.samples),
         }
@@ -268,6 +273,9 @@ impl Cohort {
         let cells = f64::from(self.cells());
         match task {
             Task::WriteSample(_, part) => Parts::of(self.cells()).cells(part).len() as f64,
+            Task::WriteJoint(part) => {
+                Parts::of(self.cells()).cells(part).len() as f64 * f64::from(self.spec.samples)
+            }
             Task::FinishSample(_) | Task::SealSample(_) => cells,
             Task::FinishCohort | Task::SealCohort => cells * f64::from(self.spec.samples),
             _ => 0.0,
@@ -292,6 +300,7 @@ impl Cohort {
             // The parts of a chunk are as costly as the chunk.
             Task::Map(lane, chunk) => (lane_number(lane), u64::from(chunk.index)),
             Task::WriteSample(sample, part) => (u64::from(sample), u64::from(part)),
+            Task::WriteJoint(part) => (u64::MAX, u64::from(part)),
             _ => (task.sample().map_or(u64::MAX, u64::from), 0),
         };
         let spread = self.spec.costs.of(kind).spread;
@@ -340,11 +349,17 @@ impl Cohort {
     /// Bytes that a task reads and writes.
     pub fn bytes(&self, task: Task) -> (u64, u64) {
         let (cost, reads) = (self.spec.costs.of(Kind::of(task)), self.reads(task));
-        if let Task::FinishCohort | Task::SealCohort = task {
-            // The joint call's blocks, however many samples it took to make them.
-            let all_reads = self.sample_reads() * f64::from(self.spec.samples);
-            let blocks = (self.spec.costs.of(Kind::Joint).read_bytes_out * all_reads) as u64;
-            return (blocks, blocks);
+        // The joint call's blocks, however many samples it took to make them.
+        let blocks = |reads: f64| (self.spec.costs.of(Kind::Joint).read_bytes_out * reads) as u64;
+        match task {
+            Task::WriteJoint(_) => return (blocks(reads), blocks(reads)),
+            // Of the blocks what was learnt when they were written.
+            Task::FinishCohort => return (0, 0),
+            Task::SealCohort => {
+                let all = blocks(self.sample_reads() * f64::from(self.spec.samples));
+                return (all, all);
+            }
+            _ => {}
         }
         ((cost.read_bytes_in * reads) as u64, (cost.read_bytes_out * reads) as u64)
     }
@@ -406,6 +421,7 @@ impl Cohort {
             tasks.extend(self.spec.seals.then_some(Task::SealSample(sample)));
         }
         tasks.extend(shards.iter().map(|&shard| Task::Joint(shard)));
+        tasks.extend((0..Parts::of(self.cells()).count()).map(Task::WriteJoint));
         tasks.push(Task::FinishCohort);
         tasks.extend(self.spec.seals.then_some(Task::SealCohort));
         tasks

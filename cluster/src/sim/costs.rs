@@ -20,6 +20,7 @@ pub enum Kind {
     Joint,
     WriteSample,
     FinishSample,
+    WriteJoint,
     FinishCohort,
     SealSample,
     SealCohort,
@@ -27,7 +28,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind in order.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Intake,
         Kind::Model,
         Kind::Map,
@@ -35,6 +36,7 @@ impl Kind {
         Kind::Joint,
         Kind::WriteSample,
         Kind::FinishSample,
+        Kind::WriteJoint,
         Kind::FinishCohort,
         Kind::SealSample,
         Kind::SealCohort,
@@ -50,6 +52,7 @@ impl Kind {
             Task::Joint(_) => Kind::Joint,
             Task::WriteSample(..) => Kind::WriteSample,
             Task::FinishSample(_) => Kind::FinishSample,
+            Task::WriteJoint(_) => Kind::WriteJoint,
             Task::FinishCohort => Kind::FinishCohort,
             Task::SealSample(_) => Kind::SealSample,
             Task::SealCohort => Kind::SealCohort,
@@ -66,6 +69,7 @@ impl Kind {
             Kind::Joint => "joint",
             Kind::WriteSample => "write",
             Kind::FinishSample => "finish",
+            Kind::WriteJoint => "write cohort",
             Kind::FinishCohort => "finish cohort",
             Kind::SealSample => "seal",
             Kind::SealCohort => "seal cohort",

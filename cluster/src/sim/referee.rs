@@ -17,8 +17,8 @@ pub struct Referee {
     /// Chunks by lane, of those whose intake has ended.
     chunks: BTreeMap<LaneId, u32>,
     done: BTreeSet<Task>,
-    /// Committed cells by sample (`None`: joint): end by first.
-    regions: BTreeMap<Option<u32>, BTreeMap<u32, u32>>,
+    /// Committed cells.
+    regions: Runs,
     /// Committed strips of chunks among those of their whole lane: end by first.
     maps: BTreeMap<LaneId, BTreeMap<u64, u64>>,
     dropped: BTreeSet<u32>,
@@ -109,8 +109,8 @@ impl Referee {
             (None, Task::Map(lane, chunk)) => {
                 self.maps.entry(lane).or_default().remove(&strips(chunk).0);
             }
-            (None, Task::FinishSample(sample)) => {
-                if let Some(stays) = self.parts_of(sample).find(|part| self.done.contains(part)) {
+            (None, Task::FinishSample(_) | Task::FinishCohort) => {
+                if let Some(stays) = self.parts_of(task.sample()).find(|part| self.done.contains(part)) {
                     self.complain(|| {
                         format!("{now_us}: {stays:?} stays, but the file that it lay in does not")
                     });
@@ -120,8 +120,8 @@ impl Referee {
         }
     }
 
-    fn parts_of(&self, sample: u32) -> impl Iterator<Item = Task> + use<> {
-        (0..self.plan.parts().count()).map(move |part| Task::WriteSample(sample, part))
+    fn parts_of(&self, of: Option<u32>) -> impl Iterator<Item = Task> + use<> {
+        (0..self.plan.parts().count()).map(move |part| Task::write(of, part))
     }
 
     /// A sample goes.
@@ -175,16 +175,17 @@ impl Referee {
                 let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
                 joined.into_iter().find_map(|sample| self.gap(Some(sample), first.saturating_sub(1), end))
             }
-            Task::WriteSample(sample, part) => self.gap(Some(sample), 0, self.plan.parts().cells(part).end),
+            Task::WriteSample(_, part) | Task::WriteJoint(part) => {
+                self.gap(task.sample(), 0, self.plan.parts().cells(part).end)
+            }
             Task::FinishSample(sample) => lacks(Task::Region(sample, Shard::Unplaced))
-                .or_else(|| self.parts_of(sample).find_map(lacks))
+                .or_else(|| self.parts_of(Some(sample)).find_map(lacks))
                 .or_else(|| self.gap(Some(sample), 0, self.plan.cells)),
             Task::FinishCohort => {
                 let samples =
                     (0..self.plan.samples.len() as u32).filter(|sample| !self.dropped.contains(sample));
-                let joins = samples.clone().any(|sample| self.plan.samples[sample as usize].joint);
-                let unfinished = samples.map(Task::FinishSample).find_map(lacks);
-                unfinished.or_else(|| if joins { self.gap(None, 0, self.plan.cells) } else { None })
+                let mut needed = samples.map(Task::FinishSample).chain(self.parts_of(None));
+                needed.find_map(lacks).or_else(|| self.gap(None, 0, self.plan.cells))
             }
             Task::SealSample(sample) => lacks(Task::FinishSample(sample)),
             Task::SealCohort => lacks(Task::FinishCohort),
@@ -219,11 +220,14 @@ impl Referee {
                 let (first, end) = cells(task)?;
                 let told = told(inputs);
                 let mut joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
-                joined.find_map(|sample| untold(&told, sample, first.saturating_sub(1)..end))
+                joined.find_map(|sample| untold(&told, Some(sample), first.saturating_sub(1)..end))
             }
-            Task::WriteSample(sample, part) => untold(&told(inputs), sample, self.plan.parts().cells(part)),
-            Task::FinishSample(sample) => {
-                let mut needed = self.parts_of(sample).chain([Task::Region(sample, Shard::Unplaced)]);
+            Task::WriteSample(_, part) | Task::WriteJoint(part) => {
+                untold(&told(inputs), task.sample(), self.plan.parts().cells(part))
+            }
+            Task::FinishSample(_) | Task::FinishCohort => {
+                let unplaced = task.sample().map(|sample| Task::Region(sample, Shard::Unplaced));
+                let mut needed = self.parts_of(task.sample()).chain(unplaced);
                 needed.find(|part| !inputs.contains(part)).map(|part| format!("{part:?}"))
             }
             _ => None,
@@ -231,21 +235,24 @@ impl Referee {
     }
 }
 
-/// Cells of region tasks by sample: end by first.
-fn told(inputs: &[Task]) -> BTreeMap<u32, BTreeMap<u32, u32>> {
-    let mut told: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
+/// Cells by sample (`None`: joint): end by first.
+type Runs = BTreeMap<Option<u32>, BTreeMap<u32, u32>>;
+
+/// Cells of region and joint tasks.
+fn told(inputs: &[Task]) -> Runs {
+    let mut told = Runs::new();
     for input in inputs {
-        if let (Some(sample), Some((first, end))) = (input.sample(), cells(*input)) {
-            told.entry(sample).or_default().insert(first, end);
+        if let Some((first, end)) = cells(*input) {
+            told.entry(input.sample()).or_default().insert(first, end);
         }
     }
     told
 }
 
-fn untold(told: &BTreeMap<u32, BTreeMap<u32, u32>>, sample: u32, needed: Range<u32>) -> Option<String> {
+fn untold(told: &Runs, sample: Option<u32>, needed: Range<u32>) -> Option<String> {
     let nothing = BTreeMap::new();
     let told = told.get(&sample).unwrap_or(&nothing);
-    first_gap(told, needed.start, needed.end).map(|cell| format!("cell {cell} of {sample}"))
+    first_gap(told, needed.start, needed.end).map(|cell| format!("cell {cell} of {sample:?}"))
 }
 
 /// First cell and one past the last of a task that has cells.

@@ -25,7 +25,11 @@ impl Graph {
             Task::Region(_, shard) | Task::Joint(shard) => self.units_in(task, cells_of(shard)),
             Task::WriteSample(_, part) => self.units_in(task, self.plan.parts().cells(part)),
             Task::FinishSample(_) => Units { reads: 0.0, cells: self.plan.parts().count().into() },
-            Task::FinishCohort => Units { reads: 0.0, cells: self.samples.len() as f64 },
+            // Few bytes come of many reads.
+            Task::WriteJoint(part) => Units { reads: 0.0, cells: self.plan.parts().cells(part).len() as f64 },
+            Task::FinishCohort => {
+                Units { reads: 0.0, cells: f64::from(self.plan.parts().count()) + self.samples.len() as f64 }
+            }
             Task::SealSample(sample) => Units { reads: self.reads_of(sample), cells: all_cells },
             Task::SealCohort => Units { reads: 0.0, cells: all_cells * joined },
         }

@@ -180,8 +180,8 @@ fn resume(
     committed.truncate(keep);
     for &(task, content) in &committed {
         again.committed.insert(task, content);
-        if let Task::FinishSample(sample) = task {
-            again.finished.insert(sample);
+        if let Task::FinishSample(_) | Task::FinishCohort = task {
+            again.finished.insert(task.sample());
         }
     }
     for &(task, content) in &committed {

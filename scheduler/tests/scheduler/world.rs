@@ -142,8 +142,8 @@ pub struct World {
     pub log: Vec<Command>,
     pub ending: Option<Ending>,
     pub dropped: BTreeSet<u32>,
-    /// Samples whose results were there before.
-    pub finished: BTreeSet<u32>,
+    /// Samples whose results, or the cohort's, were there before.
+    pub finished: BTreeSet<Option<u32>>,
     sites: BTreeMap<u16, SiteSpec>,
     workers: BTreeMap<WorkerId, Worker>,
     attempts: BTreeMap<AttemptId, Attempt>,
@@ -354,11 +354,11 @@ impl World {
         for input in &inputs {
             assert!(self.committed.contains_key(input), "{task:?} needs {input:?}");
         }
-        let covered = |sample: u32, range: Range<u32>| {
+        let covered = |sample: Option<u32>, range: Range<u32>| {
             let mut next = range.start;
             for input in &inputs {
-                if let Task::Region(of, shard @ Shard::Cells { .. }) = *input
-                    && of == sample
+                if let Task::Region(_, shard @ Shard::Cells { .. }) | Task::Joint(shard) = *input
+                    && input.sample() == sample
                 {
                     assert!(cells(shard).start <= next, "{task:?}: gap at {next}");
                     next = next.max(cells(shard).end);
@@ -372,17 +372,20 @@ impl World {
                 let range = cells(shard).start.saturating_sub(1)..cells(shard).end;
                 plan.joint_samples()
                     .filter(|sample| !self.dropped.contains(sample))
-                    .for_each(|sample| covered(sample, range.clone()));
+                    .for_each(|sample| covered(Some(sample), range.clone()));
             }
-            Task::WriteSample(sample, part) => {
-                covered(sample, plan.parts().cells(part));
+            Task::WriteSample(_, part) | Task::WriteJoint(part) => {
+                let of = task.sample();
+                covered(of, plan.parts().cells(part));
                 let before = (0..part).map(|part| plan.parts().cells(part));
-                before.for_each(|cells| self.check_regions(sample, cells));
+                before.for_each(|cells| self.check_cells(of, cells));
             }
-            Task::FinishSample(sample) => {
-                self.check_regions(sample, 0..plan.cells);
-                let parts = (0..plan.parts().count()).map(|part| Task::WriteSample(sample, part));
-                let expect: Vec<Task> = parts.chain([Task::Region(sample, Shard::Unplaced)]).collect();
+            Task::FinishSample(_) | Task::FinishCohort => {
+                let of = task.sample();
+                self.check_cells(of, 0..plan.cells);
+                let unplaced = of.map(|sample| Task::Region(sample, Shard::Unplaced));
+                let parts = (0..plan.parts().count()).map(|part| Task::write(of, part));
+                let expect: Vec<Task> = parts.chain(unplaced).collect();
                 assert!(inputs.ends_with(&expect), "{task:?} reads {inputs:?}");
             }
             Task::Intake(lane, part @ 1..) => assert_eq!(inputs, [Task::Intake(lane, part - 1)]),
@@ -390,19 +393,18 @@ impl World {
                 assert_eq!(inputs, [Task::Intake(lane, chunk.index / INTAKE_CHUNKS), Task::Model(lane)]);
             }
             Task::Region(sample, _) => self.check_maps(sample),
-            Task::FinishCohort => self.check_joint(),
             _ => {}
         }
     }
 
-    fn check_regions(&self, sample: u32, range: Range<u32>) {
-        let regions = self.committed.keys().filter_map(|task| match *task {
-            Task::Region(of, shard) if of == sample => Some(cells(shard)),
+    fn check_cells(&self, sample: Option<u32>, range: Range<u32>) {
+        let of_sample = self.committed.keys().filter(|task| task.sample() == sample);
+        let done = of_sample.filter_map(|task| match *task {
+            Task::Region(_, shard) | Task::Joint(shard) => Some(cells(shard)),
             _ => None,
         });
-        let done: usize =
-            regions.map(|cells| range.clone().filter(|cell| cells.contains(cell)).count()).sum();
-        assert_eq!(done, range.len(), "regions of sample {sample} in {range:?}");
+        let done: usize = done.map(|cells| range.clone().filter(|cell| cells.contains(cell)).count()).sum();
+        assert_eq!(done, range.len(), "cells of {sample:?} in {range:?}");
     }
 
     fn check_maps(&self, sample: u32) {
@@ -429,6 +431,11 @@ impl World {
         assert_eq!(next, self.scheduler.plan().cells, "{what}");
     }
 
+    fn check_written(&self, of: Option<u32>) {
+        let parts = (0..self.scheduler.plan().parts().count()).map(|part| Task::write(of, part));
+        parts.for_each(|part| assert!(self.committed.contains_key(&part), "{part:?}"));
+    }
+
     fn check_joint(&self) {
         let joints = self.committed.keys().filter_map(|task| match task {
             Task::Joint(shard) => Some(*shard),
@@ -452,15 +459,17 @@ impl World {
                 _ => None,
             });
             // Results stand for what they were made from.
-            if !self.finished.contains(&sample) {
+            if !self.finished.contains(&Some(sample)) {
                 self.check_partition("region", regions);
-                let parts = (0..plan.parts().count()).map(|part| Task::WriteSample(sample, part));
-                parts.for_each(|part| assert!(self.committed.contains_key(&part), "{part:?}"));
+                self.check_written(Some(sample));
             }
             assert!(self.committed.contains_key(&Task::FinishSample(sample)));
             assert_eq!(self.committed.contains_key(&Task::SealSample(sample)), plan.seals);
         }
         self.check_joint();
+        if !self.finished.contains(&None) {
+            self.check_written(None);
+        }
         assert!(self.committed.contains_key(&Task::FinishCohort));
         assert_eq!(self.committed.contains_key(&Task::SealCohort), plan.seals);
         // Nothing that a liar said is left, once it was found.
@@ -545,9 +554,8 @@ impl World {
         let usage = Usage { started_ms: 0, finished_ms: attempt.cell_ms, ..Usage::default() };
         let event = match result {
             Ok(()) => {
-                let lies = self.weather.liar == Some(attempt.worker)
-                    && attempt.task.sample().is_some()
-                    && attempt.task.stage() < Stage::Seal;
+                let comparable = attempt.task.stage() < Stage::Seal && attempt.task != Task::FinishCohort;
+                let lies = self.weather.liar == Some(attempt.worker) && comparable;
                 let content = truth(attempt.task) ^ u64::from(lies);
                 if let Some(task) = self.scheduler.commits(id) {
                     assert_eq!(task, attempt.task);

@@ -1,4 +1,4 @@
-//! A sample's files are written in parts.
+//! Files, a sample's and the cohort's, are written in parts.
 
 use crate::rules::{Desk, LANE, cells};
 use crate::world::{plan, worker};
@@ -126,50 +126,142 @@ fn results_stand_for_the_parts_they_were_made_of() {
     }
 }
 
+/// Whose files there are.
+const FILES: [Option<u32>; 2] = [Some(0), None];
+
+#[test]
+fn a_part_of_the_joint_file_is_written_once_the_joint_call_up_to_its_end_is_done() {
+    let done = [(0, 8), (8, 16), (16, 24)].map(|(first, end)| Task::Region(0, cells(first, end)));
+    let mut desk = mapped(three_parts(), &done);
+    desk.tell(Event::Begin);
+    let joints_from = |desk: &Desk, first: u32| -> Vec<Task> {
+        let after =
+            |task: &Task| matches!(task, Task::Joint(shard) if shard.cells().any(|cell| cell.0 >= first));
+        open(desk).into_iter().filter(after).collect()
+    };
+    // The first part last.
+    while let Some(&joint) = joints_from(&desk, 8).first() {
+        assert!(!open(&desk).iter().any(|task| matches!(task, Task::WriteJoint(_))));
+        desk.done(desk.of(joint));
+    }
+    joints_from(&desk, 0).into_iter().for_each(|joint| drop(desk.done(desk.of(joint))));
+    assert!(open(&desk).is_superset(&BTreeSet::from([0, 1, 2].map(Task::WriteJoint))));
+    // It reads its own cells only.
+    let read: Vec<u32> = desk
+        .scheduler
+        .inputs(Task::WriteJoint(1))
+        .into_iter()
+        .flat_map(|task| task.steps().unwrap())
+        .collect();
+    assert!(read.into_iter().eq(8..16));
+    desk.run_until(|task| task == Task::FinishCohort);
+    let expect = [Task::FinishSample(0), Task::WriteJoint(0), Task::WriteJoint(1), Task::WriteJoint(2)];
+    assert_eq!(desk.scheduler.inputs(Task::FinishCohort), expect);
+    assert_eq!(desk.run(), Some(Ending::Complete));
+}
+
+#[test]
+fn without_a_sample_the_joint_file_is_another() {
+    let options = Options { keep_going: true, ..Options::default() };
+    // The second is no column, and its results count for the cohort's alone.
+    for joint in [true, false] {
+        let mut desk = Desk::new(plan(&[(1, true), (1, joint)], 24), options, &[worker(100, 400)]);
+        desk.tell(Event::Begin);
+        desk.run_until(|task| task == Task::FinishCohort);
+        let said = desk.tell(Event::Denied { sample: 1 });
+        let forgotten = |task| said.contains(&Command::Forget(task));
+        assert!((0..3).all(|number| forgotten(Task::WriteJoint(number))), "{said:?}");
+        assert!(!(0..3).any(|number| forgotten(part(number))), "{said:?}");
+        assert_eq!(desk.run(), Some(Ending::Partial));
+        assert!((0..3).all(|number| starts(&desk, Task::WriteJoint(number)) == 2));
+    }
+}
+
+#[test]
+fn the_cohorts_results_stand_for_the_parts_they_were_made_of() {
+    let mut desk = Desk::new(Plan { seals: true, ..three_parts() }, Options::default(), &[worker(2, 40)]);
+    desk.tell(Event::Begin);
+    desk.run_until(|task| task == Task::SealCohort);
+    // They are not whole: nor is anything that lay in them.
+    let said = desk.failed(desk.of(Task::SealCohort), Class::Integrity, None, Some(Task::FinishCohort));
+    let expect = [0, 1, 2].map(Task::WriteJoint).into_iter().chain([Task::FinishCohort]);
+    expect.for_each(|task| assert!(said.contains(&Command::Forget(task)), "{task:?}: {said:?}"));
+    assert_eq!(desk.run(), Some(Ending::Complete));
+    assert!((0..3).all(|number| starts(&desk, Task::WriteJoint(number)) == 2));
+}
+
+#[test]
+fn a_journal_may_hold_the_cohorts_results_and_not_their_parts() {
+    let mut ended = Desk::new(three_parts(), Options::default(), &[worker(2, 40)]);
+    ended.tell(Event::Begin);
+    assert_eq!(ended.run(), Some(Ending::Complete));
+    let mut again = Desk::new(three_parts(), Options::default(), &[worker(2, 40)]);
+    for said in &ended.said {
+        let &Command::Start { task, .. } = said else { continue };
+        if task.part().is_some_and(|part| part != 1) {
+            continue;
+        }
+        let facts = again.facts(task);
+        again.tell(Event::Committed { task, facts });
+    }
+    again.tell(Event::Begin);
+    assert_eq!((again.run(), again.open.len()), (Some(Ending::Complete), 0));
+    assert!(!again.said.iter().any(|said| matches!(said, Command::Start { .. })));
+}
+
 #[test]
 fn a_damaged_part_is_written_again_and_no_other() {
-    let mut desk = Desk::new(three_parts(), Options::default(), &[worker(2, 40)]);
-    desk.tell(Event::Begin);
-    desk.run_until(|task| task == Task::FinishSample(0));
-    let said = desk.failed(desk.of(Task::FinishSample(0)), Class::Integrity, None, Some(part(1)));
-    assert!(said.contains(&Command::Forget(part(1))) && !open(&desk).contains(&Task::FinishSample(0)));
-    assert_eq!(desk.run(), Some(Ending::Complete));
-    assert_eq!([0, 1, 2].map(|number| starts(&desk, part(number))), [1, 2, 1]);
+    for of in FILES {
+        let mut desk = Desk::new(three_parts(), Options::default(), &[worker(2, 40)]);
+        let (part, finish) = (Task::write(of, 1), Task::finish(of));
+        desk.tell(Event::Begin);
+        desk.run_until(|task| task == finish);
+        let said = desk.failed(desk.of(finish), Class::Integrity, None, Some(part));
+        assert!(said.contains(&Command::Forget(part)) && !open(&desk).contains(&finish));
+        assert_eq!(desk.run(), Some(Ending::Complete));
+        assert_eq!([0, 1, 2].map(|number| starts(&desk, Task::write(of, number))), [1, 2, 1]);
+    }
 }
 
 #[test]
 fn of_files_that_are_gone_all_parts_are_written_again_and_nobody_is_blamed() {
-    let mut desk = Desk::new(three_parts(), Options::default(), &[2; 4].map(|slots| worker(slots, 40)));
-    desk.tell(Event::Begin);
-    for _ in 0..4 {
-        desk.run_until(|task| task == Task::FinishSample(0));
-        let said = desk.failed(desk.of(Task::FinishSample(0)), Class::Partial, None, Some(part(0)));
-        assert!((0..3).all(|number| said.contains(&Command::Forget(part(number)))), "{said:?}");
+    for of in FILES {
+        let mut desk = Desk::new(three_parts(), Options::default(), &[2; 4].map(|slots| worker(slots, 40)));
+        let (part, finish) = (|number| Task::write(of, number), Task::finish(of));
+        desk.tell(Event::Begin);
+        for _ in 0..4 {
+            desk.run_until(|task| task == finish);
+            let said = desk.failed(desk.of(finish), Class::Partial, None, Some(part(0)));
+            assert!((0..3).all(|number| said.contains(&Command::Forget(part(number)))), "{said:?}");
+        }
+        assert_eq!(desk.run(), Some(Ending::Complete));
+        assert!((0..3).all(|number| starts(&desk, part(number)) == 5));
+        assert!(!desk.said.iter().any(|said| matches!(said, Command::Quarantine { .. })));
     }
-    assert_eq!(desk.run(), Some(Ending::Complete));
-    assert!((0..3).all(|number| starts(&desk, part(number)) == 5));
-    assert!(!desk.said.iter().any(|said| matches!(said, Command::Quarantine { .. })));
 }
 
 #[test]
 fn a_part_that_others_find_wrong_is_written_again_before_the_results_are_made() {
-    let options = Options { audit_per_mille: 1000, ..Options::default() };
-    let mut desk = Desk::new(plan(&[(1, true)], 4), options, &[9; 3].map(|slots| worker(slots, 400)));
-    desk.tell(Event::Begin);
-    desk.run_until(|task| task == part(0));
-    let first = desk.of(part(0));
-    let (liar, ..) = desk.open.remove(&first).unwrap();
-    let facts = Facts { content: Some([9; 32]), ..Facts::default() };
-    desk.tell(Event::Done { attempt: first, facts, usage: Usage::default() });
-    for _ in 0..2 {
-        let check = desk.of(part(0));
-        assert_eq!((desk.open[&check].2, starts(&desk, Task::FinishSample(0))), (Purpose::Audit, 0));
-        desk.done(check);
+    for of in FILES {
+        let options = Options { audit_per_mille: 1000, ..Options::default() };
+        let mut desk = Desk::new(plan(&[(1, true)], 4), options, &[9; 3].map(|slots| worker(slots, 400)));
+        let (part, finish) = (Task::write(of, 0), Task::finish(of));
+        desk.tell(Event::Begin);
+        desk.run_until(|task| task == part);
+        let first = desk.of(part);
+        let (liar, ..) = desk.open.remove(&first).unwrap();
+        let facts = Facts { content: Some([9; 32]), ..Facts::default() };
+        desk.tell(Event::Done { attempt: first, facts, usage: Usage::default() });
+        for _ in 0..2 {
+            let check = desk.of(part);
+            assert_eq!((desk.open[&check].2, starts(&desk, finish)), (Purpose::Audit, 0));
+            desk.done(check);
+        }
+        assert!(desk.said.contains(&Command::Forget(part)));
+        assert!(desk.said.contains(&Command::Quarantine { worker: liar }));
+        // What the others made was only compared.
+        assert_eq!(desk.open[&desk.of(part)].2, Purpose::Work);
+        assert_eq!(starts(&desk, finish), 0);
+        assert_eq!(desk.run(), Some(Ending::Complete));
     }
-    assert!(desk.said.contains(&Command::Forget(part(0))));
-    assert!(desk.said.contains(&Command::Quarantine { worker: liar }));
-    // What the others made was only compared.
-    assert_eq!(desk.open[&desk.of(part(0))].2, Purpose::Work);
-    assert_eq!(starts(&desk, Task::FinishSample(0)), 0);
-    assert_eq!(desk.run(), Some(Ending::Complete));
 }

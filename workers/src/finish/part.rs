@@ -4,6 +4,7 @@
 //! number of attempts may write, in any order of the parts. What the whole files' digests, indexes and books need of the
 //! part is committed with it, and nobody reads its bytes again.
 
+use super::whole::{Before, Extent, close_part, open_part, paths};
 use super::{FinishError, RegionInput, ShardAnswers, form};
 use crate::access::{Access, Content};
 use crate::cells::CellTable;
@@ -15,21 +16,8 @@ use crate::vcf::{self, Kind, PartialIndex, header_text};
 use jobs::genome::Interval;
 use jobs::ledger::{Fates, Imbalance};
 use jobs::task::{Shard, Task};
-use std::fs::File;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use storage::{BlockEntry, PieceRef, PlacedFile, RecordReader, Stretch};
-
-/// How much of a sample's files some regions make up; headers do not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Extent {
-    /// Bytes of alignments.
-    pub alignment_bytes: u64,
-    /// Alignment records.
-    pub records: u64,
-    /// Bytes of calls.
-    pub call_bytes: u64,
-}
+use std::path::Path;
+use storage::{BlockEntry, PieceRef, PlacedFile};
 
 impl Extent {
     /// Goes on over what a region task wrote.
@@ -64,30 +52,24 @@ pub struct PartInput {
     pub summary: WriteSummary,
 }
 
-/// A sample's files, in the order in which their stretches lie in a part's record: alignments, calls.
-pub(super) fn paths(context: &Access<'_>, sample: u32, results: &Path) -> [PathBuf; 2] {
-    let name = &context.sample(sample).name;
-    [results.join(format!("{name}.cram")), results.join(format!("{name}.g.vcf.gz"))]
-}
-
-/// What these begin with.
+/// What a sample's files begin with.
 fn headers(context: &Access<'_>, sample: u32) -> [Vec<u8>; 2] {
     let names = [context.sample(sample).name.as_str()];
     let calls = header_text(Kind::Gvcf, context.index.contigs(), &names, &context.settings.parameters);
     [cram_file_header(&context.sam_header(sample)), vcf::compress_cell(calls.as_bytes())]
 }
 
-/// Writes a part of a sample's CRAM and gVCF in `results` and stores what it learnt on the way as a piece. `before` is the
-/// extent of all cells before the part; `regions` are those of its own, in genome order.
+/// Writes a part of a sample's CRAM and gVCF in `results` and stores what it learnt on the way as a piece. `regions` are
+/// those of its own cells, in genome order.
 pub fn write_sample(
     context: &Access<'_>,
     (sample, part): (u32, u32),
-    (before, regions): (Extent, &[RegionInput]),
+    (before, regions): (&Before, &[RegionInput]),
     results: &Path,
     hold: &dyn Hold,
     content: &mut Content,
 ) -> Result<(PieceRef, WriteSummary), FinishError> {
-    let mut writer = PartWriter::begin(context, (sample, part), before, results, hold.is_kept())?;
+    let mut writer = PartWriter::begin(context, (sample, part), before.extent, results, hold.is_kept())?;
     for region in regions {
         for (of, piece) in region.shard.parts().zip(&region.pieces) {
             hold.check()?;
@@ -158,22 +140,16 @@ impl<'a> PartWriter<'a> {
         results: &Path,
         kept: bool,
     ) -> Result<Self, FinishError> {
-        let [cram, gvcf] = paths(context, sample, results);
+        let paths = paths(context, Some(sample), results);
         let [of_alignments, of_calls] = headers(context, sample);
-        let open = |path: &Path, header: &[u8], before: u64| {
-            if part > 0 {
-                return PlacedFile::open(path, header.len() as u64 + before, kept);
-            }
-            let mut file = PlacedFile::open(path, 0, kept)?;
-            file.write(header)?;
-            Ok(file)
-        };
+        let open =
+            |which: usize, header: &[u8], before| open_part(&paths[which], header, (part, before), kept);
         let contigs = context.index.contigs();
         Ok(PartWriter {
             context,
             sample,
-            alignments: open(&cram, &of_alignments, before.alignment_bytes)?,
-            calls: open(&gvcf, &of_calls, before.call_bytes)?,
+            alignments: open(0, &of_alignments, before.alignment_bytes)?,
+            calls: open(1, &of_calls, before.call_bytes)?,
             counters: SampleCounters::new(contigs.total_bases()),
             table: CellTable::default(),
             crai: Vec::new(),
@@ -235,11 +211,8 @@ impl<'a> PartWriter<'a> {
         let counters = serde_json::to_vec(&self.counters).expect("counters always print");
         record.block(entry(block::COUNTERS, 0), &counters)?;
         self.table.finish(|entry, cells| record.block(entry, cells))?;
-        for (file, which) in [self.alignments, self.calls].into_iter().zip(0..) {
-            record.block(entry(block::STRETCH, which), &file.commit()?.to_bytes())?;
-        }
         record.block(entry(block::ALIGNMENT_INDEX, 0), &self.crai)?;
-        record.block(entry(block::CALL_INDEX, 0), &self.index.to_bytes())?;
+        close_part(&mut record, vec![self.alignments, self.calls], &self.index)?;
         Ok((self.context.append(record, content)?, self.summary))
     }
 }
@@ -287,55 +260,5 @@ fn region_text(context: &Access<'_>, shard: Shard) -> String {
         contigs.display(Interval { end: last.end, ..first })
     } else {
         format!("{} to {}", contigs.display(first), contigs.display(last))
-    }
-}
-
-/// The stretches of a part, in the order of [`paths`].
-pub(super) fn stretches(
-    context: &Access<'_>,
-    task: Task,
-    record: &RecordReader,
-) -> Result<[Stretch; 2], FinishError> {
-    let mut bytes = Vec::new();
-    let mut stretches = Vec::new();
-    for (at, _) in record.entries().iter().enumerate().filter(|(_, entry)| entry.kind == block::STRETCH) {
-        record.read_block(at, &mut bytes)?;
-        stretches.extend(Stretch::from_bytes(&bytes));
-    }
-    <[Stretch; 2]>::try_from(stretches).map_err(|_| form(context, task))
-}
-
-/// Whether the files in `results` hold what a part wrote there; its first and last bytes, or every one if `all` are to be
-/// looked at.
-pub fn part_is_whole(
-    context: &Access<'_>,
-    (sample, part): (u32, u32),
-    piece: &PieceRef,
-    results: &Path,
-    all: bool,
-) -> Result<bool, FinishError> {
-    let task = Task::WriteSample(sample, part);
-    let stretches = stretches(context, task, &context.read(task, piece)?)?;
-    for (path, stretch) in paths(context, sample, results).iter().zip(&stretches) {
-        if !lies_in(stretch, path, all)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Whether a stretch is of this file.
-pub(super) fn lies_in(stretch: &Stretch, path: &Path, all: bool) -> Result<bool, FinishError> {
-    let look = |file: File| match all {
-        true => Stretch::read(&file, stretch.start(), stretch.end()).map(|found| found == *stretch),
-        false => stretch.ends_lie_in(&file),
-    };
-    // A pipe would be waited for.
-    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Ok(false);
-    }
-    match File::open(path).and_then(look) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(false),
-        looked => looked.map_err(|source| FinishError::Read { path: path.to_owned(), source }),
     }
 }
