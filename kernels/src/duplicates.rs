@@ -39,7 +39,7 @@ pub struct Fragment {
     pub own: End,
     /// The mate's, if it is placed.
     pub mate: Option<End>,
-    /// Sum of base qualities of at least [`SCORED_QUALITY`] over the template.
+    /// Sum of base qualities of at least [`SCORED_QUALITY`] over the reads of the template that are placed.
     pub score: u32,
     /// Hash of the read name.
     pub name_hash: u64,

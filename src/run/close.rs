@@ -25,6 +25,7 @@ use workers::access::Access;
 use workers::context::Context;
 use workers::finish::{self, FinishError, ResultFile, SampleLedger, WriteSummary};
 use workers::joint::JointSummary;
+use workers::qc::exchange;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
 use workers::report::{
@@ -183,6 +184,9 @@ pub fn finish_cohort(
     for (ledger, counters) in ledger.samples.iter().zip(&counters) {
         let document = SampleQc::new(ledger.sample.clone(), counters.clone());
         books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
+        for file in exchange::files(&format!("{}.cram", ledger.sample), &document) {
+            books.push(write_book(dir, format!("qc/{}", file.name), file.text.as_bytes())?);
+        }
     }
     let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
     data.pairs = pairs;
@@ -456,7 +460,12 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
 pub fn foreign_results(dir: &JobDir) -> Vec<String> {
     let Some(ledger) = read_ledger(dir) else { return Vec::new() };
     let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
-    let books = ledger.samples.iter().map(|sample| format!("qc/{}.json", sample.sample));
+    let names = |sample: &SampleLedger| {
+        let mut names: Vec<String> = exchange::names(&format!("{}.cram", sample.sample)).collect();
+        names.push(format!("{}.json", sample.sample));
+        names.into_iter().map(|name| format!("qc/{name}"))
+    };
+    let books = ledger.samples.iter().flat_map(names);
     let known: BTreeSet<String> = files.map(|file| file.path.clone()).chain(books).collect();
     let in_folder = |(folder, path): (&str, PathBuf)| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
