@@ -1,4 +1,5 @@
-//! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments in one go; or to a stream.
+//! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments and their quality control in one go; or to a
+//! stream.
 
 use crate::output::{duration, note};
 use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
@@ -20,7 +21,7 @@ use workers::qc::SampleCounters;
 use workers::qc::exchange::{self, ExchangeFile};
 use workers::qc::metrics::SampleQc;
 
-/// Maps reads: sorted, mate-fixed, duplicate-marked and indexed in one go, or as a stream
+/// Maps reads: sorted, mate-fixed, duplicate-marked, indexed and counted in one go, or as a stream
 #[derive(Debug, clap::Args)]
 #[command(after_help = r"Examples:
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram -R '@RG\tID:1\tSM:NA12878\tLB:lib1\tPL:ILLUMINA'
@@ -29,6 +30,7 @@ use workers::qc::metrics::SampleQc;
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o - | less       SAM in input order
   wakachi align REF.fa - -o - -f bam < READS.fq | samtools sort -o OUT.bam
 
+Beside OUT.cram stands OUT.qc with quality control: a JSON document, and files that MultiQC reads.
 The reference needs an index: wakachi index REF.fa")]
 pub struct Args {
     /// The reference (FASTA)
@@ -117,6 +119,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     if !streaming && reads.clone().any(|path| stdin(path)) {
         return Err(Wrong::SortedStdin.into());
+    }
+    // Before hours of work, not after.
+    let folder = quality_folder(&args.output);
+    if !streaming && std::fs::metadata(&folder).is_ok_and(|there| !there.is_dir()) {
+        return Err(Wrong::Output { path: folder, source: std::io::ErrorKind::NotADirectory.into() }.into());
     }
     let index = ReferenceIndex::open(&args.reference, &path_of(&args.reference))?;
     let scratch = scratch_beside(if stdout { Path::new("./-") } else { &args.output })?;

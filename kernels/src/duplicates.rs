@@ -201,6 +201,15 @@ mod tests {
                 ],
                 &[false, false, false],
             ),
+            // Another library: another molecule, of a pair as of a lone read.
+            (
+                &[
+                    (100, fragment(left, Some(right), 5, 1)),
+                    (100, Fragment { library: 1, ..fragment(left, Some(right), 6, 2) }),
+                    (100, Fragment { library: 2, ..fragment(left, None, 7, 3) }),
+                ],
+                &[false, false, false],
+            ),
             // Equal scores: the smaller name hash stays (4 is 1 ^ 5, 7 is 2 ^ 5).
             (
                 &[(100, fragment(left, Some(right), 5, 2)), (100, fragment(left, Some(right), 5, 1))],

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{Subject, WRITER};
-use crate::qc::alignment::{AlignmentCounters, MateCounters};
+use crate::qc::alignment::AlignmentCounters;
 use crate::qc::histogram::Histogram;
 use crate::qc::metrics::SampleQc;
 
-/// The file; what it has not are the sections that need what we do not count (GCF, GCL, GCT, ID, IC, MAPQ, COV, GCD, CHK).
+/// The file; what it has not are the sections that need what we do not count (MPC, GCF, GCL, GCC, FBC, LBC, ID, IC, MAPQ, COV, GCD, CHK).
 pub(super) fn stats(_: &Subject, qc: &SampleQc) -> Option<String> {
     let counters = &qc.counters.alignment;
     let mut text = format!(
@@ -159,37 +159,22 @@ fn qualities(text: &mut String, counters: &AlignmentCounters) {
     }
 }
 
+/// Shares of A, C, G and T by cycle, as the instrument read them, of both mates together.
 fn bases(text: &mut String, counters: &AlignmentCounters) {
-    let percent = "base counts as a percentage of all A/C/G/T bases [%]";
-    let kinds = [("FBC", "FTC", "first"), ("LBC", "LTC", "last")];
-    for ((by_cycle, total, title), mate) in kinds.into_iter().zip(&counters.mates) {
-        put(
-            text,
-            format_args!(
-                "# ACGT content per cycle for {title} fragments. Use `grep ^{by_cycle} | cut -f 2-` to extract this \
-                 part. The columns are: cycle; A,C,G,T {percent}; and N and O counts as a percentage of all A/C/G/T \
-                 bases [%]"
-            ),
-        );
-        for (cycle, row) in mate.composition.rows().iter().enumerate() {
-            let known: u64 = row[..4].iter().sum();
-            if known > 0 {
-                let share = |count: u64| format!("\t{:.2}", 100.0 * count as f64 / known as f64);
-                let shares: String = row.iter().map(|&count| share(count)).collect();
-                put(text, format_args!("{by_cycle}\t{}{shares}\t0.00", cycle + 1));
-            }
+    put(
+        text,
+        format_args!(
+            "# ACGT content per cycle, read oriented. Use `grep ^GCT | cut -f 2-` to extract this part. The columns \
+             are: cycle; A,C,G,T base counts as a percentage of all A/C/G/T bases [%]"
+        ),
+    );
+    let mut both = counters.mates[0].composition.clone();
+    both.merge(&counters.mates[1].composition);
+    for (cycle, row) in both.rows().iter().enumerate() {
+        let known: u64 = row[..4].iter().sum();
+        if known > 0 {
+            let share = |count: &u64| format!("\t{:.2}", 100.0 * *count as f64 / known as f64);
+            put(text, format_args!("GCT\t{}{}", cycle + 1, row[..4].iter().map(share).collect::<String>()));
         }
-        put(
-            text,
-            format_args!(
-                "# ACGT raw counters for {title} fragments. Use `grep ^{total} | cut -f 2-` to extract this part. The \
-                 columns are: A,C,G,T,N base counters\n{total}{}",
-                totals(mate)
-            ),
-        );
     }
-}
-
-fn totals(mate: &MateCounters) -> String {
-    mate.composition.totals().iter().map(|count| format!("\t{count}")).collect()
 }
