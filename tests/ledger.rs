@@ -166,6 +166,7 @@ fn a_result_that_is_gone_or_changed_is_named() {
     copy(job.path(), out.path());
     let mut names: Vec<String> = results.keys().map(|name| format!("results/{name}")).collect();
     names.extend(cohort.samples().iter().map(|sample| format!("qc/{sample}.json")));
+    names.push(format!("qc/{}.cram.stats", cohort.samples()[0]));
     names.push("ledger.json".to_owned());
     for name in &names {
         let path = out.path().join(name);
