@@ -181,7 +181,8 @@ fn write_quality(args: &Args, counters: SampleCounters) -> Result<(), Failure> {
     let qc = SampleQc::new(header_field(&header, "SM:").unwrap_or(&stem).to_owned(), counters);
     let json = serde_json::to_string_pretty(&qc).expect("metrics always print") + "\n";
     let document = ExchangeFile { name: format!("{stem}.qc.json"), text: json };
-    for file in exchange::files(&name(&args.output), &qc).iter().chain([&document]) {
+    let alignments = name(&args.output);
+    for file in exchange::files(&alignments, &[(alignments.as_str(), &qc)]).iter().chain([&document]) {
         let mut out = AtomicFile::create(&folder.join(&file.name))?;
         let path = folder.join(&file.name);
         let written = out.write_all(file.text.as_bytes());

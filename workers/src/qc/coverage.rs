@@ -176,14 +176,19 @@ impl CellDepth {
             return;
         }
         self.mark(record, start, end);
+        if !named {
+            self.unmark_unnamed(record, start, end);
+        }
         let name = name_hash(record.name());
         let earlier = if met { self.waiting.remove(&name) } else { None };
         if let Some(earlier) = &earlier {
-            let shared = earlier.mask.iter().skip((start - earlier.start) as usize);
-            for (place, (mask, &counted)) in (start..).zip(self.mask.iter_mut().zip(shared)) {
-                self.excluded.overlap += u64::from(place >= self.interval.start && *mask & counted == 1);
-                *mask &= 1 - counted;
-            }
+            let counted = earlier.mask.get((start - earlier.start) as usize..).unwrap_or(&[]);
+            let shared = counted.len().min(self.mask.len());
+            let (mask, counted) = (&mut self.mask[..shared], &counted[..shared]);
+            let before = (self.interval.start.saturating_sub(start) as usize).min(shared);
+            let both = mask[before..].iter().zip(&counted[before..]);
+            self.excluded.overlap += both.map(|(&mask, &counted)| u64::from(mask & counted)).sum::<u64>();
+            mask.iter_mut().zip(counted).for_each(|(mask, &counted)| *mask &= 1 - counted);
         }
         let from = start.max(self.interval.start);
         let depths = &mut self.usable[(from - self.interval.start) as usize..];
@@ -200,14 +205,23 @@ impl CellDepth {
     fn mark(&mut self, record: &Record<'_>, start: u32, end: u32) {
         self.mask.clear();
         self.mask.resize((end - start) as usize, 0);
-        let (qualities, packed) = (record.qualities(), record.packed_sequence());
-        let named = |at: usize| packed[at / 2] >> (4 * (1 - at % 2)) & 15 != 15;
         for run in runs(record, Interval { start, end, ..self.interval }) {
-            let qualities = qualities.get(run.from..).unwrap_or(&[]);
+            let qualities = record.qualities().get(run.from..).unwrap_or(&[]);
             let mask = &mut self.mask[run.at..run.at + run.bases];
-            for (at, (mask, &quality)) in mask.iter_mut().zip(qualities).enumerate() {
-                *mask = u8::from(quality >= USABLE_QUALITY_MIN && named(run.from + at));
-            }
+            mask.iter_mut().zip(qualities).for_each(|(mask, &quality)| {
+                *mask = u8::from(quality >= USABLE_QUALITY_MIN);
+            });
+        }
+    }
+
+    /// Takes the mark from bases called N.
+    fn unmark_unnamed(&mut self, record: &Record<'_>, start: u32, end: u32) {
+        let packed = record.packed_sequence();
+        let unnamed =
+            |at: usize| packed.get(at / 2).is_some_and(|pair| pair >> (4 * (1 - at % 2)) & 15 == 15);
+        for run in runs(record, Interval { start, end, ..self.interval }) {
+            let mask = self.mask[run.at..run.at + run.bases].iter_mut().zip(run.from..);
+            mask.filter(|(_, at)| unnamed(*at)).for_each(|(mask, _)| *mask = 0);
         }
     }
 

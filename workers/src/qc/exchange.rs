@@ -4,7 +4,8 @@
 //! Invariant: a pure function of the counters; a number that stands under another program's name is counted by that
 //! program's rule, and one that we do not count is left out. Each text says that wakachi wrote it. MultiQC finds files
 //! by what they contain and takes the sample from the command line that they quote, or from the file's name up to the
-//! first extension that it knows: so the names of files begin with that of the alignments.
+//! first extension that it knows: so the names of files about one sample begin with that of its alignments. Of a cohort,
+//! whatever can be is in one file, so that there are few.
 
 use super::metrics::SampleQc;
 
@@ -21,49 +22,77 @@ pub struct ExchangeFile {
     pub text: String,
 }
 
-/// What a file says of a sample; nothing where nothing can be said.
-type Make = fn(&Subject, &SampleQc) -> Option<String>;
+/// How a file comes about.
+enum Form {
+    /// Of one sample, since its reader knows samples by the names of files.
+    Each(fn(&Subject<'_>) -> Option<String>),
+    /// What is said of each, one after the other: its reader takes them apart.
+    Joined(fn(&Subject<'_>) -> Option<String>),
+    /// One text about all.
+    Table(fn(&[Subject<'_>]) -> Option<String>),
+}
 
-/// Names of the files, behind that of the alignments.
-const KINDS: [(&str, Make); 9] = [
-    ("stats", samtools::stats),
-    ("quality_yield_metrics", picard::quality_yield),
-    ("quality_by_cycle_metrics", picard::quality_by_cycle),
-    ("insert_size_metrics", picard::insert_sizes),
-    ("gc_bias.detail_metrics", picard::gc_bias),
-    ("gc_bias.summary_metrics", picard::gc_bias_summary),
-    ("duplicate_metrics", picard::duplicates),
-    ("wgs_metrics", picard::coverage),
-    ("wgs_qc_metrics_mqc.json", multiqc::wgs_qc_metrics),
+/// Names of the files, behind that of the alignments or of all samples.
+const KINDS: [(&str, Form); 9] = [
+    ("stats", Form::Each(samtools::stats)),
+    ("quality_by_cycle_metrics", Form::Each(picard::quality_by_cycle)),
+    ("quality_yield_metrics", Form::Joined(picard::quality_yield)),
+    ("insert_size_metrics", Form::Joined(picard::insert_sizes)),
+    ("gc_bias.detail_metrics", Form::Joined(picard::gc_bias)),
+    ("gc_bias.summary_metrics", Form::Joined(picard::gc_bias_summary)),
+    ("duplicate_metrics", Form::Joined(picard::duplicates)),
+    ("wgs_metrics", Form::Joined(picard::coverage)),
+    ("wgs_qc_metrics_mqc.json", Form::Table(multiqc::wgs_qc_metrics)),
 ];
 
-/// The files of one sample whose alignments are called `alignments`, such as `S1.cram`. What has nothing to say (insert
-/// sizes of single reads) is not among them.
-pub fn files(alignments: &str, qc: &SampleQc) -> Vec<ExchangeFile> {
-    let subject = Subject::new(alignments);
-    let made = KINDS.iter().zip(names(alignments));
-    made.filter_map(|((_, make), name)| Some(ExchangeFile { name, text: make(&subject, qc)? })).collect()
+/// The files of samples whose alignments have these names, such as `S1.cram`; those about all of them begin with `all`.
+/// What has nothing to say (insert sizes of single reads) is not among them.
+pub fn files(all: &str, samples: &[(&str, &SampleQc)]) -> Vec<ExchangeFile> {
+    let subjects: Vec<Subject<'_>> = samples.iter().map(|&(name, qc)| Subject::new(name, qc)).collect();
+    let mut files = Vec::new();
+    for (kind, form) in &KINDS {
+        let mut put = |name: &str, text: Option<String>| {
+            files.extend(text.map(|text| ExchangeFile { name: format!("{name}.{kind}"), text }));
+        };
+        match form {
+            Form::Each(make) => {
+                samples.iter().zip(&subjects).for_each(|((name, _), subject)| put(name, make(subject)));
+            }
+            Form::Joined(make) => {
+                let texts: String = subjects.iter().filter_map(make).collect();
+                put(all, (!texts.is_empty()).then_some(texts));
+            }
+            Form::Table(make) => put(all, make(&subjects)),
+        }
+    }
+    files
 }
 
 /// What such files can be called.
-pub fn names(alignments: &str) -> impl Iterator<Item = String> {
-    KINDS.iter().map(move |(kind, _)| format!("{alignments}.{kind}"))
+pub fn names(all: &str, alignments: &[String]) -> Vec<String> {
+    let named = |(kind, form): &(&str, Form)| match form {
+        Form::Each(_) => alignments.iter().map(|name| format!("{name}.{kind}")).collect(),
+        Form::Joined(_) | Form::Table(_) => vec![format!("{all}.{kind}")],
+    };
+    KINDS.iter().flat_map(named).collect()
 }
 
-/// What the files are about.
-struct Subject {
+/// A sample that files are about.
+struct Subject<'a> {
     /// The file of alignments, as a command line can name it.
     alignments: String,
     /// What MultiQC makes of it.
     sample: String,
+    qc: &'a SampleQc,
 }
 
-impl Subject {
-    fn new(alignments: &str) -> Self {
+impl<'a> Subject<'a> {
+    fn new(alignments: &str, qc: &'a SampleQc) -> Self {
         let sample = [".cram", ".bam", ".sam"].iter().find_map(|end| alignments.strip_suffix(end));
         Subject {
             alignments: alignments.replace(|c: char| c.is_whitespace() || c.is_control(), "_"),
             sample: sample.unwrap_or(alignments).to_owned(),
+            qc,
         }
     }
 }

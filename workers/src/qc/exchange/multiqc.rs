@@ -1,9 +1,8 @@
 //! The metrics of the GA4GH standard as custom content of MultiQC, which has no module for them.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Subject;
-use crate::qc::metrics::SampleQc;
 
 /// Title, what it says, suffix, number of decimals; by the standard's name.
 type Column = (&'static str, &'static str, &'static str, &'static str, u32);
@@ -26,25 +25,29 @@ const COLUMNS: [Column; 15] = [
     ("ratio_transitions_transversions", "Ti/Tv", "Transitions per transversion", "", 2),
 ];
 
-/// A table with one row, the sample; MultiQC joins those of several files, since they have one id.
-pub(super) fn wgs_qc_metrics(subject: &Subject, qc: &SampleQc) -> Option<String> {
-    let metrics = serde_json::to_value(&qc.wgs_qc_metrics).expect("metrics always print");
-    let said = |(name, ..): &&Column| metrics.get(*name).is_some_and(|value| !value.is_null());
-    let columns: Vec<_> = COLUMNS.iter().filter(said).collect();
-    let headers = columns.iter().map(|(name, title, description, suffix, decimals)| {
+/// A table with a row a sample; MultiQC joins those of several files, since they have one id.
+pub(super) fn wgs_qc_metrics(subjects: &[Subject<'_>]) -> Option<String> {
+    let metrics = |subject: &Subject<'_>| {
+        let metrics = serde_json::to_value(&subject.qc.wgs_qc_metrics).expect("metrics always print");
+        let mut metrics = metrics.as_object().cloned().unwrap_or_default();
+        metrics.retain(|_, value| !value.is_null());
+        (subject.sample.clone(), Value::Object(metrics))
+    };
+    let rows: Map<String, Value> = subjects.iter().map(metrics).collect();
+    let columns = COLUMNS.iter().filter(|(name, ..)| rows.values().any(|row| row.get(*name).is_some()));
+    let headers = columns.map(|(name, title, description, suffix, decimals)| {
         let format = format!("{{:,.{decimals}f}}");
         let header = json!({"title": title, "description": description, "suffix": suffix, "format": format});
         ((*name).to_owned(), header)
     });
-    let row = columns.iter().map(|(name, ..)| ((*name).to_owned(), metrics[*name].clone()));
     let document = json!({
         "id": "wgs_qc_metrics",
         "section_name": "GA4GH WGS QC",
         "description": "by the definitions of the GA4GH WGS Quality Control Standards",
         "plot_type": "table",
         "pconfig": {"id": "wgs_qc_metrics_table", "title": "GA4GH WGS QC", "namespace": "GA4GH WGS QC"},
-        "headers": headers.collect::<serde_json::Map<String, Value>>(),
-        "data": {subject.sample.as_str(): row.collect::<serde_json::Map<String, Value>>()},
+        "headers": headers.collect::<Map<String, Value>>(),
+        "data": rows,
     });
     Some(serde_json::to_string_pretty(&document).expect("a document always prints") + "\n")
 }

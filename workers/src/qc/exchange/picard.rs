@@ -18,7 +18,8 @@ const ORIENTATION_PERCENT_MIN: u64 = 5;
 /// Median absolute deviations above the median, from which on insert sizes enter no mean.
 const DEVIATIONS_MAX: f64 = 10.0;
 
-pub(super) fn quality_yield(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn quality_yield(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     let counters = &qc.counters.alignment;
     let (reads, qualities) = (counters.reads.primary, counters.qualities());
     let bases = sum(&counters.read_lengths());
@@ -37,7 +38,8 @@ pub(super) fn quality_yield(subject: &Subject, qc: &SampleQc) -> Option<String> 
 }
 
 /// Cycles of second mates follow those of first mates.
-pub(super) fn quality_by_cycle(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn quality_by_cycle(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     let mut file = File::new("MeanQualityByCycle", subject, "");
     let [first, last] = qc.counters.alignment.mates.each_ref().map(|mate| mate.quality.rows());
     let mean = |row: &[u64]| {
@@ -50,7 +52,8 @@ pub(super) fn quality_by_cycle(subject: &Subject, qc: &SampleQc) -> Option<Strin
     (!rows.is_empty()).then_some(file.text)
 }
 
-pub(super) fn insert_sizes(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn insert_sizes(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     let inserts = &qc.counters.alignment.inserts;
     let all: u64 = inserts.unique.iter().map(Histogram::total).sum();
     let enough = |which: &usize| {
@@ -145,7 +148,8 @@ const ALL_READS: [(&str, String); 3] =
     [("SAMPLE", String::new()), ("LIBRARY", String::new()), ("READ_GROUP", String::new())];
 
 /// Reads by GC of the reference.
-pub(super) fn gc_bias(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn gc_bias(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     let rows = qc.counters.alignment.gc_bias.rows.rows();
     let per_window = reads_per_window(qc)?;
     let line = |(gc, &[windows, starts, bases, edits]): (usize, &[u64; 4])| {
@@ -174,7 +178,8 @@ pub(super) fn gc_bias(subject: &Subject, qc: &SampleQc) -> Option<String> {
 }
 
 /// The same in one line.
-pub(super) fn gc_bias_summary(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn gc_bias_summary(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     let bias = &qc.counters.alignment.gc_bias;
     let (rows, [windows, starts, ..]) = (bias.rows.rows(), bias.rows.totals());
     let per_window = reads_per_window(qc)?;
@@ -218,7 +223,8 @@ fn reads_per_window(qc: &SampleQc) -> Option<f64> {
 }
 
 /// All libraries of the sample in one line.
-pub(super) fn duplicates(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn duplicates(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     let reads = &qc.counters.alignment.reads;
     let pairs = reads.both_mapped / 2;
     let pair_duplicates = reads.duplicate_both_mapped / 2;
@@ -274,7 +280,8 @@ fn library_size(pairs: u64, unique: u64) -> Option<u64> {
 }
 
 /// Coverage of autosomes; of single reads too, which Picard leaves out unless told otherwise.
-pub(super) fn coverage(subject: &Subject, qc: &SampleQc) -> Option<String> {
+pub(super) fn coverage(subject: &Subject<'_>) -> Option<String> {
+    let qc = subject.qc;
     const DEPTHS: [usize; 14] = [1, 5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100];
     let depth = qc.counters.coverage.class(ContigClass::Autosome)?;
     let depths = depth.usable.capped(DEPTH_CAP);
@@ -322,7 +329,7 @@ struct File {
 
 impl File {
     /// The header, with the command line that would have made it.
-    fn new(tool: &str, subject: &Subject, options: &str) -> Self {
+    fn new(tool: &str, subject: &Subject<'_>, options: &str) -> Self {
         const HEADER: &str = "## htsjdk.samtools.metrics.StringHeader";
         let command = format!("{HEADER}\n# {tool} INPUT={}{options}", subject.alignments);
         File { text: format!("{command}\n{HEADER}\n# counted by {WRITER}, in the form of Picard's\n\n") }

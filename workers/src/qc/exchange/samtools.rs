@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use super::{Subject, WRITER};
 use crate::qc::alignment::AlignmentCounters;
 use crate::qc::histogram::Histogram;
-use crate::qc::metrics::SampleQc;
 
 /// The file; what it has not are the sections that need what we do not count (MPC, GCF, GCL, GCC, FBC, LBC, ID, IC, MAPQ, COV, GCD, CHK).
-pub(super) fn stats(_: &Subject, qc: &SampleQc) -> Option<String> {
-    let counters = &qc.counters.alignment;
+pub(super) fn stats(subject: &Subject<'_>) -> Option<String> {
+    let counters = &subject.qc.counters.alignment;
     let mut text = format!(
         "# {WRITER} counted what follows; the next line is what programs look for.\n\
          # This file was produced by samtools stats\n\
