@@ -311,6 +311,6 @@ fn a_job_holds_few_files_whatever_the_number_of_shards() {
     });
     assert!(matches!(end, End::Itself(Some(0))));
     assert!(most > 8, "the job was not seen");
-    // A few are the job's own: journal, log, fence, keys, status.
-    assert!(most <= 12 * cohort.samples().len() + 8, "{most} files at once");
+    // A few are the job's own: journal, log, fence, keys, status; seven files in which MultiQC finds all samples.
+    assert!(most <= 14 * cohort.samples().len() + 15, "{most} files at once");
 }
