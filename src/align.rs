@@ -1,4 +1,5 @@
-//! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments in one go; or to a stream.
+//! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments and their quality control in one go; or to a
+//! stream.
 
 use crate::output::{duration, note};
 use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
@@ -8,7 +9,7 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use storage::{AtomicFile, Writer};
@@ -17,8 +18,11 @@ use workers::align;
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
 use workers::index_file::{ReferenceIndex, path_of};
 use workers::intake::LaneInput;
+use workers::qc::SampleCounters;
+use workers::qc::exchange::{self, ExchangeFile};
+use workers::qc::metrics::SampleQc;
 
-/// Maps reads: sorted, mate-fixed, duplicate-marked and indexed in one go, or as a stream
+/// Maps reads: sorted, mate-fixed, duplicate-marked, indexed and counted in one go, or as a stream
 #[derive(Debug, clap::Args)]
 #[command(after_help = r"Examples:
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.cram -R '@RG\tID:1\tSM:NA12878\tLB:lib1\tPL:ILLUMINA'
@@ -27,6 +31,7 @@ use workers::intake::LaneInput;
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o - | less       SAM in input order
   wakachi align REF.fa - -o - -f bam < READS.fq | samtools sort -o OUT.bam
 
+Beside OUT.cram stands OUT.qc with quality control: a JSON document, and files that MultiQC reads.
 The reference needs an index: wakachi index REF.fa")]
 pub struct Args {
     /// The reference (FASTA)
@@ -119,6 +124,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if !streaming && reads.clone().any(|path| stdin(path)) {
         return Err(Wrong::SortedStdin.into());
     }
+    // Before hours of work, not after.
+    let folder = quality_folder(&args.output);
+    if !streaming && std::fs::metadata(&folder).is_ok_and(|there| !there.is_dir()) {
+        return Err(Wrong::Output { path: folder, source: std::io::ErrorKind::NotADirectory.into() }.into());
+    }
     let index = ReferenceIndex::open(&args.reference, &path_of(&args.reference))?;
     let scratch = scratch_beside(if stdout { Path::new("./-") } else { &args.output })?;
     let settings = Settings {
@@ -140,7 +150,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let done = on_threads(args.threads, || {
         if !streaming {
-            return align::sorted(&access, &args.output, &progress);
+            let counters = align::sorted(&access, &args.output, &progress)?;
+            return write_quality(args, counters);
         }
         if stdout {
             let mut output = BufWriter::new(std::io::stdout().lock());
@@ -162,6 +173,33 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         note(&format!("{}: {}", args.output.display(), duration(begun.elapsed().as_millis() as u64)));
     }
     Ok(())
+}
+
+/// Writes what was counted into the folder beside the alignments that [`quality_folder`] names.
+fn write_quality(args: &Args, counters: SampleCounters) -> Result<(), Failure> {
+    let folder = quality_folder(&args.output);
+    let failed = |source| Wrong::Output { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = args.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let header = header_line(args);
+    let qc = SampleQc::new(header_field(&header, "SM:").unwrap_or(&stem).to_owned(), counters);
+    let json = serde_json::to_string_pretty(&qc).expect("metrics always print") + "\n";
+    let document = ExchangeFile { name: format!("{stem}.qc.json"), text: json };
+    let alignments = name(&args.output);
+    for file in exchange::files(&alignments, &[(alignments.as_str(), &qc)]).iter().chain([&document]) {
+        let mut out = AtomicFile::create(&folder.join(&file.name))?;
+        let path = folder.join(&file.name);
+        let written = out.write_all(file.text.as_bytes());
+        written.map_err(|source| Wrong::Output { path, source })?;
+        out.commit()?;
+    }
+    Ok(())
+}
+
+/// `OUT.qc` for `OUT.bam`, `OUT.cram` and `OUT.sam`.
+fn quality_folder(output: &Path) -> PathBuf {
+    output.with_extension("qc")
 }
 
 fn format(args: &Args, stdout: bool) -> Result<AlignmentFormat, Wrong> {
@@ -191,11 +229,20 @@ fn field_tag(field: &str) -> Option<&str> {
     (named && !value.is_empty()).then_some(tag)
 }
 
+/// The read group's line, with tabs.
+fn header_line(args: &Args) -> String {
+    args.read_group.as_deref().unwrap_or_default().replace("\\t", "\t")
+}
+
+/// What follows `name` in one of its fields.
+fn header_field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split('\t').skip(1).find_map(|field| field.strip_prefix(name))
+}
+
 fn sample(args: &Args) -> Result<Sample, Wrong> {
-    let line = args.read_group.as_deref().unwrap_or_default().replace("\\t", "\t");
+    let line = header_line(args);
     let wrong = |what| Wrong::ReadGroup { text: line.clone(), what };
-    let field = |name: &str| line.split('\t').skip(1).find_map(|field| field.strip_prefix(name));
-    let id = field("ID:").unwrap_or_default().to_owned();
+    let id = header_field(&line, "ID:").unwrap_or_default().to_owned();
     if !line.is_empty() {
         if !line.starts_with("@RG\t") {
             return Err(wrong("expected it to begin with @RG and a tab"));

@@ -39,7 +39,7 @@ pub struct Fragment {
     pub own: End,
     /// The mate's, if it is placed.
     pub mate: Option<End>,
-    /// Sum of base qualities of at least [`SCORED_QUALITY`] over the template.
+    /// Sum of base qualities of at least [`SCORED_QUALITY`] over the reads of the template that are placed.
     pub score: u32,
     /// Hash of the read name.
     pub name_hash: u64,
@@ -198,6 +198,15 @@ mod tests {
                     (100, fragment(left, Some(right), 5, 1)),
                     (100, fragment(end(100, true), Some(right), 5, 2)),
                     (100, fragment(left, Some(end(401, true)), 5, 3)),
+                ],
+                &[false, false, false],
+            ),
+            // Another library: another molecule, of a pair as of a lone read.
+            (
+                &[
+                    (100, fragment(left, Some(right), 5, 1)),
+                    (100, Fragment { library: 1, ..fragment(left, Some(right), 6, 2) }),
+                    (100, Fragment { library: 2, ..fragment(left, None, 7, 3) }),
                 ],
                 &[false, false, false],
             ),

@@ -24,6 +24,7 @@ use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError
 use workers::access::Access;
 use workers::context::Context;
 use workers::finish::{self, Extent, FinishError, JointShard, JointWriteSummary, ResultFile, SampleLedger};
+use workers::qc::exchange;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
 use workers::report::{
@@ -167,10 +168,22 @@ pub fn finish_cohort(
         governance: serde_json::to_value(&cohort.governance).unwrap_or_default(),
     };
     let mut books = vec![write_book(dir, "ledger.json".to_owned(), &json(&ledger))?];
-    for (ledger, counters) in ledger.samples.iter().zip(&counters) {
-        let document = SampleQc::new(ledger.sample.clone(), counters.clone());
-        books.push(write_book(dir, format!("qc/{}.json", ledger.sample), &json(&document))?);
+    let documents: Vec<(String, SampleQc)> = ledger
+        .samples
+        .iter()
+        .zip(&counters)
+        .map(|(ledger, counters)| {
+            (format!("{}.cram", ledger.sample), SampleQc::new(ledger.sample.clone(), counters.clone()))
+        })
+        .collect();
+    for (_, document) in &documents {
+        books.push(write_book(dir, format!("qc/{}.json", document.sample), &json(document))?);
     }
+    let subjects: Vec<_> = documents.iter().map(|(name, document)| (name.as_str(), document)).collect();
+    for file in exchange::files(&cohort.id, &subjects) {
+        books.push(write_book(dir, format!("qc/{}", file.name), file.text.as_bytes())?);
+    }
+    drop(documents);
     let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
     data.pairs = pairs;
     let apart = context.samples.iter().filter(|sample| !sample.joint).map(|sample| Exclusion {
@@ -443,7 +456,11 @@ pub fn clear_scratch(dir: &JobDir, kept: &BTreeSet<String>) {
 pub fn foreign_results(dir: &JobDir) -> Vec<String> {
     let Some(ledger) = read_ledger(dir) else { return Vec::new() };
     let files = ledger.samples.iter().flat_map(|sample| &sample.files).chain(&ledger.joint.files);
-    let books = ledger.samples.iter().map(|sample| format!("qc/{}.json", sample.sample));
+    let alignments: Vec<String> =
+        ledger.samples.iter().map(|sample| format!("{}.cram", sample.sample)).collect();
+    let mut books = exchange::names(&ledger.cohort, &alignments);
+    books.extend(ledger.samples.iter().map(|sample| format!("{}.json", sample.sample)));
+    let books = books.into_iter().map(|name| format!("qc/{name}"));
     let known: BTreeSet<String> = files.map(|file| file.path.clone()).chain(books).collect();
     let in_folder = |(folder, path): (&str, PathBuf)| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();

@@ -13,6 +13,7 @@ use crate::hold::Free;
 use crate::htslib::{self, CRAM_EOF, ContainerError, SamText, cram_file_header, index_alignments, renumber};
 use crate::intake::IntakeError;
 use crate::map::{self, BATCH_PAIRS, MapError, learn_from, reads_of};
+use crate::qc::SampleCounters;
 use crate::region::block;
 use crate::task;
 use crate::template::{LaneContext, Template, TemplateWriter};
@@ -62,6 +63,9 @@ pub enum AlignError {
     /// Containers do not concatenate.
     #[error("the alignments cannot be joined")]
     Container(#[from] ContainerError),
+    /// What was counted does not read.
+    #[error("the stored counters are not in the form this version writes")]
+    Counters,
     /// The index.
     #[error(transparent)]
     Index(#[from] htslib::IndexError),
@@ -79,7 +83,7 @@ impl Classified for AlignError {
             AlignError::Pack(error) => error.class(),
             AlignError::Write(error) => error.class(),
             AlignError::Stream(_) => Class::Failed,
-            AlignError::Container(_) => Class::Internal,
+            AlignError::Container(_) | AlignError::Counters => Class::Internal,
             AlignError::Index(error) => error.class(),
             AlignError::Header => Class::Usage,
         }
@@ -94,7 +98,7 @@ impl Classified for AlignError {
             AlignError::Write(error) => error.hint(),
             AlignError::Index(error) => error.hint(),
             AlignError::Header => Some(r"give -R '@RG\tID:1\tSM:sample'".to_owned()),
-            AlignError::Stream(_) | AlignError::Container(_) => None,
+            AlignError::Stream(_) | AlignError::Container(_) | AlignError::Counters => None,
         }
     }
 }
@@ -102,9 +106,13 @@ impl Classified for AlignError {
 /// How far the filter is: what it does, how much of how much.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
-/// Writes sorted, duplicate-marked alignments of the context's one lane to `output`, with an index for BAM and CRAM.
-/// Runs on the calling rayon pool.
-pub fn sorted(context: &Access<'_>, output: &Path, progress: Progress<'_>) -> Result<(), Failure> {
+/// Writes sorted, duplicate-marked alignments of the context's one lane to `output`, with an index for BAM and CRAM, and
+/// gives what was counted on the way. Runs on the calling rayon pool.
+pub fn sorted(
+    context: &Access<'_>,
+    output: &Path,
+    progress: Progress<'_>,
+) -> Result<SampleCounters, Failure> {
     let results = output.parent().unwrap_or(Path::new(""));
     let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>), Failure> {
         let done = task::run(context, task, inputs, results, &Free)?;
@@ -144,8 +152,9 @@ fn write_sorted(
     context: &Access<'_>,
     regions: &[(Task, Arc<Commit>)],
     output: &Path,
-) -> Result<(), AlignError> {
+) -> Result<SampleCounters, AlignError> {
     let format = context.settings.alignments;
+    let mut counters = SampleCounters::new(context.index.contigs().total_bases());
     let mut file = AtomicFile::create(output)?;
     let mut records = 0;
     let mut bytes = Vec::new();
@@ -159,13 +168,20 @@ fn write_sorted(
         for (part, piece) in shard.parts().zip(&commit.pieces) {
             let reader = context.read(Task::Region(sample, part), piece)?;
             for (at, entry) in reader.entries().iter().enumerate() {
-                if entry.kind == block::ALIGNMENTS {
-                    reader.read_block(at, &mut bytes)?;
-                    if format == AlignmentFormat::Cram {
-                        renumber(&mut bytes, records)?;
+                match entry.kind {
+                    block::ALIGNMENTS => {
+                        reader.read_block(at, &mut bytes)?;
+                        if format == AlignmentFormat::Cram {
+                            renumber(&mut bytes, records)?;
+                        }
+                        put(&bytes)?;
+                        records += u64::from(entry.count);
                     }
-                    put(&bytes)?;
-                    records += u64::from(entry.count);
+                    block::COUNTERS => {
+                        reader.read_block(at, &mut bytes)?;
+                        counters.merge(&serde_json::from_slice(&bytes).map_err(|_| AlignError::Counters)?);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -179,7 +195,7 @@ fn write_sorted(
     if format != AlignmentFormat::Sam {
         index_alignments(output)?;
     }
-    Ok(())
+    Ok(counters)
 }
 
 fn file_header(context: &Access<'_>, format: AlignmentFormat) -> Result<Vec<u8>, AlignError> {

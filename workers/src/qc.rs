@@ -11,15 +11,20 @@ use crate::record::Record;
 use alignment::ReferenceWindow;
 use contig_class::ContigClass;
 use coverage::CellDepth;
+use tally::AlignmentTally;
 
 pub mod alignment;
 pub mod contig_class;
 pub mod coverage;
+pub mod exchange;
+pub mod gc_bias;
 pub mod histogram;
+pub mod inserts;
 pub mod metrics;
 pub mod pedigree;
 pub mod relatedness;
 pub mod sex;
+pub mod tally;
 pub mod variants;
 
 /// Everything counted of one sample, or of any part of it.
@@ -43,34 +48,51 @@ impl SampleCounters {
         }
     }
 
-    /// Counts one cell. `records` are those that overlap it, in coordinate order, the ones from the halo included: each
-    /// counts as a read in the cell in which it starts, and as depth wherever it lies. `reference` begins at the cell's
-    /// start and reaches to its end at least; give the halo too, so that mismatches beyond the end are seen, and
-    /// always as much of it, since how far it reaches can be seen in their number.
-    /// Unplaced records belong to no cell: add them to `alignment`.
-    pub fn add_cell<'a>(
-        &mut self,
-        interval: Interval,
-        class: ContigClass,
-        reference: &[u8],
-        records: impl IntoIterator<Item = Record<'a>>,
-    ) {
-        let window = ReferenceWindow { contig: interval.contig, start: interval.start, codes: reference };
-        let cell = i64::from(interval.start)..i64::from(interval.end);
-        let mut depth = CellDepth::new(interval);
-        for record in records {
-            depth.add(&record);
-            if cell.contains(&i64::from(record.position())) {
-                self.alignment.add(&record, Some(window));
-            }
-        }
-        self.coverage.add_cell(class, &depth, &reference[..interval.bases() as usize]);
-    }
-
     /// Adds all counts of another part of the same sample.
     pub fn merge(&mut self, other: &Self) {
         self.alignment.merge(&other.alignment);
         self.coverage.merge(&other.coverage);
         self.variants.merge(&other.variants);
+    }
+}
+
+/// One cell being counted. It takes the records that overlap the cell, in coordinate order, those from the halo included:
+/// each counts as a read in the cell in which it starts, and as depth wherever it lies. Records without a place belong to
+/// no cell.
+#[derive(Debug)]
+pub struct CellTally<'a> {
+    interval: Interval,
+    reference: ReferenceWindow<'a>,
+    alignment: AlignmentTally<'a>,
+    depth: CellDepth,
+}
+
+impl<'a> CellTally<'a> {
+    /// Nothing counted yet. `reference` holds the cell, and of what is around it always as much: how far it reaches can
+    /// be seen in the counts.
+    pub fn new(interval: Interval, reference: ReferenceWindow<'a>) -> Self {
+        let (alignment, depth) = (AlignmentTally::new(Some(reference)), CellDepth::new(interval));
+        CellTally { interval, reference, alignment, depth }
+    }
+
+    /// Counts a record.
+    pub fn add(&mut self, record: &Record<'_>) {
+        self.depth.add(record);
+        let Interval { contig, start, end } = self.interval;
+        let here = i64::from(record.contig()) == i64::from(contig);
+        if here && (i64::from(start)..i64::from(end)).contains(&i64::from(record.position())) {
+            self.alignment.add(record);
+        }
+    }
+
+    /// The counts, of a contig of this class.
+    pub fn finish(self, class: ContigClass, genome_bases: u64) -> SampleCounters {
+        let Interval { start, end, .. } = self.interval;
+        let first = (start - self.reference.start) as usize;
+        let codes = &self.reference.codes[first..first + (end - start) as usize];
+        let mut counters = SampleCounters::new(genome_bases);
+        counters.alignment = self.alignment.finish(start, end);
+        counters.coverage.add_cell(class, &self.depth, codes);
+        counters
     }
 }

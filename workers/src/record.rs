@@ -40,6 +40,16 @@ const FIXED: usize = 32;
 /// BAM's 4-bit bases by code, and back: `=ACMGRSVTWYHKDBN`.
 const NIBBLE_OF_CODE: [u8; 5] = [1, 2, 4, 8, 15];
 const CODE_OF_NIBBLE: [u8; 16] = [4, 0, 1, 4, 2, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4];
+/// Both bases of a byte.
+const CODES_OF_BYTE: [[u8; 2]; 256] = {
+    let mut codes = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        codes[byte] = [CODE_OF_NIBBLE[byte >> 4], CODE_OF_NIBBLE[byte & 15]];
+        byte += 1;
+    }
+    codes
+};
 
 /// What a record is made from.
 #[derive(Clone, Copy, Debug)]
@@ -231,11 +241,12 @@ impl<'a> Record<'a> {
 
     /// Appends the bases as codes 0 to 4 to `out`.
     pub fn sequence(&self, out: &mut Vec<u8>) {
-        let (start, bases) = (self.sequence_at(), self.bases());
-        out.extend((0..bases).map(|i| {
-            let byte = self.0[start + i / 2];
-            CODE_OF_NIBBLE[usize::from(if i % 2 == 0 { byte >> 4 } else { byte & 15 })]
-        }));
+        let (before, packed) = (out.len(), self.packed_sequence());
+        out.resize(before + 2 * packed.len(), 0);
+        for (codes, &byte) in out[before..].chunks_exact_mut(2).zip(packed) {
+            codes.copy_from_slice(&CODES_OF_BYTE[usize::from(byte)]);
+        }
+        out.truncate(before + self.bases());
     }
 
     /// The bases as BAM packs them, two to a byte.

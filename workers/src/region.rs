@@ -11,10 +11,10 @@ use crate::context::AlignmentFormat;
 use crate::entry::{Entry, Place};
 use crate::hold::{Cancelled, Hold};
 use crate::htslib::{CramEncoder, CramError, SamText};
-use crate::qc::SampleCounters;
 use crate::qc::alignment::ReferenceWindow;
 use crate::qc::contig_class::ContigClass;
-use crate::qc::coverage::CellDepth;
+use crate::qc::tally::AlignmentTally;
+use crate::qc::{CellTally, SampleCounters};
 use crate::record::{Record, flag};
 use crate::runs::{RunError, merge};
 use crate::template::name_hash;
@@ -176,20 +176,18 @@ impl<'a> CellWorker<'a> {
         }
     }
 
-    fn counters(&self) -> SampleCounters {
-        SampleCounters::new(self.context.index.contigs().total_bases())
-    }
-
     /// The reads without a place: nothing to mark, nothing to call.
     fn unplaced(&mut self, runs: &[RecordReader]) -> Result<PieceRef, RegionError> {
         let encoder = Encoder::new(self.context, self.sample)?;
         let mut alignments = Alignments::new(&encoder);
-        let mut counters = self.counters();
+        let mut tally = AlignmentTally::new(None);
         merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
-            counters.alignment.add(&entry.record, None);
+            tally.add(&entry.record);
             alignments.push(entry.record.bytes())?;
             Ok(())
         })?;
+        let mut counters = SampleCounters::new(self.context.index.contigs().total_bases());
+        counters.alignment = tally.finish(0, 0);
         self.store(Shard::Unplaced, alignments.finish()?, &[], 0, &counters)
     }
 
@@ -199,10 +197,8 @@ impl<'a> CellWorker<'a> {
         let window = ReferenceSpan::around(&self.reference, core);
         let mut pass = CellPass {
             core,
-            window: &window,
             alignments: Alignments::new(&encoder),
-            counters: self.counters(),
-            depth: CellDepth::new(core),
+            tally: CellTally::new(core, window.for_qc()),
             reads: CallReads::new(&self.context.settings.call),
             calling: self.context.settings.calling,
             failure: None,
@@ -220,10 +216,9 @@ impl<'a> CellWorker<'a> {
         if let Some(failure) = pass.failure {
             return Err(failure);
         }
-        let CellPass { alignments, mut counters, depth, reads, .. } = pass;
-        let core_codes = window.codes(core.start, core.end);
+        let CellPass { alignments, tally, reads, .. } = pass;
         let class = self.classes[core.contig as usize];
-        counters.coverage.add_cell(class, &depth, core_codes);
+        let mut counters = tally.finish(class, self.context.index.contigs().total_bases());
         if !self.context.settings.calling {
             return self.store(Shard::of_cell(cell), alignments.finish()?, &[], 0, &counters);
         }
@@ -325,8 +320,8 @@ impl ReferenceSpan {
         ReferenceSpan { start, contig: core.contig, contig_bases, codes, letters }
     }
 
-    fn codes(&self, start: u32, end: u32) -> &[u8] {
-        &self.codes[(start - self.start) as usize..(end - self.start) as usize]
+    fn for_qc(&self) -> ReferenceWindow<'_> {
+        ReferenceWindow { contig: self.contig, start: self.start, codes: &self.codes }
     }
 
     /// The letter as VCF spells it (VCFv4.2 §1.4.1): A, C, G, T, or N for whatever else the reference may say.
@@ -351,10 +346,8 @@ impl Held {
 /// Everything that the records of one cell pass into.
 struct CellPass<'a> {
     core: Interval,
-    window: &'a ReferenceSpan,
     alignments: Alignments<'a>,
-    counters: SampleCounters,
-    depth: CellDepth,
+    tally: CellTally<'a>,
     reads: CallReads,
     calling: bool,
     failure: Option<RegionError>,
@@ -367,15 +360,11 @@ impl CellPass<'_> {
             held.bytes[14..16].copy_from_slice(&flags.to_le_bytes());
         }
         let record = Record::new(&held.bytes).expect("it was a record when it was read");
-        self.depth.add(&record);
+        self.tally.add(&record);
         if self.calling {
             self.reads.push(&record, held.position);
         }
         if (self.core.start..self.core.end).contains(&held.position) {
-            let window = self.window;
-            let reference =
-                ReferenceWindow { contig: window.contig, start: window.start, codes: &window.codes };
-            self.counters.alignment.add(&record, Some(reference));
             if let Err(error) = self.alignments.push(&held.bytes) {
                 self.failure.get_or_insert(error);
             }

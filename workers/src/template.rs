@@ -77,7 +77,7 @@ impl TemplateWriter {
     ) {
         let &Template { ordinal, name, reads, mappings, proper } = template;
         let standings = standings(mappings);
-        let score = reads.iter().map(|read| quality_score(read.qualities)).sum();
+        let scores: Vec<u32> = reads.iter().map(|read| quality_score(read.qualities)).collect();
         let mut segment = 0;
         for (which, (read, mapping)) in reads.iter().zip(mappings).enumerate() {
             let mate = (reads.len() == 2).then(|| standings[1 - which]);
@@ -89,6 +89,9 @@ impl TemplateWriter {
                 flag: flags | standings[which].hit.map_or(flag::UNMAPPED, strand),
                 ..self.place_fields(&standings[which], mate.as_ref(), which)
             };
+            // A mate without a place says nothing of the fragment (Picard's MarkDuplicates, samtools markdup).
+            let paired = mate.is_some_and(|mate| mate.hit.is_some());
+            let score = if paired { scores.iter().sum() } else { scores[which] };
             let fragment = fragment(lane, standings[which].hit, mate, score, name, ordinal);
             let hit = standings[which].hit;
             self.orient(read, hit.is_some_and(|hit| hit.reverse), (0, 0));

@@ -10,9 +10,13 @@ use std::process::Command;
 
 use jobs::genome::Interval;
 use synthetic::{CELL, Genome, Random, Recipe, cohort, count, records};
-use workers::qc::SampleCounters;
+use workers::qc::alignment::ReferenceWindow;
+use workers::qc::contig_class::ContigClass;
 use workers::qc::coverage::CellDepth;
+use workers::qc::exchange;
 use workers::qc::metrics::SampleQc;
+use workers::qc::tally::AlignmentTally;
+use workers::qc::{CellTally, SampleCounters};
 use workers::record::{Fields, Record, encode, flag};
 use workers::report::{Aspect, Level, ReportData, judge, render};
 
@@ -58,13 +62,15 @@ fn naive_depth(records: &[Vec<u8>], contig: i32, length: usize) -> (Vec<u32>, Ve
             continue;
         }
         let (mut position, mut read) = (record.position() as usize, 0);
+        let mut sequence = Vec::new();
+        record.sequence(&mut sequence);
         for packed in record.cigar() {
             for _ in 0..packed >> 4 {
                 match packed & 15 {
                     0 => {
                         if position < length {
                             all[position] += 1;
-                            if record.mapq() >= 20 && record.qualities()[read] >= 20 {
+                            if record.mapq() >= 20 && record.qualities()[read] >= 20 && sequence[read] < 4 {
                                 fragments.entry(position).or_default().insert(record.name().to_vec());
                             }
                         }
@@ -92,11 +98,11 @@ fn depth_is_that_of_counting_every_base_by_hand() {
                 let end = (start + cell as u32).min(codes.len() as u32);
                 let mut depth = CellDepth::new(Interval { contig: id as u32, start, end });
                 records.iter().for_each(|bytes| depth.add(&Record::new(bytes).unwrap()));
-                seen_all.extend_from_slice(depth.all());
-                seen_usable.extend_from_slice(depth.usable());
+                seen_all.extend(depth.all());
+                seen_usable.extend(depth.usable().iter().map(|&depth| u32::from(depth)));
             }
-            assert_eq!(seen_all, all, "{id} {cell}");
-            assert_eq!(seen_usable, usable, "{id} {cell}");
+            assert!(seen_all == all, "{id} {cell}");
+            assert!(seen_usable == usable, "{id} {cell}");
         }
     }
 }
@@ -146,14 +152,17 @@ fn a_hostile_record_is_counted_without_harm() {
         };
         encode(&fields, &mut bytes);
         let record = Record::new(&bytes).unwrap();
-        let mut counters = SampleCounters::new(1000);
         let codes = [1u8; 1000];
-        let window = workers::qc::alignment::ReferenceWindow { contig: 0, start: 0, codes: &codes };
-        counters.alignment.add(&record, Some(window));
-        let mut depth = CellDepth::new(Interval { contig: 0, start: 500, end: 1000 });
-        depth.add(&record);
-        depth.add(&record);
-        assert_eq!(counters.alignment.reads.records, 1);
+        for start in [0, 500] {
+            let window = ReferenceWindow { contig: 0, start, codes: &codes[start as usize..] };
+            let mut tally = AlignmentTally::new(Some(window));
+            tally.add(&record);
+            assert_eq!(tally.finish(start, 1000).reads.records, 1);
+            let mut cell = CellTally::new(Interval { contig: 0, start, end: 1000 }, window);
+            cell.add(&record);
+            cell.add(&record);
+            cell.finish(ContigClass::Autosome, 1000);
+        }
     };
     const LONG: u32 = (1 << 28) - 1;
     check(0, &[LONG << 4], 10, b"");
@@ -301,12 +310,14 @@ fn counts_agree_with_samtools_on_real_reads() {
     };
     let records: Vec<_> = sam.lines().map(from_sam).collect();
     let mut counters = SampleCounters::new(12_000);
+    let mut tally = AlignmentTally::new(None);
     let mut depth = CellDepth::new(Interval { contig: 0, start: 0, end: 20_000 });
     for bytes in &records {
         let record = Record::new(bytes).unwrap();
-        counters.alignment.add(&record, None);
+        tally.add(&record);
         depth.add(&record);
     }
+    counters.alignment = tally.finish(0, 0);
     let reads = &counters.alignment.reads;
     let stat = |name: &str| {
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("SN\t{name}:\t"))).unwrap();
@@ -323,8 +334,9 @@ fn counts_agree_with_samtools_on_real_reads() {
     check("reads MQ0", counters.alignment.mapq.count(0));
     check("1st fragments", reads.first);
     check("last fragments", reads.last);
-    check("bases mapped (cigar)", counters.alignment.aligned_bases);
-    check("mismatches", counters.alignment.edit_distance);
+    let alignment = &counters.alignment;
+    check("bases mapped (cigar)", alignment.aligned_bases + alignment.supplementary_aligned_bases);
+    check("mismatches", alignment.edit_distance + alignment.supplementary_edit_distance);
     by_cycle_agrees(&stats, &counters);
     for line in depths.lines() {
         let mut columns = line.split('\t').skip(1).map(|column| column.parse::<usize>().unwrap());
@@ -345,4 +357,81 @@ fn by_cycle_agrees(stats: &str, counters: &SampleCounters) {
             assert_eq!(seen, expect[..seen.len()], "{prefix}{line}");
         }
     }
+}
+
+/// What Picard 2.27.5 (CollectWgsMetrics over chr20) and samtools 1.16.1 said of the sample of seed 11 as BAM.
+const SAID_BY_OTHERS: [(&str, &str); 8] = [
+    (
+        "quality_yield_metrics",
+        "11634 11634 100 1163400 1163400 1049862 1049862 658447 658447 1703309 1703309",
+    ),
+    ("quality_by_cycle_metrics", "1 34.635984|100 21.450551|101 34.013279|200 15.051523"),
+    (
+        "insert_size_metrics",
+        "151 150 27 60 280 151.4279 38.933815 5104 FR 11 21 31 43 55 69 85 103 131 153 183",
+    ),
+    ("gc_bias.summary_metrics", "ALL 100 5986 11296 0.912499 2.471178 0.944776 1.021904 1.012481 0.882217 0"),
+    (
+        "gc_bias.detail_metrics",
+        "ALL 25 903 145|1.104294 0.091707|ALL 40 2203 369|1.151904 0.059966|ALL 55 1432 197|0.94608 0.067405",
+    ),
+    (
+        "wgs_metrics",
+        "48334 11.453925 3.644698 11 2 0|0.995366 0.98049 0.703914 0.185128 0.020151 0.002441 0 0 0 0 0 0 0 0 \
+         1.272658 1.636275 1.908987|0 224|1 67|2 65|3 160|4 427|5 1067",
+    ),
+    ("duplicate_metrics", "P1 0 5648 0 338 0 544 0 0.096317 27405"),
+    (
+        "stats",
+        "error rate: 7.959528e-03|insert size average: 150.5|insert size standard deviation: 37.9|inward oriented \
+         pairs: 5648|bases duplicated: 108800|average quality: 29.3|maximum length: 100",
+    ),
+];
+
+#[test]
+fn files_say_what_the_programs_say_whose_form_they_have() {
+    let (genome, records) = sample(11);
+    let mut whole = SampleCounters::new(genome.contigs.total_bases());
+    count(&genome, &records, CELL).iter().for_each(|part| whole.merge(part));
+    let files = exchange::files("P1.cram", &[("P1.cram", &SampleQc::new("P1".to_owned(), whole))]);
+    let text = |kind: &str| {
+        let name = format!("P1.cram.{kind}");
+        let file = files.iter().find(|file| file.name == name).unwrap_or_else(|| panic!("no {name}"));
+        file.text.replace('\t', " ")
+    };
+    for (kind, said) in SAID_BY_OTHERS {
+        let text = text(kind);
+        for part in said.split('|') {
+            // Whole columns: a number must not go on.
+            let found = text.match_indices(part).any(|(at, _)| {
+                let free = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_whitespace);
+                let bytes = text.as_bytes();
+                free(at.checked_sub(1).and_then(|before| bytes.get(before)))
+                    && free(bytes.get(at + part.len()))
+            });
+            assert!(found, "{kind}: no '{part}' in:\n{text}");
+        }
+    }
+    let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+    assert_eq!(exchange::names("P1.cram", &["P1.cram".to_owned()]), names);
+    // Of single reads there is nothing between mates, and they are covered all the same.
+    let single: Vec<Vec<u8>> = records.iter().map(|bytes| without_mate(bytes)).collect();
+    let mut whole = SampleCounters::new(genome.contigs.total_bases());
+    count(&genome, &single, CELL).iter().for_each(|part| whole.merge(part));
+    let qc = SampleQc::new("P1".to_owned(), whole);
+    let files = exchange::files("P1.cram", &[("P1.cram", &qc)]);
+    assert!(files.iter().all(|file| !file.name.ends_with("insert_size_metrics")));
+    assert!(qc.metrics.mean_autosome_coverage > Some(11.453) && qc.metrics.mean_insert_size.is_none());
+}
+
+/// The record as that of a single read.
+fn without_mate(bytes: &[u8]) -> Vec<u8> {
+    const OF_PAIRS: u16 =
+        flag::PAIRED | flag::PROPER | flag::MATE_UNMAPPED | flag::MATE_REVERSE | flag::FIRST | flag::LAST;
+    let mut bytes = bytes.to_vec();
+    let flags = u16::from_le_bytes([bytes[14], bytes[15]]) & !OF_PAIRS;
+    bytes[14..16].copy_from_slice(&flags.to_le_bytes());
+    bytes[20..28].fill(0xff);
+    bytes[28..32].fill(0);
+    bytes
 }

@@ -1,13 +1,15 @@
 //! What the records of a sample look like: fates, pairs, insert sizes, qualities and bases by cycle, differences from
-//! the reference.
+//! the reference, where the reference's GC lets reads begin.
 //!
-//! Invariant: every record is added exactly once, by the cell in which it starts (unplaced records by whoever holds
-//! them); then sums over cells are the sample's numbers in any order. Counts that flagstat and `samtools stats` also
-//! make mean the same as there. Knows neither files nor thresholds.
+//! Invariant: every record is counted exactly once, by the [`AlignmentTally`](super::tally::AlignmentTally) of the cell
+//! in which it starts (unplaced records by whoever holds them); then sums over cells are the sample's numbers in any
+//! order. Counts that flagstat and `samtools stats` also make mean the same as there. Knows neither files nor thresholds.
 
 use serde::{Deserialize, Serialize};
 
+use super::gc_bias::GcBias;
 use super::histogram::{Histogram, Table};
+use super::inserts::InsertCounters;
 use crate::record::{Record, flag};
 
 /// Sequencing cycles told apart; later ones are counted in the last.
@@ -15,9 +17,6 @@ pub const CYCLES_MAX: usize = 512;
 
 /// Base qualities told apart; higher ones are counted in the last.
 pub const QUALITIES: usize = 64;
-
-/// Insert sizes told apart, in bases; larger ones are counted in the last.
-pub const INSERT_SIZE_MAX: usize = 2000;
 
 /// Read lengths told apart, in bases; longer ones are counted in the last.
 pub const READ_LENGTH_MAX: usize = 65_536;
@@ -48,6 +47,8 @@ pub struct ReadCounts {
     pub mapped: u64,
     pub unmapped: u64,
     pub duplicate: u64,
+    /// Duplicates whose mate is mapped.
+    pub duplicate_both_mapped: u64,
     pub paired: u64,
     pub first: u64,
     pub last: u64,
@@ -65,6 +66,8 @@ pub struct ReadCounts {
 /// Counts by sequencing cycle of one mate; row or value 0 is the first base the instrument read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MateCounters {
+    /// Lengths in bases.
+    pub length: Histogram,
     /// Qualities by cycle.
     pub quality: Table<QUALITIES>,
     /// A, C, G, T, N by cycle, as the instrument read them.
@@ -86,61 +89,47 @@ pub struct AlignmentCounters {
     pub reads: ReadCounts,
     /// MAPQ of mapped primary records.
     pub mapq: Histogram,
-    /// |TLEN| of proper pairs, counted at the first mate, duplicates included (GA4GH `mean_insert_size`).
-    pub insert_size: Histogram,
-    /// Length of primary records in bases.
-    pub read_length: Histogram,
+    /// Distances between mates.
+    pub inserts: InsertCounters,
     /// GC of primary records in percent, bases N left out.
     pub gc_percent: Histogram,
+    /// Where reads begin on the reference, by its GC; of records of every kind.
+    pub gc_bias: GcBias,
+    /// Bases of mapped primary records, clipped ones included.
+    pub mapped_bases: u64,
+    /// Bases of duplicates.
+    pub duplicate_bases: u64,
     /// Bases of mapped primary records that are soft-clipped.
     pub soft_clipped_bases: u64,
     /// Bases of mapped primary records in M, I, = and X.
     pub aligned_bases: u64,
     /// Sum of NM over mapped primary records.
     pub edit_distance: u64,
+    /// The same two of supplementary records.
+    pub supplementary_aligned_bases: u64,
+    /// Sum of NM over supplementary records.
+    pub supplementary_edit_distance: u64,
     /// By cycle: first mates and unpaired reads, then second mates.
     pub mates: [MateCounters; 2],
-    #[serde(skip)]
-    scratch: Scratch,
 }
-
-/// Working memory; equal to any other.
-#[derive(Clone, Debug, Default)]
-struct Scratch(Vec<u8>);
-
-impl PartialEq for Scratch {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Scratch {}
 
 impl AlignmentCounters {
-    /// Counts one record. Mismatches are counted where `reference` has the base; pass the cell's window with its halo.
-    pub fn add(&mut self, record: &Record<'_>, reference: Option<ReferenceWindow<'_>>) {
-        let flags = record.flag();
-        self.reads.add(record);
-        if flags & (flag::SECONDARY | flag::SUPPLEMENTARY) != 0 {
-            return;
-        }
-        self.add_read(record);
-        if flags & flag::UNMAPPED == 0 {
-            self.add_alignment(record, reference);
-        }
-    }
-
     /// Adds all counts of another part of the same sample.
     pub fn merge(&mut self, other: &Self) {
         self.reads.merge(&other.reads);
         self.mapq.merge(&other.mapq);
-        self.insert_size.merge(&other.insert_size);
-        self.read_length.merge(&other.read_length);
+        self.inserts.merge(&other.inserts);
         self.gc_percent.merge(&other.gc_percent);
+        self.gc_bias.merge(&other.gc_bias);
+        self.mapped_bases += other.mapped_bases;
+        self.duplicate_bases += other.duplicate_bases;
         self.soft_clipped_bases += other.soft_clipped_bases;
         self.aligned_bases += other.aligned_bases;
         self.edit_distance += other.edit_distance;
+        self.supplementary_aligned_bases += other.supplementary_aligned_bases;
+        self.supplementary_edit_distance += other.supplementary_edit_distance;
         for (mine, theirs) in self.mates.iter_mut().zip(&other.mates) {
+            mine.length.merge(&theirs.length);
             mine.quality.merge(&theirs.quality);
             mine.composition.merge(&theirs.composition);
             mine.compared.merge(&theirs.compared);
@@ -161,89 +150,17 @@ impl AlignmentCounters {
         histogram
     }
 
-    /// What the instrument read: length, bases and qualities by cycle.
-    fn add_read(&mut self, record: &Record<'_>) {
-        let bases = record.bases();
-        self.read_length.add(bases.min(READ_LENGTH_MAX));
-        self.scratch.0.clear();
-        record.sequence(&mut self.scratch.0);
-        let sequence = &self.scratch.0;
-        let qualities = record.qualities();
-        let mate = &mut self.mates[mate_index(record)];
-        let reverse = record.flag() & flag::REVERSE != 0;
-        let composition = mate.composition.rows_mut(bases.min(CYCLES_MAX));
-        if reverse {
-            by_cycle(
-                composition,
-                sequence.iter().rev().map(|&code| usize::from(COMPLEMENT[usize::from(code)])),
-            );
-        } else {
-            by_cycle(composition, sequence.iter().map(|&code| usize::from(code)));
-        }
-        if qualities.first().is_some_and(|&quality| quality != u8::MAX) {
-            let index = |&quality: &u8| usize::from(quality).min(QUALITIES - 1);
-            let rows = mate.quality.rows_mut(bases.min(CYCLES_MAX));
-            if reverse {
-                by_cycle(rows, qualities.iter().rev().map(index));
-            } else {
-                by_cycle(rows, qualities.iter().map(index));
-            }
-        }
-        let known = sequence.iter().filter(|&&code| code < 4).count();
-        let gc = sequence.iter().filter(|&&code| code == 1 || code == 2).count();
-        if let Some(percent) = (gc * 100 + known / 2).checked_div(known) {
-            self.gc_percent.add(percent);
-        }
-    }
-
-    /// How the read lies on the reference.
-    fn add_alignment(&mut self, record: &Record<'_>, reference: Option<ReferenceWindow<'_>>) {
-        let flags = record.flag();
-        self.mapq.add(usize::from(record.mapq()));
-        self.edit_distance += record.tag(b"NM").and_then(integer).unwrap_or(0);
-        let template_length = record.template_length().unsigned_abs() as usize;
-        if flags & (flag::PROPER | flag::FIRST) == flag::PROPER | flag::FIRST && template_length > 0 {
-            self.insert_size.add(template_length.min(INSERT_SIZE_MAX));
-        }
-        let window = reference.filter(|window| i64::from(record.contig()) == i64::from(window.contig));
-        let mate = &mut self.mates[mate_index(record)];
-        let bases = record.bases();
-        let cycles = Cycles { reverse: flags & flag::REVERSE != 0, bases };
-        let (mut read, mut position) = (0usize, i64::from(record.position()));
-        for packed in record.cigar() {
-            let (op, length) = (packed & 15, (packed >> 4) as usize);
-            match op {
-                0 | 7 | 8 => {
-                    self.aligned_bases += length as u64;
-                    if let Some(window) = window {
-                        compare(mate, &self.scratch.0, read, position, length, window, cycles);
-                    }
-                    read += length;
-                    position += length as i64;
-                }
-                1 => {
-                    self.aligned_bases += length as u64;
-                    mate.insertions.add(cycles.of_run(read, length));
-                    read += length;
-                }
-                2 => {
-                    mate.deletions.add(cycles.of_run(read.saturating_sub(1), 2));
-                    position += length as i64;
-                }
-                3 => position += length as i64,
-                4 => {
-                    self.soft_clipped_bases += length as u64;
-                    read += length;
-                }
-                _ => {}
-            }
-        }
+    /// Lengths of primary records.
+    pub fn read_lengths(&self) -> Histogram {
+        let mut lengths = self.mates[0].length.clone();
+        lengths.merge(&self.mates[1].length);
+        lengths
     }
 }
 
 impl ReadCounts {
     /// Counts one record.
-    fn add(&mut self, record: &Record<'_>) {
+    pub fn add(&mut self, record: &Record<'_>) {
         let flags = record.flag();
         let has = |bits: u16| flags & bits != 0;
         self.records += 1;
@@ -263,6 +180,7 @@ impl ReadCounts {
         self.mapped += u64::from(mapped);
         self.unmapped += u64::from(!mapped);
         self.duplicate += u64::from(has(flag::DUPLICATE));
+        self.duplicate_both_mapped += u64::from(both && has(flag::DUPLICATE));
         self.paired += u64::from(paired);
         self.first += u64::from(paired && has(flag::FIRST));
         self.last += u64::from(paired && has(flag::LAST));
@@ -284,6 +202,7 @@ impl ReadCounts {
         self.mapped += mapped;
         self.unmapped += unmapped;
         self.duplicate += other.duplicate;
+        self.duplicate_both_mapped += other.duplicate_both_mapped;
         self.paired += other.paired;
         self.first += other.first;
         self.last += other.last;
@@ -292,94 +211,5 @@ impl ReadCounts {
         self.both_mapped += other.both_mapped;
         self.singletons += other.singletons;
         self.mate_on_other_contig += other.mate_on_other_contig;
-    }
-}
-
-const COMPLEMENT: [u8; 5] = [3, 2, 1, 0, 4];
-
-/// First mates and unpaired reads are 0, second mates 1.
-fn mate_index(record: &Record<'_>) -> usize {
-    usize::from(record.flag() & (flag::PAIRED | flag::LAST) == flag::PAIRED | flag::LAST)
-}
-
-/// Adds one value per cycle to its row; cycles beyond the last row go there.
-#[inline]
-fn by_cycle<const N: usize>(rows: &mut [[u64; N]], mut values: impl Iterator<Item = usize>) {
-    for (row, value) in rows.iter_mut().zip(&mut values) {
-        row[value] += 1;
-    }
-    if let Some(last) = rows.last_mut() {
-        values.for_each(|value| last[value] += 1);
-    }
-}
-
-/// From places in the record to cycles of the instrument.
-#[derive(Clone, Copy)]
-struct Cycles {
-    reverse: bool,
-    bases: usize,
-}
-
-impl Cycles {
-    /// Cycle of the base at `index` of the record.
-    fn of(self, index: usize) -> usize {
-        self.of_run(index, 1)
-    }
-
-    /// Cycle at which the instrument met the run of `length` bases from `index`.
-    fn of_run(self, index: usize, length: usize) -> usize {
-        let cycle = if self.reverse { self.bases.saturating_sub(index + length) } else { index };
-        cycle.min(CYCLES_MAX - 1)
-    }
-}
-
-/// Compares one run of aligned bases with the part of the reference that is at hand, sixteen bases at a time since
-/// most blocks are equal. A CIGAR longer than its read compares what there is.
-fn compare(
-    mate: &mut MateCounters,
-    sequence: &[u8],
-    read: usize,
-    position: i64,
-    length: usize,
-    window: ReferenceWindow<'_>,
-    cycles: Cycles,
-) {
-    let start = i64::from(window.start).clamp(position, position + length as i64);
-    let skip = (start - position) as usize;
-    let (Some(bases), Some(codes)) = (
-        sequence.get(read + skip..(read + length).min(sequence.len())),
-        window.codes.get((start - i64::from(window.start)) as usize..),
-    ) else {
-        return;
-    };
-    let shared = bases.len().min(codes.len());
-    if shared == 0 {
-        return;
-    }
-    let (first, last) = (cycles.of(read + skip), cycles.of(read + skip + shared - 1));
-    mate.compared.add_range(first.min(last)..first.max(last) + 1);
-    for (block, (bases, codes)) in bases[..shared].chunks(16).zip(codes[..shared].chunks(16)).enumerate() {
-        if bases == codes {
-            continue;
-        }
-        for (offset, (&base, &code)) in bases.iter().zip(codes).enumerate() {
-            if base != code && base < 4 && code < 4 {
-                mate.mismatches.add(cycles.of(read + skip + block * 16 + offset));
-            }
-        }
-    }
-}
-
-/// The value of an integer tag; none for other types and negative numbers.
-fn integer(value: &[u8]) -> Option<u64> {
-    let (&kind, bytes) = value.split_first()?;
-    match (kind, bytes) {
-        (b'C', &[a]) => Some(u64::from(a)),
-        (b'c', &[a]) => u64::try_from(a as i8).ok(),
-        (b'S', &[a, b]) => Some(u64::from(u16::from_le_bytes([a, b]))),
-        (b's', &[a, b]) => u64::try_from(i16::from_le_bytes([a, b])).ok(),
-        (b'I', &[a, b, c, d]) => Some(u64::from(u32::from_le_bytes([a, b, c, d]))),
-        (b'i', &[a, b, c, d]) => u64::try_from(i32::from_le_bytes([a, b, c, d])).ok(),
-        _ => None,
     }
 }

@@ -1,48 +1,98 @@
-//! Depth of coverage: over a cell, then as histograms by class of contig, means along the genome, and against GC.
+//! Depth of coverage: over a cell, then as histograms by class of contig, and as means along the genome.
 //!
 //! Two depths are kept. `all` is what `samtools depth` gives by default: neither unmapped, secondary, QC-failed nor
-//! duplicate, every aligned base. `usable` is GA4GH's coverage (Picard CollectWgsMetrics): primary as well, MAPQ and
-//! base quality 20 or more, bases where two mates overlap once.
+//! duplicate, every aligned base. `usable` is GA4GH's coverage as its reference implementation counts it (Picard
+//! CollectWgsMetrics): MAPQ and base quality 20 or more, no base called N, no read whose mate is unmapped, and each
+//! template once where its alignments overlap.
 //! Invariant: each base of the genome belongs to one cell and is counted there only; memory is that of one cell.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 use jobs::genome::Interval;
 use serde::{Deserialize, Serialize};
 
 use super::contig_class::ContigClass;
 use super::histogram::Histogram;
-use crate::record::{Record, flag};
+use crate::record::{Record, cigar, flag};
+use crate::template::name_hash;
 
-/// Depths told apart; deeper bases are counted in the last (their exact depth still enters the mean).
+/// Depths told apart; deeper bases are counted in the last (their depth still enters the mean).
 pub const DEPTH_MAX: usize = 2000;
-
-/// Bases over which GC is set against depth; divides the grid, so that a window lies in one cell.
-pub const GC_WINDOW_BASES: usize = 128;
 
 /// Smallest MAPQ and base quality of usable depth.
 pub const USABLE_QUALITY_MIN: u8 = 20;
 
-/// Overlapping mates remembered before those already passed are dropped.
-const WAITING_MATES_MIN: usize = 4096;
+/// Alignments remembered, before those already passed are dropped.
+const WAITING_MIN: usize = 4096;
 
 /// Depth at every base of one cell. Feed it, in coordinate order, every record of the sample that overlaps the cell:
 /// also those that start in the cell before.
 #[derive(Debug)]
 pub struct CellDepth {
     interval: Interval,
-    all: Vec<u32>,
-    usable: Vec<u32>,
-    waiting: HashMap<Box<[u8]>, Waiting>,
+    /// By how much `all` rises at each base.
+    steps: Vec<i32>,
+    /// Saturates; no count is wrong below 65,535.
+    usable: Vec<u16>,
+    excluded: Excluded,
+    /// Aligned bases of reads that are usable, whatever the quality of the base.
+    offered: u64,
+    waiting: HashMap<u64, Counted, BuildHasherDefault<Hashed>>,
     waiting_max: usize,
+    /// Length of the longest alignment that waited.
+    waiting_span: u32,
     mask: Vec<u8>,
 }
 
-/// What an earlier mate already counted.
+/// Aligned bases that are no usable depth, each by the first reason that holds, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// In reads of MAPQ below 20.
+    pub mapq: u64,
+    /// In duplicates.
+    pub duplicate: u64,
+    /// In reads of pairs whose mate is unmapped.
+    pub mate_unmapped: u64,
+    /// Of quality below 20, or N.
+    pub base: u64,
+    /// Counted already in another alignment of the template.
+    pub overlap: u64,
+}
+
+/// What earlier alignments of a template already counted.
 #[derive(Debug)]
-struct Waiting {
+struct Counted {
     start: u32,
     mask: Box<[u8]>,
+}
+
+/// Takes the hash that a key is.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are of 64 bits");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// A run of aligned bases within the cell.
+struct Run {
+    /// From the cell's start.
+    at: usize,
+    /// Of the read.
+    from: usize,
+    bases: usize,
 }
 
 impl CellDepth {
@@ -51,17 +101,20 @@ impl CellDepth {
         let bases = interval.bases() as usize;
         CellDepth {
             interval,
-            all: vec![0; bases],
+            steps: vec![0; bases + 1],
             usable: vec![0; bases],
-            waiting: HashMap::new(),
-            waiting_max: WAITING_MATES_MIN,
+            excluded: Excluded::default(),
+            offered: 0,
+            waiting: HashMap::default(),
+            waiting_max: WAITING_MIN,
+            waiting_span: 0,
             mask: Vec::new(),
         }
     }
 
     /// Adds the bases of a record that lie in the cell; a record elsewhere adds nothing.
     pub fn add(&mut self, record: &Record<'_>) {
-        const SKIPPED: u16 = flag::UNMAPPED | flag::SECONDARY | flag::QC_FAIL | flag::DUPLICATE;
+        const SKIPPED: u16 = flag::UNMAPPED | flag::SECONDARY | flag::QC_FAIL;
         let (flags, position) = (record.flag(), record.position());
         if flags & SKIPPED != 0
             || i64::from(record.contig()) != i64::from(self.interval.contig)
@@ -69,82 +122,160 @@ impl CellDepth {
         {
             return;
         }
-        let usable = flags & flag::SUPPLEMENTARY == 0 && record.mapq() >= USABLE_QUALITY_MIN;
         let start = position as u32;
         let end = start.saturating_add(record.reference_bases()).min(self.interval.end);
         if start >= end || end <= self.interval.start {
             return;
         }
-        self.mask.clear();
-        self.mask.resize((end - start) as usize, 0);
-        self.add_aligned(record, start, end);
-        if usable {
-            self.count_mates_once(record, start, end);
-            let from = start.max(self.interval.start);
-            let cell = &mut self.usable[(from - self.interval.start) as usize..];
-            let mask = &self.mask[(from - start) as usize..];
-            cell.iter_mut().zip(mask).for_each(|(depth, &counts)| *depth += u32::from(counts));
+        let bases = runs(record, self.interval).map(|run| run.bases as u64).sum::<u64>();
+        let duplicate = flags & flag::DUPLICATE != 0;
+        if !duplicate {
+            for run in runs(record, self.interval) {
+                self.steps[run.at] += 1;
+                self.steps[run.at + run.bases] -= 1;
+            }
+        }
+        if record.mapq() < USABLE_QUALITY_MIN {
+            self.excluded.mapq += bases;
+        } else if duplicate {
+            self.excluded.duplicate += bases;
+        } else if flags & (flag::PAIRED | flag::MATE_UNMAPPED) == flag::PAIRED | flag::MATE_UNMAPPED {
+            self.excluded.mate_unmapped += bases;
+        } else {
+            self.offered += bases;
+            self.add_usable(record, start, end);
         }
     }
 
     /// Depth of `all` reads by base.
-    pub fn all(&self) -> &[u32] {
-        &self.all
+    pub fn all(&self) -> Vec<u32> {
+        let mut depth = 0;
+        let rise = |&step: &i32| {
+            depth += step;
+            depth as u32
+        };
+        self.steps[..self.usable.len()].iter().map(rise).collect()
     }
 
     /// Depth of usable bases by base.
-    pub fn usable(&self) -> &[u32] {
+    pub fn usable(&self) -> &[u16] {
         &self.usable
     }
 
-    /// Raises `all` under every aligned base and marks the bases of sufficient quality in the mask.
-    fn add_aligned(&mut self, record: &Record<'_>, start: u32, end: u32) {
+    fn add_usable(&mut self, record: &Record<'_>, start: u32, end: u32) {
+        let (met, will_meet) = meetings(record, start..end, self.waiting_span);
+        let named = record.packed_sequence().iter().all(|&pair| pair & 0xf0 != 0xf0 && pair & 15 != 15);
         let qualities = record.qualities();
-        let (mut read, mut position) = (0usize, u64::from(start));
-        for packed in record.cigar() {
-            let (op, length) = (packed & 15, packed >> 4);
-            if matches!(op, 0 | 7 | 8) {
-                let stop = (position + u64::from(length)).min(u64::from(end));
-                if position < stop {
-                    let (run, stop) = (position as u32, stop as u32);
-                    let mask = &mut self.mask[(run - start) as usize..(stop - start) as usize];
-                    let qualities = qualities.get(read..).unwrap_or(&[]);
-                    mask.iter_mut().zip(qualities).for_each(|(mask, &quality)| {
-                        *mask = u8::from(quality >= USABLE_QUALITY_MIN);
-                    });
-                    let in_cell = |at: u32| at.saturating_sub(self.interval.start) as usize;
-                    self.all[in_cell(run)..in_cell(stop)].iter_mut().for_each(|depth| *depth += 1);
+        if !met && !will_meet && named {
+            for run in runs(record, self.interval) {
+                let depths = &mut self.usable[run.at..run.at + run.bases];
+                for (depth, &quality) in depths.iter_mut().zip(qualities.get(run.from..).unwrap_or(&[])) {
+                    *depth = depth.saturating_add(u16::from(quality >= USABLE_QUALITY_MIN));
                 }
             }
-            read += if matches!(op, 0 | 1 | 4 | 7 | 8) { length as usize } else { 0 };
-            position += if matches!(op, 0 | 2 | 3 | 7 | 8) { u64::from(length) } else { 0 };
+            return;
+        }
+        self.mark(record, start, end);
+        if !named {
+            self.unmark_unnamed(record, start, end);
+        }
+        let name = name_hash(record.name());
+        let earlier = if met { self.waiting.remove(&name) } else { None };
+        if let Some(earlier) = &earlier {
+            let counted = earlier.mask.get((start - earlier.start) as usize..).unwrap_or(&[]);
+            let shared = counted.len().min(self.mask.len());
+            let (mask, counted) = (&mut self.mask[..shared], &counted[..shared]);
+            let before = (self.interval.start.saturating_sub(start) as usize).min(shared);
+            let both = mask[before..].iter().zip(&counted[before..]);
+            self.excluded.overlap += both.map(|(&mask, &counted)| u64::from(mask & counted)).sum::<u64>();
+            mask.iter_mut().zip(counted).for_each(|(mask, &counted)| *mask &= 1 - counted);
+        }
+        let from = start.max(self.interval.start);
+        let depths = &mut self.usable[(from - self.interval.start) as usize..];
+        let mask = &self.mask[(from - start) as usize..];
+        depths.iter_mut().zip(mask).for_each(|(depth, &counts)| {
+            *depth = depth.saturating_add(u16::from(counts));
+        });
+        if will_meet {
+            self.remember(name, start, earlier);
         }
     }
 
-    /// Unmarks the bases that this record's mate has counted already; remembers the marks if the mate is to come.
-    fn count_mates_once(&mut self, record: &Record<'_>, start: u32, end: u32) {
-        let flags = record.flag();
-        let mate = record.mate_position();
-        let apart = flags & (flag::PAIRED | flag::MATE_UNMAPPED) != flag::PAIRED
-            || record.mate_contig() != record.contig()
-            || mate < 0
-            || mate as u32 >= end;
-        if apart {
-            return;
+    /// Marks the bases of sufficient quality in the mask, which begins where the record does.
+    fn mark(&mut self, record: &Record<'_>, start: u32, end: u32) {
+        self.mask.clear();
+        self.mask.resize((end - start) as usize, 0);
+        for run in runs(record, Interval { start, end, ..self.interval }) {
+            let qualities = record.qualities().get(run.from..).unwrap_or(&[]);
+            let mask = &mut self.mask[run.at..run.at + run.bases];
+            mask.iter_mut().zip(qualities).for_each(|(mask, &quality)| {
+                *mask = u8::from(quality >= USABLE_QUALITY_MIN);
+            });
         }
-        if mate as u32 <= start
-            && let Some(earlier) = self.waiting.remove(record.name())
-        {
-            let shared = earlier.mask.iter().skip((start - earlier.start) as usize);
-            self.mask.iter_mut().zip(shared).for_each(|(mask, &counted)| *mask &= 1 - counted);
-        } else if mate as u32 >= start {
-            if self.waiting.len() >= self.waiting_max {
-                self.waiting.retain(|_, mate| mate.start as usize + mate.mask.len() > start as usize);
-                self.waiting_max = (2 * self.waiting.len()).max(WAITING_MATES_MIN);
-            }
-            let mask = self.mask.as_slice().into();
-            self.waiting.insert(record.name().into(), Waiting { start, mask });
+    }
+
+    /// Takes the mark from bases called N.
+    fn unmark_unnamed(&mut self, record: &Record<'_>, start: u32, end: u32) {
+        let packed = record.packed_sequence();
+        let unnamed =
+            |at: usize| packed.get(at / 2).is_some_and(|pair| pair >> (4 * (1 - at % 2)) & 15 == 15);
+        for run in runs(record, Interval { start, end, ..self.interval }) {
+            let mask = self.mask[run.at..run.at + run.bases].iter_mut().zip(run.from..);
+            mask.filter(|(_, at)| unnamed(*at)).for_each(|(mask, _)| *mask = 0);
         }
+    }
+
+    /// Keeps what is counted of a template from `start` on, with what was `earlier`.
+    fn remember(&mut self, name: u64, start: u32, earlier: Option<Counted>) {
+        if self.waiting.len() >= self.waiting_max {
+            self.waiting.retain(|_, earlier| earlier.start as usize + earlier.mask.len() > start as usize);
+            self.waiting_max = (2 * self.waiting.len()).max(WAITING_MIN);
+        }
+        if let Some(earlier) = earlier {
+            let counted = earlier.mask.get((start - earlier.start) as usize..).unwrap_or(&[]);
+            self.mask.resize(self.mask.len().max(counted.len()), 0);
+            self.mask.iter_mut().zip(counted).for_each(|(mask, &counted)| *mask |= counted);
+        }
+        self.waiting_span = self.waiting_span.max(self.mask.len() as u32);
+        self.waiting.insert(name, Counted { start, mask: self.mask.as_slice().into() });
+    }
+}
+
+/// The runs of aligned bases of a record that lie in `interval`.
+fn runs(record: &Record<'_>, interval: Interval) -> impl Iterator<Item = Run> {
+    let (mut read, mut position) = (0usize, u64::from(record.position().max(0) as u32));
+    record.cigar().filter_map(move |packed| {
+        let length = packed >> 4;
+        let (from, start) = (read, position);
+        read += if cigar::consumes_read(packed) { length as usize } else { 0 };
+        position += if cigar::consumes_reference(packed) { u64::from(length) } else { 0 };
+        let first = start.max(u64::from(interval.start));
+        let end = position.min(u64::from(interval.end));
+        (matches!(packed & 15, 0 | 7 | 8) && first < end).then(|| Run {
+            at: (first - u64::from(interval.start)) as usize,
+            from: from + (first - start) as usize,
+            bases: (end - first) as usize,
+        })
+    })
+}
+
+/// Whether alignments of the record's template that came before may cover some of its bases, no longer than `span`;
+/// and whether some that will come may. A part of a chimeric read may meet any; of others only the mate is looked at.
+fn meetings(record: &Record<'_>, covered: Range<u32>, span: u32) -> (bool, bool) {
+    let flags = record.flag();
+    let clipped = |packed: Option<u32>| packed.is_some_and(|packed| matches!(packed & 15, 4 | 5));
+    let (first, last) = (record.cigar().next(), record.cigar().next_back());
+    if flags & flag::SUPPLEMENTARY != 0 || (clipped(first) || clipped(last)) && record.tag(b"SA").is_some() {
+        return (true, true);
+    }
+    let together = flags & (flag::PAIRED | flag::MATE_UNMAPPED) == flag::PAIRED
+        && record.mate_contig() == record.contig();
+    match u32::try_from(record.mate_position()) {
+        Ok(mate) if together => {
+            let met = covered.start.checked_sub(mate).is_some_and(|apart| apart < span);
+            (met, covered.contains(&mate))
+        }
+        _ => (false, false),
     }
 }
 
@@ -173,6 +304,8 @@ pub struct ClassDepth {
     pub all: DepthCounters,
     /// GA4GH's coverage.
     pub usable: DepthCounters,
+    /// What is not usable.
+    pub excluded: Excluded,
 }
 
 /// Coverage of one sample or any part of it, over bases that are not N.
@@ -184,8 +317,6 @@ pub struct CoverageCounters {
     pub classes: BTreeMap<ContigClass, ClassDepth>,
     /// Usable depth by contig id and window, counted from the contig's start.
     pub windows: BTreeMap<u32, BTreeMap<u32, Stretch>>,
-    /// `all` depth by GC percent of windows of [`GC_WINDOW_BASES`] without N, on autosomes.
-    pub gc: BTreeMap<u8, Stretch>,
 }
 
 impl CoverageCounters {
@@ -199,19 +330,21 @@ impl CoverageCounters {
             window_bases: u32::try_from(window).unwrap_or(1 << 31),
             classes: BTreeMap::new(),
             windows: BTreeMap::new(),
-            gc: BTreeMap::new(),
         }
     }
 
     /// Adds one cell; `reference` holds its bases as codes 0 to 4, as many as the cell has.
     pub fn add_cell(&mut self, class: ContigClass, depth: &CellDepth, reference: &[u8]) {
         let counters = self.classes.entry(class).or_default();
-        counters.all.add(&depth.all, reference);
-        counters.usable.add(&depth.usable, reference);
+        counters.all.add(depth.all().into_iter(), reference);
+        counters.usable.add(depth.usable.iter().map(|&depth| u32::from(depth)), reference);
+        let counted: u64 = depth.usable.iter().map(|&depth| u64::from(depth)).sum();
+        let excluded = Excluded {
+            base: depth.offered.saturating_sub(counted + depth.excluded.overlap),
+            ..depth.excluded
+        };
+        counters.excluded.merge(&excluded);
         self.add_windows(depth, reference);
-        if class == ContigClass::Autosome {
-            self.add_gc(&depth.all, reference);
-        }
     }
 
     /// Adds all counts of another part of the same sample. Both must come from the same reference.
@@ -221,13 +354,11 @@ impl CoverageCounters {
             let mine = self.classes.entry(class).or_default();
             mine.all.merge(&theirs.all);
             mine.usable.merge(&theirs.usable);
+            mine.excluded.merge(&theirs.excluded);
         }
         for (&contig, theirs) in &other.windows {
             let mine = self.windows.entry(contig).or_default();
             theirs.iter().for_each(|(&index, window)| mine.entry(index).or_default().merge(window));
-        }
-        for (&percent, theirs) in &other.gc {
-            self.gc.entry(percent).or_default().merge(theirs);
         }
     }
 
@@ -253,34 +384,42 @@ impl CoverageCounters {
             let range = (from - start) as usize..(to - start) as usize;
             let window = windows.entry(index).or_default();
             for (&depth, &code) in depth.usable[range.clone()].iter().zip(&reference[range]) {
-                window.bases += u64::from(code < 4);
-                window.depth_sum += if code < 4 { u64::from(depth) } else { 0 };
+                let known = u64::from(code < 4);
+                window.bases += known;
+                window.depth_sum += known * u64::from(depth);
             }
             from = to;
         }
     }
+}
 
-    fn add_gc(&mut self, depths: &[u32], reference: &[u8]) {
-        for (depths, codes) in
-            depths.chunks_exact(GC_WINDOW_BASES).zip(reference.chunks_exact(GC_WINDOW_BASES))
-        {
-            if codes.iter().all(|&code| code < 4) {
-                let gc = codes.iter().filter(|&&code| code == 1 || code == 2).count();
-                let stretch = self.gc.entry((gc * 100 / GC_WINDOW_BASES) as u8).or_default();
-                stretch.bases += GC_WINDOW_BASES as u64;
-                stretch.depth_sum += depths.iter().map(|&depth| u64::from(depth)).sum::<u64>();
-            }
-        }
+impl Excluded {
+    /// Adds all counts of another part of the same sample.
+    pub fn merge(&mut self, other: &Self) {
+        let Excluded { mapq, duplicate, mate_unmapped, base, overlap } = other;
+        self.mapq += mapq;
+        self.duplicate += duplicate;
+        self.mate_unmapped += mate_unmapped;
+        self.base += base;
+        self.overlap += overlap;
     }
 }
 
 impl DepthCounters {
-    fn add(&mut self, depths: &[u32], reference: &[u8]) {
-        for (&depth, &code) in depths.iter().zip(reference) {
-            if code < 4 {
+    fn add(&mut self, depths: impl Iterator<Item = u32>, reference: &[u8]) {
+        const COMMON: usize = 256;
+        let mut common = [0u32; COMMON];
+        for (depth, &code) in depths.zip(reference) {
+            if let Some(count) = common.get_mut(depth as usize) {
+                *count += u32::from(code < 4);
+            } else if code < 4 {
                 self.histogram.add((depth as usize).min(DEPTH_MAX));
                 self.sum += u64::from(depth);
             }
+        }
+        for (depth, &count) in common.iter().enumerate() {
+            self.histogram.add_times(depth, u64::from(count));
+            self.sum += depth as u64 * u64::from(count);
         }
     }
 
@@ -289,10 +428,19 @@ impl DepthCounters {
         self.sum += other.sum;
     }
 
-    /// Exact mean depth; none over no base.
+    /// Mean depth; none over no base.
     pub fn mean(&self) -> Option<f64> {
         let bases = self.histogram.total();
         (bases > 0).then(|| self.sum as f64 / bases as f64)
+    }
+
+    /// The same with every depth above `most` taken for it.
+    pub fn capped(&self, most: usize) -> Histogram {
+        let mut capped = Histogram::default();
+        for (depth, &count) in self.histogram.counts().iter().enumerate() {
+            capped.add_times(depth.min(most), count);
+        }
+        capped
     }
 
     /// Share of bases of at least this depth.

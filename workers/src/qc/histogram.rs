@@ -6,10 +6,13 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How often each value was seen; the vector ends with the largest value seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// How often each value was seen; the vector ends with the largest value seen. In JSON a negative number stands for so
+/// many values in a row that were not seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram(Vec<u64>);
+
+/// Values that a histogram read from JSON may tell apart.
+const VALUES_MAX: usize = 1 << 24;
 
 impl Histogram {
     /// Counts `value` once more. Memory grows with the value: callers clamp to a named limit first.
@@ -112,6 +115,33 @@ impl Histogram {
     }
 }
 
+impl Serialize for Histogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let runs = self.0.chunk_by(|&a, &b| a == 0 && b == 0);
+        serializer.collect_seq(runs.map(|run| match run {
+            &[count] => i64::try_from(count).unwrap_or(i64::MAX),
+            unseen => -(unseen.len() as i64),
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut counts = Vec::new();
+        for number in Vec::<i64>::deserialize(deserializer)? {
+            match u64::try_from(number) {
+                Ok(count) => counts.push(count),
+                Err(_) => counts
+                    .resize(VALUES_MAX.min(counts.len() + number.unsigned_abs().min(1 << 32) as usize), 0),
+            }
+        }
+        if counts.len() >= VALUES_MAX {
+            return Err(D::Error::custom(format!("a histogram of {VALUES_MAX} values or more")));
+        }
+        Ok(Histogram(counts))
+    }
+}
+
 /// Rows of `N` counts; in JSON each row loses its trailing zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table<const N: usize>(Vec<[u64; N]>);
@@ -193,6 +223,21 @@ mod tests {
         check(&[2, 4, 4, 4, 5, 5, 7, 9], 5.0, 4, 1);
         assert_eq!(Histogram::default().mean(), None);
         assert_eq!(Histogram::default().percentile(0), None);
+    }
+
+    #[test]
+    fn a_histogram_comes_back_from_json_and_does_not_spell_out_what_was_not_seen() {
+        let check = |values: &[usize], json: &str| {
+            let mut histogram = Histogram::default();
+            values.iter().for_each(|&value| histogram.add(value));
+            assert_eq!(serde_json::to_string(&histogram).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Histogram>(json).unwrap(), histogram);
+        };
+        check(&[], "[]");
+        check(&[0, 0], "[2]");
+        check(&[1, 3, 8000], "[0,1,0,1,-7996,1]");
+        check(&[2], "[-2,1]");
+        assert!(serde_json::from_str::<Histogram>("[-9223372036854775808]").is_err());
     }
 
     #[test]

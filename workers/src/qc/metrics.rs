@@ -10,7 +10,10 @@ use super::contig_class::ContigClass;
 use super::sex::SexEvidence;
 
 /// Version of the JSON documents; raised when a field changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// Usable depths above this are taken for it in means and deviations, as Picard CollectWgsMetrics does.
+pub const DEPTH_CAP: usize = 250;
 
 /// The document `qc/<sample>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,10 @@ pub struct SampleQc {
     pub schema_version: u32,
     /// SAM `SM`.
     pub sample: String,
+    /// The sample, as the GA4GH standard's own documents name it.
+    pub biosample: Biosample,
+    /// The metrics of the GA4GH standard, with its names and precision.
+    pub wgs_qc_metrics: WgsQcMetrics,
     /// Numbers for people and dashboards.
     pub metrics: Metrics,
     /// Sex chromosomes as seen.
@@ -31,13 +38,85 @@ impl SampleQc {
     /// The document of one sample.
     pub fn new(sample: String, counters: SampleCounters) -> Self {
         let metrics = Metrics::of(&counters);
-        let sex = SexEvidence::of(&counters);
-        SampleQc { schema_version: SCHEMA_VERSION, sample, metrics, sex, counters }
+        SampleQc {
+            schema_version: SCHEMA_VERSION,
+            biosample: Biosample { id: sample.clone() },
+            wgs_qc_metrics: WgsQcMetrics::of(&metrics, &counters),
+            sample,
+            metrics,
+            sex: SexEvidence::of(&counters),
+            counters,
+        }
+    }
+}
+
+/// Whom a document is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Biosample {
+    /// SAM `SM`.
+    pub id: String,
+}
+
+/// What the GA4GH WGS Quality Control Standards define of alignments and calls, in their spelling and order, but for
+/// `cross_contamination_rate`, which needs the frequencies of a reference panel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct WgsQcMetrics {
+    pub yield_bp_q30: u64,
+    pub mean_autosome_coverage: Option<f64>,
+    pub pct_autosomes_15x: Option<f64>,
+    pub mad_autosome_coverage: Option<u64>,
+    pub pct_reads_mapped: Option<f64>,
+    pub pct_reads_properly_paired: Option<f64>,
+    pub mean_insert_size: Option<f64>,
+    pub insert_size_std_deviation: Option<f64>,
+    #[serde(flatten)]
+    pub calls: Option<WgsCallMetrics>,
+}
+
+/// The part of [`WgsQcMetrics`] that is said of calls; left out where nothing was called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct WgsCallMetrics {
+    pub count_snvs: u64,
+    pub count_insertions: u64,
+    pub count_deletions: u64,
+    pub ratio_insertion_deletion: Option<f64>,
+    pub ratio_heterozygous_homzygous_snv: Option<f64>,
+    pub ratio_heterozygous_homzygous_indel: Option<f64>,
+    pub ratio_transitions_transversions: Option<f64>,
+}
+
+impl WgsQcMetrics {
+    /// The same numbers, as precise as the standard has them.
+    fn of(metrics: &Metrics, counters: &SampleCounters) -> Self {
+        let to = |places: i32| move |value: f64| rounded_to(value, places);
+        let called = !counters.variants.classes.is_empty() || !counters.variants.filters.is_empty();
+        WgsQcMetrics {
+            yield_bp_q30: metrics.yield_bp_q30,
+            mean_autosome_coverage: metrics.mean_autosome_coverage.map(to(2)),
+            pct_autosomes_15x: metrics.pct_autosomes_15x.map(to(2)),
+            mad_autosome_coverage: metrics.mad_autosome_coverage,
+            pct_reads_mapped: metrics.pct_reads_mapped.map(to(2)),
+            pct_reads_properly_paired: metrics.pct_reads_properly_paired.map(to(2)),
+            mean_insert_size: metrics.mean_insert_size.map(to(1)),
+            insert_size_std_deviation: metrics.insert_size_std_deviation.map(to(1)),
+            calls: called.then(|| WgsCallMetrics {
+                count_snvs: metrics.count_snvs,
+                count_insertions: metrics.count_insertions,
+                count_deletions: metrics.count_deletions,
+                ratio_insertion_deletion: metrics.ratio_insertion_deletion.map(to(2)),
+                ratio_heterozygous_homzygous_snv: metrics.ratio_heterozygous_homzygous_snv.map(to(2)),
+                ratio_heterozygous_homzygous_indel: metrics.ratio_heterozygous_homzygous_indel.map(to(2)),
+                ratio_transitions_transversions: metrics.ratio_transitions_transversions.map(to(2)),
+            }),
+        }
     }
 }
 
 /// One sample in numbers. The first block has GA4GH's names and definitions (duplicates and clipped bases included
-/// unless the name says otherwise); variants count those that passed, on autosomes.
+/// unless the name says otherwise; every read of a FASTQ file counts as one that passed the instrument's filter);
+/// variants count those that passed, on autosomes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Bases of quality 30 or more in primary records.
@@ -46,11 +125,13 @@ pub struct Metrics {
     pub pct_reads_mapped: Option<f64>,
     /// Percent of primary records mapped in proper pairs.
     pub pct_reads_properly_paired: Option<f64>,
-    /// Mean insert size of proper pairs in bases.
+    /// Mean insert size in bases of pairs on one contig, of the smallest 99% (`insert size average` of
+    /// `samtools stats`).
     pub mean_insert_size: Option<f64>,
-    /// Its standard deviation.
+    /// Standard deviation of the same.
     pub insert_size_std_deviation: Option<f64>,
-    /// Mean depth over known autosomal bases: primary, no duplicates, MAPQ and base quality >= 20, overlaps once.
+    /// Mean depth over known autosomal bases: not secondary, no duplicates, MAPQ and base quality >= 20, mate mapped,
+    /// overlaps once, depths above [`DEPTH_CAP`] taken for it (`MEAN_COVERAGE` of Picard CollectWgsMetrics).
     pub mean_autosome_coverage: Option<f64>,
     /// Median absolute deviation of the same.
     pub mad_autosome_coverage: Option<u64>,
@@ -114,6 +195,9 @@ impl Metrics {
         let (reads, qualities) = (&alignment.reads, alignment.qualities());
         let depth = coverage.class(ContigClass::Autosome);
         let usable = depth.map(|depth| &depth.usable);
+        let capped = usable.map(|usable| usable.capped(DEPTH_CAP)).unwrap_or_default();
+        let paired = alignment.inserts.all().total() > 0;
+        let (insert_mean, insert_deviation, _) = alignment.inserts.main_bulk();
         let share = |depth| {
             usable.and_then(|usable| usable.share_at_least(depth)).map(|share| rounded(share * 100.0))
         };
@@ -125,12 +209,10 @@ impl Metrics {
             yield_bp_q30: qualities.at_least(30),
             pct_reads_mapped: percent(reads.mapped, reads.primary),
             pct_reads_properly_paired: percent(reads.properly_paired, reads.primary),
-            mean_insert_size: alignment.insert_size.mean().map(rounded),
-            insert_size_std_deviation: alignment.insert_size.standard_deviation().map(rounded),
-            mean_autosome_coverage: usable.and_then(|usable| usable.mean()).map(rounded),
-            mad_autosome_coverage: usable
-                .and_then(|usable| usable.histogram.median_absolute_deviation())
-                .map(|mad| mad as u64),
+            mean_insert_size: paired.then(|| rounded(insert_mean)),
+            insert_size_std_deviation: paired.then(|| rounded(insert_deviation)),
+            mean_autosome_coverage: capped.mean().map(rounded),
+            mad_autosome_coverage: capped.median_absolute_deviation().map(|mad| mad as u64),
             pct_autosomes_15x: share(15),
             count_snvs: calls.snv.sites(),
             count_insertions: calls.insertion.sites(),
@@ -146,7 +228,7 @@ impl Metrics {
             yield_bp: bases,
             pct_bases_q20: percent(qualities.at_least(20), qualities.total()),
             pct_bases_q30: percent(qualities.at_least(30), qualities.total()),
-            mean_read_length: alignment.read_length.mean().map(rounded),
+            mean_read_length: alignment.read_lengths().mean().map(rounded),
             mean_gc_percent: alignment.gc_percent.mean().map(rounded),
             pct_duplicates: percent(reads.duplicate, reads.mapped),
             pct_mapq_20: percent(alignment.mapq.at_least(20), alignment.mapq.total()),
@@ -155,7 +237,7 @@ impl Metrics {
                 alignment.soft_clipped_bases,
                 alignment.soft_clipped_bases + alignment.aligned_bases,
             ),
-            median_insert_size: alignment.insert_size.median().map(|median| median as u64),
+            median_insert_size: alignment.inserts.all().median().map(|median| median as u64),
             median_autosome_coverage: usable
                 .and_then(|usable| usable.histogram.median())
                 .map(|median| median as u64),
@@ -178,5 +260,10 @@ fn ratio(part: u64, other: u64) -> Option<f64> {
 
 /// To three decimals: more would suggest a precision that no sample has.
 fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+    rounded_to(value, 3)
+}
+
+fn rounded_to(value: f64, places: i32) -> f64 {
+    let scale = (0..places).fold(1.0, |scale, _| scale * 10.0);
+    (value * scale).round() / scale
 }

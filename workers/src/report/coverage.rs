@@ -1,4 +1,4 @@
-//! Depth of coverage: how it is distributed, where on the genome it lies, and how it follows GC.
+//! Depth of coverage: how it is distributed, where on the genome it lies, and how reads follow GC.
 
 use super::html::{Figure, Table, decimal, escape, short, tick};
 use super::samples::shortened;
@@ -92,65 +92,45 @@ fn table(view: &View<'_>) -> String {
 }
 
 fn gc(view: &View<'_>) -> Figure<'static> {
-    // Where the genome has next to no windows, depth is noise.
+    // Where the genome has next to no windows, counts are noise.
     const SHARE_MIN: f64 = 0.001;
     let samples = &view.data.samples;
-    let total = |sample: &SampleReport| {
-        let mut total = Stretch::default();
-        for stretch in sample.counters.coverage.gc.values() {
-            total.bases += stretch.bases;
-            total.depth_sum += stretch.depth_sum;
-        }
-        total
-    };
-    let bins: Vec<u8> = match samples.first() {
-        Some(first) => {
-            let bases = total(first).bases.max(1) as f64;
-            let common =
-                first.counters.coverage.gc.iter().filter(|(_, bin)| bin.bases as f64 / bases >= SHARE_MIN);
-            common.map(|(&percent, _)| percent).collect()
-        }
-        None => Vec::new(),
-    };
+    let rows = samples.first().map_or(&[][..], |first| first.counters.alignment.gc_bias.rows.rows());
+    let all = rows.iter().map(|row| row[0]).sum::<u64>() as f64;
+    let bins: Vec<usize> = (0..rows.len()).filter(|&gc| rows[gc][0] as f64 > SHARE_MIN * all).collect();
     let curve = |sample: &SampleReport| -> Vec<f64> {
-        let mean = total(sample).mean().filter(|&mean| mean > 0.0);
-        let Some(mean) = mean else { return Vec::new() };
-        let at =
-            |bin: &u8| sample.counters.coverage.gc.get(bin).and_then(Stretch::mean).unwrap_or(0.0) / mean;
-        bins.iter().map(at).collect()
-    };
-    let curves = Curves {
-        xs: bins.iter().map(|&bin| f64::from(bin)).collect(),
-        ys: samples.iter().map(curve).collect(),
-    };
-    let ends =
-        (bins.first().map_or(20.0, |&bin| f64::from(bin)), bins.last().map_or(70.0, |&bin| f64::from(bin)));
-    let x = Axis { title: "GC of 128-base windows (%)", domain: ends, label: tick };
-    let y = Axis { title: "depth / mean depth", domain: (0.0, curves.max().clamp(1.5, 3.0)), label: tick };
-    let mut plot = Plot::new(520.0, 280.0, &x, &y);
-    if let Some(first) = samples.first() {
-        let bins = &first.counters.coverage.gc;
-        let most = bins.values().map(|bin| bin.bases).max().unwrap_or(1).max(1) as f64;
-        for (&percent, bin) in
-            bins.iter().filter(|(percent, _)| (ends.0..=ends.1).contains(&f64::from(**percent)))
-        {
-            let (percent, height) = (f64::from(percent), bin.bases as f64 / most * 0.5);
-            plot.bar(percent - 0.5, percent + 0.5, height, "c-tint", "windows of the reference");
+        let bias = sample.counters.alignment.gc_bias.normalized();
+        if bias.iter().all(Option::is_none) {
+            return Vec::new();
         }
+        bins.iter().map(|&gc| bias.get(gc).copied().flatten().unwrap_or(0.0)).collect()
+    };
+    let curves =
+        Curves { xs: bins.iter().map(|&gc| gc as f64).collect(), ys: samples.iter().map(curve).collect() };
+    let ends = (bins.first().map_or(20.0, |&gc| gc as f64), bins.last().map_or(70.0, |&gc| gc as f64));
+    let x = Axis { title: "GC of 100-base windows (%)", domain: ends, label: tick };
+    let y =
+        Axis { title: "reads / expected reads", domain: (0.0, curves.max().clamp(1.5, 3.0)), label: tick };
+    let mut plot = Plot::new(520.0, 280.0, &x, &y);
+    let most = rows.iter().map(|row| row[0]).max().unwrap_or(1).max(1) as f64;
+    for &gc in &bins {
+        let height = rows[gc][0] as f64 / most * 0.5;
+        plot.bar(gc as f64 - 0.5, gc as f64 + 0.5, height, "c-tint", "windows of the reference");
     }
     plot.mark_y(1.0);
     overlay(view, &mut plot, &curves, Aspect::Coverage);
     let mut table =
-        Table::new("Depth by GC, relative to the mean", 1, &["GC %", "Lowest sample", "Highest sample"]);
+        Table::new("Reads by GC, relative to the mean", 1, &["GC %", "Lowest sample", "Highest sample"]);
     for (index, bin) in bins.iter().enumerate() {
         let values: Vec<f64> = curves.ys.iter().filter_map(|ys| ys.get(index).copied()).collect();
         let end = |pick: fn(f64, f64) -> f64| decimal(values.iter().copied().reduce(pick), 2);
         table.row(&[bin.to_string(), end(f64::min), end(f64::max)]);
     }
     Figure {
-        title: "Depth by GC",
-        note: "Flat at 1 is unbiased. Grey shows how much of the reference has each GC.",
-        drawing: plot.finish("Relative depth by GC content, one line a sample"),
+        title: "Reads by GC",
+        note: "Reads that begin where the reference has that GC, against as many as there are such places: flat at 1 is \
+               unbiased. Grey shows how much of the reference has each GC.",
+        drawing: plot.finish("Relative number of reads by GC content, one line a sample"),
         below: view.series_legend(Aspect::Coverage) + &table.folded("Numbers"),
         wide: false,
     }

@@ -5,6 +5,7 @@ use super::series::{Curves, WIDE, WIDE_NAMES, heat_strip, multiples, overlay};
 use super::svg::{Axis, Plot, Scale};
 use super::{Aspect, SampleReport, View, samples};
 use crate::qc::alignment::{CYCLES_MAX, MateCounters, QUALITIES};
+use crate::qc::histogram::Histogram;
 
 /// Largest quality drawn.
 const QUALITY_SHOWN_MAX: f64 = 45.0;
@@ -30,11 +31,11 @@ pub(super) fn section(view: &View<'_>) -> String {
 
 fn insert_size(view: &View<'_>) -> Figure<'static> {
     let all = &view.data.samples;
-    let longest = all.iter().filter_map(|sample| sample.counters.alignment.insert_size.percentile(99)).max();
+    let sizes: Vec<_> = all.iter().map(|sample| sample.counters.alignment.inserts.all()).collect();
+    let longest = sizes.iter().filter_map(|sizes| sizes.percentile(99)).max();
     let longest = (longest.unwrap_or(500) + 1) * 11 / 10;
     let step = longest.div_ceil(120).max(1);
-    let curve = |sample: &SampleReport| -> Vec<f64> {
-        let histogram = &sample.counters.alignment.insert_size;
+    let curve = |histogram: &Histogram| -> Vec<f64> {
         if histogram.total() == 0 {
             return Vec::new();
         }
@@ -43,13 +44,13 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
         (0..longest).step_by(step).map(|from| share(from) / total * 100.0 / step as f64).collect()
     };
     let xs = (0..longest).step_by(step).map(|from| from as f64 + step as f64 / 2.0).collect();
-    let curves = Curves { xs, ys: all.iter().map(curve).collect() };
+    let curves = Curves { xs, ys: sizes.iter().map(curve).collect() };
     let x = Axis {
         title: "insert size (bases)",
         domain: (0.0, longest as f64),
         label: |value| format!("{value:.0}"),
     };
-    let y = Axis { title: "proper pairs (% per base)", domain: (0.0, curves.max() * 1.05), label: tick };
+    let y = Axis { title: "pairs (% per base)", domain: (0.0, curves.max() * 1.05), label: tick };
     let mut plot = Plot::new(520.0, 280.0, &x, &y);
     overlay(view, &mut plot, &curves, Aspect::Reads);
     let mut table = Table::new("Insert size", 1, &["Sample", "Mean", "Standard deviation", "Median"]);
@@ -63,7 +64,7 @@ fn insert_size(view: &View<'_>) -> Figure<'static> {
     }
     Figure {
         title: "Insert size",
-        note: "Distance between the outer ends of the mates of proper pairs.",
+        note: "Distance between the outer ends of mates on one contig, duplicates included.",
         drawing: plot.finish("Distribution of insert sizes, one line a sample"),
         below: view.series_legend(Aspect::Reads) + &table.folded("Numbers"),
         wide: false,
@@ -80,9 +81,7 @@ fn cycles(view: &View<'_>) -> (usize, usize) {
 fn mismatches(view: &View<'_>) -> Figure<'static> {
     let (count, step) = cycles(view);
     let rate = |mate: &MateCounters, from: usize| {
-        let sum = |of: &crate::qc::histogram::Histogram| {
-            (from..from + step).map(|c| of.count(c)).sum::<u64>() as f64
-        };
+        let sum = |of: &Histogram| (from..from + step).map(|c| of.count(c)).sum::<u64>() as f64;
         sum(&mate.mismatches) * 100.0 / sum(&mate.compared).max(1.0)
     };
     let curve = |sample: &SampleReport| -> Vec<f64> {

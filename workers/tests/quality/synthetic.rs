@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use jobs::genome::{Contig, Contigs, Interval};
 use kernels::variant::SiteCall;
-use workers::qc::SampleCounters;
+use workers::qc::alignment::ReferenceWindow;
 use workers::qc::contig_class::ContigClass;
 use workers::qc::pedigree::Declared;
 use workers::qc::relatedness::Relatedness;
+use workers::qc::tally::AlignmentTally;
+use workers::qc::{CellTally, SampleCounters};
 use workers::record::{Fields, Record, encode, flag};
 use workers::report::{
     Accuracy, Confusion, Exclusion, FileEntry, PairReport, ReferenceSummary, ReportData, SampleReport,
@@ -214,23 +216,26 @@ pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<Sampl
         let length = codes.len() as u32;
         for start in (0..length).step_by(cell_bases as usize) {
             let interval = Interval { contig: id as u32, start, end: length.min(start + cell_bases) };
-            let mut part = SampleCounters::new(bases);
+            let reference = ReferenceWindow { contig: id as u32, start: 0, codes };
+            let mut part = CellTally::new(interval, reference);
             let overlapping =
                 records.iter().map(|bytes| Record::new(bytes).expect("encoded here")).filter(|record| {
                     let position = record.position() as u32;
                     record.contig() == id as i32 && position < interval.end && position + 200 > interval.start
                 });
-            part.add_cell(interval, classes[id], &codes[start as usize..], overlapping);
-            parts.push(part);
+            overlapping.for_each(|record| part.add(&record));
+            parts.push(part.finish(classes[id], bases));
         }
     }
-    let mut unplaced = SampleCounters::new(bases);
+    let mut tally = AlignmentTally::new(None);
     for bytes in records {
         let record = Record::new(bytes).expect("encoded here");
         if record.contig() < 0 {
-            unplaced.alignment.add(&record, None);
+            tally.add(&record);
         }
     }
+    let mut unplaced = SampleCounters::new(bases);
+    unplaced.alignment = tally.finish(0, 0);
     parts.push(unplaced);
     parts
 }
