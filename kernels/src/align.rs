@@ -31,7 +31,6 @@ use certain::{Certain, MARGIN_MIN};
 use extend::{Extender, Placement};
 use pair::{Choice, Link, Side};
 use quality::{Weights, mapq};
-use query::side;
 use read::Read;
 use rescue::{RESCUE_K, Rescuer};
 use seed::{Candidate, Effort, Seeding};
@@ -252,7 +251,7 @@ impl<'a> Aligner<'a> {
         reads.resize_with(batch.len(), Read::default);
         scratch.extender.cigars.clear();
         for (read, codes) in reads.iter_mut().zip(batch) {
-            read.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] }, &self.index);
+            read.load(if codes.len() <= READ_BASES_MAX { codes } else { &[] }, &self.index, self.level);
         }
         reads.iter_mut().for_each(|read| read.look_up_apart(&self.index));
         let Scratch { certain, extender, .. } = scratch;
@@ -310,8 +309,7 @@ impl<'a> Aligner<'a> {
     /// Fills the placements of the named reads by their seeds.
     fn place(&self, scratch: &mut Scratch, reads: &mut [Read], which: &[usize], effort: Effort) {
         let Scratch { seeding, candidates, extender, .. } = scratch;
-        let seeds = |at: usize| reads[at].seeds.iter();
-        which.iter().flat_map(|&at| seeds(at)).for_each(|seed| self.index.ask_bucket(seed.hash));
+        which.iter().for_each(|&at| reads[at].find_seeds(&self.index, self.level));
         which.iter().for_each(|&at| reads[at].look_up(&self.index));
         for &at in which {
             let read = &mut reads[at];
@@ -391,7 +389,7 @@ impl<'a> Aligner<'a> {
         let (_, contig_start, contig_end) = self.reference.contig_range(start.contig);
         let place = |border: i64| border.clamp(i64::from(contig_start), i64::from(contig_end)) as u32;
         if *loaded != Some(reverse) {
-            rescuer.load(&query.codes[side(reverse)]);
+            rescuer.load(query.codes(reverse));
             *loaded = Some(reverse);
         }
         let found = rescuer.scan(&self.reference, (place(first - before), place(last + after)), reverse);

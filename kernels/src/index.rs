@@ -1,9 +1,5 @@
-//! The seed index: where on the reference each sampled word of `k` bases occurs.
+//! The seed index: where on the reference each seed occurs.
 //!
-//! Seeds are closed syncmers: canonical words whose smallest inner word of `s` bases stands first or last. Whether a
-//! word is a seed depends on that word alone, so read and reference always agree, chunks need no context, and any exact
-//! match of [`Shape::window`] bases holds a seed (Edgar 2021, "Syncmers are more sensitive than minimizers"). Words of one
-//! repeated letter are no seeds: dark cycles are read as G, and such tails would be placed wherever the reference has a run.
 //! A word's hash is a permutation of its bits, so a look-up is exact: the upper bits choose a bucket, the entry holds
 //! the rest. Invariant: no byte of the sections can make a look-up panic.
 //!
@@ -13,9 +9,15 @@
 //! | 1 | u32 first entry of each bucket, and the number of entries |
 //! | 2 | u64 entries by bucket, ascending: hash rest (31 bits), strand (1), place (32) |
 
+mod seeds;
+
 use crate::prefetch::prefetch;
 use crate::reference::{Malformed, Reference, cast, malformed};
+use crate::simd::Level;
 use std::ops::Range;
+
+pub use seeds::Shape;
+pub(crate) use seeds::{Seed, for_seeds};
 
 /// Number of sections of an index.
 pub const INDEX_SECTIONS: usize = 3;
@@ -23,118 +25,11 @@ pub const INDEX_SECTIONS: usize = 3;
 /// Bits of the hash that an entry can hold.
 const REST_BITS: u32 = 31;
 
-const SCAN_BASES: u32 = 1 << 18;
-
-/// The form of seeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    k: u32,
-    s: u32,
-}
-
-impl Shape {
-    /// Words of `k` bases (odd, 15 to 25) chosen by inner words of `s` (5 to k-1).
-    pub const fn new(k: u32, s: u32) -> Option<Self> {
-        if k % 2 == 1 && k >= 15 && k <= 25 && s >= 5 && s < k { Some(Shape { k, s }) } else { None }
-    }
-
-    /// Bases of a seed.
-    pub const fn k(self) -> u32 {
-        self.k
-    }
-
-    /// An exact match of this many bases holds a seed, unless it is a run of one letter.
-    pub const fn window(self) -> u32 {
-        2 * self.k - self.s
-    }
-
-    const fn hash_bits(self) -> u32 {
-        2 * self.k
-    }
-}
-
 /// How to build an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexOptions {
     /// The form of seeds.
     pub shape: Shape,
-}
-
-impl Default for IndexOptions {
-    fn default() -> Self {
-        IndexOptions { shape: Shape { k: 19, s: 11 } }
-    }
-}
-
-/// A seed of a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seed {
-    /// Hash of the canonical word, `2k` bits.
-    pub hash: u64,
-    /// Its first base.
-    pub position: u32,
-    /// Whether the canonical word is the reverse complement of what stands there.
-    pub reverse: bool,
-}
-
-/// Calls `emit` for every seed of `codes` in order. A few operations a base.
-pub(crate) fn for_seeds(codes: &[u8], shape: Shape, mut emit: impl FnMut(Seed)) {
-    let Shape { k, s } = shape;
-    let (mask, inner_mask) = ((1u64 << (2 * k)) - 1, (1u64 << (2 * s)) - 1);
-    let window = (k - s + 1) as usize;
-    let (mut forward, mut backward, mut run) = (0u64, 0u64, 0u32);
-    let mut ring = [u64::MAX; 32];
-    let (mut smallest, mut smallest_at) = (u64::MAX, 0usize);
-    for (i, &code) in codes.iter().enumerate() {
-        if code > 3 {
-            (run, smallest) = (0, u64::MAX);
-            continue;
-        }
-        forward = (forward << 2 | u64::from(code)) & mask;
-        backward = backward >> 2 | u64::from(3 - code) << (2 * (k - 1));
-        run += 1;
-        if run < s {
-            continue;
-        }
-        let last = scatter((forward & inner_mask).min(backward >> (2 * (k - s))));
-        ring[i % 32] = last;
-        if last <= smallest {
-            (smallest, smallest_at) = (last, i);
-        }
-        if run < k {
-            continue;
-        }
-        let oldest = i + 1 - window;
-        if smallest_at < oldest {
-            smallest = u64::MAX;
-            for at in oldest..=i {
-                if ring[at % 32] <= smallest {
-                    (smallest, smallest_at) = (ring[at % 32], at);
-                }
-            }
-        }
-        let one_letter = (forward ^ forward >> 2) & mask >> 2 == 0;
-        if !one_letter && (last == smallest || ring[oldest % 32] == smallest) {
-            let hash = permute(forward.min(backward), mask);
-            emit(Seed { hash, position: i as u32 + 1 - k, reverse: backward < forward });
-        }
-    }
-}
-
-/// Orders inner words as if at random.
-#[inline]
-fn scatter(word: u64) -> u64 {
-    let word = word.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (word ^ word >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
-}
-
-/// A permutation of the numbers up to `mask` that spreads them evenly over the upper bits.
-#[inline]
-fn permute(word: u64, mask: u64) -> u64 {
-    let half = mask.count_ones() / 2;
-    let word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask;
-    let word = (word ^ word >> half).wrapping_mul(0xd6e8_feb8_6659_fd93) & mask;
-    (word ^ word >> half).wrapping_mul(0xbf58_476d_1ce4_e5b9) & mask
 }
 
 /// The entries of some buckets; parts of one index can be built at the same time.
@@ -192,7 +87,7 @@ pub fn join(
     parts: Vec<IndexPart>,
 ) -> [Vec<u8>; INDEX_SECTIONS] {
     let header =
-        [options.shape.k, options.shape.s, bucket_bits(reference, options.shape), reference.places()];
+        [options.shape.k(), options.shape.s(), bucket_bits(reference, options.shape), reference.places()];
     let mut directory = vec![0u32];
     let bytes = parts.iter().map(|part| size_of_val(&part.entries[..])).sum();
     let mut entries: Vec<u8> = Vec::with_capacity(bytes);
@@ -211,12 +106,10 @@ fn bucket_bits(reference: &Reference, shape: Shape) -> u32 {
 }
 
 fn for_reference_seeds(reference: &Reference, shape: Shape, mut emit: impl FnMut(Seed)) {
-    let mut codes = Vec::new();
+    let level = Level::best();
     for contig in 0..reference.contigs() as u32 {
-        let (_, start, end) = reference.contig_range(contig);
-        for chunk in (start..end).step_by(SCAN_BASES as usize) {
-            reference.codes(chunk, end.min(chunk + SCAN_BASES + shape.k - 1), &mut codes);
-            for_seeds(&codes, shape, |seed| emit(Seed { position: chunk + seed.position, ..seed }));
+        for stretch in reference.plain_stretches(contig) {
+            for_seeds(level, reference.words(), stretch, shape, 1, &mut emit);
         }
     }
 }
@@ -306,7 +199,6 @@ pub(crate) fn occurrence(entry: u64) -> (u32, bool) {
 mod tests {
     use super::*;
     use crate::reference::OwnedReference;
-    use crate::sequence::{encode, reverse_complement};
 
     fn random_letters(length: usize, seed: u64) -> Vec<u8> {
         let mut state = seed;
@@ -326,62 +218,6 @@ mod tests {
 
     fn view(sections: &[Vec<u8>; INDEX_SECTIONS]) -> Result<Index<'_>, Malformed> {
         Index::new(&sections.each_ref().map(Vec::as_slice))
-    }
-
-    /// Closed syncmers by their definition.
-    fn naive_seeds(codes: &[u8], Shape { k, s }: Shape) -> Vec<(u32, bool)> {
-        let (k, s) = (k as usize, s as usize);
-        let number = |word: &[u8]| word.iter().fold(0u64, |number, &code| number << 2 | u64::from(code));
-        let canonical = |word: &[u8]| {
-            let mut reverse = Vec::new();
-            reverse_complement(word, &mut reverse);
-            (number(word).min(number(&reverse)), number(&reverse) < number(word))
-        };
-        let mut seeds = Vec::new();
-        for (position, word) in codes.windows(k).enumerate().filter(|(_, word)| !word.contains(&4)) {
-            let inner: Vec<u64> = word.windows(s).map(|inner| scatter(canonical(inner).0)).collect();
-            let smallest = inner.iter().min();
-            let one_letter = word.iter().all(|&code| code == word[0]);
-            if !one_letter && (inner.first() == smallest || inner.last() == smallest) {
-                seeds.push((position as u32, canonical(word).1));
-            }
-        }
-        seeds
-    }
-
-    #[test]
-    fn seeds_are_the_closed_syncmers_of_either_strand() {
-        for (k, s) in [(21, 12), (15, 5), (25, 24), (19, 11)] {
-            let shape = Shape::new(k, s).expect("allowed");
-            let (mut codes, mut reverse) = (Vec::new(), Vec::new());
-            encode(&[random_letters(5000, 3), b"ACACACACAC".repeat(9), vec![b'A'; 80]].concat(), &mut codes);
-            reverse_complement(&codes, &mut reverse);
-            let seeds = |codes: &[u8]| {
-                let mut seeds = Vec::new();
-                for_seeds(codes, shape, |seed| seeds.push(seed));
-                seeds
-            };
-            let forward = seeds(&codes);
-            assert_eq!(
-                forward.iter().map(|seed| (seed.position, seed.reverse)).collect::<Vec<_>>(),
-                naive_seeds(&codes, shape)
-            );
-            let mut mirrored = seeds(&reverse);
-            mirrored.reverse();
-            assert!(
-                mirrored.len() == forward.len()
-                    && mirrored.iter().zip(&forward).all(|(a, b)| {
-                        a.hash == b.hash
-                            && a.reverse != b.reverse
-                            && a.position + b.position + k == codes.len() as u32
-                    })
-            );
-            // The run of one letter is at the end.
-            let diverse = &codes[..codes.len() - 80];
-            for stretch in diverse.windows(shape.window() as usize).filter(|stretch| !stretch.contains(&4)) {
-                assert!(!seeds(stretch).is_empty());
-            }
-        }
     }
 
     #[test]

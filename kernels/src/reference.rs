@@ -12,8 +12,9 @@
 //! | 3 | per block of 4,096 bases, and once more: u32 first run that ends after the block's start |
 
 use crate::prefetch::prefetch;
-use crate::sequence::{UNKNOWN, WORD_BASES, code, letter};
+use crate::sequence::{UNKNOWN, WORD_BASES, code, letter, word_at};
 use std::fmt;
+use std::ops::Range;
 
 #[cfg(target_endian = "big")]
 compile_error!("the index file is little endian and is mapped as it stands");
@@ -239,11 +240,22 @@ impl<'a> Reference<'a> {
     /// The 32 bases from a place on, exceptional letters as A. Zero beyond the end.
     #[inline]
     pub(crate) fn word(&self, place: u32) -> u64 {
-        let (word, shift) = (place as usize / WORD_BASES, 2 * (place as usize % WORD_BASES));
-        match self.words.get(word..word + 2) {
-            Some(&[low, high]) => low >> shift | high << 1 << (63 - shift),
-            _ => 0,
-        }
+        word_at(self.words, place)
+    }
+
+    /// All bases, place by place, exceptional letters as A.
+    pub(crate) fn words(&self) -> &'a [u64] {
+        self.words
+    }
+
+    /// The places of a contig between its exceptional letters, in order.
+    pub(crate) fn plain_stretches(&self, contig: u32) -> impl Iterator<Item = Range<u32>> {
+        let (_, start, end) = self.contig_range(contig);
+        let runs = self.runs[self.first_run(start)..].iter().skip_while(move |run| run[0] < start);
+        let runs = runs.take_while(move |run| run[0] < end).map(|run| run[0]..run[0] + run[1]);
+        let mut begin = start;
+        runs.chain(std::iter::once(end..end))
+            .map(move |run| std::mem::replace(&mut begin, run.end)..run.start)
     }
 
     /// Whether no letter of a range of places is exceptional.
@@ -275,7 +287,7 @@ impl<'a> Reference<'a> {
         self.blocks.get((place >> BLOCK_BITS) as usize).map_or(self.runs.len(), |&run| run as usize)
     }
 
-    fn for_runs(&self, start: u32, end: u32, mut visit: impl FnMut(std::ops::Range<usize>, u8)) {
+    fn for_runs(&self, start: u32, end: u32, mut visit: impl FnMut(Range<usize>, u8)) {
         for &[first, length, letter] in
             self.runs[self.first_run(start)..].iter().take_while(|run| run[0] < end)
         {

@@ -3,7 +3,7 @@
 //! Layout, little endian; sections begin at multiples of 64 bytes:
 //! ```text
 //!   0   8  magic "WAKACHI\x1a"
-//!   8   4  version, 1
+//!   8   4  version, 2
 //!  12   4  number of sections n
 //!  16   8  length of the description in bytes
 //!  24   8  length of the file in bytes
@@ -29,7 +29,7 @@ use storage::atomic::{AtomicFile, AtomicFileError};
 use storage::disk::DiskError;
 
 const MAGIC: [u8; 8] = *b"WAKACHI\x1a";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 64;
 const SECTIONS: usize = REFERENCE_SECTIONS + INDEX_SECTIONS;
 

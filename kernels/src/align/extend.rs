@@ -249,7 +249,7 @@ impl Extender {
                 .questions
                 .iter()
                 .map(|question| Problem {
-                    read: &reads[question.read].query.codes[side(question.trial.candidate.reverse)],
+                    read: reads[question.read].query.codes(question.trial.candidate.reverse),
                     window: &self.windows[question.window.0..question.window.1],
                     first: question.band.0,
                     width: question.band.1,
@@ -323,7 +323,7 @@ impl Extender {
         } else {
             reference.codes(place(low), place(high), &mut self.codes);
             self.marks.resize(query.len().div_ceil(WORD_BASES), (0, 0));
-            let codes = query.codes[query_side][low as usize..].iter().zip(&self.codes);
+            let codes = query.codes(candidate.reverse)[low as usize..].iter().zip(&self.codes);
             for (position, (&code, &base)) in (low as usize..).zip(codes) {
                 let (differs, unknown) = &mut self.marks[position / WORD_BASES];
                 let bit = 2 * (position % WORD_BASES);

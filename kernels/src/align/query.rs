@@ -1,6 +1,7 @@
 //! A read in both orientations, as codes and packed.
 
 use crate::sequence::{Packed, reverse_complement};
+use std::cell::OnceCell;
 
 /// Index of an orientation: 0 as read, 1 reverse complement.
 pub(super) fn side(reverse: bool) -> usize {
@@ -9,9 +10,11 @@ pub(super) fn side(reverse: bool) -> usize {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query {
-    /// The codes as read, and of the reverse complement.
-    pub codes: [Vec<u8>; 2],
-    /// The same, packed.
+    /// The codes as read.
+    forward: Vec<u8>,
+    /// Those of the reverse complement; most reads are placed without.
+    backward: OnceCell<Vec<u8>>,
+    /// The read and its reverse complement, packed.
     pub packed: [Packed; 2],
     /// A number that depends on the sequence alone: settles ties as if at random.
     pub salt: u64,
@@ -19,19 +22,30 @@ pub(super) struct Query {
 
 impl Query {
     pub fn load(&mut self, read: &[u8]) {
-        self.codes[0].clear();
-        self.codes[0].extend_from_slice(read);
-        let [forward, backward] = &mut self.codes;
-        reverse_complement(forward, backward);
-        for (packed, codes) in self.packed.iter_mut().zip(&self.codes) {
-            packed.load(codes);
-        }
+        self.forward.clear();
+        self.forward.extend_from_slice(read);
+        self.backward = OnceCell::new();
+        let [forward, backward] = &mut self.packed;
+        forward.load(read);
+        backward.load_reverse_complement(forward, read.len());
         let words = self.packed[0].words.iter();
         self.salt = words.fold(read.len() as u64, |salt, &word| mix(salt ^ word));
     }
 
     pub fn len(&self) -> usize {
-        self.codes[0].len()
+        self.forward.len()
+    }
+
+    /// The codes of an orientation.
+    pub fn codes(&self, reverse: bool) -> &[u8] {
+        if !reverse {
+            return &self.forward;
+        }
+        self.backward.get_or_init(|| {
+            let mut codes = Vec::with_capacity(self.len());
+            reverse_complement(&self.forward, &mut codes);
+            codes
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use super::extend::{Placement, Trials};
 use super::query::Query;
 use super::seed::Unseen;
 use crate::index::{Index, Seed, for_seeds};
+use crate::simd::Level;
 use std::ops::Range;
 
 /// Buckets whose entries are asked for ahead.
@@ -15,7 +16,7 @@ const ASKED: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Read {
     pub query: Query,
-    /// All its seeds, by position.
+    /// All its seeds, by position, once they were found.
     pub seeds: Vec<Seed>,
     /// Their buckets of the index, once they were looked up.
     pub buckets: Vec<Range<u32>>,
@@ -35,21 +36,15 @@ pub(super) struct Read {
 
 impl Read {
     /// Takes a read, given as codes, and asks for the directory entries of the seeds that stand apart.
-    pub fn load(&mut self, codes: &[u8], index: &Index) {
+    pub fn load(&mut self, codes: &[u8], index: &Index, level: Level) {
         self.query.load(codes);
         self.placements.clear();
         self.is_certain = false;
         self.seeds.clear();
         self.apart.clear();
-        let shape = index.shape();
-        let mut clear = 0;
-        for_seeds(&self.query.codes[0], shape, |seed| {
-            self.seeds.push(seed);
-            if seed.position >= clear {
-                clear = seed.position + shape.k();
-                self.apart.push((seed, 0..0));
-                index.ask_bucket(seed.hash);
-            }
+        for_query_seeds(level, &self.query, index, index.shape().k(), |seed| {
+            self.apart.push((seed, 0..0));
+            index.ask_bucket(seed.hash);
         });
     }
 
@@ -59,6 +54,14 @@ impl Read {
             *bucket = index.bucket(seed.hash);
             index.ask_occurrences(bucket);
         }
+    }
+
+    /// Finds all seeds, unless they are known, and asks for their directory entries.
+    pub fn find_seeds(&mut self, index: &Index, level: Level) {
+        if self.seeds.is_empty() {
+            for_query_seeds(level, &self.query, index, 1, |seed| self.seeds.push(seed));
+        }
+        self.seeds.iter().for_each(|seed| index.ask_bucket(seed.hash));
     }
 
     /// Looks up the buckets of all seeds, and asks for the entries of the smallest.
@@ -88,5 +91,12 @@ impl Read {
     /// The best total.
     pub fn best(&self) -> i32 {
         self.placements.iter().map(|placement| placement.total).max().unwrap_or(0)
+    }
+}
+
+fn for_query_seeds(level: Level, query: &Query, index: &Index, distance: u32, mut emit: impl FnMut(Seed)) {
+    let sequence = &query.packed[0];
+    for stretch in sequence.plain_stretches(query.len() as u32) {
+        for_seeds(level, &sequence.words, stretch, index.shape(), distance, &mut emit);
     }
 }
