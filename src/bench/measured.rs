@@ -6,12 +6,14 @@ use cluster::sim::cohort::Cohort;
 use cluster::sim::trace::Presence;
 use cluster::sim::{CohortSpec, Costs, Fate, Kind, Measured, Span, Trace};
 use jobs::failure::{Class, Classified, Failure};
-use jobs::genome::{CELL_BASES, Cell};
-use jobs::task::{LaneId, Parts, Shard, Stage, Task};
+use jobs::genome::CELL_BASES;
+use jobs::task::{LaneId, Parts, Shard, Task};
 use scheduler::Ending;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use storage::{Commit, Fence, Journal};
+use workers::region::RegionSummary;
 use workers::task::intake_summary;
 
 /// What all parts of a lane's intake say together.
@@ -28,6 +30,8 @@ pub struct MeasuredJob {
     samples: u32,
     cells: u32,
     lanes: BTreeMap<LaneId, TakenIn>,
+    /// What its regions of cells say of themselves.
+    regions: Vec<(Task, RegionSummary)>,
     /// CPU time of all processes that ran it, in milliseconds, by its books.
     pub process_cpu_ms: u64,
     /// CPU time that committing took of it, likewise.
@@ -77,11 +81,14 @@ impl MeasuredJob {
                 lane.bytes += part.bytes;
             }
         }
+        let regions = tasks.iter().filter(|(task, _)| matches!(task, Task::Region(_, Shard::Cells { .. })));
+        let regions = regions.map(|(task, commit)| (*task, region_of(commit))).collect();
         let runs = crate::run::books::all(&journal)?;
         Ok(MeasuredJob {
             samples: names.len() as u32,
             cells: tasks.iter().filter_map(|(task, _)| Some(cells_of(*task)?.1)).max().unwrap_or(0),
             lanes,
+            regions,
             process_cpu_ms: runs.iter().map(|run| run.cpu_ms).sum(),
             commit_cpu_ms: runs.iter().map(|run| run.commit_cpu_ms).sum(),
             tasks,
@@ -129,28 +136,29 @@ impl MeasuredJob {
         };
         let lane = |lane: LaneId| (self.lanes[&lane].pairs as f64, self.lanes[&lane].bytes as f64);
         let all_cells = f64::from(self.cells);
-        let (reads, cells, bytes_in) = match task {
+        // The last are bytes of result files, which are no pieces.
+        let (reads, cells, bytes_in, files) = match task {
             Task::Intake(..) => {
                 let part = intake_summary(commit);
-                part.map_or((0.0, 0.0, 0.0), |part| (part.pairs as f64, 0.0, part.bytes as f64))
+                part.map_or((0.0, 0.0, 0.0, 0.0), |part| (part.pairs as f64, 0.0, part.bytes as f64, 0.0))
             }
-            Task::Model(_) => (0.0, 0.0, 0.0),
+            Task::Model(_) => (0.0, 0.0, 0.0, 0.0),
             Task::Map(id, _) => {
                 let ((pairs, bytes), mine) = (lane(id), pairs_of_map(commit));
-                (mine, 0.0, bytes * mine / pairs.max(1.0))
+                (mine, 0.0, bytes * mine / pairs.max(1.0), 0.0)
             }
             Task::Region(sample, shard) => {
-                let reads = reads_of_region(commit);
+                let reads = reads_of(&region_of(commit));
                 let maps = written(&|task| matches!(task, Task::Map(lane, _) if lane.sample == sample));
                 let cells = shard.cells().count() as f64;
-                (reads, cells, maps * reads / (2.0 * pairs_of(Some(sample))).max(1.0))
+                (reads, cells, maps * reads / (2.0 * pairs_of(Some(sample))).max(1.0), 0.0)
             }
             Task::Joint(shard) => {
-                let cells = shard.cells().count() as f64;
-                let share = cells / all_cells.max(1.0);
-                // Of a region's piece, the joint call reads the calls only; so this is more than it reads.
-                let regions = written(&|task| matches!(task, Task::Region(..)));
-                (self.reads_within(shard), cells * f64::from(self.samples), regions * share)
+                // Of a region's piece it reads the calls; of the cell before its own, too, for what reaches over the line.
+                let (first, end) = cells_of(task).unwrap_or_default();
+                let calls = self.within(first.saturating_sub(1)..end, |region| region.call_bytes as f64);
+                let cells = shard.cells().count() as f64 * f64::from(self.samples);
+                (self.within(first..end, reads_of), cells, calls, 0.0)
             }
             Task::WriteSample(sample, part) => {
                 let part = Parts::of(self.cells).cells(part);
@@ -160,20 +168,24 @@ impl MeasuredJob {
                     }
                     _ => false,
                 };
-                let regions = self.tasks.iter().filter(|(task, _)| mine(*task));
-                let reads = regions.map(|(_, commit)| reads_of_region(commit)).sum();
-                (reads, part.len() as f64, written(&mine))
+                let sum = |of: &dyn Fn(&RegionSummary) -> f64| {
+                    let regions = self.regions.iter().filter(|(task, _)| mine(*task));
+                    regions.map(|(_, region)| of(region)).sum::<f64>()
+                };
+                let files = sum(&|region| (region.alignment_bytes + region.call_bytes) as f64);
+                (sum(&reads_of), part.len() as f64, written(&mine), files)
             }
             Task::FinishSample(sample) => {
                 let unplaced = Task::Region(sample, Shard::Unplaced);
                 let ends = written(&|task| {
                     task == unplaced || matches!(task, Task::WriteSample(owner, _) if owner == sample)
                 });
-                (f64::from(Parts::of(self.cells).count()), all_cells, ends)
+                // About as large as what they are made of.
+                (f64::from(Parts::of(self.cells).count()), all_cells, ends, ends)
             }
             Task::SealSample(sample) => {
                 let regions = written(&|task| matches!(task, Task::Region(owner, _) if owner == sample));
-                (2.0 * pairs_of(Some(sample)), all_cells, regions)
+                (2.0 * pairs_of(Some(sample)), all_cells, regions, 0.0)
             }
             Task::WriteJoint(part) => {
                 let part = Parts::of(self.cells).cells(part);
@@ -181,30 +193,30 @@ impl MeasuredJob {
                     Task::Joint(Shard::Cells { first, .. }) => part.contains(&first.0),
                     _ => false,
                 });
-                let reads = self.reads_within(Shard::Cells { first: Cell(part.start), end: Cell(part.end) });
-                (reads, part.len() as f64 * f64::from(self.samples), joints)
+                let cells = part.len() as f64 * f64::from(self.samples);
+                (self.within(part, reads_of), cells, joints, joints)
             }
-            Task::FinishCohort | Task::SealCohort => {
+            Task::FinishCohort => {
                 let ends = written(&|task| matches!(task, Task::WriteJoint(_)));
-                (f64::from(self.samples), all_cells * f64::from(self.samples), ends)
+                (f64::from(self.samples), all_cells, ends, ends)
+            }
+            Task::SealCohort => {
+                let joints = written(&|task| matches!(task, Task::Joint(_)));
+                (f64::from(self.samples), all_cells * f64::from(self.samples), joints, 0.0)
             }
         };
-        // Result files are no pieces; they are about as large as what they are made of.
-        let is_file = task.stage() == Stage::Finish;
-        let bytes_out = bytes(commit) + if is_file { bytes_in } else { 0.0 };
+        let bytes_out = bytes(commit) + files;
         Measured { kind: Kind::of(task), reads, cells, cpu_ms: commit.cpu_ms as f64, bytes_in, bytes_out }
     }
 
-    /// Reads of all samples in a shard, as if they lay evenly within each region task.
-    fn reads_within(&self, shard: Shard) -> f64 {
-        let Some((first, end)) = cells_of(Task::Joint(shard)) else { return 0.0 };
-        let regions = self.tasks.iter().filter(|(task, _)| matches!(task, Task::Region(..)));
-        let shares = regions.filter_map(|(task, commit)| {
-            let (from, to) = cells_of(*task)?;
-            let shared = end.min(to).saturating_sub(first.max(from));
-            Some(reads_of_region(commit) * f64::from(shared) / f64::from(to - from))
-        });
-        shares.sum()
+    /// What regions of all samples have within some cells, as if it lay evenly within each.
+    fn within(&self, cells: Range<u32>, of: impl Fn(&RegionSummary) -> f64) -> f64 {
+        let share = |(task, region): &(Task, RegionSummary)| {
+            let (first, end) = cells_of(*task)?;
+            let shared = cells.end.min(end).saturating_sub(cells.start.max(first));
+            Some(of(region) * f64::from(shared) / f64::from(end - first))
+        };
+        self.regions.iter().filter_map(share).sum()
     }
 
     /// Its run, as far as the journal knows it. `replayed`: with CPU time in place of elapsed time, each slot's tasks in
@@ -348,14 +360,70 @@ fn pairs_of_map(commit: &Commit) -> f64 {
     summary.as_f64().or_else(|| summary.get("pairs")?.as_f64()).unwrap_or(0.0)
 }
 
-fn reads_of_region(commit: &Commit) -> f64 {
-    let summary = serde_json::from_slice::<serde_json::Value>(&commit.summary).unwrap_or_default();
-    let fates = ["mapped", "duplicate", "unmapped"];
-    fates.iter().filter_map(|fate| summary.get("fates")?.get(fate)?.as_f64()).sum()
+fn region_of(commit: &Commit) -> RegionSummary {
+    serde_json::from_slice(&commit.summary).unwrap_or_default()
+}
+
+fn reads_of(region: &RegionSummary) -> f64 {
+    region.fates.total() as f64
 }
 
 /// Costs by what jobs measured.
 pub fn costs_of(jobs: &[MeasuredJob], machine: String, source: String) -> Costs {
     let measured: Vec<Measured> = jobs.iter().flat_map(MeasuredJob::measurements).collect();
     Costs::fit(machine, source, &measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobs::genome::Cell;
+    use storage::PieceRef;
+
+    fn shard(first: u32, end: u32) -> Shard {
+        Shard::Cells { first: Cell(first), end: Cell(end) }
+    }
+
+    fn commit(length: u64, summary: &RegionSummary) -> Commit {
+        let piece = PieceRef { pack: "p.pack".to_owned(), offset: 0, length, blake3: [0; 32] };
+        let summary = serde_json::to_vec(summary).expect("plain data always prints");
+        Commit { pieces: vec![piece], summary, ..Commit::default() }
+    }
+
+    /// Two samples, each a region over the first two cells and one over the other two. A cell has 10 reads, a thousand bytes
+    /// of alignments and a hundred of calls.
+    fn job() -> MeasuredJob {
+        let mut summary =
+            RegionSummary { alignment_bytes: 2000, call_bytes: 200, ..RegionSummary::default() };
+        summary.fates.mapped = 20;
+        let regions =
+            (0..2).flat_map(|sample| [(0, 2), (2, 4)].map(|(first, end)| (sample, shard(first, end))));
+        let regions: Vec<Task> = regions.map(|(sample, shard)| Task::Region(sample, shard)).collect();
+        MeasuredJob {
+            tasks: regions.iter().map(|&task| (task, commit(2500, &summary))).collect(),
+            samples: 2,
+            cells: 4,
+            lanes: BTreeMap::new(),
+            regions: regions.into_iter().map(|task| (task, summary.clone())).collect(),
+            process_cpu_ms: 0,
+            commit_cpu_ms: 0,
+        }
+    }
+
+    fn check(task: Task, (reads, cells): (f64, f64), (bytes_in, bytes_out): (f64, f64)) {
+        let found = job().measurement(task, &commit(7, &RegionSummary::default()));
+        assert_eq!((found.reads, found.cells), (reads, cells), "{task:?}");
+        assert_eq!((found.bytes_in, found.bytes_out), (bytes_in, bytes_out), "{task:?}");
+    }
+
+    #[test]
+    fn a_joint_task_reads_the_calls_of_its_cells_and_the_one_before() {
+        check(Task::Joint(shard(0, 3)), (60.0, 6.0), (600.0, 7.0));
+        check(Task::Joint(shard(2, 4)), (40.0, 4.0), (600.0, 7.0));
+    }
+
+    #[test]
+    fn a_part_of_files_reads_what_its_regions_wrote_and_writes_what_is_of_files() {
+        check(Task::WriteSample(1, 0), (40.0, 4.0), (5000.0, 4400.0 + 7.0));
+    }
 }

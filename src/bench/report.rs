@@ -290,7 +290,9 @@ fn costs(costs: &Costs) -> String {
             number(cost.cell_us / 1000.0),
             format!("{:.1}%", cost.spread * 100.0),
             number(cost.read_bytes_in),
+            number(cost.cell_bytes_in),
             number(cost.read_bytes_out),
+            number(cost.cell_bytes_out),
             cost.tasks.to_string(),
             number(cost.cpu_ms as f64 / 1000.0),
         ]
@@ -303,7 +305,9 @@ fn costs(costs: &Costs) -> String {
         "a cell, ms",
         "spread",
         "bytes in a read",
+        "a cell",
         "bytes out a read",
+        "a cell",
         "tasks",
         "CPU s measured",
     ];

@@ -227,34 +227,33 @@ impl Cohort {
         share.end - share.start
     }
 
-    /// Reads or pairs that a task works on, in the unit of its kind.
-    pub fn reads(&self, task: Task) -> f64 {
-        let of_sample = self.sample_reads();
-        let range = |shard: Shard, sample: u32| shard.cells().map(move |cell| (sample, cell.0));
-        let sum = |cells: &mut dyn Iterator<Item = (u32, u32)>| {
-            cells.map(|(s, c)| f64::from(self.reads_of(s, c))).sum()
+    /// Reads or pairs that a task works on, and cells, in the units of its kind.
+    fn units(&self, task: Task) -> (f64, f64) {
+        let (all, samples) = (f64::from(self.cells()), f64::from(self.spec.samples));
+        let parts = Parts::of(self.cells());
+        let of_sample = |sample: u32, cells: Range<u32>| -> (f64, f64) {
+            let count = f64::from(cells.end - cells.start);
+            (cells.map(|cell| f64::from(self.reads_of(sample, cell))).sum(), count)
+        };
+        let joined = |cells: Range<u32>| {
+            let all = (0..self.spec.samples).map(|sample| of_sample(sample, cells.clone()));
+            all.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
         };
         match task {
             Task::Intake(_, part) => {
                 let before = part.checked_sub(1).map_or(0, |before| self.pairs_up_to(before));
-                (self.pairs_up_to(part) - before) as f64
+                ((self.pairs_up_to(part) - before) as f64, 0.0)
             }
-            Task::Model(_) => 0.0,
-            Task::Map(_, chunk) => self.pairs(chunk) as f64,
-            Task::Region(sample, shard) => sum(&mut range(shard, sample)),
-            Task::Joint(shard) => sum(&mut (0..self.spec.samples).flat_map(|sample| range(shard, sample))),
-            Task::WriteSample(sample, part) => {
-                let cells = Parts::of(self.cells()).cells(part);
-                cells.map(|cell| f64::from(self.reads_of(sample, cell))).sum()
-            }
-            Task::FinishSample(_) => f64::from(Parts::of(self.cells()).count()),
-            Task::WriteJoint(part) => {
-                let cells = Parts::of(self.cells()).cells(part);
-                sum(&mut (0..self.spec.samples)
-                    .flat_map(|sample| cells.clone().map(move |cell| (sample, cell))))
-            }
-            Task::SealSample(_) => of_sample,
-            Task::FinishCohort | Task::SealCohort => f64::from(self.spec.samples),
+            Task::Model(_) => (0.0, 0.0),
+            Task::Map(_, chunk) => (self.pairs(chunk) as f64, 0.0),
+            Task::Region(sample, _) => of_sample(sample, task.steps().unwrap_or(0..0)),
+            Task::Joint(_) => joined(task.steps().unwrap_or(0..0)),
+            Task::WriteSample(sample, part) => of_sample(sample, parts.cells(part)),
+            Task::WriteJoint(part) => joined(parts.cells(part)),
+            Task::FinishSample(_) => (f64::from(parts.count()), all),
+            Task::SealSample(_) => (self.sample_reads(), all),
+            Task::FinishCohort => (samples, all),
+            Task::SealCohort => (samples, all * samples),
         }
     }
 
@@ -264,21 +263,10 @@ impl Cohort {
         match task {
             Task::Region(..) | Task::Joint(_) => cost.fixed_us as u64,
             Task::Map(..) => self.residual(task, cost.fixed_us) + self.pairs_us(task),
-            _ => self.residual(task, cost.us(self.reads(task), self.cells_at_once(task))),
-        }
-    }
-
-    /// Cells that a task without steps works on, in the unit of its kind.
-    fn cells_at_once(&self, task: Task) -> f64 {
-        let cells = f64::from(self.cells());
-        match task {
-            Task::WriteSample(_, part) => Parts::of(self.cells()).cells(part).len() as f64,
-            Task::WriteJoint(part) => {
-                Parts::of(self.cells()).cells(part).len() as f64 * f64::from(self.spec.samples)
+            _ => {
+                let (reads, cells) = self.units(task);
+                self.residual(task, cost.us(reads, cells))
             }
-            Task::FinishSample(_) | Task::SealSample(_) => cells,
-            Task::FinishCohort | Task::SealCohort => cells * f64::from(self.spec.samples),
-            _ => 0.0,
         }
     }
 
@@ -288,7 +276,7 @@ impl Cohort {
         let tail = self.spec.tail.filter(|tail| {
             self.dice.happens(tail.share, Topic::Tail, !lane_number(lane), u64::from(chunk.index))
         });
-        let us = self.reads(task) * self.spec.costs.of(Kind::Map).read_ns / 1e3;
+        let us = self.units(task).0 * self.spec.costs.of(Kind::Map).read_ns / 1e3;
         self.residual(task, us * tail.map_or(1.0, |tail| tail.factor))
     }
 
@@ -348,20 +336,21 @@ impl Cohort {
 
     /// Bytes that a task reads and writes.
     pub fn bytes(&self, task: Task) -> (u64, u64) {
-        let (cost, reads) = (self.spec.costs.of(Kind::of(task)), self.reads(task));
-        // The joint call's blocks, however many samples it took to make them.
-        let blocks = |reads: f64| (self.spec.costs.of(Kind::Joint).read_bytes_out * reads) as u64;
+        let bytes = |task| {
+            let (reads, cells) = self.units(task);
+            self.spec.costs.of(Kind::of(task)).bytes(reads, cells)
+        };
         match task {
-            Task::WriteJoint(_) => return (blocks(reads), blocks(reads)),
-            // Of the blocks what was learnt when they were written.
-            Task::FinishCohort => return (0, 0),
+            // A part of a chunk is found by reading the chunk.
+            Task::Map(lane, chunk) => (bytes(Task::Map(lane, Chunk::whole(chunk.index))).0, bytes(task).1),
+            // The joint call's blocks, however many samples it took to make them.
             Task::SealCohort => {
-                let all = blocks(self.sample_reads() * f64::from(self.spec.samples));
-                return (all, all);
+                let whole = Shard::Cells { first: Cell(0), end: Cell(self.cells()) };
+                let (_, blocks) = bytes(Task::Joint(whole));
+                (blocks, blocks)
             }
-            _ => {}
+            _ => bytes(task),
         }
-        ((cost.read_bytes_in * reads) as u64, (cost.read_bytes_out * reads) as u64)
     }
 
     /// What a finished task tells its scheduler.

@@ -1,8 +1,9 @@
-//! What tasks cost, as measured: the document `wakachi.costs/2`.
+//! What tasks cost, as measured: the document `wakachi.costs/3`.
 //!
 //! A task of a kind costs `fixed + reads * per read + cells * per cell`, times a log-normal residual. Units are those of
 //! [`scheduler::StageCost`], but in place of reads the end of a sample's files counts their parts, and the cohort's own finish
-//! and seal count samples. Everything in it was measured by a job; nothing here is a guess of ours.
+//! and seal count samples; cells of what ends files are those of the genome, whose indexes and books they join. Everything in
+//! it was measured by a job; nothing here is a guess of ours.
 
 use jobs::task::Task;
 use scheduler::{CostModel, StageCost};
@@ -90,8 +91,12 @@ pub struct KindCost {
     pub spread: f64,
     /// Bytes read from the job's directory for each read.
     pub read_bytes_in: f64,
+    /// Bytes read from there for each cell.
+    pub cell_bytes_in: f64,
     /// Bytes written there for each read.
     pub read_bytes_out: f64,
+    /// Bytes written there for each cell.
+    pub cell_bytes_out: f64,
     /// Tasks measured.
     pub tasks: u64,
     /// Their CPU time in milliseconds.
@@ -102,6 +107,12 @@ impl KindCost {
     /// CPU microseconds of a task, as far as its size says.
     pub fn us(&self, reads: f64, cells: f64) -> f64 {
         self.fixed_us + reads * self.read_ns / 1000.0 + cells * self.cell_us
+    }
+
+    /// Bytes that such a task reads and writes.
+    pub fn bytes(&self, reads: f64, cells: f64) -> (u64, u64) {
+        let bytes = |per_read, per_cell| (reads * per_read + cells * per_cell) as u64;
+        (bytes(self.read_bytes_in, self.cell_bytes_in), bytes(self.read_bytes_out, self.cell_bytes_out))
     }
 }
 
@@ -125,7 +136,7 @@ pub struct Measured {
 /// Costs of all kinds, and where they are from.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Costs {
-    /// `wakachi.costs/2`.
+    /// `wakachi.costs/3`.
     pub schema: String,
     /// The machine that was measured.
     pub machine: String,
@@ -136,7 +147,7 @@ pub struct Costs {
 }
 
 /// Schema of [`Costs`].
-pub const SCHEMA: &str = "wakachi.costs/2";
+pub const SCHEMA: &str = "wakachi.costs/3";
 
 /// A file is not what [`SCHEMA`] says.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +183,8 @@ impl Costs {
         }
         for (&kind, cost) in &costs.kinds {
             let numbers = [cost.fixed_us, cost.read_ns, cost.cell_us, cost.spread];
-            let numbers = numbers.into_iter().chain([cost.read_bytes_in, cost.read_bytes_out]);
+            let bytes = [cost.read_bytes_in, cost.cell_bytes_in, cost.read_bytes_out, cost.cell_bytes_out];
+            let numbers = numbers.into_iter().chain(bytes);
             if !numbers.into_iter().all(|number| number.is_finite() && number >= 0.0) {
                 return Err(CostsError::Number { kind });
             }
@@ -236,18 +248,31 @@ fn fit_kind(tasks: &[Measured]) -> KindCost {
     };
     let mean = tasks.iter().map(ratio).sum::<f64>() / tasks.len() as f64;
     let variance = tasks.iter().map(|task| (ratio(task) - mean).powi(2)).sum::<f64>() / tasks.len() as f64;
-    let reads = tasks.iter().map(|task| task.reads).sum::<f64>().max(1.0);
-    let per_read = |bytes: fn(&Measured) -> f64| (tasks.iter().map(bytes).sum::<f64>() / reads).max(0.0);
+    let [read_bytes_in, cell_bytes_in] = fit_bytes(tasks, |task| task.bytes_in);
+    let [read_bytes_out, cell_bytes_out] = fit_bytes(tasks, |task| task.bytes_out);
     KindCost {
         fixed_us: fixed_ms * 1000.0,
         read_ns: read_ms * 1e6,
         cell_us: cell_ms * 1000.0,
         spread: libm::sqrt(variance),
-        read_bytes_in: per_read(|task| task.bytes_in),
-        read_bytes_out: per_read(|task| task.bytes_out),
+        read_bytes_in,
+        cell_bytes_in,
+        read_bytes_out,
+        cell_bytes_out,
         tasks: tasks.len() as u64,
         cpu_ms: tasks.iter().map(|task| task.cpu_ms).sum::<f64>() as u64,
     }
+}
+
+/// Bytes for each read and for each cell; tasks weigh as when their CPU time is fitted, with their mean in place of a constant.
+fn fit_bytes(tasks: &[Measured], bytes: fn(&Measured) -> f64) -> [f64; 2] {
+    let mean = tasks.iter().map(bytes).sum::<f64>() / tasks.len() as f64;
+    let row = |task: &Measured| {
+        let w = 1.0 / libm::sqrt((bytes(task) + mean).max(1.0));
+        ([0.0, task.reads * w, task.cells * w], bytes(task) * w)
+    };
+    let [_, read, cell] = non_negative_least_squares(&tasks.iter().map(row).collect::<Vec<_>>());
+    [read, cell]
 }
 
 /// Solves `rows * x = right` with `x >= 0`. With three unknowns, all eight sets of those that are not zero can be tried;
@@ -319,7 +344,7 @@ mod tests {
             cells,
             cpu_ms: 20.0 + reads * 0.003 + cells * 5.0,
             bytes_in: reads * 100.0,
-            bytes_out: reads * 8.0,
+            bytes_out: reads * 8.0 + cells * 3e4,
         };
         let sizes = [(1e4, 4.0), (4e4, 4.0), (2e4, 9.0), (9e4, 30.0), (500.0, 1.0)];
         let measured: Vec<Measured> = sizes.iter().map(|&(reads, cells)| task(reads, cells)).collect();
@@ -329,6 +354,10 @@ mod tests {
         near(cost.read_ns, 3_000.0);
         near(cost.cell_us, 5_000.0);
         near(cost.read_bytes_in, 100.0);
+        near(cost.read_bytes_out, 8.0);
+        near(cost.cell_bytes_out, 3e4);
+        assert_eq!(cost.cell_bytes_in, 0.0);
+        near(cost.bytes(1e4, 4.0).1 as f64, 200_000.0);
         assert!(cost.spread < 1e-3);
     }
 
