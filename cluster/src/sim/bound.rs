@@ -22,16 +22,21 @@ pub struct Bound {
     pub maps_us: u64,
     /// Work of all regions of cells.
     pub regions_us: u64,
+    /// Work of all joint tasks.
+    pub joints_us: u64,
     /// Work of all parts of samples' files.
     pub writes_us: u64,
     /// Work of all that seals samples' files.
     pub seals_us: u64,
     /// After its last map: of the sample with the least, its longest chain.
     pub called_us: u64,
-    /// After its last region: of the sample with the least, the last part of its files, and their end.
+    /// After its last region: of the sample with the least, the last part of its files, and their end; or the joint call of
+    /// the cell with the least, and the last part of the joint file.
     pub written_us: u64,
     /// After its last part: of the sample with the least, its files' end.
     pub finished_us: u64,
+    /// After the last joint task: the last part of the joint file.
+    pub joined_us: u64,
     /// What runs at the end of all, one after the other: the cohort's files, and their sealing.
     pub last_us: u64,
 }
@@ -56,12 +61,10 @@ impl Bound {
                 Task::Map(..) => bound.maps_us += us,
                 Task::Region(_, Shard::Cells { .. }) => bound.regions_us += us,
                 Task::WriteSample(..) => bound.writes_us += us,
+                Task::Joint(_) => bound.joints_us += us,
                 Task::SealSample(_) => bound.seals_us += us,
                 Task::FinishCohort | Task::SealCohort => bound.last_us += us,
-                Task::Region(_, Shard::Unplaced)
-                | Task::Joint(_)
-                | Task::FinishSample(_)
-                | Task::WriteJoint(_) => {}
+                Task::Region(_, Shard::Unplaced) | Task::FinishSample(_) | Task::WriteJoint(_) => {}
             }
         }
         for sample in 0..spec.samples {
@@ -70,6 +73,11 @@ impl Bound {
             let called_us = bound.sample(cohort, sample);
             bound.chain_us = bound.chain_us.max(mapped_us + called_us);
         }
+        bound.joined_us =
+            cohort.base_us(Task::WriteJoint(Parts::of(cohort.cells()).count().saturating_sub(1)));
+        let joints = (0..cohort.cells()).map(Cell);
+        let joint_us = joints.map(|cell| cell_us(cohort, Task::Joint(Shard::of_cell(cell)), cell)).min();
+        bound.written_us = bound.written_us.max(joint_us.unwrap_or(0) + bound.joined_us);
         bound.chain_us += bound.last_us;
         bound.head_us = bound.head_us.min(bound.first_us);
         bound
@@ -126,9 +134,9 @@ impl Bound {
     ///
     /// When the last map of all is done, all maps are, and the longest chain of that map's sample is still to come. When the
     /// last region of cells is done, all regions and maps are, and the last part of that sample's files, which waits for all
-    /// its cells, and their end are to come; likewise after the last part of all. Of which sample these last ones are,
-    /// nobody can say, so the least of all samples counts. At the end of all comes what waits for everything but sealed
-    /// samples.
+    /// its cells, and their end are to come, as are the joint call of a cell and the last part of the joint file; likewise
+    /// after the last part of all, and after the last joint task. Of which sample and cell these last ones are, nobody can
+    /// say, so the least of all counts. At the end of all comes what waits for everything but sealed samples.
     pub fn tight_us(&self, cores: f64) -> f64 {
         let ends = |work_us: u64, tail_us: u64| {
             let even_us = (self.first_us + work_us) as f64 / cores;
@@ -139,6 +147,7 @@ impl Bound {
         let ends = [
             ends(self.maps_us, self.called_us),
             ends(called_us, self.written_us),
+            ends(called_us + self.joints_us, self.joined_us),
             ends(called_us + self.writes_us, self.finished_us),
             ends(all_us, 0),
         ];
