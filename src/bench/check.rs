@@ -92,7 +92,7 @@ fn predict(world: &World, workers: u32, overhead_us: u64) -> Comparison {
         ..SiteWorld::default()
     };
     let calm = Scenario::calm(1, workers);
-    let bare = Coordinator { message_us: 0, sync_us: 0, ..calm.coordinator };
+    let bare = Coordinator { message_us: 0, output_us: 0, sync_us: 0, ..calm.coordinator };
     let busy = Coordinator { sync_us: overhead_us, ..bare };
     let with = |coordinator| Scenario { sites: vec![here.clone()], coordinator, ..calm.clone() };
     let (bare, busy) = (world.ours(&with(bare)), world.ours(&with(busy)));

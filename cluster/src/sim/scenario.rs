@@ -73,6 +73,8 @@ pub struct Wave {
 pub struct Coordinator {
     /// For each message.
     pub message_us: u64,
+    /// For each output: lease, row of the journal, audit events.
+    pub output_us: u64,
     /// For each group of commits: the journal's sync.
     pub sync_us: u64,
     /// Its line, for outputs that it reads itself.
@@ -83,7 +85,14 @@ pub struct Coordinator {
 
 impl Default for Coordinator {
     fn default() -> Self {
-        Coordinator { message_us: 20, sync_us: 5_000, bytes_per_second: 1_000_000_000, tick_us: 500_000 }
+        // Measured: a job of 2,557 tasks took 1.5 ms of CPU time a task more than one of 95, half of it the kernel's to sync.
+        Coordinator {
+            message_us: 20,
+            output_us: 500,
+            sync_us: 5_000,
+            bytes_per_second: 1_000_000_000,
+            tick_us: 500_000,
+        }
     }
 }
 

@@ -359,7 +359,7 @@ impl<'a, M: Mind> World<'a, M> {
         };
         let outputs: Vec<(WorkerId, Usage)> = self.serving.iter().filter_map(outputs).collect();
         if !outputs.is_empty() {
-            took += coordinator.sync_us;
+            took += coordinator.sync_us + outputs.len() as u64 * coordinator.output_us;
         }
         for (worker, usage) in outputs {
             if self.scenario.sites[worker.engine() as usize].through_coordinator {
