@@ -150,6 +150,19 @@ struct Round {
     ending: Option<Ending>,
 }
 
+impl Drive<'_> {
+    /// Commits of tasks that are done, as whoever reads their outputs is told of them.
+    fn fetch(&self, names: &[String], tasks: &[Task]) -> Result<Vec<Arc<Commit>>, Failure> {
+        let keys: Vec<String> = tasks.iter().map(|task| task.key(names)).collect();
+        let found = self.journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let told = |((&task, key), commit): ((&Task, String), Option<Commit>)| {
+            let commit = commit.ok_or(DriveError::Uncommitted { task: key })?;
+            Ok(Arc::new(self.office.told(task, commit)))
+        };
+        tasks.iter().zip(keys).zip(found).map(told).collect()
+    }
+}
+
 impl Driver<'_> {
     fn run(&mut self) -> Result<Ending, Failure> {
         self.replay()?;
@@ -441,7 +454,7 @@ impl Driver<'_> {
         let numbers = self.job.journal.apply(&changes)?;
         for (task, commit) in changed {
             if let Some(commit) = commit {
-                self.cache.insert(task, Arc::new(commit));
+                self.cache.insert(task, Arc::new(self.job.office.told(task, commit)));
             }
         }
         Ok(numbers)
@@ -500,7 +513,8 @@ impl Driver<'_> {
             match lease.and_then(|lease| Ok((lease, office.preface(task, &inputs_of)?))) {
                 Err(refused) => self.failed(&given, attempt, refused.into(), Usage::default())?,
                 Ok((lease, preface)) => {
-                    let mut inputs = self.cache.list(self.job.journal, &self.names, task, &inputs[at])?;
+                    let fetch = |missing: &[Task]| self.job.fetch(&self.names, missing);
+                    let mut inputs = self.cache.list(task, &inputs[at], fetch)?;
                     if let Some(preface) = preface {
                         Arc::make_mut(&mut inputs).insert(0, (task, preface));
                     }

@@ -227,6 +227,11 @@ pub trait Office {
         Ok(None)
     }
 
+    /// What of a commit those need who read its task's output: the rest goes to no worker.
+    fn told(&self, _task: Task, commit: Commit) -> Commit {
+        commit
+    }
+
     /// Whether a task that the scheduler gives to this worker is to be run in the driver's own process instead: because
     /// what it needs is only there.
     fn at_home(&self, _task: Task, _worker: WorkerId) -> bool {

@@ -73,6 +73,13 @@ impl Office for Desk {
         Facts { chunks, pairs: Some(1000), weights: Vec::new(), content: Some(commit.content) }
     }
 
+    fn told(&self, task: Task, commit: Commit) -> Commit {
+        match task {
+            Task::Map(..) => Commit { summary: Vec::new(), ..commit },
+            _ => commit,
+        }
+    }
+
     fn basis(&self, _task: Task) -> [u8; 16] {
         [3; 16]
     }
@@ -102,6 +109,8 @@ type Answer<'a> = Box<dyn FnMut(&mut Play, WorkerId, Task) -> Vec<Report> + 'a>;
 #[derive(Default)]
 struct Play {
     given: Vec<(WorkerId, Task)>,
+    /// Bytes of summaries by the task that they are of, as workers were told them.
+    told: BTreeMap<Task, usize>,
     attempts: BTreeMap<Task, scheduler::AttemptId>,
     /// Attempts at which the answer has not yet said anything.
     held: Vec<Task>,
@@ -110,7 +119,7 @@ struct Play {
 impl Play {
     fn done(&self, task: Task) -> Report {
         let (attempt, usage) = (self.attempts[&task], Usage::default());
-        let output = Output { content: [7; 32], ..Output::default() };
+        let output = Output { content: [7; 32], summary: vec![1; 9], ..Output::default() };
         Report::Ended(Ended { attempt, task, result: Ok(output), usage })
     }
 
@@ -133,6 +142,8 @@ impl Engine for Stage<'_> {
         for order in orders {
             if let Order::Run(request) = order {
                 self.play.given.push((worker, request.task));
+                let told = request.inputs.iter().map(|(input, commit)| (*input, commit.summary.len()));
+                self.play.told.extend(told);
                 self.play.attempts.insert(request.task, request.attempt);
                 for report in (self.answer)(self.play, worker, request.task) {
                     self.reports.send(report).unwrap();
@@ -211,6 +222,19 @@ fn a_worker_that_is_gone_before_its_orders_leave_is_given_nothing() {
     assert!(given.iter().all(|(worker, _)| *worker != gone), "{given:?}");
     // What was meant for it was no attempt.
     assert!(attempts.values().all(|&attempts| attempts == 1), "{attempts:?}");
+}
+
+#[test]
+fn what_only_the_scheduler_needs_of_an_output_is_told_to_no_worker() {
+    let mut told = BTreeMap::new();
+    let (_, ending, _) = run(&[2], Options::default(), vec![joined(0, 2)], |play, _, task| {
+        told.extend(play.told.clone());
+        vec![play.done(task)]
+    });
+    assert_eq!(ending, Ending::Complete);
+    let maps = told.iter().filter(|(task, _)| matches!(task, Task::Map(..)));
+    assert_eq!(maps.map(|(_, &bytes)| bytes).collect::<Vec<_>>(), [0; 2 * CHUNKS as usize]);
+    assert!(told.iter().any(|(task, &bytes)| matches!(task, Task::Region(..)) && bytes == 9), "{told:?}");
 }
 
 #[test]

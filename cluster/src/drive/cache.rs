@@ -1,11 +1,10 @@
 //! Commits that were needed lately, so that the tasks of a sample do not read the journal for the same ones again.
 
-use super::DriveError;
 use jobs::failure::Failure;
 use jobs::task::Task;
 use std::collections::HashMap;
 use std::sync::Arc;
-use storage::{Commit, Journal};
+use storage::Commit;
 
 /// Pieces of the commits that are held at a time, about: 100 bytes each.
 const PIECES_MAX: usize = 1 << 18;
@@ -13,7 +12,7 @@ const PIECES_MAX: usize = 1 << 18;
 /// Inputs of a task.
 type Inputs = Arc<Vec<(Task, Arc<Commit>)>>;
 
-/// Holds some commits; all of them are in the journal as they are here.
+/// Holds some commits; all of them are in the journal, and here as who reads their tasks' outputs is told of them.
 #[derive(Debug, Default)]
 pub(super) struct CommitCache {
     commits: HashMap<Task, Arc<Commit>>,
@@ -42,13 +41,12 @@ impl CommitCache {
         }
     }
 
-    /// The commits of `inputs`, which `task` reads.
+    /// The commits of `inputs`, which `task` reads; `fetch` gives those that are not held.
     pub(super) fn list(
         &mut self,
-        journal: &Journal,
-        names: &[String],
         task: Task,
         inputs: &[Task],
+        fetch: impl FnOnce(&[Task]) -> Result<Vec<Arc<Commit>>, Failure>,
     ) -> Result<Inputs, Failure> {
         let sample = match task {
             Task::Region(sample, _) => Some(sample),
@@ -60,13 +58,8 @@ impl CommitCache {
         }
         let missing: Vec<Task> =
             inputs.iter().copied().filter(|input| !self.commits.contains_key(input)).collect();
-        let keys: Vec<String> = missing.iter().map(|task| task.key(names)).collect();
-        let found = journal.get_many(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut fetched = HashMap::new();
-        for ((task, key), commit) in missing.into_iter().zip(keys).zip(found) {
-            let commit = commit.ok_or(DriveError::Uncommitted { task: key })?;
-            fetched.insert(task, Arc::new(commit));
-        }
+        let found = if missing.is_empty() { Vec::new() } else { fetch(&missing)? };
+        let fetched: HashMap<Task, Arc<Commit>> = missing.into_iter().zip(found).collect();
         let commit = |input: &Task| {
             let commit = fetched.get(input).or_else(|| self.commits.get(input));
             (*input, Arc::clone(commit.expect("it was found or fetched")))
