@@ -16,7 +16,7 @@ use crate::qc::contig_class::ContigClass;
 use crate::qc::tally::AlignmentTally;
 use crate::qc::{CellTally, SampleCounters};
 use crate::record::{Record, flag};
-use crate::runs::{RunError, merge};
+use crate::runs::{Run, RunError, merge};
 use crate::template::name_hash;
 use crate::vcf;
 use jobs::failure::{Class, Classified};
@@ -29,7 +29,7 @@ use kernels::reference::Reference;
 use kernels::variant::{Answer, CellCalls};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use storage::{BlockEntry, PackError, PieceRef, RecordReader};
+use storage::{BlockEntry, PackError, PieceRef};
 
 /// Records of one CRAM container, counted from the last grid line.
 pub const CONTAINER_RECORDS: usize = 10_000;
@@ -136,16 +136,16 @@ pub fn run(
     hold: &dyn Hold,
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
-    let runs: Vec<RecordReader> =
-        inputs.iter().map(|(task, piece)| context.read(*task, piece)).collect::<Result<_, _>>()?;
+    let open = |(task, piece): &(Task, PieceRef)| Ok::<_, PackError>(Run::new(context.read(*task, piece)?));
+    let mut runs: Vec<Run> = inputs.iter().map(open).collect::<Result<_, _>>()?;
     let mut worker = CellWorker::new(context, sample, content);
     let mut pieces = Vec::new();
     match shard {
-        Shard::Unplaced => pieces.push(worker.unplaced(&runs)?),
+        Shard::Unplaced => pieces.push(worker.unplaced(&mut runs)?),
         Shard::Cells { .. } => {
             for cell in shard.cells().take_while(|&cell| hold.reach(cell.0)) {
                 context.holds()?;
-                pieces.push(worker.cell(&runs, cell)?);
+                pieces.push(worker.cell(&mut runs, cell)?);
             }
         }
     }
@@ -177,7 +177,7 @@ impl<'a> CellWorker<'a> {
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(&mut self, runs: &[RecordReader]) -> Result<PieceRef, RegionError> {
+    fn unplaced(&mut self, runs: &mut [Run]) -> Result<PieceRef, RegionError> {
         let encoder = Encoder::new(self.context, self.sample)?;
         let mut alignments = Alignments::new(&encoder);
         let mut tally = AlignmentTally::new(None);
@@ -191,7 +191,7 @@ impl<'a> CellWorker<'a> {
         self.store(Shard::Unplaced, alignments.finish()?, &[], 0, &counters)
     }
 
-    fn cell(&mut self, runs: &[RecordReader], cell: Cell) -> Result<PieceRef, RegionError> {
+    fn cell(&mut self, runs: &mut [Run], cell: Cell) -> Result<PieceRef, RegionError> {
         let core = self.context.grid.interval(cell);
         let encoder = Encoder::new(self.context, self.sample)?;
         let window = ReferenceSpan::around(&self.reference, core);

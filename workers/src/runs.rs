@@ -1,7 +1,8 @@
 //! Runs of alignments: what a map task writes and a region task merges.
 //!
 //! A run is one pack record whose blocks hold entries in the order of the genome; its directory says which places each
-//! block spans, so a shard reads only the blocks that touch it. Merging holds one block of each run.
+//! block spans, so a shard reads only the blocks that touch it, each once: merging holds one block of each run, from cell to
+//! cell.
 
 use crate::entry::{Entry, Order, Place, decode};
 use crate::record::RecordError;
@@ -96,39 +97,75 @@ impl RunBuilder {
     }
 }
 
-/// A position in one run.
-struct Cursor<'a> {
-    run: &'a RecordReader,
-    next_block: usize,
+/// A run being read, with the block that was needed last: the next cell mostly begins in it.
+#[derive(Debug)]
+pub struct Run {
+    record: RecordReader,
+    held: Option<usize>,
     block: Vec<u8>,
-    offset: usize,
 }
 
-impl Cursor<'_> {
+impl Run {
+    /// Nothing of it is read yet.
+    pub fn new(record: RecordReader) -> Self {
+        Run { record, held: None, block: Vec::new() }
+    }
+
+    fn hold(&mut self, block: usize) -> Result<(), PackError> {
+        if self.held != Some(block) {
+            self.held = None;
+            self.record.read_block(block, &mut self.block)?;
+            self.held = Some(block);
+        }
+        Ok(())
+    }
+}
+
+/// A position in one run.
+struct Cursor<'a> {
+    run: &'a mut Run,
+    next_block: usize,
+    /// In the block before that, if it is entered.
+    offset: Option<usize>,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(run: &'a mut Run, from: Place) -> Self {
+        let next_block = run.record.entries().partition_point(|block| block.last < from.0);
+        Cursor { run, next_block, offset: None }
+    }
+
+    /// What lies from the cursor on, if anything does.
+    fn rest(&self) -> Option<&[u8]> {
+        self.offset.map(|offset| &self.run.block[offset..]).filter(|rest| !rest.is_empty())
+    }
+
+    /// Goes on to where `rest` begins.
+    fn go_on(&mut self, rest: usize) {
+        self.offset = Some(self.run.block.len() - rest);
+    }
+
     /// The order key of the entry at the cursor, after moving to the next block if need be; `None` at the end of the
     /// range.
     fn key(&mut self, from: Place, before: Place) -> Result<Option<(Place, Order)>, RunError> {
         loop {
-            while self.offset < self.block.len() {
-                let (entry, rest) = decode(&self.block[self.offset..])?;
+            while let Some(bytes) = self.rest() {
+                let (entry, rest) = decode(bytes)?;
                 if entry.place >= before && before != Place::NOWHERE {
                     return Ok(None);
                 }
                 if entry.place >= from {
                     return Ok(Some((entry.place, entry.order)));
                 }
-                self.offset = self.block.len() - rest.len();
+                let rest = rest.len();
+                self.go_on(rest);
             }
-            let blocks = self.run.entries();
-            while self.next_block < blocks.len() && blocks[self.next_block].last < from.0 {
-                self.next_block += 1;
-            }
-            let Some(block) = blocks.get(self.next_block) else { return Ok(None) };
+            let Some(block) = self.run.record.entries().get(self.next_block) else { return Ok(None) };
             if block.first >= before.0 && before != Place::NOWHERE {
                 return Ok(None);
             }
-            self.run.read_block(self.next_block, &mut self.block)?;
-            self.offset = 0;
+            self.run.hold(self.next_block)?;
+            self.offset = Some(0);
             self.next_block += 1;
         }
     }
@@ -137,13 +174,12 @@ impl Cursor<'_> {
 /// Gives `visit` every entry with `from <= place < before`, in order, from all runs together. To get the entries
 /// without a place, let both be [`Place::NOWHERE`].
 pub fn merge<E: From<RunError>>(
-    runs: &[RecordReader],
+    runs: &mut [Run],
     from: Place,
     before: Place,
     mut visit: impl FnMut(Entry<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let start = |run| Cursor { run, next_block: 0, block: Vec::new(), offset: 0 };
-    let mut cursors: Vec<Cursor<'_>> = runs.iter().map(start).collect();
+    let mut cursors: Vec<Cursor<'_>> = runs.iter_mut().map(|run| Cursor::new(run, from)).collect();
     let mut heap = BinaryHeap::with_capacity(cursors.len());
     for (which, cursor) in cursors.iter_mut().enumerate() {
         if let Some(key) = cursor.key(from, before)? {
@@ -152,9 +188,10 @@ pub fn merge<E: From<RunError>>(
     }
     while let Some(Reverse((_, which))) = heap.pop() {
         let cursor = &mut cursors[which];
-        let (entry, rest) = decode(&cursor.block[cursor.offset..]).map_err(RunError::from)?;
+        let (entry, rest) = decode(cursor.rest().unwrap_or_default()).map_err(RunError::from)?;
+        let rest = rest.len();
         visit(entry)?;
-        cursor.offset = cursor.block.len() - rest.len();
+        cursor.go_on(rest);
         if let Some(key) = cursor.key(from, before)? {
             heap.push(Reverse((key, which)));
         }
@@ -219,7 +256,7 @@ mod tests {
             let mut record = RecordBuilder::new(&key, "c");
             run.finish(|entry, bytes| record.block(entry, bytes)).unwrap();
             let piece = pack.append(&record.finish()).unwrap();
-            runs.push(packs.record(&piece, &key, "c").unwrap());
+            runs.push(Run::new(packs.record(&piece, &key, "c").unwrap()));
         }
         entries.sort();
         let ranges = [
@@ -230,7 +267,7 @@ mod tests {
         ];
         for (from, before) in ranges {
             let mut got = Vec::new();
-            merge::<RunError>(&runs, from, before, |entry| {
+            merge::<RunError>(&mut runs, from, before, |entry| {
                 got.push((entry.place, entry.order));
                 Ok(())
             })
