@@ -364,10 +364,10 @@ impl CellPass<'_> {
         if self.calling {
             self.reads.push(&record, held.position);
         }
-        if (self.core.start..self.core.end).contains(&held.position) {
-            if let Err(error) = self.alignments.push(&held.bytes) {
-                self.failure.get_or_insert(error);
-            }
+        if (self.core.start..self.core.end).contains(&held.position)
+            && let Err(error) = self.alignments.push(&held.bytes)
+        {
+            self.failure.get_or_insert(error);
         }
     }
 }

@@ -6,7 +6,8 @@ use super::{Subject, WRITER};
 use crate::qc::alignment::AlignmentCounters;
 use crate::qc::histogram::Histogram;
 
-/// The file; what it has not are the sections that need what we do not count (MPC, GCF, GCL, GCC, FBC, LBC, ID, IC, MAPQ, COV, GCD, CHK).
+/// The file; what it has not are the sections that need what we do not count (CHK, MPC, GCF, GCL, GCC, FBC, LBC, MAPQ, ID,
+/// IC, COV, GCD).
 pub(super) fn stats(subject: &Subject<'_>) -> Option<String> {
     let counters = &subject.qc.counters.alignment;
     let mut text = format!(
