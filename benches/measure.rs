@@ -34,7 +34,7 @@ impl Cohort {
             out,
             seed: 1,
             samples,
-            genome_mb,
+            genome_mb: Some(genome_mb),
             depth,
             tumor: false,
             reference: None,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 fn tiny(out: &Path) -> Options {
-    Options { out: out.to_owned(), samples: 3, genome_mb: 0.05, depth: 10.0, ..Options::default() }
+    Options { out: out.to_owned(), samples: 3, genome_mb: Some(0.05), depth: 10.0, ..Options::default() }
 }
 
 fn simulate(options: &Options) -> Summary {
@@ -141,8 +141,8 @@ fn wrong_options_are_refused_before_anything_is_written() {
     for (bad, class) in [
         (Options { samples: 0, ..good.clone() }, Class::Usage),
         (Options { withdrawn: 4, ..good.clone() }, Class::Usage),
-        (Options { genome_mb: 0.001, ..good.clone() }, Class::Usage),
-        (Options { genome_mb: f64::NAN, ..good.clone() }, Class::Usage),
+        (Options { genome_mb: Some(0.001), ..good.clone() }, Class::Usage),
+        (Options { genome_mb: Some(f64::NAN), ..good.clone() }, Class::Usage),
         (Options { depth: -1.0, ..good.clone() }, Class::Usage),
         (Options { threads: 0, ..good.clone() }, Class::Usage),
         (Options { reference: missing, ..good.clone() }, Class::Input),
