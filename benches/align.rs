@@ -1,7 +1,8 @@
 //! What does mapping cost, how right is it, and what does the rest cost up to a sorted, marked file?
 //!
 //! Ours and every mapper on PATH, turn by turn, on the same simulated pairs of 2x150, on one thread: mapping, its accuracy
-//! and calibration, the index, two threads, and FASTQ.gz to CRAM and BAM beside the usual chain.
+//! and calibration, what a caller finds after it, the index, two threads, and FASTQ.gz to CRAM and BAM beside the usual
+//! chain.
 //!
 //! Without options the genome is small and synthetic, so that any clone can run it; what counts is measured on real and
 //! large ones: `cargo bench --bench align -- --ref REF.fa [--genome-mb 3100] --pairs 500000 --seeds 3 --folder DIR`.
@@ -10,6 +11,7 @@ mod mappers;
 mod measure;
 mod multiplicity;
 mod placement;
+mod variants;
 
 use mappers::{Cost, MAPPERS, Mapper, Run, drain};
 use measure::{absent, head, is_full, median, spread, version};
@@ -17,6 +19,8 @@ use multiplicity::{CLASSES, multiplicity};
 use placement::{MAPQ_MAX, Score, upper_bound};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use variants::Piece;
+use workers::assess::VariantAccuracy;
 use workers::simulate::{self, Options};
 
 /// Lengths of the k-mers that are counted.
@@ -57,12 +61,16 @@ fn main() {
     for (mapper, mapped) in mappers.iter().zip(&mapped) {
         assert_eq!(mapped.score.records, 2 * data.pairs(), "{} keeps every read", mapper.name);
     }
+    let called: Vec<VariantAccuracy> = Piece::simulate(&data, data.plan.piece_bases)
+        .map(|piece| mappers.iter().map(|mapper| piece.call(&data, mapper)).collect())
+        .unwrap_or_default();
     let whole = Whole::measure(&data, &mappers);
     if is_full() {
         print_indexes(&data, &mappers, &builds);
         print_mapping(&mappers, &mapped);
         print_accuracy(&mappers, &mapped);
         print_calibration(&mappers, &mapped);
+        print_variants(&data, &mappers, &called);
         print_scaling(&data, &mappers);
         whole.print(&data, median(&mapped[0].cpu_seconds()));
     }
@@ -75,6 +83,8 @@ struct Plan {
     pairs: u64,
     seeds: u64,
     turns: usize,
+    /// Bases of the piece in which variants are called.
+    piece_bases: usize,
     folder: Option<PathBuf>,
     only: Option<String>,
 }
@@ -90,14 +100,17 @@ impl Plan {
             value(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
         };
         let (pairs, seeds, megabases) = if is_full() { (50_000, 3, 10.0) } else { (1_500, 1, 0.2) };
+        let piece_bases = if is_full() { 500_000 } else { 20_000 };
+        let seeds = number("--seeds", seeds);
         let reference = value("--ref").map(PathBuf::from);
         let genome_mb = value("--genome-mb").map(|text| text.parse().expect("megabases"));
         Plan {
             genome_mb: genome_mb.or(reference.is_none().then_some(megabases)),
             reference,
             pairs: number("--pairs", pairs),
-            seeds: number("--seeds", seeds),
+            seeds,
             turns: number("--turns", seeds) as usize,
+            piece_bases: number("--piece-bases", piece_bases) as usize,
             folder: value("--folder").map(PathBuf::from),
             only: value("--only"),
         }
@@ -287,7 +300,7 @@ fn print_mapping(mappers: &[Mapper], mapped: &[Mapped]) {
         "\nMapping plain FASTQ to SAM on a pipe, one thread, CPU seconds: median (smallest to largest) of"
     );
     println!("{} turns; loading is a run on {LOADING_PAIRS} pairs.\n", mapped[0].runs.len());
-    println!("| mapper | with loading | without | ours, without, is this share of it | peak memory, MB |");
+    println!("| mapper | with loading | without | ours over it, without | peak memory, MB |");
     println!("|---|---|---|---|---|");
     let ours = median(&mapped[0].mapping_seconds());
     for (mapper, mapped) in mappers.iter().zip(mapped) {
@@ -350,6 +363,28 @@ fn print_calibration(mappers: &[Mapper], mapped: &[Mapped]) {
         };
         let cells: Vec<String> = mapped.iter().map(cell).collect();
         println!("| {first} to {last} | {} |", cells.join(" | "));
+    }
+}
+
+fn print_variants(data: &Data, mappers: &[Mapper], called: &[VariantAccuracy]) {
+    println!(
+        "\nVariants that `bcftools mpileup | call` finds in {} bases at 25x, mapped to all.\n",
+        data.plan.piece_bases
+    );
+    if called.is_empty() {
+        println!(
+            "Not measured: samtools or bcftools is not on PATH, or every piece of the reference has gaps."
+        );
+        return;
+    }
+    println!(
+        "| mapper | SNV F1 | missed | false | indel F1 | missed | false |\n|---|---|---|---|---|---|---|"
+    );
+    for (mapper, VariantAccuracy { snv, indel, .. }) in mappers.iter().zip(called) {
+        let [snv, indel] = [snv, indel].map(|counts| {
+            format!("{:.5} | {} | {}", counts.f1(), counts.false_negatives, counts.false_positives)
+        });
+        println!("| {} | {snv} | {indel} |", mapper.name);
     }
 }
 
