@@ -54,6 +54,9 @@ fn main() {
     }
     let builds: Vec<Cost> =
         mappers.iter().map(|mapper| mapper.index(&data.folder, &data.reference, data.bases)).collect();
+    if is_full() {
+        print_indexes(&data, &mappers, &builds);
+    }
     let mapped = map(&data, &mappers);
     let ours = &mapped[0].score;
     let [right, _] = ours.from_mapq(0);
@@ -61,17 +64,20 @@ fn main() {
     for (mapper, mapped) in mappers.iter().zip(&mapped) {
         assert_eq!(mapped.score.records, 2 * data.pairs(), "{} keeps every read", mapper.name);
     }
-    let called: Vec<VariantAccuracy> = Piece::simulate(&data, data.plan.piece_bases)
-        .map(|piece| mappers.iter().map(|mapper| piece.call(&data, mapper)).collect())
-        .unwrap_or_default();
-    let whole = Whole::measure(&data, &mappers);
     if is_full() {
-        print_indexes(&data, &mappers, &builds);
         print_mapping(&mappers, &mapped);
         print_accuracy(&mappers, &mapped);
         print_calibration(&mappers, &mapped);
+    }
+    let called: Vec<VariantAccuracy> = Piece::simulate(&data, data.plan.piece_bases)
+        .map(|piece| mappers.iter().map(|mapper| piece.call(&data, mapper)).collect())
+        .unwrap_or_default();
+    if is_full() {
         print_variants(&data, &mappers, &called);
         print_scaling(&data, &mappers);
+    }
+    let whole = Whole::measure(&data, &mappers);
+    if is_full() {
         whole.print(&data, median(&mapped[0].cpu_seconds()));
     }
 }

@@ -231,6 +231,6 @@ mod tests {
             assert_eq!(base(hap), contig[reference], "{hap}");
         }
         assert_eq!((base(10), base(200)), (b'N', complement(contig[258])));
-        assert_eq!(haplotype.bases(398, 400), None);
+        assert_eq!(haplotype.bases(458, 460), None);
     }
 }

@@ -127,7 +127,7 @@ fn a_real_reference_is_taken_as_it_is() {
     genome::write_fasta(&sequences, &mut text).unwrap();
     fs::write(&fasta, text.to_ascii_lowercase()).unwrap();
     let out = directory.path().join("out");
-    let options = Options { reference: Some(fasta), samples: 1, tumor: false, ..tiny(&out) };
+    let options = Options { reference: Some(fasta), genome_mb: None, samples: 1, tumor: false, ..tiny(&out) };
     simulate(&options);
     assert!(fs::read(out.join("reference.fa")).unwrap().eq_ignore_ascii_case(&text));
 }
