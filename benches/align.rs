@@ -1,8 +1,8 @@
 //! What does mapping cost, how right is it, and what does the rest cost up to a sorted, marked file?
 //!
-//! Ours and every mapper on PATH, turn by turn, on the same simulated pairs of 2x150, on one thread: mapping, its accuracy
-//! and calibration, what a caller finds after it, the index, two threads, and FASTQ.gz to CRAM and BAM beside the usual
-//! chain.
+//! Ours and every mapper on PATH, turn by turn, on the same simulated pairs of 2x150, on one thread: mapping, its
+//! accuracy and calibration, what a caller finds after it, the index, two threads, and FASTQ.gz to CRAM and BAM beside
+//! the usual chain.
 //!
 //! Without options the genome is small and synthetic, so that any clone can run it; what counts is measured on real and
 //! large ones: `cargo bench --bench align -- --ref REF.fa [--genome-mb 3100] --pairs 500000 --seeds 3 --folder DIR`.
@@ -59,7 +59,7 @@ fn main() {
     }
     let mapped = map(&data, &mappers);
     let ours = &mapped[0].score;
-    let [right, _] = ours.from_mapq(0);
+    let [right, _] = ours.at_least(0);
     assert!(right as f64 > 0.95 * ours.reads() as f64, "{right} of {} are right", ours.reads());
     for (mapper, mapped) in mappers.iter().zip(&mapped) {
         assert_eq!(mapped.score.records, 2 * data.pairs(), "{} keeps every read", mapper.name);
@@ -334,17 +334,17 @@ fn print_accuracy(mappers: &[Mapper], mapped: &[Mapped]) {
     let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;
     let bounded = |count: u64| format!("{count} ({:.0})", upper_bound(count));
     for (mapper, Mapped { score, .. }) in mappers.iter().zip(mapped) {
-        let wrong = |mapq| bounded(score.from_mapq(mapq)[1]);
+        let wrong = |mapq| bounded(score.at_least(mapq)[1]);
         let reads = score.reads();
         println!(
             "| {} | {:.4} | {} | {} | {} | {} | {:.3} | {:.2} |",
             mapper.name,
-            percent(score.from_mapq(0)[0], reads),
-            bounded(reads - score.from_mapq(0)[0]),
+            percent(score.at_least(0)[0], reads),
+            bounded(reads - score.at_least(0)[0]),
             wrong(20),
             wrong(30),
             wrong(60),
-            percent(score.from_mapq(20).iter().sum(), reads),
+            percent(score.at_least(20).iter().sum(), reads),
             percent(score.breakpoint[0], score.breakpoint[1])
         );
     }

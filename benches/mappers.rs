@@ -1,8 +1,8 @@
 //! The read mappers that are compared: how each one builds its index and maps pairs, and what a run of it costs.
 //!
 //! Each has a folder of its own with a link to the reference, `ref.fa`, beside which it keeps its index. Scripts see
-//! `$index` (that link), `$first`, `$second`, `$threads` and `$wakachi`, and end in the program itself, so that the memory
-//! that is watched is its own.
+//! `$index` (that link), `$first`, `$second`, `$threads` and `$wakachi`, and end in the program itself, so that the
+//! memory that is watched is its own.
 
 use crate::measure::{absent, child_cpu_seconds, version, wakachi};
 use std::io::Read;
@@ -134,7 +134,7 @@ impl Mapper {
         let script = self.frugal_index.filter(|_| !fits).unwrap_or(self.index);
         let mut run = Run::new(script);
         run.command.env("index", &index);
-        let cost = run.wait(|out| drain(out));
+        let cost = run.wait(drain);
         std::fs::write(&cost_file, serde_json::to_vec(&cost).expect("numbers")).expect("its cost");
         cost
     }

@@ -13,7 +13,8 @@ const CLASS_ENDS: [usize; 4] = [1, 2, 10, 100];
 /// Their names, and that of the last.
 pub const CLASSES: [&str; 5] = ["once", "twice", "3 to 10", "11 to 100", "more often"];
 
-/// The shares of the positions of a FASTA file whose k-mer occurs as often as each class says, for each `k` of at most 31.
+/// The shares of the positions of a FASTA file whose k-mer occurs as often as each class says, for each `k` of at most
+/// 31.
 pub fn multiplicity(path: &Path, lengths: &[usize], bases: u64) -> Vec<[f64; 5]> {
     let bits = bases.div_ceil(SAMPLES).next_power_of_two().trailing_zeros();
     let mut samples: Vec<Vec<u64>> = vec![Vec::new(); lengths.len()];

@@ -1,8 +1,8 @@
 //! How right are placements: SAM records against the truth in their names.
 //!
 //! A read is right if contig and strand agree and the nearest of its start, unclipped start, end and unclipped end is
-//! within 20 bases of the truth. Reads across a structural breakpoint count apart, by their larger part; reads of mostly
-//! novel sequence do not count.
+//! within 20 bases of the truth. Reads across a structural breakpoint count apart, by their larger part; reads of
+//! mostly novel sequence do not count.
 
 use std::io::BufRead;
 use std::ops::AddAssign;
@@ -64,7 +64,7 @@ impl Score {
     }
 
     /// How many are right and wrong at this MAPQ and above.
-    pub fn from_mapq(&self, mapq: usize) -> [u64; 2] {
+    pub fn at_least(&self, mapq: usize) -> [u64; 2] {
         self.placed[mapq..].iter().fold([0, 0], |[right, wrong], at| [right + at[0], wrong + at[1]])
     }
 
@@ -123,7 +123,7 @@ pub fn check() {
         let name = "c:101:250:+.:c:301:450:-s:u:1";
         let sam = format!("@HD\tVN:1.6\n{name}\t{flag}\t{contig}\t{position}\t30\t{cigar}\t*\t0\t0\tA\tA\n");
         let score = Score::of_sam(sam.as_bytes());
-        (score.from_mapq(30), score.unmapped, score.breakpoint)
+        (score.at_least(30), score.unmapped, score.breakpoint)
     };
     assert_eq!(record(65, "c", 101, "150M"), ([1, 0], 0, [0, 0]));
     assert_eq!(record(65, "c", 131, "30S120M"), ([1, 0], 0, [0, 0]));

@@ -31,8 +31,8 @@ pub struct Args {
     /// Participants; from 3 on the first three are a trio
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub samples: u32,
-    /// Size of the genome in megabases: of a synthetic one [default: 2], or what --ref is grown to by diverged copies of it
-    /// with young repeats [default: its own]
+    /// Size of the genome in megabases: of a synthetic one [default: 2], or what --ref is grown to by diverged copies
+    /// of it with young repeats [default: its own]
     #[arg(long, value_name = "X")]
     pub genome_mb: Option<f64>,
     /// Mean depth of each sample

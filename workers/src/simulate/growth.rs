@@ -1,12 +1,13 @@
 //! Grows a real reference to the size of a larger genome, so that an aligner meets as many similar places as there.
 //!
 //! The reference itself comes first, as it is. After it come copies of its contigs, each 8 to 15% diverged from the
-//! source: too far for an exact seed of 31 bases, near enough for shorter ones. Divergence ages the repeats in a copy too,
-//! so every copy gets young ones: transposon families like Alu, L1, SVA and the LTR elements, laid over what was there, and
-//! an array of alpha satellite. At last, segmental duplications are laid from anywhere to anywhere in the copies.
+//! source: too far for an exact seed of 31 bases, near enough for shorter ones. Divergence ages the repeats in a copy
+//! too, so every copy gets young ones: transposon families like Alu, L1, SVA and the LTR elements, laid over what was
+//! there, and an array of alpha satellite. At last, segmental duplications are laid from anywhere to anywhere in the
+//! copies.
 //!
-//! Invariant: a copy is a function of (seed, its number) and the reference, so threads never show. Gaps are kept, but no
-//! longer than [`GAP_BASES_MAX`]; nothing is laid over one.
+//! Invariant: a copy is a function of (seed, its number) and the reference, so threads never show. Gaps are kept, but
+//! no longer than [`GAP_BASES_MAX`]; nothing is laid over one.
 
 use super::descent::{mutated, tandem};
 use super::genome::{Sequence, reverse_complement};
@@ -29,8 +30,8 @@ const DUPLICATION_SHARE: f64 = 0.04;
 const DUPLICATION_BASES: std::ops::Range<f64> = 1_000.0..200_000.0;
 const DUPLICATION_DIVERGENCES: [f64; 6] = [0.001, 0.005, 0.01, 0.02, 0.03, 0.05];
 
-/// The reference and its copies: `bases` bases in all, gaps included, or up to [`CONTIG_BASES_MIN`] fewer. `bases` is at
-/// least the size of the reference.
+/// The reference and its copies: `bases` bases in all, gaps included, or up to [`CONTIG_BASES_MIN`] fewer. `bases` is
+/// at least the size of the reference.
 pub fn grow(seed: u64, mut reference: Vec<Sequence>, bases: u64) -> Vec<Sequence> {
     let size = |sequences: &[Sequence]| sequences.iter().map(|s| s.bases.len() as u64).sum::<u64>();
     let families = Families::draw(&mut Rng::new(seed, "families", &[]));
@@ -97,8 +98,8 @@ struct Families {
 
 impl Families {
     fn draw(rng: &mut Rng) -> Self {
-        // Classes, each with its families from old to young as (divergence, share of the genome): after Lander et al. 2001
-        // (tables 11 and 14) those of the young half, for the old half is in the copies already.
+        // Classes, each with its families from old to young as (divergence, share of the genome): after Lander et al.
+        // 2001 (tables 11 and 14) those of the young half, for the old half is in the copies already.
         type Class<'a> = (usize, Option<f64>, &'a [(f64, f64)]);
         let alu: Class =
             (290, None, &[(0.15, 0.025), (0.10, 0.03), (0.08, 0.03), (0.05, 0.012), (0.02, 0.002)]);
