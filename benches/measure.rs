@@ -34,7 +34,7 @@ impl Cohort {
             out,
             seed: 1,
             samples,
-            genome_mb,
+            genome_mb: Some(genome_mb),
             depth,
             tumor: false,
             reference: None,
@@ -70,6 +70,7 @@ impl Cohort {
             hasher.update(&std::fs::read(path).expect("a simulated file"));
         }
         let Options { seed, samples, genome_mb, depth, .. } = &self.options;
+        let genome_mb = genome_mb.unwrap_or(simulate::GENOME_MB);
         format!(
             "`wakachi simulate --seed {seed} --samples {samples} --genome-mb {genome_mb} --depth {depth}`: \
              {:.4} Gbase of pairs 2 x 150; BLAKE3 of reference and reads {}",
@@ -82,11 +83,16 @@ impl Cohort {
 /// CPU seconds of this process and, to a hundredth, its children so far.
 pub fn cpu_seconds() -> f64 {
     let own = clock_gettime(ClockId::ProcessCPUTime);
+    own.tv_sec as f64 + own.tv_nsec as f64 / 1e9 + child_cpu_seconds()
+}
+
+/// CPU seconds, to a hundredth, of the children this process has waited for.
+pub fn child_cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     // proc(5): the name ends with the last ')'; cutime and cstime are fields 16 and 17.
     let fields = stat.rsplit_once(')').expect("a process name").1.split_whitespace();
     let ticks: f64 = fields.skip(13).take(2).map(|ticks| ticks.parse::<f64>().expect("ticks")).sum();
-    own.tv_sec as f64 + own.tv_nsec as f64 / 1e9 + ticks / TICKS_PER_SECOND
+    ticks / TICKS_PER_SECOND
 }
 
 /// Runs a shell script that must succeed; its CPU seconds.

@@ -19,6 +19,7 @@ use workers::simulate::{self, Options, Step, Summary};
   wakachi simulate --out sim --samples 3 --tumor        a trio, the last one with a tumour
   wakachi simulate --out sim --withdrawn 1              the last participant has withdrawn
   wakachi simulate --out sim --ref GRCh38.fa --samples 1 --depth 30
+  wakachi simulate --out sim --ref chr20.fa --genome-mb 3100 --samples 1 --depth 0.1
   wakachi run sim/cohort.toml --out job                 then the main job")]
 pub struct Args {
     /// Directory to write into
@@ -30,9 +31,10 @@ pub struct Args {
     /// Participants; from 3 on the first three are a trio
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub samples: u32,
-    /// Size of the synthetic genome in megabases
-    #[arg(long, value_name = "X", default_value_t = 2.0)]
-    pub genome_mb: f64,
+    /// Size of the genome in megabases: of a synthetic one [default: 2], or what --ref is grown to by diverged copies
+    /// of it with young repeats [default: its own]
+    #[arg(long, value_name = "X")]
+    pub genome_mb: Option<f64>,
     /// Mean depth of each sample
     #[arg(long, value_name = "X", default_value_t = 20.0)]
     pub depth: f64,
@@ -46,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME")]
     pub as_of: Option<Timestamp>,
     /// A real reference (FASTA) instead of a synthetic genome
-    #[arg(long = "ref", value_name = "REF.fa", conflicts_with = "genome_mb")]
+    #[arg(long = "ref", value_name = "REF.fa")]
     pub reference: Option<PathBuf>,
     /// Threads [default: all cores]
     #[arg(short, long, value_name = "N")]

@@ -6,8 +6,10 @@
 //! it finished and makes the others as if it had never stopped.
 
 pub mod cohort;
+mod descent;
 pub mod genome;
 pub mod governance;
+mod growth;
 mod haplotypes;
 mod outputs;
 pub mod population;
@@ -49,6 +51,8 @@ const READS_LEVEL: u8 = 4;
 /// Version of the simulated model: a change of what is simulated changes it, so that nothing older is resumed.
 const MODEL_VERSION: u32 = 2;
 const SAMPLES_MAX: u32 = 100_000;
+/// Size of a synthetic genome, unless another is asked for.
+pub const GENOME_MB: f64 = 2.0;
 const GENOME_MB_MAX: f64 = 4_000.0;
 const DEPTH_MAX: f64 = 10_000.0;
 /// Bytes of the empty block that ends a BGZF file (SAMv1 §4.1.2).
@@ -63,8 +67,9 @@ pub struct Options {
     pub seed: u64,
     /// Participants, at least 1; from 3 on the first three are a trio.
     pub samples: u32,
-    /// Size of the synthetic genome in megabases; not used with `reference`.
-    pub genome_mb: f64,
+    /// Size of the genome in megabases: of the synthetic one, [`GENOME_MB`] if `None`; or what `reference` is grown to,
+    /// its own size if `None`.
+    pub genome_mb: Option<f64>,
     /// Mean depth of each sample.
     pub depth: f64,
     /// Whether the last participant who has not withdrawn also has a tumour sample.
@@ -96,7 +101,7 @@ impl Default for Options {
             out: PathBuf::from("simulated"),
             seed: 1,
             samples: 8,
-            genome_mb: 2.0,
+            genome_mb: None,
             depth: 20.0,
             tumor: true,
             reference: None,
@@ -229,16 +234,13 @@ impl Classified for SimulateError {
 /// Simulates a cohort into `options.out`.
 pub fn run(options: &Options, progress: &mut dyn FnMut(Step<'_>)) -> Result<Summary, SimulateError> {
     check(options)?;
-    let genome = match &options.reference {
-        Some(path) => genome::read_fasta(path)?,
-        None => synthesis::synthesise(options.seed, (options.genome_mb * 1e6) as u32),
-    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
+    let pool = pool.map_err(|source| SimulateError::Threads { threads: options.threads, source })?;
+    let genome = pool.install(|| genome(options))?;
     check_genome(&genome)?;
     let mut outputs = Outputs::open(&options.out, &digest(options, &genome))?
         .ok_or_else(|| SimulateError::Occupied { path: options.out.clone() })?;
     [SHEET, COHORT].iter().try_for_each(|path| outputs.retract(path))?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
-    let pool = pool.map_err(|source| SimulateError::Threads { threads: options.threads, source })?;
     let population = Population::draw(options.seed, &genome, options.samples, options.bearer());
     let mut simulation =
         Simulation { options, genome: &genome, population, pool, outputs: &mut outputs, progress };
@@ -278,9 +280,10 @@ fn check(options: &Options) -> Result<(), SimulateError> {
         let expected = format!("at most the {} participants", options.samples);
         return wrong("withdrawn", options.withdrawn.to_string(), expected);
     }
-    if options.reference.is_none() && !(genome_mb_min..=GENOME_MB_MAX).contains(&options.genome_mb) {
+    let genome_mb = options.genome_mb.unwrap_or(GENOME_MB);
+    if !(genome_mb_min..=GENOME_MB_MAX).contains(&genome_mb) {
         let expected = format!("megabases from {genome_mb_min} to {GENOME_MB_MAX}");
-        return wrong("genome-mb", options.genome_mb.to_string(), expected);
+        return wrong("genome-mb", genome_mb.to_string(), expected);
     }
     if !(0.01..=DEPTH_MAX).contains(&options.depth) {
         return wrong("depth", options.depth.to_string(), format!("a depth from 0.01 to {DEPTH_MAX}"));
@@ -289,6 +292,27 @@ fn check(options: &Options) -> Result<(), SimulateError> {
         return wrong("threads", options.threads.to_string(), "at least 1".to_owned());
     }
     Ok(())
+}
+
+/// The reference to simulate on: synthetic, or a real one as it is or grown.
+fn genome(options: &Options) -> Result<Vec<Sequence>, SimulateError> {
+    let bases = options.genome_mb.map(|megabases| (megabases * 1e6) as u64);
+    let Some(path) = &options.reference else {
+        let bases = bases.unwrap_or((GENOME_MB * 1e6) as u64);
+        return Ok(synthesis::synthesise(options.seed, bases as u32));
+    };
+    let reference = genome::read_fasta(path)?;
+    let Some(bases) = bases else { return Ok(reference) };
+    let own: u64 = reference.iter().map(|contig| contig.bases.len() as u64).sum();
+    if own > bases {
+        let expected = format!("at least the {:.3} megabases of the reference", own as f64 / 1e6);
+        return Err(SimulateError::Option {
+            option: "genome-mb",
+            value: (bases as f64 / 1e6).to_string(),
+            expected,
+        });
+    }
+    Ok(growth::grow(options.seed, reference, bases))
 }
 
 fn check_genome(genome: &[Sequence]) -> Result<(), SimulateError> {
@@ -318,7 +342,7 @@ struct Simulation<'a> {
     progress: &'a mut dyn FnMut(Step<'_>),
 }
 
-impl Simulation<'_> {
+impl<'a> Simulation<'a> {
     fn file(
         &mut self,
         path: &str,
@@ -423,11 +447,11 @@ impl Simulation<'_> {
         Ok(digests)
     }
 
-    fn library(&self, index: u64, sample: &Sample) -> Library {
+    fn library(&self, index: u64, sample: &Sample) -> Library<'a> {
         let (genome, population) = (self.genome, &self.population);
         let person = &population.people[sample.person];
         let cells_of = |kind: CellKind| {
-            let pair = |(contig, sequence): (usize, &Sequence)| {
+            let pair = |(contig, sequence): (usize, &'a Sequence)| {
                 [0, 1].map(|which| {
                     Haplotype::new(&sequence.bases, &population.edits(person, kind, which, contig))
                 })
@@ -442,7 +466,7 @@ impl Simulation<'_> {
 }
 
 /// Both FASTQ texts of some pairs as BGZF blocks without the end marker.
-fn chunk(library: &Library, start: u64, end: u64) -> Option<[Vec<u8>; 2]> {
+fn chunk(library: &Library<'_>, start: u64, end: u64) -> Option<[Vec<u8>; 2]> {
     let mut texts = [Vec::new(), Vec::new()];
     for index in start..end {
         if !library.pair(index, &mut texts) {

@@ -53,7 +53,7 @@ fn context(directory: &Path, people: u32, depth: f64) -> Context {
     let options = Options {
         out: out.clone(),
         samples: people,
-        genome_mb: 1.4,
+        genome_mb: Some(1.4),
         depth,
         tumor: people > 1,
         ..Options::default()

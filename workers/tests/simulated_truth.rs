@@ -11,7 +11,7 @@ use workers::simulate::{Options, Summary, genome, run};
 
 fn simulate(out: &Path) -> Summary {
     let options =
-        Options { out: out.to_owned(), samples: 3, genome_mb: 0.2, depth: 12.0, ..Options::default() };
+        Options { out: out.to_owned(), samples: 3, genome_mb: Some(0.2), depth: 12.0, ..Options::default() };
     run(&options, &mut |_| ()).unwrap()
 }
 

@@ -1,6 +1,8 @@
 //! One chromosome of one person: its bases, and where each of them lies on the reference.
 //!
-//! Invariant: segments cover the haplotype without gap, in order.
+//! Only what differs from the reference is held, so the haplotypes of a human genome need little memory beside it.
+//!
+//! Invariant: segments cover the haplotype without gap, in order; substitutions are in order and on forward segments.
 
 use super::genome::complement;
 use super::truth::{Origin, Placement};
@@ -10,18 +12,21 @@ use super::variation::{Edit, INDEL_BASES_MAX, Kind};
 const ACROSS_BASES_MAX: u32 = 20;
 
 /// A chromosome with its variants.
-pub struct Haplotype {
-    /// Letters A C G T N.
-    pub bases: Vec<u8>,
+pub struct Haplotype<'a> {
+    contig: &'a [u8],
     segments: Vec<Segment>,
+    /// Bases of the novel segments.
+    novel: Vec<u8>,
+    /// Bases of forward segments that are not the reference's, by their place on the haplotype.
+    substitutions: Vec<(u32, u8)>,
 }
 
 #[derive(Clone, Copy)]
 enum Direction {
     Forward,
     Reverse,
-    /// Not of the reference; stands after its base `reference`.
-    Novel,
+    /// Not of the reference; stands after its base `reference`. The bases begin at this one of the novel ones.
+    Novel(u32),
 }
 
 #[derive(Clone, Copy)]
@@ -43,35 +48,71 @@ struct Part {
     bases: u32,
 }
 
-impl Haplotype {
+impl<'a> Haplotype<'a> {
     /// Applies the edits, which come in order and do not overlap, to a contig.
-    pub fn new(contig: &[u8], edits: &[Edit]) -> Self {
+    pub fn new(contig: &'a [u8], edits: &[Edit]) -> Self {
         let mut haplotype =
-            Haplotype { bases: Vec::with_capacity(contig.len() + 1024), segments: Vec::new() };
+            Haplotype { contig, segments: Vec::new(), novel: Vec::new(), substitutions: Vec::new() };
         let mut at = 0;
         for edit in edits {
-            haplotype.copy(contig, at, edit.position);
-            haplotype.apply(contig, edit);
+            haplotype.push(Direction::Forward, at, edit.position - at);
+            haplotype.apply(edit);
             at = edit.end();
         }
-        haplotype.copy(contig, at, contig.len() as u32);
+        haplotype.push(Direction::Forward, at, contig.len() as u32 - at);
         haplotype
+    }
+
+    /// How many bases it has.
+    pub fn len(&self) -> u32 {
+        self.segments.last().map_or(0, |last| last.start + last.bases)
+    }
+
+    /// The bases from `start` to `end`, letters A C G T N; `None` where it ends before.
+    pub fn bases(&self, start: u32, end: u32) -> Option<Vec<u8>> {
+        if end > self.len() {
+            return None;
+        }
+        let mut bases = Vec::with_capacity((end - start) as usize);
+        for (segment, from, to) in self.overlaps(start, end) {
+            let first = (segment.reference + from) as usize;
+            match segment.direction {
+                Direction::Forward => bases.extend(&self.contig[first..first + (to - from) as usize]),
+                Direction::Reverse => {
+                    let last = (segment.reference + segment.bases - from) as usize;
+                    let forward = &self.contig[last - (to - from) as usize..last];
+                    bases.extend(forward.iter().rev().map(|&base| complement(base)));
+                }
+                Direction::Novel(at) => bases.extend(&self.novel[(at + from) as usize..(at + to) as usize]),
+            }
+        }
+        let first = self.substitutions.partition_point(|&(at, _)| at < start);
+        for &(at, base) in self.substitutions[first..].iter().take_while(|&&(at, _)| at < end) {
+            bases[(at - start) as usize] = base;
+        }
+        Some(bases)
+    }
+
+    /// The segments with bases from `start` to `end`, and which of their bases these are.
+    fn overlaps(&self, start: u32, end: u32) -> impl Iterator<Item = (&Segment, u32, u32)> {
+        let first = self.segments.partition_point(|segment| segment.start <= start).saturating_sub(1);
+        self.segments[first..].iter().take_while(move |segment| segment.start < end).map(move |segment| {
+            let from = start.max(segment.start) - segment.start;
+            (segment, from, end.min(segment.start + segment.bases) - segment.start)
+        })
     }
 
     /// Where the bases from `start` to `end` lie on the reference: the larger part, if a breakpoint parts them.
     pub fn locate(&self, start: u32, end: u32) -> Placement {
-        let first = self.segments.partition_point(|segment| segment.start <= start).saturating_sub(1);
         let mut parts: Vec<Part> = Vec::new();
         let mut novel = 0;
         let mut anchor = 0;
-        for segment in self.segments[first..].iter().take_while(|segment| segment.start < end) {
-            let from = start.max(segment.start) - segment.start;
-            let to = end.min(segment.start + segment.bases) - segment.start;
+        for (segment, from, to) in self.overlaps(start, end) {
             let bases = to - from;
             let (reference, reverse) = match segment.direction {
                 Direction::Forward => (segment.reference + from, false),
                 Direction::Reverse => (segment.reference + segment.bases - to, true),
-                Direction::Novel => {
+                Direction::Novel(_) => {
                     novel += bases;
                     anchor = segment.reference;
                     continue;
@@ -101,27 +142,24 @@ impl Haplotype {
         Placement { start: part.start, end: part.end, reverse: part.reverse, origin }
     }
 
-    fn apply(&mut self, contig: &[u8], edit: &Edit) {
-        let Edit { position, alternate, .. } = edit;
-        if edit.kind == Kind::Inversion {
-            self.copy(contig, *position, position + 1);
-            self.push(Direction::Reverse, position + 1, edit.reference_bases - 1);
-            let inverted = &contig[*position as usize + 1..edit.end() as usize];
-            self.bases.extend(inverted.iter().rev().map(|&base| complement(base)));
-        } else if edit.kind == Kind::TandemDuplication {
-            self.copy(contig, *position, edit.end());
-            self.copy(contig, position + 1, edit.end());
+    fn apply(&mut self, edit: &Edit) {
+        let Edit { position, reference_bases, ref alternate, kind } = *edit;
+        if kind == Kind::Inversion {
+            self.push(Direction::Forward, position, 1);
+            self.push(Direction::Reverse, position + 1, reference_bases - 1);
+        } else if kind == Kind::TandemDuplication {
+            self.push(Direction::Forward, position, reference_bases);
+            self.push(Direction::Forward, position + 1, reference_bases - 1);
         } else {
-            let shared = edit.reference_bases.min(alternate.len() as u32);
-            self.push(Direction::Forward, *position, shared);
-            self.push(Direction::Novel, position + shared - 1, alternate.len() as u32 - shared);
-            self.bases.extend_from_slice(alternate);
+            let shared = reference_bases.min(alternate.len() as u32);
+            let (replaced, novel) = alternate.split_at(shared as usize);
+            let own = &self.contig[position as usize..];
+            let differ = (self.len()..).zip(replaced).zip(own).filter(|((_, new), own)| new != own);
+            self.substitutions.extend(differ.map(|((at, &new), _)| (at, new)));
+            self.push(Direction::Forward, position, shared);
+            self.push(Direction::Novel(self.novel.len() as u32), position + shared - 1, novel.len() as u32);
+            self.novel.extend_from_slice(novel);
         }
-    }
-
-    fn copy(&mut self, contig: &[u8], start: u32, end: u32) {
-        self.push(Direction::Forward, start, end - start);
-        self.bases.extend_from_slice(&contig[start as usize..end as usize]);
     }
 
     /// Says where the next bases come from; a forward run that goes on is not cut.
@@ -136,7 +174,7 @@ impl Haplotype {
             last.bases += bases;
             return;
         }
-        let start = self.segments.last().map_or(0, |last| last.start + last.bases);
+        let start = self.len();
         self.segments.push(Segment { start, bases, reference, direction });
     }
 }
@@ -174,7 +212,7 @@ mod tests {
             edit(299, 61, "", Kind::TandemDuplication),
         ];
         let haplotype = Haplotype::new(&contig, &edits);
-        assert_eq!(haplotype.bases.len(), 400 - 3 + 2 - 60 + 60 + 60);
+        assert_eq!(haplotype.len(), 400 - 3 + 2 - 60 + 60 + 60);
         let check = |range: (u32, u32), start, end, reverse, origin| {
             let expect = Placement { start, end, reverse, origin };
             assert_eq!(haplotype.locate(range.0, range.1), expect, "{range:?}");
@@ -188,9 +226,11 @@ mod tests {
         check((100, 110), 149, 150, false, Origin::Novel);
         check((200, 240), 219, 259, true, Origin::Plain);
         check((359, 399), 300, 340, false, Origin::Plain);
-        for (hap, reference) in [(0usize, 0usize), (25, 28), (149, 150), (400, 341)] {
-            assert_eq!(haplotype.bases[hap], contig[reference], "{hap}");
+        let base = |at: u32| haplotype.bases(at, at + 1).unwrap()[0];
+        for (hap, reference) in [(0u32, 0usize), (25, 28), (149, 150), (400, 341)] {
+            assert_eq!(base(hap), contig[reference], "{hap}");
         }
-        assert_eq!(haplotype.bases[200], complement(contig[258]));
+        assert_eq!((base(10), base(200)), (b'N', complement(contig[258])));
+        assert_eq!(haplotype.bases(458, 460), None);
     }
 }

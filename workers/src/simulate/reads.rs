@@ -49,19 +49,19 @@ const UNCALLED: f64 = 0.000_05;
 const INDEL_ERRORS: f64 = 0.002;
 
 /// The genomes of one kind of cells: both haplotypes of each contig.
-pub struct Cells {
+pub struct Cells<'a> {
     /// Share of the sample's fragments.
     pub share: f64,
     /// By contig, then haplotype.
-    pub contigs: Vec<[Haplotype; 2]>,
+    pub contigs: Vec<[Haplotype<'a>; 2]>,
 }
 
 /// What one sample is sequenced from.
-pub struct Library {
+pub struct Library<'a> {
     seed: u64,
     sample: u64,
     names: Vec<String>,
-    cells: Vec<Cells>,
+    cells: Vec<Cells<'a>>,
     /// Bases of the contigs up to and with each, of every haplotype of every kind of cells.
     ends: Vec<[Vec<u64>; 2]>,
     qualities: [QualityModel; 2],
@@ -79,11 +79,11 @@ struct Fragment {
     forward: bool,
 }
 
-impl Library {
+impl<'a> Library<'a> {
     /// A library of the genomes of `cells` for the contigs of these names. `sample` tells libraries of a seed apart.
-    pub fn new(seed: u64, sample: u64, names: Vec<String>, cells: Vec<Cells>) -> Self {
-        let ends_of = |haplotype: usize, cells: &Cells| {
-            let lengths = cells.contigs.iter().map(|pair| pair[haplotype].bases.len() as u64);
+    pub fn new(seed: u64, sample: u64, names: Vec<String>, cells: Vec<Cells<'a>>) -> Self {
+        let ends_of = |haplotype: usize, cells: &Cells<'_>| {
+            let lengths = cells.contigs.iter().map(|pair| u64::from(pair[haplotype].len()));
             lengths
                 .scan(0, |sum, length| {
                     *sum += length;
@@ -98,15 +98,19 @@ impl Library {
     /// Appends pair `index` to both FASTQ texts. False if the genomes have no room for a fragment.
     pub fn pair(&self, index: u64, out: &mut [Vec<u8>; 2]) -> bool {
         let (origin, Some(fragment)) = self.fragment(index) else { return false };
+        let haplotype = self.haplotype(&fragment);
+        let Some(sequence) = haplotype.bases(fragment.start, fragment.start + fragment.bases) else {
+            return false;
+        };
         let mut rng = Rng::new(self.seed, "pair", &[self.sample, index]);
         let mut reads = [Read::default(), Read::default()];
         let mut places = [None, None];
         for (end, read) in reads.iter_mut().enumerate() {
-            let molecule = self.molecule(&fragment, end);
+            let molecule = molecule(&sequence, fragment.forward == (end == 0), end);
             let used = self.qualities[end].sequence(&mut rng, &molecule, read).min(fragment.bases);
             let left = fragment.forward == (end == 0);
             let start = if left { fragment.start } else { fragment.start + fragment.bases - used };
-            let mut place = self.haplotype(&fragment).locate(start, start + used);
+            let mut place = haplotype.locate(start, start + used);
             place.reverse ^= !left;
             places[end] = Some((self.names[fragment.contig].as_str(), place));
         }
@@ -125,7 +129,7 @@ impl Library {
         true
     }
 
-    fn haplotype(&self, fragment: &Fragment) -> &Haplotype {
+    fn haplotype(&self, fragment: &Fragment) -> &Haplotype<'a> {
         &self.cells[fragment.cells].contigs[fragment.contig][fragment.haplotype]
     }
 
@@ -155,29 +159,28 @@ impl Library {
         let contig = ends.partition_point(|&end| end <= place);
         let start = (place - if contig > 0 { ends[contig - 1] } else { 0 }) as u32;
         let fragment = Fragment { cells, contig, haplotype, start, bases, forward };
-        let sequence = self.haplotype(&fragment).bases.get(start as usize..)?.get(..bases as usize)?;
+        let sequence = self.haplotype(&fragment).bases(start, start + bases)?;
         let strong = sequence.iter().filter(|&&base| base == b'G' || base == b'C').count();
         let distance = strong as f64 / f64::from(bases) - GC_BEST;
         let amplifies = rng.chance((1.0 - GC_LOSS * distance * distance).max(0.2));
         (amplifies && !sequence.contains(&b'N')).then_some(fragment)
     }
+}
 
-    /// What the sequencer sees of an end: the fragment, its adapter, then nothing but G.
-    fn molecule(&self, fragment: &Fragment, end: usize) -> Vec<u8> {
-        let length = READ_BASES as usize + 8;
-        let start = fragment.start as usize;
-        let sequence = &self.haplotype(fragment).bases[start..start + fragment.bases as usize];
-        let mut molecule = Vec::with_capacity(length);
-        if fragment.forward == (end == 0) {
-            molecule.extend(sequence.iter().take(length));
-        } else {
-            molecule.extend(sequence.iter().rev().take(length).map(|&base| complement(base)));
-        }
-        let missing = length - molecule.len();
-        molecule.extend(ADAPTERS[end].iter().take(missing));
-        molecule.resize(length, b'G');
-        molecule
+/// What the sequencer sees of one end of a fragment, its left one or the other: the fragment, its adapter, then nothing
+/// but G.
+fn molecule(fragment: &[u8], is_left: bool, end: usize) -> Vec<u8> {
+    let length = READ_BASES as usize + 8;
+    let mut molecule = Vec::with_capacity(length);
+    if is_left {
+        molecule.extend(fragment.iter().take(length));
+    } else {
+        molecule.extend(fragment.iter().rev().take(length).map(|&base| complement(base)));
     }
+    let missing = length - molecule.len();
+    molecule.extend(ADAPTERS[end].iter().take(missing));
+    molecule.resize(length, b'G');
+    molecule
 }
 
 fn insert(rng: &mut Rng) -> u32 {
@@ -256,7 +259,7 @@ mod tests {
     use super::*;
     use crate::simulate::truth::Origin;
 
-    fn library(sequence: &[u8]) -> Library {
+    fn library(sequence: &[u8]) -> Library<'_> {
         let contigs = vec![[0, 1].map(|_| Haplotype::new(sequence, &[]))];
         Library::new(9, 0, vec!["c".to_owned()], vec![Cells { share: 1.0, contigs }])
     }
@@ -296,7 +299,8 @@ mod tests {
     #[test]
     fn a_genome_without_room_is_noticed() {
         let mut texts = [Vec::new(), Vec::new()];
-        assert!(!library(&random(30)).pair(0, &mut texts));
+        let short = random(30);
+        assert!(!library(&short).pair(0, &mut texts));
         assert!(!library(&[b'N'; 5_000]).pair(0, &mut texts));
     }
 }

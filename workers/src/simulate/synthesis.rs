@@ -5,6 +5,7 @@
 //! may sit inside an older one. About 45% of the bases come from repeats, yet pairs of 2x150 stay placeable because
 //! most copies have diverged and the youngest are shorter than a fragment or differ every hundred bases.
 
+use super::descent::{mutated, tandem};
 use super::genome::{Sequence, reverse_complement};
 use super::rng::Rng;
 
@@ -112,7 +113,7 @@ impl Growth {
                 consensus.extend([b'A'; 18]);
             }
             for &divergence in divergences {
-                consensus = self.mutated(&consensus, 0.05);
+                consensus = mutated(&mut self.rng, &consensus, 0.05);
                 let weight = weight / divergences.len() as f64;
                 families.push(Family {
                     consensus: consensus.clone(),
@@ -130,7 +131,7 @@ impl Growth {
         let telomere = (length / 2_000).min(2_000);
         let (centromere, satellites) = (length * 2 / 5, length / 110);
         let mut bases = vec![b'N'; gap];
-        bases.extend(self.tandem(b"CCCTAA", telomere, 0.03));
+        bases.extend(tandem(&mut self.rng, b"CCCTAA", telomere, 0.03));
         self.grow(&mut bases, centromere);
         bases.extend(self.satellite(satellites));
         bases.resize(bases.len() + gap, b'N');
@@ -143,7 +144,7 @@ impl Growth {
                 bases.resize(bases.len() + 100, b'N');
             }
         }
-        bases.extend(self.tandem(b"TTAGGG", telomere, 0.03));
+        bases.extend(tandem(&mut self.rng, b"TTAGGG", telomere, 0.03));
         bases.resize(length, b'N');
         self.grown.push(Sequence { name: name.to_owned(), bases });
     }
@@ -199,7 +200,7 @@ impl Growth {
         };
         let divergence = family.divergence * (0.8 + 0.4 * self.rng.unit());
         let source = family.consensus[full - length..].to_vec();
-        let mut copy = self.mutated(&source, divergence);
+        let mut copy = mutated(&mut self.rng, &source, divergence);
         if depth < NESTED_DEPTH_MAX && copy.len() > 20 && self.rng.chance(NESTED) {
             let at = self.rng.below(copy.len() as u64) as usize;
             let inner = self.interspersed(depth + 1);
@@ -217,7 +218,7 @@ impl Growth {
             unit[0] = if self.rng.chance(0.5) { b'A' } else { b'T' };
         }
         let length = (10.0 + unit_bases as f64 * 2.0 + self.rng.exponential(12.0)).min(90.0) as usize;
-        self.tandem(&unit, length, 0.01)
+        tandem(&mut self.rng, &unit, length, 0.01)
     }
 
     /// A copy of 1 to 20 kb of what has grown so far, here or on another contig, 0.1 to 5% diverged.
@@ -236,7 +237,7 @@ impl Growth {
         }
         self.duplication_bases_left -= length;
         let divergence = [0.001, 0.005, 0.01, 0.02, 0.03, 0.05][self.rng.below(6) as usize];
-        let copy = self.mutated(&piece, divergence);
+        let copy = mutated(&mut self.rng, &piece, divergence);
         if self.rng.chance(0.4) { reverse_complement(&copy) } else { copy }
     }
 
@@ -244,42 +245,8 @@ impl Growth {
     fn satellite(&mut self, length: usize) -> Vec<u8> {
         let monomer = self.unique(MONOMER_BASES);
         let monomers = self.rng.between(6, 12);
-        let unit: Vec<u8> = (0..monomers).flat_map(|_| self.mutated(&monomer, 0.25)).collect();
-        self.tandem(&unit, length, SATELLITE_DIVERGENCE)
-    }
-
-    /// `length` bases of copies of `unit`, each mutated on its own.
-    fn tandem(&mut self, unit: &[u8], length: usize, divergence: f64) -> Vec<u8> {
-        let mut array = Vec::with_capacity(length + unit.len());
-        while array.len() < length {
-            array.extend(self.mutated(unit, divergence));
-        }
-        array.truncate(length);
-        array
-    }
-
-    /// A descendant: substitutions, and a tenth as many small insertions and deletions.
-    fn mutated(&mut self, source: &[u8], divergence: f64) -> Vec<u8> {
-        let mut copy = Vec::with_capacity(source.len() + 8);
-        let mut skip = 0;
-        for &base in source {
-            if skip > 0 {
-                skip -= 1;
-            } else if !self.rng.chance(divergence) {
-                copy.push(base);
-            } else if self.rng.chance(0.9) {
-                copy.push(self.rng.other_base(base));
-            } else {
-                let length = 1 + self.rng.exponential(1.5).min(12.0) as usize;
-                if self.rng.chance(0.5) {
-                    skip = length - 1;
-                } else {
-                    copy.push(base);
-                    copy.extend((0..length).map(|_| self.rng.base()));
-                }
-            }
-        }
-        copy
+        let unit: Vec<u8> = (0..monomers).flat_map(|_| mutated(&mut self.rng, &monomer, 0.25)).collect();
+        tandem(&mut self.rng, &unit, length, SATELLITE_DIVERGENCE)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 fn tiny(out: &Path) -> Options {
-    Options { out: out.to_owned(), samples: 3, genome_mb: 0.05, depth: 10.0, ..Options::default() }
+    Options { out: out.to_owned(), samples: 3, genome_mb: Some(0.05), depth: 10.0, ..Options::default() }
 }
 
 fn simulate(options: &Options) -> Summary {
@@ -127,9 +127,36 @@ fn a_real_reference_is_taken_as_it_is() {
     genome::write_fasta(&sequences, &mut text).unwrap();
     fs::write(&fasta, text.to_ascii_lowercase()).unwrap();
     let out = directory.path().join("out");
-    let options = Options { reference: Some(fasta), samples: 1, tumor: false, ..tiny(&out) };
+    let options = Options { reference: Some(fasta), genome_mb: None, samples: 1, tumor: false, ..tiny(&out) };
     simulate(&options);
     assert!(fs::read(out.join("reference.fa")).unwrap().eq_ignore_ascii_case(&text));
+}
+
+#[test]
+fn a_real_reference_is_grown_and_its_reads_say_where_they_are() {
+    let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let fasta = directories[0].path().join("in.fa");
+    let sequences = synthesis::synthesise(8, 30_000);
+    let mut text = Vec::new();
+    genome::write_fasta(&sequences, &mut text).unwrap();
+    fs::write(&fasta, &text).unwrap();
+    let out = |index: usize, threads| {
+        let out = directories[index].path().join("out");
+        let genome_mb = Some(0.2);
+        let reference = Some(fasta.clone());
+        simulate(&Options { reference, genome_mb, samples: 1, tumor: false, threads, ..tiny(&out) });
+        files(&out)
+    };
+    let grown = out(0, 1);
+    assert!(grown == out(1, 3));
+    assert!(grown[Path::new("reference.fa")].starts_with(&text));
+    let index = String::from_utf8(grown[Path::new("reference.fa.fai")].clone()).unwrap();
+    let bases: usize =
+        index.lines().map(|line| line.split('\t').nth(1).unwrap().parse::<usize>().unwrap()).sum();
+    assert!((199_000..=200_000).contains(&bases), "{bases}");
+    let small =
+        Options { reference: Some(fasta), genome_mb: Some(0.02), ..tiny(&directories[0].path().join("no")) };
+    assert_eq!(run(&small, &mut |_| ()).unwrap_err().class(), Class::Usage);
 }
 
 #[test]
@@ -141,8 +168,8 @@ fn wrong_options_are_refused_before_anything_is_written() {
     for (bad, class) in [
         (Options { samples: 0, ..good.clone() }, Class::Usage),
         (Options { withdrawn: 4, ..good.clone() }, Class::Usage),
-        (Options { genome_mb: 0.001, ..good.clone() }, Class::Usage),
-        (Options { genome_mb: f64::NAN, ..good.clone() }, Class::Usage),
+        (Options { genome_mb: Some(0.001), ..good.clone() }, Class::Usage),
+        (Options { genome_mb: Some(f64::NAN), ..good.clone() }, Class::Usage),
         (Options { depth: -1.0, ..good.clone() }, Class::Usage),
         (Options { threads: 0, ..good.clone() }, Class::Usage),
         (Options { reference: missing, ..good.clone() }, Class::Input),
