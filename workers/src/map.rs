@@ -300,7 +300,7 @@ pub fn align(
     which: &[usize],
     model: &InsertModel,
 ) -> Vec<(Vec<ReadMapping>, bool)> {
-    if pairs.second.len() == 0 {
+    if pairs.second.is_empty() {
         let reads: Vec<&[u8]> = which.iter().map(|&at| pairs.first.sequence(at)).collect();
         let mappings = aligner.map_singles(workspace, &reads);
         return mappings.into_iter().map(|mapping| (vec![mapping], false)).collect();

@@ -363,11 +363,9 @@ impl Extender {
         let (mut first, mut lost) = (low, Loss::default());
         let mut from = span.0;
         'left: for word in (0..(span.0 as usize).div_ceil(WORD_BASES)).rev() {
-            let mut bits = marks[word].0 | marks[word].1;
             let here = span.0 as usize - word * WORD_BASES;
-            if here < WORD_BASES {
-                bits &= (1 << (2 * here)) - 1;
-            }
+            let before = if here < WORD_BASES { (1 << (2 * here)) - 1 } else { u64::MAX };
+            let mut bits = (marks[word].0 | marks[word].1) & before;
             while bits != 0 {
                 let bit = bits.ilog2();
                 let (position, cost) = mark(word, bit);
@@ -383,10 +381,10 @@ impl Extender {
         breaks.reverse();
         let (mut last, mut lost) = (high, Loss::default());
         let mut from = span.1;
-        'right: for word in span.0 as usize / WORD_BASES..marks.len() {
-            let mut bits = marks[word].0 | marks[word].1;
+        let begin = span.0 as usize / WORD_BASES;
+        'right: for (word, &(differ, unknown)) in marks.iter().enumerate().skip(begin) {
             let before = (span.0 as usize).saturating_sub(word * WORD_BASES);
-            bits &= u64::MAX << (2 * before);
+            let mut bits = (differ | unknown) & u64::MAX << (2 * before);
             while bits != 0 {
                 let (position, cost) = mark(word, bits.trailing_zeros());
                 if position >= span.1 {

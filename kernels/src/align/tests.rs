@@ -364,7 +364,7 @@ fn a_foreign_or_damaged_index_is_refused_or_harmless() {
 /// The mapping of a pair by all seeds and every rescue, without any proof that less is enough.
 fn thorough_pair(aligner: &Aligner, pair: [&[u8]; 2], model: &InsertModel) -> PairMapping {
     let (mut scratch, mut reads) = (Scratch::default(), vec![Read::default(), Read::default()]);
-    reads.iter_mut().zip(pair).for_each(|(read, codes)| read.load(codes, &aligner.index));
+    reads.iter_mut().zip(pair).for_each(|(read, codes)| read.load(codes, &aligner.index, aligner.level));
     aligner.place(&mut scratch, &mut reads, &[0, 1], Effort::All);
     aligner.rescue(&mut scratch, &mut reads, &[0, 1], model);
     aligner.pair(&mut scratch, &reads, model)
