@@ -73,6 +73,19 @@ fn every_read_has_one_fate() {
 }
 
 #[test]
+fn a_tumour_alone_is_done_and_its_joint_calls_are_nobodys() {
+    let cohort = Cohort::simulate("tumour", "--samples 1 --tumor --genome-mb 0.4 --depth 3 --seed 23");
+    let sheet = cohort.dir.join("samples.csv");
+    let rows = fs::read_to_string(&sheet).unwrap();
+    let kept: Vec<&str> = rows.lines().filter(|row| !row.contains(",normal,")).collect();
+    fs::write(&sheet, kept.join("\n") + "\n").unwrap();
+    let ledger = ledger(cohort.job(CUTS).path());
+    let files = list(&ledger["joint"], "files").len();
+    let samples = [&ledger, &ledger["joint"]].map(|of| list(of, "samples").len());
+    assert_eq!((samples, files), ([1, 0], 2));
+}
+
+#[test]
 fn every_base_is_answered_once_however_the_genome_is_cut() {
     let Small { cohort, job, .. } = small();
     let genome = workers::simulate::genome::read_fasta(&cohort.reference()).unwrap();

@@ -9,6 +9,7 @@
 
 use super::admission::Excluded;
 use super::books;
+use super::plan;
 use jobs::cohort::{Cohort, Fastq, Lane, Sample};
 use jobs::task::{LaneId, Task};
 use std::collections::HashMap;
@@ -46,7 +47,7 @@ impl Bases {
         let reference: String = contigs
             .map(|contig| format!("contig={}\t{}\t{}\n", contig.name, contig.length, books::hex(&contig.m5)))
             .collect();
-        let compared = cohort.compared();
+        let (compared, joined) = (cohort.compared(), plan::joined(cohort));
         let mut lanes = HashMap::new();
         let mut samples = Vec::new();
         for (at, sample) in cohort.samples.iter().enumerate() {
@@ -73,7 +74,7 @@ impl Bases {
             let role = format!("sample={}\tjoint={joint}\n", sample.sample);
             let finish = digest(&[&program, "finish", &hex(&region), &role]);
             let compared = compared.get(sample.participant.as_str()).map(ToString::to_string);
-            samples.push(SampleBases { joined: joint || compared.is_some(), compared, region, finish });
+            samples.push(SampleBases { joined: joined[at], compared, region, finish });
         }
         let carried = serde_json::json!({
             "governance": cohort.governance,

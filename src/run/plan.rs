@@ -77,9 +77,13 @@ fn lanes(cohort: &Cohort) -> impl Iterator<Item = &Lane> {
     cohort.samples.iter().flat_map(|sample| &sample.lanes)
 }
 
-/// Whether joint tasks read a sample's calls, where these participants are compared.
-fn is_joined(sample: &Sample, compared: &BTreeSet<&str>) -> bool {
-    sample.role.joins() || compared.contains(sample.participant.as_str())
+/// Whether joint tasks read each sample's calls. Where they would read nobody's, they are everybody's, and their calls are
+/// empty: nothing is done on nobody's consent.
+pub fn joined(cohort: &Cohort) -> Vec<bool> {
+    let compared = cohort.compared();
+    let is_read = |sample: &Sample| sample.role.joins() || compared.contains(sample.participant.as_str());
+    let nobody = !cohort.samples.iter().any(is_read);
+    cohort.samples.iter().map(|sample| nobody || is_read(sample)).collect()
 }
 
 /// About how many pairs a lane has, by the size of its first file.
@@ -92,16 +96,16 @@ fn pairs(cohort: &Cohort, lane: &Lane) -> u64 {
 /// The tasks of the cohort.
 pub fn plan(cohort: &Cohort, contigs: &Contigs, limits: Limits, cut: &Cut, shard_lines: &[u32]) -> Plan {
     let cells = Grid::new(contigs).cells();
-    let compared = cohort.compared();
     let shard_cells = (limits.shard_bases / u64::from(CELL_BASES)).clamp(1, u64::from(u32::MAX));
     Plan {
         samples: cohort
             .samples
             .iter()
-            .map(|sample| SamplePlan {
+            .zip(joined(cohort))
+            .map(|(sample, joint)| SamplePlan {
                 name: sample.sample.clone(),
                 lanes: sample.lanes.len() as u32,
-                joint: is_joined(sample, &compared),
+                joint,
                 pairs: sample.lanes.iter().map(|lane| pairs(cohort, lane)).sum(),
             })
             .collect(),
@@ -140,8 +144,7 @@ const fn cost(fixed_ms: f64, read_ns: f64, cell_ms: f64) -> StageCost {
 fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
     const MIB: u64 = 1 << 20;
     let contig_max = contigs.iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
-    let compared = cohort.compared();
-    let joint = cohort.samples.iter().filter(|sample| is_joined(sample, &compared)).count() as u64;
+    let joint = joined(cohort).into_iter().filter(|&joined| joined).count() as u64;
     let of = |lane: &Lane| pairs(cohort, lane) / cut.chunk_pairs(cohort, lane) + 1;
     let of_sample = |sample: &Sample| sample.lanes.iter().map(of).sum::<u64>();
     let runs = cohort.samples.iter().map(of_sample).max().unwrap_or(0);
