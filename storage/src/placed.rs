@@ -9,7 +9,8 @@ use crate::atomic::AtomicFileError;
 use crate::disk::{DiskError, sync_parent};
 use crate::stretch::Stretch;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 /// A range of a file in the making.
@@ -25,7 +26,13 @@ impl PlacedFile {
     /// Begins at byte `offset` of the file `path`, which is made if there is none. Where nothing is to be `kept`, the file is
     /// not touched: what would be written is only digested.
     pub fn open(path: &Path, offset: u64, kept: bool) -> Result<Self, DiskError> {
-        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let open = || {
+            // Opening a pipe would wait for whoever reads it, for ever.
+            if std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo()) {
+                return Err(io::Error::other("a pipe stands there"));
+            }
+            OpenOptions::new().write(true).create(true).truncate(false).open(path)
+        };
         let file = kept.then(open).transpose().map_err(DiskError::on("create", path))?;
         Ok(PlacedFile { path: path.to_owned(), file, stretch: Stretch::at(offset) })
     }
@@ -114,5 +121,14 @@ mod tests {
         let ours = write(&path, 0, b"ours");
         write(&path, 2, b"X");
         assert!(matches!(ours.commit(), Err(AtomicFileError::Changed { .. })));
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_is_no_wait_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = PlacedFile::open(&pipe, 0, true).unwrap_err();
+        assert!(format!("{error:?}").contains("a pipe stands there"), "{error:?}");
     }
 }
