@@ -30,3 +30,4 @@ pub use left::StageLeft;
 pub use machine::Scheduler;
 pub use plan::{MemoryModel, Plan, PlanError, SamplePlan};
 pub use query::{CellState, Remaining, Running, StageProgress, Waiting, WorkerView};
+pub use trust::is_comparable;

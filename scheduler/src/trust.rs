@@ -501,7 +501,7 @@ impl Scheduler {
 }
 
 /// Whether a task can be done twice at once: the end of the cohort's files, or what is for the vault, is written to one place.
-pub(crate) fn is_comparable(task: Task) -> bool {
+pub fn is_comparable(task: Task) -> bool {
     let writes_the_same = task.part().is_some() || matches!(task, Task::FinishSample(_));
     task.stage() < Stage::Finish || writes_the_same
 }

@@ -53,7 +53,7 @@ pub struct Run {
     pub broken: Vec<String>,
     /// CPU time that the scheduler itself took, in nanoseconds, if it was measured.
     pub scheduler_ns: u64,
-    /// Wrong outputs that stayed committed.
+    /// Wrong outputs that stayed committed, of tasks that somebody else can be asked to do again.
     pub wrong: u64,
     /// What the scheduler was told and answered, if it was to be written down.
     pub log: Vec<String>,
@@ -608,7 +608,8 @@ impl<'a, M: Mind> World<'a, M> {
             broken.push(format!("{now_us}: the job never ended"));
         }
         let right = |task: &Task, facts: &Facts| facts.content == Some(self.cohort.content(*task));
-        let wrong = self.journal.iter().filter(|(task, entry)| !right(task, &entry.facts)).count() as u64;
+        let wrong = |task: &Task, facts: &Facts| scheduler::is_comparable(*task) && !right(task, facts);
+        let wrong = self.journal.iter().filter(|(task, entry)| wrong(task, &entry.facts)).count() as u64;
         let trace = Trace {
             spans: self.floor.spans,
             workers: self.floor.presences,
