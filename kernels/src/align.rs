@@ -280,8 +280,7 @@ impl<'a> Aligner<'a> {
             }
             let pair = &mut reads[at & !1..][..2];
             let mate = &pair[1 - at % 2];
-            let best = mate.placements.iter().max_by_key(|place| (place.total, place.tie(mate.query.salt)));
-            let Some(best) = best.copied() else { continue };
+            let Some(best) = mate.best_placement().map(|best| mate.placements[best]) else { continue };
             pair[at % 2].trials.clear();
             self.look_near(scratch, &best, pair, 1 - at % 2, model, &mut None);
             found.push(at);
@@ -289,8 +288,8 @@ impl<'a> Aligner<'a> {
         self.settle(&mut scratch.extender, self.scoring.rescued_score_min, reads, found);
     }
 
-    /// Whether no place of a read that was not looked at could make a better pair than the best one at hand. Beside a
-    /// mate's certain place all was looked at.
+    /// Whether no place of a read that was not looked at could make a better pair than the best one at hand. Beside the
+    /// best place of a mate that is certain it was looked for.
     fn is_settled(&self, scratch: &mut Scratch, reads: &[Read], at: usize, model: &InsertModel) -> bool {
         let (pair, read, mate) = (&reads[at & !1..][..2], &reads[at], &reads[at ^ 1]);
         let Scratch { order, links, .. } = scratch;
@@ -298,9 +297,10 @@ impl<'a> Aligner<'a> {
         let linked = links.iter().map(|link| link.total).max();
         let with_mate = match read.is_certain {
             true => mate.best(),
-            false if mate.is_certain => {
-                (mate.best() - self.scoring.unpaired).max(mate.most_unseen(&self.scoring))
-            }
+            // Beside the mate's other places nobody looked.
+            false if mate.is_certain => (mate.best() - self.scoring.unpaired)
+                .max(mate.runner_up())
+                .max(mate.most_unseen(&self.scoring)),
             false => return false,
         };
         linked.is_some_and(|linked| linked >= read.most_unseen(&self.scoring) + with_mate + MARGIN_MIN)

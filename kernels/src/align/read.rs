@@ -70,7 +70,7 @@ impl Read {
         buckets.clear();
         buckets.extend(seeds.iter().map(|seed| index.bucket(seed.hash)));
         order.clear();
-        order.extend(buckets.iter().zip(0..).map(|(bucket, at)| (bucket.end - bucket.start, at)));
+        order.extend(buckets.iter().zip(0..).map(|(bucket, at)| (bucket.len() as u32, at)));
         order.sort_unstable();
         order.iter().take(ASKED).for_each(|&(_, at)| index.ask_occurrences(&buckets[at as usize]));
     }
@@ -86,6 +86,19 @@ impl Read {
     pub fn is_proved(&self, scoring: &Scoring) -> bool {
         let margin = if self.unseen.left_out > 0 { MARGIN_CROWDED_MIN } else { MARGIN_MIN };
         self.best() >= self.most_unseen(scoring) + margin
+    }
+
+    /// The best placement, ties as if at random.
+    pub fn best_placement(&self) -> Option<usize> {
+        let placements = self.placements.iter().enumerate();
+        placements.max_by_key(|(_, each)| (each.total, each.tie(self.query.salt))).map(|(at, _)| at)
+    }
+
+    /// The best total but for that of the best placement.
+    pub fn runner_up(&self) -> i32 {
+        let best = self.best_placement();
+        let others = self.placements.iter().enumerate().filter(|(at, _)| Some(*at) != best);
+        others.map(|(_, each)| each.total).max().unwrap_or(0)
     }
 
     /// The best total.

@@ -180,8 +180,9 @@ impl Seeding {
         };
         unseen.clear(k);
         let (mut total, mut leading) = (0, 0);
-        for &(most, at) in &*order {
-            let (seed, many) = (&seeds[at as usize], most as usize);
+        for &(_, at) in &*order {
+            let (seed, found) = (&seeds[at as usize], occurrences(at));
+            let many = found.len();
             let follows = match effort {
                 Effort::Apart if unseen.touches(seed.position) => continue,
                 Effort::Apart => {
@@ -190,13 +191,12 @@ impl Seeding {
                 }
                 Effort::All => many <= OCCURRENCES_FREE || total + many <= ANCHORS_MAX,
             };
-            let found = occurrences(at);
-            if !follows && !found.is_empty() {
-                unseen.left_out = found.len() as u32;
+            if !follows {
+                unseen.left_out = many as u32;
                 break;
             }
-            total += found.len();
-            leading += usize::from(!found.is_empty());
+            total += many;
+            leading += usize::from(many > 0);
             unseen.seeds.push(seed.position);
             found.iter().for_each(|&entry| anchor(seed, entry));
         }

@@ -431,3 +431,28 @@ fn reads_of_a_batch_do_not_see_each_other() {
         }
     });
 }
+
+#[test]
+fn two_places_of_a_mate_leave_a_frequent_read_in_doubt() {
+    let mut random = Random(14);
+    let frequent = random.codes(400);
+    let twice = [random.codes(300), frequent.clone()].concat();
+    let mut contig = Vec::new();
+    for _ in 0..300 {
+        contig.extend_from_slice(&frequent);
+        contig.extend(random.codes(200));
+    }
+    for _ in 0..2 {
+        contig.extend_from_slice(&twice);
+        contig.extend(random.codes(3_000));
+    }
+    with_aligner(&[contig], |aligner| {
+        let mut workspace = Workspace::default();
+        for start in 0..100 {
+            let (first, second) = (&twice[start..start + 150], reversed(&twice[start + 310..start + 460]));
+            let pair = aligner.map_pair(&mut workspace, first, &second, &MODEL);
+            let mapqs = pair.reads.map(|read| read.primary.map(|hit| hit.mapq));
+            assert!(mapqs.iter().all(|mapq| mapq.is_some_and(|mapq| mapq <= 3)), "{start}: {mapqs:?}");
+        }
+    });
+}
