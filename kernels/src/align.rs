@@ -146,8 +146,8 @@ impl Hit {
 pub struct ReadMapping {
     /// The chosen hit; `None` leaves the read unmapped.
     pub primary: Option<Hit>,
-    /// Score of the second-best place looked at (XS), 0 if none was; what was not looked at is proved to score less by more
-    /// than mapping quality can tell.
+    /// Score of the second-best place looked at (XS), 0 if none was; where a proof cut the search short, what was not looked at
+    /// scores less by more than mapping quality can tell.
     pub sub_score: i32,
     /// Hits of parts that the primary clips (SA).
     pub supplementary: Vec<Hit>,

@@ -28,7 +28,7 @@ const CHAINED_DEFICIT_MAX: i32 = 72;
 /// Candidates beyond that deficit that are looked at because they explain another part of the read.
 const PARTS_MAX: usize = 16;
 
-/// A stretch of this many bases that matched on another diagonal would have been seeded there.
+/// A stretch of this many bases that matched on another diagonal would have been seeded there, if all seeds were followed.
 const UNSEEDED_BASES: u32 = 28;
 
 /// Score lost since its best beyond which a stretch without gaps is not followed.

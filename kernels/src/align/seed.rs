@@ -11,7 +11,7 @@ use crate::index::{Index, Seed, occurrence};
 pub(super) enum Effort {
     /// The rarest ones that share no base, as many as a proof is likely to need.
     Apart,
-    /// All but the most frequent ones.
+    /// All, from the smallest bucket on, until one is too frequent.
     All,
 }
 
