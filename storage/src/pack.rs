@@ -1,7 +1,7 @@
 //! Packs: append-only files of task outputs, so that inodes grow with samples or workers and not with tasks.
 //!
-//! Invariant: a [`PieceRef`] that [`Pack::append`] returned names bytes that are on the device and were read back; no
-//! two pieces overlap. Which pieces count is the journal's business: what no commit names is garbage, wherever in a
+//! Invariant: a [`PieceRef`] that [`Pack::append`] returned names bytes that were read back, and that are on the device
+//! once [`Pack::sync`] returned; no two pieces overlap. Which pieces count is the journal's business: what no commit names is garbage, wherever in a
 //! pack it lies, and the tail of it is cut off when the pack is opened again.
 
 mod error;
@@ -14,7 +14,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -258,6 +258,8 @@ pub struct Pack {
 #[derive(Debug)]
 struct Tail {
     end: u64,
+    /// Up to here it is on the device.
+    synced: u64,
     /// A failed sync leaves unknown which bytes reached the device, and a second sync would not tell (Linux reports a
     /// lost page once); from then on nothing is accepted.
     lost: bool,
@@ -292,11 +294,12 @@ impl Pack {
             .and_then(|()| file.sync_all())
             .map_err(DiskError::on("cut back pack", path))?;
         sync_parent(path)?;
-        let tail = Mutex::new(Tail { end: committed_end, lost: false });
+        let tail = Mutex::new(Tail { end: committed_end, synced: committed_end, lost: false });
         Ok(Pack { path: path.to_owned(), name, file, tail })
     }
 
-    /// Writes a record at the end, syncs, reads it back and compares. After an error nothing of it counts.
+    /// Writes a record at the end, reads it back and compares. It counts once [`Pack::sync`] returned; after an error
+    /// nothing of it does.
     pub fn append(&self, record: &[u8]) -> Result<PieceRef, PackError> {
         let blake3 = *blake3::hash(record).as_bytes();
         let offset = self.write(record)?;
@@ -308,24 +311,38 @@ impl Pack {
         }
     }
 
-    /// Writes and syncs under the lock; returns where. A record that does not fit is taken back, so that the pack has
-    /// no hole and the space is free again.
+    /// Writes under the lock; returns where. A record that does not fit is taken back, so that the pack has no hole and
+    /// the space is free again.
     fn write(&self, record: &[u8]) -> Result<u64, PackError> {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.lost {
-            return Err(PackError::Lost { path: self.path.clone() });
-        }
+        let mut tail = self.tail()?;
         let offset = tail.end;
         if let Err(error) = self.file.write_all_at(record, offset) {
             tail.lost = self.file.set_len(offset).is_err();
             return Err(DiskError::on("write to pack", &self.path)(error).into());
         }
-        if let Err(error) = self.file.sync_data() {
-            tail.lost = true;
-            return Err(DiskError::on("sync pack", &self.path)(error).into());
-        }
         tail.end = offset + record.len() as u64;
         Ok(offset)
+    }
+
+    /// When this returns, everything that was appended before it was called is on the device.
+    pub fn sync(&self) -> Result<(), PackError> {
+        let mut tail = self.tail()?;
+        if tail.synced < tail.end {
+            if let Err(error) = self.file.sync_data() {
+                tail.lost = true;
+                return Err(DiskError::on("sync pack", &self.path)(error).into());
+            }
+            tail.synced = tail.end;
+        }
+        Ok(())
+    }
+
+    fn tail(&self) -> Result<MutexGuard<'_, Tail>, PackError> {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        match tail.lost {
+            false => Ok(tail),
+            true => Err(PackError::Lost { path: self.path.clone() }),
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 use storage::{
-    BlockEntry, Commit, KeyError, KeyService, PackError, PieceRef, RecordBuilder, RecordReader, SampleKey,
+    BlockEntry, Commit, KeyError, KeyService, Pack, PackError, PieceRef, RecordBuilder, RecordReader,
+    SampleKey,
 };
 
 /// Name of the key of what belongs to the cohort as a whole; no sample's name begins with a dot.
@@ -98,10 +99,21 @@ impl<'a> Access<'a> {
         Ok(Record { task, builder, content: blake3::Hasher::new() })
     }
 
-    /// Writes a record; when this returns, it is stored. Its content goes into that of the output.
+    /// Writes a record, which is part of the output that `content` is of.
     pub fn append(&self, record: Record, content: &mut Content) -> Result<PieceRef, PackError> {
-        content.0.update(record.content.finalize().as_bytes());
-        self.context.append_record(record.task, record.builder)
+        let (piece, pack) = self.context.append_record(record.task, record.builder)?;
+        content.digest.update(record.content.finalize().as_bytes());
+        if !content.packs.iter().any(|known| Arc::ptr_eq(known, &pack)) {
+            content.packs.push(pack);
+        }
+        Ok(piece)
+    }
+
+    /// Ends an output; when this returns, all that was appended for it is stored. Gives the digest of that and of the
+    /// summary.
+    pub fn settle(&self, mut content: Content, summary: &[u8]) -> Result<[u8; 32], PackError> {
+        self.context.settle(&content.packs)?;
+        Ok(*content.digest.update(summary).finalize().as_bytes())
     }
 
     /// Opens a committed record of `task`.
@@ -157,15 +169,12 @@ impl Record {
     }
 }
 
-/// Digest of an output's plaintext: equal for equal work, wherever it was done and under whatever key it lies.
-#[derive(Clone, Debug, Default)]
-pub struct Content(blake3::Hasher);
-
-impl Content {
-    /// Of everything that was appended, and of the summary.
-    pub fn finish(mut self, summary: &[u8]) -> [u8; 32] {
-        *self.0.update(summary).finalize().as_bytes()
-    }
+/// What was appended for an output so far: digest of its plaintext, equal for equal work, wherever it was done and under
+/// whatever key it lies; and the packs where it lies.
+#[derive(Debug, Default)]
+pub struct Content {
+    digest: blake3::Hasher,
+    packs: Vec<Arc<Pack>>,
 }
 
 impl Deref for Access<'_> {

@@ -260,29 +260,40 @@ impl Context {
         self.storing_us.load(Ordering::Relaxed) / 1000
     }
 
-    /// Writes a finished record of `task`; when this returns, it is stored.
-    pub(crate) fn append_record(&self, task: Task, record: RecordBuilder) -> Result<PieceRef, PackError> {
-        let began = thread_cpu_us();
-        let stored = self.store(task, &record.finish());
-        self.storing_us.fetch_add(thread_cpu_us() - began, Ordering::Relaxed);
-        stored
+    /// Writes a finished record of `task`; it is stored once the pack given back is synced, see [`Context::settle`].
+    pub(crate) fn append_record(
+        &self,
+        task: Task,
+        record: RecordBuilder,
+    ) -> Result<(PieceRef, Arc<Pack>), PackError> {
+        self.storing(|| {
+            let pack = self.pack(self.pack_name(task))?;
+            Ok((pack.append(&record.finish())?, pack))
+        })
     }
 
-    fn store(&self, task: Task, record: &[u8]) -> Result<PieceRef, PackError> {
-        let name = self.pack_name(task);
-        let pack = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            match open.get(&name) {
-                Some(pack) => Arc::clone(pack),
-                None => {
-                    let end = self.committed_ends.get(&name).copied().unwrap_or(0);
-                    let pack = Arc::new(self.packs.append(&name, end)?);
-                    open.insert(name, Arc::clone(&pack));
-                    pack
-                }
-            }
-        };
-        pack.append(record)
+    /// When this returns, everything that was appended to these packs is stored.
+    pub(crate) fn settle(&self, packs: &[Arc<Pack>]) -> Result<(), PackError> {
+        self.storing(|| packs.iter().try_for_each(|pack| pack.sync()))
+    }
+
+    /// Counts what `work` takes as storing.
+    fn storing<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = thread_cpu_us();
+        let done = work();
+        self.storing_us.fetch_add(thread_cpu_us() - began, Ordering::Relaxed);
+        done
+    }
+
+    fn pack(&self, name: String) -> Result<Arc<Pack>, PackError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pack) = open.get(&name) {
+            return Ok(Arc::clone(pack));
+        }
+        let end = self.committed_ends.get(&name).copied().unwrap_or(0);
+        let pack = Arc::new(self.packs.append(&name, end)?);
+        open.insert(name, Arc::clone(&pack));
+        Ok(pack)
     }
 
     /// Opens a committed record of `task`, for who has its key.

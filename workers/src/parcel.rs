@@ -276,7 +276,7 @@ pub fn unpack(
         }
         stored.push(access.append(record, &mut content)?);
     }
-    Ok((stored, content.finish(summary)))
+    Ok((stored, access.settle(content, summary)?))
 }
 
 /// The kinds of blocks that a record of a task's output must have, and those that it may have, too; `last` if it is the

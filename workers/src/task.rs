@@ -18,7 +18,7 @@ use storage::{BlockEntry, Commit, PieceRef};
 /// What a task gives back to whoever runs it.
 #[derive(Clone, Debug, Default)]
 pub struct TaskOutput {
-    /// Pieces, stored and read back.
+    /// Pieces, read back and stored.
     pub pieces: Vec<PieceRef>,
     /// Its summary, as JSON.
     pub summary: Vec<u8>,
@@ -27,9 +27,14 @@ pub struct TaskOutput {
 }
 
 impl TaskOutput {
-    fn new<T: serde::Serialize>(pieces: Vec<PieceRef>, summary: &T, content: Content) -> Self {
+    /// Stores what was appended for it.
+    fn settle<T: serde::Serialize>(
+        context: &Access<'_>,
+        (pieces, content): (Vec<PieceRef>, Content),
+        summary: &T,
+    ) -> Result<Self, Failure> {
         let summary = to_json(summary);
-        TaskOutput { pieces, content: content.finish(&summary), summary }
+        Ok(TaskOutput { pieces, content: context.settle(content, &summary)?, summary })
     }
 }
 
@@ -109,7 +114,7 @@ pub fn run(
         Task::Intake(lane, part) => run_intake(context, (lane, part), inputs, hold),
         Task::Model(lane) => {
             let words = map::learn_model(context, lane)?.to_words();
-            Ok(TaskOutput::new(Vec::new(), &ModelSummary { words }, content))
+            TaskOutput::settle(context, (Vec::new(), content), &ModelSummary { words })
         }
         Task::Map(lane, chunk) => run_map(context, lane, chunk, inputs, hold),
         Task::Region(sample, shard) => {
@@ -118,13 +123,13 @@ pub fn run(
                 .flat_map(|(task, commit)| commit.pieces.iter().map(|p| (*task, p.clone())))
                 .collect();
             let (pieces, summary) = region::run(context, (sample, shard), &runs, hold, &mut content)?;
-            Ok(TaskOutput::new(pieces, &summary, content))
+            TaskOutput::settle(context, (pieces, content), &summary)
         }
         Task::Joint(shard) => {
             let regions: Vec<(Task, Vec<PieceRef>)> =
                 inputs.iter().map(|(task, commit)| (*task, commit.pieces.clone())).collect();
             let (pieces, summary) = joint::run(context, shard, &regions, results, hold, &mut content)?;
-            Ok(TaskOutput::new(pieces, &summary, content))
+            TaskOutput::settle(context, (pieces, content), &summary)
         }
         Task::WriteSample(sample, part) => run_write(context, (sample, part), inputs, results, hold),
         Task::FinishSample(sample) => run_finish(context, sample, inputs, results, hold),
@@ -168,7 +173,7 @@ fn run_intake(
     let mut content = Content::default();
     let piece = context.append(record, &mut content)?;
     let before_bytes = before.map_or(0, |before| before.compressed_bytes());
-    Ok(TaskOutput::new(vec![piece], &summarise(&report, before_bytes, chunk_pairs), content))
+    TaskOutput::settle(context, (vec![piece], content), &summarise(&report, before_bytes, chunk_pairs))
 }
 
 /// Where a committed part of an intake ended.
@@ -237,7 +242,7 @@ fn run_map(
     let start = stored_chunk(context, lane, chunk, inputs)?;
     let mut content = Content::default();
     let (piece, summary) = map::map_chunk(context, (lane, chunk), &start, &model, hold, &mut content)?;
-    Ok(TaskOutput::new(vec![piece], &summary, content))
+    TaskOutput::settle(context, (vec![piece], content), &summary)
 }
 
 /// Where a chunk's pairs come from, by what its intake committed; or by what was sent in its place.
@@ -284,7 +289,7 @@ fn run_write(
     let written = (&before, &regions[..]);
     let (piece, summary) =
         finish::write_sample(context, (sample, part), written, results, hold, &mut content)?;
-    Ok(TaskOutput::new(vec![piece], &summary, content))
+    TaskOutput::settle(context, (vec![piece], content), &summary)
 }
 
 /// One part of the joint calls, likewise.
@@ -306,7 +311,7 @@ fn run_write_joint(
     let mut content = Content::default();
     let (piece, summary) =
         finish::write_joint(context, part, (&before, &shards), results, hold, &mut content)?;
-    Ok(TaskOutput::new(vec![piece], &summary, content))
+    TaskOutput::settle(context, (vec![piece], content), &summary)
 }
 
 /// What a task that writes a part is told of what is before it.
@@ -339,7 +344,7 @@ fn run_finish(
     let all = (reads_in, &parts[..], &unplaced);
     let (piece, ledger) = finish::finish_sample(context, sample, all, results, hold, &mut content)?;
     context.release_sample(sample);
-    Ok(TaskOutput::new(vec![piece], &ledger, content))
+    TaskOutput::settle(context, (vec![piece], content), &ledger)
 }
 
 fn region_input(
@@ -352,11 +357,11 @@ fn region_input(
     Ok(RegionInput { shard, pieces: commit.pieces.clone(), summary })
 }
 
-/// Refuses the output of a worker that is not believed where the summary of a region or joint task does not say what its
-/// records hold.
+/// Refuses the output of a worker that is not believed where the summary of a region or joint task, which reads these
+/// samples, does not say what its records hold, or where no file could be made of them.
 pub fn check_summary(
     context: &Access<'_>,
-    task: Task,
+    (task, samples): (Task, &[u32]),
     (pieces, summary): (&[PieceRef], &[u8]),
 ) -> Result<(), Failure> {
     let (pieces, wrong) = (pieces.to_vec(), |_| form(context, task));
@@ -367,7 +372,7 @@ pub fn check_summary(
         }
         Task::Joint(shard) => {
             let summary = serde_json::from_slice(summary).map_err(wrong)?;
-            Ok(finish::check_joint(context, &JointInput { shard, pieces, summary })?)
+            Ok(finish::check_joint(context, samples, &JointInput { shard, pieces, summary })?)
         }
         _ => Ok(()),
     }
