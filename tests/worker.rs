@@ -108,7 +108,7 @@ fn what_is_no_bundle_or_comes_too_late_is_refused() {
         assert!(said.stderr.contains(named), "{}", said.stderr);
     };
     check("noise", b"noise", 3, "neither a bundle nor a ticket");
-    check("other", br#"{"schema": "wakachi.plan/1"}"#, 3, "wakachi.bundle/2");
+    check("other", br#"{"schema": "wakachi.plan/1"}"#, 3, "wakachi.bundle/3");
     let late = serde_json::to_vec(&bundle(&cohort, dir.path(), -1)).expect("JSON");
     check("late", &late, 4, "was to be run before");
     let ticket =

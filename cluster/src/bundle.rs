@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use storage::DiskError;
 
 /// Schema of a bundle.
-pub const BUNDLE_SCHEMA: &str = "wakachi.bundle/2";
+pub const BUNDLE_SCHEMA: &str = "wakachi.bundle/3";
 /// Schema of a receipt.
 pub const RECEIPT_SCHEMA: &str = "wakachi.receipt/2";
 /// A bundle or receipt of more bytes is not read.

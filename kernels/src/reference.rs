@@ -12,7 +12,7 @@
 //! | 3 | per block of 4,096 bases, and once more: u32 first run that ends after the block's start |
 
 use crate::prefetch::prefetch;
-use crate::sequence::{UNKNOWN, WORD_BASES, code, letter, word_at};
+use crate::sequence::{UNKNOWN, WORD_BASES, code, letter, nibbles, word_at};
 use std::fmt;
 use std::ops::Range;
 
@@ -205,6 +205,13 @@ impl<'a> Reference<'a> {
         self.for_runs(start, end, |range, letter| out[range].fill(letter));
     }
 
+    /// The 16 bases from a position of a contig on as BAM packs them, the first highest; exceptional letters are A, and
+    /// beyond the contig's end is anything, but always the same. Panics if there is no such contig.
+    #[inline]
+    pub fn nibbles(&self, contig: u32, position: u32) -> u64 {
+        nibbles(self.word(self.contigs[contig as usize][0].saturating_add(position)))
+    }
+
     /// Asks for the words of `bases` places around this one.
     #[inline]
     pub(crate) fn ask(&self, place: u32, bases: u32) {
@@ -327,6 +334,16 @@ mod tests {
                 [(0, u32::MAX), (1, 5), (3, 3), (9, 2), (7, 200), (4090, 4100), (50_000, 60_000)]
             {
                 let upper = letters.to_ascii_uppercase();
+                let nibble = |at: u32| match upper[(start + at) as usize] {
+                    b'C' => 2,
+                    b'G' => 4,
+                    b'T' => 8,
+                    _ => 1,
+                };
+                if start + 16 <= letters.len() as u32 {
+                    let packed = (0..16).fold(0, |packed, at| packed << 4 | nibble(at));
+                    assert_eq!(reference.nibbles(contig as u32, start), packed);
+                }
                 let high = (end as usize).min(letters.len());
                 let expect = &upper[(start as usize).min(high)..high];
                 reference.letters(contig as u32, start, end, &mut out);

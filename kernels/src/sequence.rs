@@ -85,6 +85,19 @@ const fn reverse_word(word: u64) -> u64 {
     (word & 0x3333_3333_3333_3333) << 2 | word >> 2 & 0x3333_3333_3333_3333
 }
 
+/// The first 16 bases of a word as BAM packs them (SAMv1 §4.2.4), a bit for each of A, C, G and T; the first is highest.
+#[inline]
+pub(crate) const fn nibbles(word: u64) -> u64 {
+    const ONES: u64 = 0x1111_1111_1111_1111;
+    let word = reverse_word(word << 32);
+    let word = (word | word << 16) & 0x0000_ffff_0000_ffff;
+    let word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
+    let word = (word | word << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let word = (word | word << 2) & 0x3333_3333_3333_3333;
+    let (low, high) = (word & ONES, word >> 1 & ONES);
+    ONES & !(low | high) | (low & !high) << 1 | (high & !low) << 2 | (low & high) << 3
+}
+
 /// A sequence in two bits a base, base `i` in bits `2i` and `2i + 1` of word `i / 32`.
 #[derive(Clone, Debug, Default)]
 pub struct Packed {

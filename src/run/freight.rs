@@ -132,7 +132,7 @@ impl Freight for SiteFreight<'_> {
         let (pieces, content) = self.runner.with_output(task, &samples, |access| {
             let sent = (&output.pieces[..], &output.summary[..]);
             let (pieces, content) = parcel::unpack(access, task, &key.records(), folder, sent)?;
-            check_summary(access, task, (&pieces, &output.summary))?;
+            check_summary(access, (task, &samples), (&pieces, &output.summary))?;
             Ok((pieces, content))
         })?;
         Ok(Output { pieces, content, summary: output.summary })

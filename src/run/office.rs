@@ -262,12 +262,13 @@ impl Office for Desk<'_> {
         if output.pieces.len() != expected {
             return Err(Pieces { task: self.runner.key(task), found: output.pieces.len(), expected }.into());
         }
-        self.runner.with_output(task, &self.whose(task), |access| {
+        let samples = self.whose(task);
+        self.runner.with_output(task, &samples, |access| {
             for (&part, piece) in parts.iter().zip(&output.pieces) {
                 access.verify(part, piece)?;
                 access.read(part, piece)?;
             }
-            check_summary(access, task, (&output.pieces, &output.summary))
+            check_summary(access, (task, &samples), (&output.pieces, &output.summary))
         })
     }
 

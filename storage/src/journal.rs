@@ -31,7 +31,7 @@ use pieces::PieceLog;
 use row::{Head, Row};
 use tasks::{Change, Tasks, counter};
 
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
 
 /// What is known of each task; see [`row`].
 const ROWS: TableDefinition<&str, &[u8]> = TableDefinition::new("tasks");

@@ -123,6 +123,16 @@ pub fn decode(block: &[u8]) -> Result<(Entry<'_>, &[u8]), RecordError> {
     Ok((Entry { place, order, fragment, record: Record::new(record)? }, rest))
 }
 
+/// The bytes of each record in a block of entries. Stops where it holds none.
+pub(crate) fn for_records(mut block: &mut [u8], mut visit: impl FnMut(&mut [u8])) {
+    while let Some((header, rest)) = block.split_first_chunk_mut::<HEADER>() {
+        let length = u32::from_le_bytes(header[43..].try_into().expect("four bytes")) as usize;
+        let Some((record, rest)) = rest.split_at_mut_checked(length) else { return };
+        visit(record);
+        block = rest;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,7 @@ pub mod parcel;
 pub mod qc;
 pub mod record;
 pub mod region;
+mod relative;
 pub mod report;
 pub mod runs;
 pub mod simulate;

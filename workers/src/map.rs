@@ -238,7 +238,7 @@ pub fn map_chunk(
     let weighed = chunk.index < WEIGHED_CHUNKS;
     let weights = if weighed { weights(context, run.places()) } else { Vec::new() };
     let mut record = context.record(Task::Map(lane, done))?;
-    run.finish(|entry, block| record.block(entry, block))?;
+    run.finish(&reference, |entry, block| record.block(entry, block))?;
     Ok((context.append(record, content)?, MapSummary { pairs: aligned, weights }))
 }
 

@@ -34,6 +34,10 @@ pub mod cigar {
     pub const fn consumes_read(op: u32) -> bool {
         matches!(op & 15, 0 | 1 | 4 | 7 | 8)
     }
+    /// The operations in these bytes.
+    pub fn ops(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + use<'_> {
+        bytes.as_chunks().0.iter().map(|&op| u32::from_le_bytes(op))
+    }
 }
 
 const FIXED: usize = 32;
@@ -216,11 +220,13 @@ impl<'a> Record<'a> {
         &self.0[FIXED..FIXED + self.0[8] as usize - 1]
     }
 
-    fn cigar_at(&self) -> usize {
+    /// Where its CIGAR begins among its bytes.
+    pub(crate) fn cigar_at(&self) -> usize {
         FIXED + self.0[8] as usize
     }
 
-    fn sequence_at(&self) -> usize {
+    /// Where its bases begin among its bytes.
+    pub(crate) fn sequence_at(&self) -> usize {
         self.cigar_at() + 4 * self.u16(12) as usize
     }
 
@@ -230,8 +236,7 @@ impl<'a> Record<'a> {
 
     /// CIGAR operations in BAM's packing.
     pub fn cigar(&self) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + use<'a> {
-        let bytes = &self.0[self.cigar_at()..self.sequence_at()];
-        bytes.chunks_exact(4).map(|op| u32::from_le_bytes(op.try_into().expect("four bytes")))
+        cigar::ops(&self.0[self.cigar_at()..self.sequence_at()])
     }
 
     /// Number of reference bases the CIGAR covers.

@@ -136,7 +136,9 @@ pub fn run(
     hold: &dyn Hold,
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
-    let open = |(task, piece): &(Task, PieceRef)| Ok::<_, PackError>(Run::new(context.read(*task, piece)?));
+    let open = |(task, piece): &(Task, PieceRef)| {
+        Ok::<_, PackError>(Run::new(context.read(*task, piece)?, context.index.reference()))
+    };
     let mut runs: Vec<Run> = inputs.iter().map(open).collect::<Result<_, _>>()?;
     let mut worker = CellWorker::new(context, sample, content);
     let mut pieces = Vec::new();
@@ -177,7 +179,7 @@ impl<'a> CellWorker<'a> {
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(&mut self, runs: &mut [Run]) -> Result<PieceRef, RegionError> {
+    fn unplaced(&mut self, runs: &mut [Run<'_>]) -> Result<PieceRef, RegionError> {
         let encoder = Encoder::new(self.context, self.sample)?;
         let mut alignments = Alignments::new(&encoder);
         let mut tally = AlignmentTally::new(None);
@@ -191,7 +193,7 @@ impl<'a> CellWorker<'a> {
         self.store(Shard::Unplaced, alignments.finish()?, &[], 0, &counters)
     }
 
-    fn cell(&mut self, runs: &mut [Run], cell: Cell) -> Result<PieceRef, RegionError> {
+    fn cell(&mut self, runs: &mut [Run<'_>], cell: Cell) -> Result<PieceRef, RegionError> {
         let core = self.context.grid.interval(cell);
         let encoder = Encoder::new(self.context, self.sample)?;
         let window = ReferenceSpan::around(&self.reference, core);

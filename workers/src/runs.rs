@@ -2,11 +2,13 @@
 //!
 //! A run is one pack record whose blocks hold entries in the order of the genome; its directory says which places each
 //! block spans, so a shard reads only the blocks that touch it, each once: merging holds one block of each run, from cell to
-//! cell.
+//! cell. In a block, bases are stored as their difference from the reference.
 
-use crate::entry::{Entry, Order, Place, decode};
+use crate::entry::{Entry, Order, Place, decode, for_records};
 use crate::record::RecordError;
+use crate::relative::relate;
 use jobs::failure::{Class, Classified};
+use kernels::reference::Reference;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use storage::{BlockEntry, PackError, RecordReader};
@@ -70,9 +72,10 @@ impl RunBuilder {
         self.index.iter().map(|&(place, ..)| place)
     }
 
-    /// Gives the entries, sorted, to `write` as the blocks of a record.
+    /// Gives the entries, sorted, to `write` as the blocks of a record; they are aligned to `reference`.
     pub fn finish(
         mut self,
+        reference: &Reference<'_>,
         mut write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
     ) -> Result<(), RunError> {
         self.index.sort_unstable_by_key(|&(place, order, _)| (place, order));
@@ -88,6 +91,7 @@ impl RunBuilder {
                     last: self.index[at].0.0,
                     count: (at + 1 - begun) as u32,
                 };
+                for_records(&mut block, |record| relate(record, reference));
                 write(span, &block)?;
                 block.clear();
                 begun = at + 1;
@@ -99,22 +103,24 @@ impl RunBuilder {
 
 /// A run being read, with the block that was needed last: the next cell mostly begins in it.
 #[derive(Debug)]
-pub struct Run {
+pub struct Run<'a> {
     record: RecordReader,
+    reference: Reference<'a>,
     held: Option<usize>,
     block: Vec<u8>,
 }
 
-impl Run {
-    /// Nothing of it is read yet.
-    pub fn new(record: RecordReader) -> Self {
-        Run { record, held: None, block: Vec::new() }
+impl<'a> Run<'a> {
+    /// Nothing of it is read yet; its entries are aligned to `reference`.
+    pub fn new(record: RecordReader, reference: Reference<'a>) -> Self {
+        Run { record, reference, held: None, block: Vec::new() }
     }
 
     fn hold(&mut self, block: usize) -> Result<(), PackError> {
         if self.held != Some(block) {
             self.held = None;
             self.record.read_block(block, &mut self.block)?;
+            for_records(&mut self.block, |record| relate(record, &self.reference));
             self.held = Some(block);
         }
         Ok(())
@@ -122,15 +128,15 @@ impl Run {
 }
 
 /// A position in one run.
-struct Cursor<'a> {
-    run: &'a mut Run,
+struct Cursor<'a, 'r> {
+    run: &'a mut Run<'r>,
     next_block: usize,
     /// In the block before that, if it is entered.
     offset: Option<usize>,
 }
 
-impl<'a> Cursor<'a> {
-    fn new(run: &'a mut Run, from: Place) -> Self {
+impl<'a, 'r> Cursor<'a, 'r> {
+    fn new(run: &'a mut Run<'r>, from: Place) -> Self {
         let next_block = run.record.entries().partition_point(|block| block.last < from.0);
         Cursor { run, next_block, offset: None }
     }
@@ -174,12 +180,12 @@ impl<'a> Cursor<'a> {
 /// Gives `visit` every entry with `from <= place < before`, in order, from all runs together. To get the entries
 /// without a place, let both be [`Place::NOWHERE`].
 pub fn merge<E: From<RunError>>(
-    runs: &mut [Run],
+    runs: &mut [Run<'_>],
     from: Place,
     before: Place,
     mut visit: impl FnMut(Entry<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut cursors: Vec<Cursor<'_>> = runs.iter_mut().map(|run| Cursor::new(run, from)).collect();
+    let mut cursors: Vec<Cursor<'_, '_>> = runs.iter_mut().map(|run| Cursor::new(run, from)).collect();
     let mut heap = BinaryHeap::with_capacity(cursors.len());
     for (which, cursor) in cursors.iter_mut().enumerate() {
         if let Some(key) = cursor.key(from, before)? {
@@ -203,6 +209,7 @@ pub fn merge<E: From<RunError>>(
 mod tests {
     use super::*;
     use crate::record::{self, Fields, Record};
+    use kernels::reference::OwnedReference;
     use storage::{Packs, RecordBuilder, SampleKey};
 
     fn record_at(place: Place, name: &str) -> Vec<u8> {
@@ -234,6 +241,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = SampleKey::fleeting();
         let packs = Packs::new(dir.path());
+        let mut owned = OwnedReference::default();
+        (0..3).for_each(|_| owned.push_contig(&[b'G'; 400]).unwrap());
+        let sections = owned.sections();
+        let reference = Reference::new(&sections.each_ref().map(Vec::as_slice)).unwrap();
         let mut seed = 3u64;
         let mut entries: Vec<(Place, Order)> = (0..8000u64)
             .map(|i| {
@@ -254,9 +265,9 @@ mod tests {
                 run.push(&Entry { place, order, fragment: None, record: Record::new(&record).unwrap() });
             }
             let mut record = RecordBuilder::new(&key, "c");
-            run.finish(|entry, bytes| record.block(entry, bytes)).unwrap();
+            run.finish(&reference, |entry, bytes| record.block(entry, bytes)).unwrap();
             let piece = pack.append(&record.finish()).unwrap();
-            runs.push(Run::new(packs.record(&piece, &key, "c").unwrap()));
+            runs.push(Run::new(packs.record(&piece, &key, "c").unwrap(), reference));
         }
         entries.sort();
         let ranges = [

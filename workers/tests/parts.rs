@@ -13,7 +13,7 @@ use jobs::failure::{Class, Failure};
 use jobs::genome::{Cell, Contigs};
 use jobs::task::{Chunk, LaneId, Parts, Shard, Task};
 use storage::{Commit, PieceRef, Writer};
-use workers::access::Access;
+use workers::access::{Access, Content};
 use workers::context::{Context, Lane, Sample, Settings};
 use workers::finish::{self, Before, FinishError, SampleLedger, digest, finish_joint, part_is_whole};
 use workers::hold::{Free, Hold};
@@ -23,7 +23,7 @@ use workers::intake::LaneInput;
 use workers::joint::JointSummary;
 use workers::qc::contig_class::ContigClass;
 use workers::qc::relatedness::Relatedness;
-use workers::region::RegionSummary;
+use workers::region::{RegionSummary, block};
 use workers::simulate::{self, Options};
 use workers::task::{self, sealed_to};
 use workers::vcf::{build_index, decompress_cell};
@@ -297,7 +297,7 @@ fn a_region_is_held_against_its_records(job: &Job<'_>, done: &[Done]) {
         check(&regions[0], change, Some(Class::Integrity));
     }
     let (task, commit) = &regions[0];
-    let unread = task::check_summary(job.access, *task, (&commit.pieces, b"{"));
+    let unread = task::check_summary(job.access, (*task, &[0]), (&commit.pieces, b"{"));
     assert_eq!(unread.err().map(|failure| failure.class()), Some(Class::Integrity));
 }
 
@@ -311,6 +311,41 @@ fn a_joint_task_is_held_against_its_records(job: &Job<'_>, done: &Done) {
     for change in changes {
         check_changed(job, done, change, Some(Class::Integrity));
     }
+    let (task, commit) = done;
+    let (access, of_shard) = (job.access, commit.pieces.last().unwrap());
+    let check = |samples: &[u32], kind: u8, change: fn(&mut Vec<u8>), expect: Option<Class>| {
+        let reader = access.read(*task, of_shard).unwrap();
+        let mut record = access.record(*task).unwrap();
+        let mut bytes = Vec::new();
+        for (at, entry) in reader.entries().iter().enumerate() {
+            reader.read_block(at, &mut bytes).unwrap();
+            if entry.kind == kind {
+                change(&mut bytes);
+            }
+            record.block(*entry, &bytes).unwrap();
+        }
+        let mut pieces = commit.pieces.clone();
+        *pieces.last_mut().unwrap() = access.append(record, &mut Content::default()).unwrap();
+        let checked = task::check_summary(access, (*task, samples), (&pieces, &commit.summary));
+        assert_eq!(checked.err().map(|failure| failure.class()), expect, "kind {kind}");
+    };
+    check(&[0, 1, 2], block::CALL_INDEX, |_| {}, None);
+    check(&[0, 1], block::CALL_INDEX, |_| {}, Some(Class::Integrity));
+    let of_index: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.truncate(bytes.len() - 1),
+        // The first run's contig and first base; the end of the last.
+        |bytes| bytes[0] = 9,
+        |bytes| bytes[4..8].fill(0),
+        |bytes| {
+            let end = bytes.len() - 16;
+            bytes[end..end + 8].fill(0xff);
+        },
+    ];
+    for change in of_index {
+        check(&[0, 1, 2], block::CALL_INDEX, change, Some(Class::Integrity));
+    }
+    check(&[0, 1, 2], block::KINSHIP, |bytes| bytes.truncate(bytes.len() - 1), Some(Class::Integrity));
+    check(&[0, 1, 2], block::KINSHIP, |bytes| bytes[0] = 7, Some(Class::Integrity));
 }
 
 /// What a worker is told that is not believed, of a summary that was changed.
@@ -323,7 +358,7 @@ fn check_changed<S: serde::de::DeserializeOwned + serde::Serialize>(
     let mut summary = serde_json::from_slice(&commit.summary).unwrap();
     change(&mut summary);
     let summary = serde_json::to_vec(&summary).unwrap();
-    let checked = task::check_summary(job.access, *task, (&commit.pieces, &summary));
+    let checked = task::check_summary(job.access, (*task, &[0, 1, 2]), (&commit.pieces, &summary));
     assert_eq!(checked.err().map(|failure| failure.class()), expect, "{task:?}");
 }
 

@@ -72,11 +72,11 @@ pub fn write_joint(
     writer.finish(Task::WriteJoint(part), content)
 }
 
-/// Refuses a joint task that says of itself what its records do not hold: the parts behind it would be written to wrong
-/// places.
-pub fn check_joint(context: &Access<'_>, joint: &JointInput) -> Result<(), FinishError> {
+/// Refuses a joint task of `samples` that says of itself what its records do not hold: the parts behind it would be written
+/// to wrong places. And one of which nobody could write the part.
+pub fn check_joint(context: &Access<'_>, samples: &[u32], joint: &JointInput) -> Result<(), FinishError> {
     let wrong = || form(context, Task::Joint(joint.shard));
-    let (of_cells, _) = cells_of(context, joint)?;
+    let (of_cells, of_shard) = cells_of(context, joint)?;
     let (mut bytes, mut sites) = (0, 0);
     for (cell, piece) in joint.shard.parts().zip(of_cells) {
         let record = context.read(Task::Joint(cell), piece)?;
@@ -85,7 +85,17 @@ pub fn check_joint(context: &Access<'_>, joint: &JointInput) -> Result<(), Finis
         sites += u64::from(record.entries()[calls].count);
     }
     let JointSummary { sites_passed, .. } = joint.summary;
-    let holds = (bytes, sites) == (joint.summary.bytes, joint.summary.sites) && sites_passed <= sites;
+    let reader = context.read(Task::Joint(joint.shard), of_shard)?;
+    let mut index = Vec::new();
+    read_block(&reader, block::CALL_INDEX, &mut index, wrong)?;
+    let index = PartialIndex::from_bytes(context.index.contigs(), &index);
+    let mut cells = joint.shard.cells().map(|cell| context.grid.interval(cell));
+    let first = cells.next().ok_or_else(wrong)?;
+    let within = (first, cells.next_back().unwrap_or(first));
+    let holds = (bytes, sites) == (joint.summary.bytes, joint.summary.sites)
+        && sites_passed <= sites
+        && index.is_some_and(|index| index.is_of(within, bytes))
+        && Comparison::new(context, samples).merge(&reader)?;
     if holds { Ok(()) } else { Err(wrong()) }
 }
 
@@ -185,7 +195,7 @@ mod tests {
             let inputs = (&before, std::slice::from_ref(&joint));
             let written =
                 write_joint(&access, 0, inputs, scratch.path(), &Free, &mut Content::default()).map(drop);
-            for refused in [written, check_joint(&access, &joint)] {
+            for refused in [written, check_joint(&access, &[0], &joint)] {
                 let refused = refused.unwrap_err();
                 assert!(matches!(&refused, FinishError::Form { task } if task == "joint/0-1"), "{refused}");
             }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
-use jobs::genome::Contigs;
+use jobs::genome::{Contigs, Interval};
 use noodles_bgzf::VirtualPosition;
 use noodles_core::Position;
 use noodles_csi::binning_index::index::header::Builder;
@@ -188,10 +188,18 @@ impl<'a> PartialIndex<'a> {
 
     /// Adds those lines whose places are told from byte `offset` of the file; `None` if they do not follow.
     pub fn append(&mut self, next: &PartialIndex<'_>, offset: u64) -> Option<()> {
-        let offset = offset << 16;
-        let moved =
-            next.runs.iter().map(|run| Run { start: run.start + offset, end: run.end + offset, ..*run });
-        moved.into_iter().try_for_each(|run| self.push(run))
+        next.runs.iter().try_for_each(|run| {
+            let moved = |position: u64| position.checked_add(offset << 16);
+            self.push(Run { start: moved(run.start)?, end: moved(run.end)?, ..*run })
+        })
+    }
+
+    /// Whether all lines begin between the start of the first cell and the end of the last, and lie in this many bytes.
+    pub fn is_of(&self, (first, last): (Interval, Interval), bytes: u64) -> bool {
+        let (Some(head), Some(tail)) = (self.runs.first(), self.runs.last()) else { return true };
+        (head.place.contig, head.place.first) > (first.contig, first.start)
+            && (tail.place.contig, tail.place.first) <= (last.contig, last.end)
+            && tail.end >> 16 <= bytes
     }
 
     /// As bytes.
