@@ -10,6 +10,7 @@ pub mod bam;
 pub mod call;
 pub mod cells;
 pub mod context;
+mod cram;
 pub mod entry;
 pub mod fasta;
 pub mod fastq;

@@ -373,16 +373,16 @@ impl CellPass<'_> {
 }
 
 /// Turns records into the bytes of the sample's alignment file.
-enum Encoder {
-    Cram(Arc<CramEncoder>),
+enum Encoder<'a> {
+    Cram(Arc<CramEncoder>, Reference<'a>),
     Bam,
     Sam(Mutex<SamText>),
 }
 
-impl Encoder {
-    fn new(context: &Access<'_>, sample: u32) -> Result<Self, RegionError> {
+impl<'a> Encoder<'a> {
+    fn new(context: &'a Access<'_>, sample: u32) -> Result<Self, RegionError> {
         Ok(match context.settings.alignments {
-            AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?),
+            AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?, context.index.reference()),
             AlignmentFormat::Bam => Encoder::Bam,
             AlignmentFormat::Sam => {
                 let header = SamText::new(&context.sam_header(sample)).ok_or(RegionError::Text)?;
@@ -393,7 +393,9 @@ impl Encoder {
 
     fn encode(&self, records: &[&[u8]]) -> Result<Vec<u8>, RegionError> {
         match self {
-            Encoder::Cram(encoder) => Ok(encoder.containers(records.iter().copied())?),
+            Encoder::Cram(encoder, reference) => {
+                Ok(encoder.containers(reference, records.iter().copied())?)
+            }
             Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())?),
             Encoder::Sam(text) => {
                 let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -407,7 +409,7 @@ impl Encoder {
 
 /// Gathers records and encodes them container by container, counted from the cell's start.
 struct Alignments<'a> {
-    encoder: &'a Encoder,
+    encoder: &'a Encoder<'a>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Records before the container, records in it, its bytes.
@@ -416,7 +418,7 @@ struct Alignments<'a> {
 }
 
 impl<'a> Alignments<'a> {
-    fn new(encoder: &'a Encoder) -> Self {
+    fn new(encoder: &'a Encoder<'a>) -> Self {
         Alignments { encoder, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
     }
 
