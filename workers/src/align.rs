@@ -6,32 +6,30 @@
 use crate::access::Access;
 use crate::bam;
 use crate::context::{AlignmentFormat, ContextError};
-use crate::entry::Entry;
-use crate::fastq::{PairReader, Pairs};
+use crate::fastq::{CHUNK_RECORDS, FastqError, Files, Pairs};
 use crate::header::sam_header;
 use crate::hold::Free;
 use crate::htslib::{self, CRAM_EOF, ContainerError, SamText, cram_file_header, index_alignments, renumber};
 use crate::intake::IntakeError;
-use crate::map::{self, BATCH_PAIRS, MapError, learn_from, reads_of};
+use crate::map::{self, Learning, MapError, Mapper};
 use crate::qc::SampleCounters;
 use crate::region::block;
+use crate::sam;
+use crate::stream::{Batch, Stream};
 use crate::task;
-use crate::template::{LaneContext, Template, TemplateWriter};
+use crate::template::LaneContext;
 use crate::vcf::EOF_BLOCK;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::task::{Chunk, LaneId, Shard, Task};
 use kernels::align::{Aligner, Workspace};
-use kernels::insert;
+use kernels::insert::InsertModel;
 use rayon::prelude::*;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, PackError};
-
-/// Batches of pairs that are in memory at once, per thread.
-const BATCHES_PER_THREAD: usize = 8;
 
 /// Bases of a region task.
 const SHARD_BASES: u64 = 4_000_000;
@@ -66,12 +64,21 @@ pub enum AlignError {
     /// What was counted does not read.
     #[error("the stored counters are not in the form this version writes")]
     Counters,
+    /// A record just made is none.
+    #[error("a record cannot be written as text")]
+    Record,
     /// The index.
     #[error(transparent)]
     Index(#[from] htslib::IndexError),
     /// The header, with the read group given, is no SAM header.
     #[error("the read group makes no SAM header")]
     Header,
+}
+
+impl From<FastqError> for AlignError {
+    fn from(error: FastqError) -> Self {
+        AlignError::Intake(error.into())
+    }
 }
 
 impl Classified for AlignError {
@@ -83,7 +90,7 @@ impl Classified for AlignError {
             AlignError::Pack(error) => error.class(),
             AlignError::Write(error) => error.class(),
             AlignError::Stream(_) => Class::Failed,
-            AlignError::Container(_) | AlignError::Counters => Class::Internal,
+            AlignError::Container(_) | AlignError::Counters | AlignError::Record => Class::Internal,
             AlignError::Index(error) => error.class(),
             AlignError::Header => Class::Usage,
         }
@@ -98,7 +105,10 @@ impl Classified for AlignError {
             AlignError::Write(error) => error.hint(),
             AlignError::Index(error) => error.hint(),
             AlignError::Header => Some(r"give -R '@RG\tID:1\tSM:sample'".to_owned()),
-            AlignError::Stream(_) | AlignError::Container(_) | AlignError::Counters => None,
+            AlignError::Stream(_)
+            | AlignError::Container(_)
+            | AlignError::Counters
+            | AlignError::Record => None,
         }
     }
 }
@@ -209,11 +219,12 @@ fn file_header(context: &Access<'_>, format: AlignmentFormat) -> Result<Vec<u8>,
     })
 }
 
-/// Writes alignments in input order to `output`, as SAM text or BAM, while reading. The files may be pipes.
+/// Writes alignments in input order to `output`, as SAM text or BAM, while reading, on all threads of the calling rayon
+/// pool. The files may be pipes.
 pub fn streamed(
     context: &Access<'_>,
     format: AlignmentFormat,
-    output: &mut dyn Write,
+    output: &mut (dyn Write + Send),
     progress: Progress<'_>,
 ) -> Result<(), AlignError> {
     let lane = context.lane(LANE);
@@ -230,73 +241,61 @@ pub fn streamed(
     let header = sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
     SamText::new(&header).ok_or(AlignError::Header)?;
     let start = match format {
-        AlignmentFormat::Sam => header.clone().into_bytes(),
+        AlignmentFormat::Sam => header.into_bytes(),
         _ => bam::header_blocks(&header, context.index.contigs()).map_err(AlignError::Stream)?,
     };
     output.write_all(&start).map_err(AlignError::Stream)?;
-    let mut reader =
-        PairReader::open(&lane.input.fastq_1, lane.input.fastq_2.as_deref()).map_err(IntakeError::from)?;
-    let mut batches = Vec::new();
-    let model = match lane.input.fastq_2 {
-        Some(_) => learn_from(&aligner, &mut reader, |pairs| {
-            batches.push(pairs);
-            Ok(())
-        })?,
-        None => insert::estimate(&[]),
+    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
+    let mut stream = Stream::open(&files)?;
+    let model = learn(&aligner, &files, &mut stream)?;
+    let mapper = Mapper { aligner, model, lane: lane_context };
+    let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
+        batch.parse(&files, pairs)?;
+        let all: Vec<usize> = (0..pairs.first.len()).collect();
+        let (mut bytes, mut are_whole) = (Vec::new(), true);
+        mapper.map(scratch, pairs, &all, 0, &mut |entry| match format {
+            AlignmentFormat::Sam => {
+                are_whole &= sam::line(lane_context.contigs, &entry.record, &mut bytes).is_some();
+            }
+            _ => bam::push(entry.record.bytes(), &mut bytes),
+        });
+        let bytes = match format {
+            AlignmentFormat::Sam => are_whole.then_some(bytes).ok_or(AlignError::Record)?,
+            _ => bam::blocks(&bytes).map_err(AlignError::Stream)?,
+        };
+        Ok((all.len() as u64, bytes))
     };
-    let batches_max = BATCHES_PER_THREAD * rayon::current_num_threads();
-    let mut done = 0u64;
-    loop {
-        let mut ended = false;
-        while batches.len() < batches_max && !ended {
-            let mut pairs = Pairs::default();
-            ended = reader.read(BATCH_PAIRS, &mut pairs).map_err(IntakeError::from)? < BATCH_PAIRS;
-            batches.push(pairs);
-        }
-        let encoded: Vec<Vec<u8>> = batches
-            .par_iter()
-            .map_init(
-                || (Workspace::default(), TemplateWriter::default(), SamText::new(&header)),
-                |(workspace, writer, text), pairs: &Pairs| {
-                    let mut records = Vec::new();
-                    let all: Vec<usize> = (0..pairs.first.len()).collect();
-                    let mapped = map::align(&aligner, workspace, pairs, &all, &model);
-                    for (pair, (mappings, proper)) in mapped.iter().enumerate() {
-                        let (reads, name) = (reads_of(pairs, pair), pairs.first.name(pair));
-                        let mut emit = |entry: Entry<'_>| records.push(entry.record.bytes().to_vec());
-                        let template =
-                            Template { ordinal: 0, name, reads: &reads, mappings, proper: *proper };
-                        writer.write(&lane_context, &template, &mut emit);
-                    }
-                    encode(format, text.as_mut(), &records)
-                },
-            )
-            .collect::<Result<_, _>>()?;
-        done += batches.iter().map(|pairs| pairs.first.len() as u64).sum::<u64>();
-        batches.clear();
-        for bytes in &encoded {
-            output.write_all(bytes).map_err(AlignError::Stream)?;
-        }
+    let mut done = 0;
+    let write = |(pairs, bytes): (u64, Vec<u8>)| {
+        done += pairs;
         progress("mapping", done, 0);
-        if ended {
-            break;
-        }
-    }
+        output.write_all(&bytes).map_err(AlignError::Stream)
+    };
+    stream.run(u64::MAX, Default::default, map, write)?;
     if format == AlignmentFormat::Bam {
         output.write_all(&EOF_BLOCK).map_err(AlignError::Stream)?;
     }
     output.flush().map_err(AlignError::Stream)
 }
 
-fn encode(
-    format: AlignmentFormat,
-    text: Option<&mut SamText>,
-    records: &[Vec<u8>],
-) -> Result<Vec<u8>, AlignError> {
-    let Some(text) = text.filter(|_| format == AlignmentFormat::Sam) else {
-        return bam::record_blocks(records.iter().map(Vec::as_slice)).map_err(AlignError::Stream);
+/// Learns the insert sizes from the start of the stream as [`map::learn_from`] does, and puts back what it read.
+fn learn(aligner: &Aligner<'_>, files: &Files<'_>, stream: &mut Stream) -> Result<InsertModel, AlignError> {
+    let (mut learning, mut seen) = (Learning::default(), Vec::new());
+    let observe = |(workspace, pairs): &mut (Workspace, Pairs), batch: Batch| {
+        batch.parse(files, pairs)?;
+        Ok::<_, AlignError>((pairs.first.len(), map::observe(aligner, workspace, pairs), batch))
     };
-    let mut out = Vec::new();
-    records.iter().try_for_each(|record| text.line(record, &mut out)).ok_or(AlignError::Header)?;
-    Ok(out)
+    while files.second.is_some() {
+        let batches = (learning.wants() as u64).div_ceil(CHUNK_RECORDS);
+        let add = |(pairs, observations, batch)| {
+            learning.add(pairs, observations);
+            seen.push(batch);
+            Ok(())
+        };
+        if stream.run(batches, Default::default, observe, add)? < batches || learning.is_enough() {
+            break;
+        }
+    }
+    stream.put_back(seen);
+    Ok(learning.model())
 }
