@@ -1,9 +1,10 @@
 //! The filter `wakachi align`: FASTQ to alignments, without a job.
 //!
-//! Sorted output runs the tasks of a job (intake, model, map, region) in a temporary directory and concatenates what
-//! they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the order of the input.
+//! Sorted output maps in one pass over the files into runs in a temporary directory, runs a job's region tasks over
+//! them and concatenates what they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the
+//! order of the input.
 
-use crate::access::Access;
+use crate::access::{Access, Content};
 use crate::bam;
 use crate::context::{AlignmentFormat, ContextError};
 use crate::fastq::{CHUNK_RECORDS, FastqError, Files, Pairs};
@@ -14,6 +15,7 @@ use crate::intake::IntakeError;
 use crate::map::{self, Learning, MapError, Mapper};
 use crate::qc::SampleCounters;
 use crate::region::block;
+use crate::runs::RunBuilder;
 use crate::sam;
 use crate::stream::{Batch, Stream};
 use crate::task;
@@ -27,8 +29,8 @@ use kernels::insert::InsertModel;
 use rayon::prelude::*;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, PackError};
 
 /// Bases of a region task.
@@ -123,39 +125,81 @@ pub fn sorted(
     output: &Path,
     progress: Progress<'_>,
 ) -> Result<SampleCounters, Failure> {
+    let runs = runs(context, progress)?;
     let results = output.parent().unwrap_or(Path::new(""));
-    let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>), Failure> {
-        let done = task::run(context, task, inputs, results, &Free)?;
-        let commit = Commit { pieces: done.pieces, summary: done.summary, ..Commit::default() };
-        Ok((task, Arc::new(commit)))
-    };
-    progress("reading", 0, 1);
-    let (mut before, mut chunks, mut more) = (Vec::new(), 0, true);
-    while more {
-        before.push(run(Task::Intake(LANE, before.len() as u32), &before)?);
-        let summary = before.last().and_then(|(_, commit)| task::intake_summary(commit));
-        (chunks, more) = summary.map_or((chunks, false), |summary| (chunks + summary.chunks, summary.more));
-    }
-    progress("learning insert sizes", 0, 1);
-    before.push(run(Task::Model(LANE), &[])?);
-    let all = |tasks: Vec<Task>, inputs: &[(Task, Arc<Commit>)], what: &str| {
-        let (count, done) = (tasks.len() as u64, AtomicU64::new(0));
-        progress(what, 0, count);
-        let one = |task| {
-            let done_task = run(task, inputs)?;
-            progress(what, done.fetch_add(1, Ordering::Relaxed) + 1, count);
-            Ok(done_task)
-        };
-        tasks.into_par_iter().map(one).collect::<Result<Vec<_>, Failure>>()
-    };
-    let maps =
-        all((0..chunks).map(|chunk| Task::Map(LANE, Chunk::whole(chunk))).collect(), &before, "mapping")?;
     let shards = context.grid.shards(SHARD_BASES).into_iter();
     let shards = shards.map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) });
-    let shards = shards.chain([Shard::Unplaced]).map(|shard| Task::Region(0, shard));
-    let regions = all(shards.collect(), &maps, "sorting and marking")?;
+    let shards: Vec<Shard> = shards.chain([Shard::Unplaced]).collect();
+    let (count, done) = (shards.len() as u64, AtomicU64::new(0));
+    progress("sorting and marking", 0, count);
+    let region = |shard: Shard| -> Result<(Task, Arc<Commit>), Failure> {
+        let task = Task::Region(0, shard);
+        let made = task::run(context, task, &runs, results, &Free)?;
+        progress("sorting and marking", done.fetch_add(1, Ordering::Relaxed) + 1, count);
+        let commit = Commit { pieces: made.pieces, summary: made.summary, ..Commit::default() };
+        Ok((task, Arc::new(commit)))
+    };
+    let regions = shards.into_par_iter().map(region).collect::<Result<Vec<_>, Failure>>()?;
+    context.release_sample(0);
     progress("writing", 0, 1);
     Ok(write_sorted(context, &regions, output)?)
+}
+
+/// Maps the lane in one pass over its files, as the tasks of a job would in several, into runs of some
+/// [`Lane::chunk_pairs`](crate::context::Lane::chunk_pairs) templates each, whichever they are: merging does not see it.
+fn runs(context: &Access<'_>, progress: Progress<'_>) -> Result<Vec<(Task, Arc<Commit>)>, AlignError> {
+    let lane = context.lane(LANE);
+    let (reference, index) = (context.index.reference(), context.index.index());
+    let aligner = Aligner::new(reference, index, context.settings.scoring).map_err(MapError::from)?;
+    let aligner = aligner.with_level(context.settings.simd);
+    let lane_context = LaneContext {
+        contigs: context.index.contigs(),
+        reference: &reference,
+        lane: LANE.lane,
+        library: lane.library,
+        read_group: lane.read_group.as_bytes(),
+    };
+    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
+    let mut stream = Stream::open(&files)?;
+    progress("learning insert sizes", 0, 1);
+    let model = learn(&aligner, &files, &mut stream)?;
+    let mapper = Mapper { aligner, model, lane: lane_context };
+    let (begun, stored) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Vec::new()));
+    let numbers = AtomicU32::new(0);
+    let store = |run: RunBuilder| -> Result<(), AlignError> {
+        let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
+        let mut record = context.record(task)?;
+        run.finish(|entry, block| record.block(entry, block)).map_err(MapError::from)?;
+        let piece = context.append(record, &mut Content::default())?;
+        locked(&stored).push((task, Arc::new(Commit { pieces: vec![piece], ..Commit::default() })));
+        Ok(())
+    };
+    let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
+        batch.parse(&files, pairs)?;
+        let all: Vec<usize> = (0..pairs.first.len()).collect();
+        let (before, mut run) = locked(&begun).pop().unwrap_or_default();
+        mapper.map(scratch, pairs, &all, batch.first(), &mut |entry| run.push(&entry));
+        let held = before + all.len() as u64;
+        match held < lane.chunk_pairs {
+            true => locked(&begun).push((held, run)),
+            false => store(run)?,
+        }
+        Ok::<_, AlignError>(all.len() as u64)
+    };
+    let mut done = 0;
+    let count = |pairs: u64| {
+        done += pairs;
+        progress("mapping", done, 0);
+        Ok(())
+    };
+    stream.run(u64::MAX, Default::default, map, count)?;
+    let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+    begun.into_iter().try_for_each(|(_, run)| store(run))?;
+    Ok(stored.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_sorted(

@@ -5,7 +5,7 @@
 //! same as many. Invariant: results come in the order of the reads, and so does the first error; at most
 //! [`AHEAD`] batches a thread, and as much of each file, are in memory. Knows nothing of what is done with reads.
 
-use crate::fastq::{Chunk, Cutter, FastqError, Files, Pairs};
+use crate::fastq::{CHUNK_RECORDS, Chunk, Cutter, FastqError, Files, Pairs};
 use crate::gzip::{Blocks, GzipError, Piece, Pieces};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The ordinal of its first template.
+    pub fn first(&self) -> u64 {
+        self.number * CHUNK_RECORDS
+    }
+
     /// Replaces `pairs` by the batch's.
     pub fn parse(&self, files: &Files<'_>, pairs: &mut Pairs) -> Result<(), FastqError> {
         files.parse(self.number, self.chunks.each_ref().map(Option::as_ref), pairs)
