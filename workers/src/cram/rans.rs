@@ -12,41 +12,55 @@ const STATE_MIN: u32 = 1 << 23;
 /// Order, compressed length, length.
 const HEAD_BYTES: usize = 9;
 
-/// How one byte changes a state.
+/// How one byte changes a state: sixteen bytes, so that four lie in a line of the cache.
 #[derive(Clone, Copy, Default)]
 struct Symbol {
     /// From this state on, bytes leave it first.
     max: u32,
-    /// Division by the frequency as a multiplication.
+    /// Division by the frequency as a multiplication, and a shift.
     reciprocal: u32,
     shift: u32,
-    bias: u32,
+    bias: u16,
     /// What of the scale the symbol leaves to others.
-    rest: u32,
+    rest: u16,
 }
 
 impl Symbol {
     fn new(start: u32, frequency: u32) -> Self {
         let max = ((STATE_MIN >> SCALE_BITS) << 8) * frequency;
-        let rest = SCALE - frequency;
+        let rest = (SCALE - frequency) as u16;
         if frequency < 2 {
             // The quotient is the state less one, which the bias makes good.
-            return Symbol { max, reciprocal: u32::MAX, shift: 0, bias: start + SCALE - 1, rest };
+            return Symbol { max, reciprocal: u32::MAX, shift: 0, bias: (start + SCALE - 1) as u16, rest };
         }
         let shift = (frequency - 1).ilog2();
         let reciprocal = ((1u64 << (shift + 32)).div_ceil(u64::from(frequency))) as u32;
-        Symbol { max, reciprocal, shift, bias: start, rest }
+        Symbol { max, reciprocal, shift, bias: start as u16, rest }
+    }
+}
+
+/// Bytes as they leave the states: the last comes first.
+struct Backwards {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Backwards {
+    /// With room for as many symbols as there are, of at most two bytes each, and the states.
+    fn new(symbols: usize) -> Self {
+        Backwards { bytes: vec![0; 2 * symbols + 32], length: 0 }
     }
 
+    /// Codes one symbol. No branch says how many bytes leave the state, since nothing could foresee it.
     #[inline(always)]
-    fn put(&self, state: &mut u32, out: &mut Vec<u8>) {
-        let mut x = *state;
-        while x >= self.max {
-            out.push(x as u8);
-            x >>= 8;
-        }
-        let quotient = ((u64::from(x) * u64::from(self.reciprocal)) >> 32) as u32 >> self.shift;
-        *state = x + self.bias + quotient * self.rest;
+    fn put(&mut self, symbol: &Symbol, state: &mut u32) {
+        let x = *state;
+        let leaving = u32::from(x >= symbol.max) + u32::from(x >> 8 >= symbol.max);
+        self.bytes[self.length..self.length + 2].copy_from_slice(&(x as u16).to_le_bytes());
+        self.length += leaving as usize;
+        let x = x >> (8 * leaving);
+        let quotient = ((u64::from(x) * u64::from(symbol.reciprocal)) >> 32) as u32 >> symbol.shift;
+        *state = x + u32::from(symbol.bias) + quotient * u32::from(symbol.rest);
     }
 }
 
@@ -59,15 +73,15 @@ pub fn order_0(bytes: &[u8]) -> Vec<u8> {
     let all: Vec<u8> = (0..=255).collect();
     scale(&mut counts);
     put_frequencies(&all, &counts, &mut table, &mut symbols);
-    let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
+    let mut out = Backwards::new(bytes.len());
     let mut states = [STATE_MIN; 4];
     let (fours, tail) = bytes.as_chunks::<4>();
-    for (at, &byte) in tail.iter().enumerate().rev() {
-        symbols[usize::from(byte)].put(&mut states[at], &mut out);
+    for (&byte, state) in tail.iter().zip(&mut states).rev() {
+        out.put(&symbols[usize::from(byte)], state);
     }
     for four in fours.iter().rev() {
-        for at in (0..4).rev() {
-            symbols[usize::from(four[at])].put(&mut states[at], &mut out);
+        for (&byte, state) in four.iter().zip(&mut states).rev() {
+            out.put(&symbols[usize::from(byte)], state);
         }
     }
     finish(0, bytes.len(), &table, states, out)
@@ -75,83 +89,95 @@ pub fn order_0(bytes: &[u8]) -> Vec<u8> {
 
 /// Compresses with frequencies of bytes that follow each byte.
 pub fn order_1(bytes: &[u8]) -> Vec<u8> {
-    if bytes.len() < 4 {
-        return order_0(bytes);
-    }
-    // Each quarter is coded by one state and begins behind a zero; the last has the rest.
-    let quarter = bytes.len() / 4;
-    let starts = [0, quarter, 2 * quarter, 3 * quarter];
-    // The alphabet, and each byte's place in it: tables stay as small as the bytes are few.
-    let mut alphabet = Vec::new();
-    let mut rank = [0u8; 256];
     let mut seen = [false; 256];
+    // What begins follows a zero.
     seen[0] = true;
     bytes.iter().for_each(|&byte| seen[usize::from(byte)] = true);
-    for byte in (0..=255u8).filter(|&byte| seen[usize::from(byte)]) {
-        rank[usize::from(byte)] = alphabet.len() as u8;
-        alphabet.push(byte);
+    let alphabet: Vec<u8> = (0..=255).filter(|&byte| seen[usize::from(byte)]).collect();
+    match (bytes.len(), alphabet.len()) {
+        (0..4, _) => order_0(bytes),
+        (_, 0..=8) => order_1_of::<3>(bytes, &alphabet),
+        (_, 0..=64) => order_1_of::<6>(bytes, &alphabet),
+        _ => order_1_of::<8>(bytes, &alphabet),
     }
-    let size = alphabet.len();
-    let ranks: Vec<u8> = bytes.iter().map(|&byte| rank[usize::from(byte)]).collect();
-    let quarters: [&[u8]; 4] = starts.map(|start| &ranks[start..start + quarter]);
+}
+
+/// The same of bytes of which at most 2^`BITS` differ: tables are as small as bytes are few, and a pair of bytes is an
+/// index.
+fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
+    let (size, mask) = (1 << BITS, (1usize << (2 * BITS)) - 1);
+    let mut rank = [0u16; 256];
+    (0..).zip(alphabet).for_each(|(at, &byte)| rank[usize::from(byte)] = at);
+    // Each quarter is coded by one state and begins behind a zero; the last has the rest.
+    let quarter = bytes.len() / 4;
+    let mut pairs = vec![0u16; bytes.len()];
     // A table for each quarter: else runs of one byte would wait for their own count.
-    let mut counts = vec![0u32; 4 * size * size];
-    let mut last = [0; 4];
-    for at in 0..quarter {
-        for which in 0..4 {
-            let next = usize::from(quarters[which][at]);
-            counts[(which * size + last[which]) * size + next] += 1;
-            last[which] = next;
+    let mut counts = vec![0u32; 4 << (2 * BITS)];
+    let (whole, tail) = bytes.split_at(4 * quarter);
+    let (paired, paired_tail) = pairs.split_at_mut(4 * quarter);
+    let mut last = 0;
+    if quarter > 0 {
+        let quarters = whole.chunks_exact(quarter).zip(paired.chunks_exact_mut(quarter));
+        for ((bytes, pairs), counts) in quarters.zip(counts.chunks_exact_mut(mask + 1)) {
+            last = 0;
+            for (&byte, pair) in bytes.iter().zip(pairs) {
+                let next = rank[usize::from(byte)];
+                *pair = last << BITS | next;
+                counts[usize::from(*pair) & mask] += 1;
+                last = next;
+            }
         }
     }
-    let (counts, others) = counts.split_at_mut(size * size);
-    for others in others.chunks(size * size) {
+    for (&byte, pair) in tail.iter().zip(&mut *paired_tail) {
+        let next = rank[usize::from(byte)];
+        *pair = last << BITS | next;
+        counts[usize::from(*pair)] += 1;
+        last = next;
+    }
+    let (counts, others) = counts.split_at_mut(mask + 1);
+    for others in others.chunks(mask + 1) {
         counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
     }
-    for pair in ranks[4 * quarter - 1..].windows(2) {
-        counts[usize::from(pair[0]) * size + usize::from(pair[1])] += 1;
-    }
-    let mut table = Vec::with_capacity(size * size);
-    let mut symbols = vec![Symbol::default(); size * size];
+    let mut table = Vec::with_capacity(4096);
+    let mut symbols = vec![Symbol::default(); mask + 1];
     let used: Vec<bool> = counts.chunks(size).map(|row| row.iter().any(|&count| count > 0)).collect();
     let mut run = 0;
     for (context, row) in counts.chunks_mut(size).enumerate().filter(|&(context, _)| used[context]) {
-        put_symbol(&alphabet, context, |at| used[at], &mut run, &mut table);
+        put_symbol(alphabet, context, |at| used[at], &mut run, &mut table);
         scale(row);
-        put_frequencies(&alphabet, row, &mut table, &mut symbols[context * size..][..size]);
+        put_frequencies(alphabet, &row[..alphabet.len()], &mut table, &mut symbols[context * size..]);
     }
     table.push(0);
-    let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
-    let mut states = [STATE_MIN; 4];
-    let symbol = |at: usize| &symbols[usize::from(ranks[at - 1]) * size + usize::from(ranks[at])];
-    for at in (4 * quarter..bytes.len()).rev() {
-        symbol(at).put(&mut states[3], &mut out);
+    let symbols = &symbols[..1 << (2 * BITS)];
+    let symbol = |pair: u16| &symbols[usize::from(pair) & mask];
+    let mut out = Backwards::new(bytes.len());
+    let [mut a, mut b, mut c, mut d] = [STATE_MIN; 4];
+    for &pair in paired_tail.iter().rev() {
+        out.put(symbol(pair), &mut d);
     }
-    let mut after = quarters.map(|quarter| usize::from(quarter[quarter.len() - 1]));
-    for at in (0..quarter - 1).rev() {
-        for which in (0..4).rev() {
-            let context = usize::from(quarters[which][at]);
-            symbols[context * size + after[which]].put(&mut states[which], &mut out);
-            after[which] = context;
-        }
+    let (first, second) = paired.split_at(2 * quarter);
+    let ((of_a, of_b), (of_c, of_d)) = (first.split_at(quarter), second.split_at(quarter));
+    for (((&at_a, &at_b), &at_c), &at_d) in of_a.iter().zip(of_b).zip(of_c).zip(of_d).rev() {
+        out.put(symbol(at_d), &mut d);
+        out.put(symbol(at_c), &mut c);
+        out.put(symbol(at_b), &mut b);
+        out.put(symbol(at_a), &mut a);
     }
-    for which in (0..4).rev() {
-        symbols[after[which]].put(&mut states[which], &mut out);
-    }
-    finish(1, bytes.len(), &table, states, out)
+    finish(1, bytes.len(), &table, [a, b, c, d], out)
 }
 
 /// Puts head, table and states before the bytes, which were gathered backwards.
-fn finish(order: u8, length: usize, table: &[u8], states: [u32; 4], mut backwards: Vec<u8>) -> Vec<u8> {
-    for state in states.into_iter().rev() {
-        backwards.extend(state.to_be_bytes());
-    }
-    let mut out = Vec::with_capacity(HEAD_BYTES + table.len() + backwards.len());
+fn finish(order: u8, length: usize, table: &[u8], states: [u32; 4], out: Backwards) -> Vec<u8> {
+    let states = states.map(u32::to_le_bytes);
+    let coded = &out.bytes[..out.length];
+    let stored_bytes = table.len() + states.as_flattened().len() + coded.len();
+    let mut out = Vec::with_capacity(HEAD_BYTES + stored_bytes);
     out.push(order);
-    out.extend(((table.len() + backwards.len()) as u32).to_le_bytes());
+    out.extend((stored_bytes as u32).to_le_bytes());
     out.extend((length as u32).to_le_bytes());
     out.extend_from_slice(table);
-    out.extend(backwards.iter().rev());
+    out.extend_from_slice(states.as_flattened());
+    out.extend(coded.iter().rev());
     out
 }
 
