@@ -9,12 +9,13 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufWriter, Write};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use storage::{AtomicFile, Writer};
 use workers::access::Access;
-use workers::align;
+use workers::align::{self, AlignError};
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
 use workers::index_file::{ReferenceIndex, path_of};
 use workers::intake::LaneInput;
@@ -154,13 +155,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             return write_quality(args, counters);
         }
         if stdout {
-            let mut output = BufWriter::new(std::io::stdout().lock());
+            // What is written is long, and not made of lines.
+            let output = std::io::stdout().as_fd().try_clone_to_owned();
+            let mut output = std::fs::File::from(output.map_err(AlignError::Stream)?);
             return Ok(align::streamed(&access, format, &mut output, &progress)?);
         }
         let failed = |source| Wrong::Output { path: args.output.clone(), source };
         // Into a device or a pipe it flows; a file is whole or absent.
         if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
-            let mut output = BufWriter::new(std::fs::File::create(&args.output).map_err(failed)?);
+            let mut output = std::fs::File::create(&args.output).map_err(failed)?;
             return Ok(align::streamed(&access, format, &mut output, &progress)?);
         }
         let mut output = AtomicFile::create(&args.output)?;

@@ -11,6 +11,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// How far apart the positions of two records with the same 5' end can be. A record that covers more than this with
 /// its clips takes no part.
@@ -71,18 +72,59 @@ struct Group {
     last: u32,
 }
 
+/// Hashes the few integers of a key, each by a multiplication: what is asked for every read must cost little.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+
+    fn write_i32(&mut self, value: i32) {
+        self.write_u64(value.cast_unsigned().into());
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // The high half of the product depends on all bits, so it is what goes on.
+        let product = u128::from(self.0 ^ value ^ 0x243f_6a88_85a3_08d3) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
 /// Marks a position-ordered stream of records of one contig; `T` travels through.
 #[derive(Debug)]
 pub struct Marker<T> {
     pending: VecDeque<(u32, Option<Fragment>, T)>,
-    pairs: HashMap<(u16, End, End), Group>,
-    ends: HashMap<(u16, End), Group>,
+    pairs: HashMap<(u16, End, End), Group, BuildHasherDefault<KeyHasher>>,
+    ends: HashMap<(u16, End), Group, BuildHasherDefault<KeyHasher>>,
     insertions: usize,
 }
 
 impl<T> Default for Marker<T> {
     fn default() -> Self {
-        Marker { pending: VecDeque::new(), pairs: HashMap::new(), ends: HashMap::new(), insertions: 0 }
+        Marker {
+            pending: VecDeque::new(),
+            pairs: HashMap::default(),
+            ends: HashMap::default(),
+            insertions: 0,
+        }
     }
 }
 

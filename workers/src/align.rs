@@ -1,37 +1,37 @@
 //! The filter `wakachi align`: FASTQ to alignments, without a job.
 //!
-//! Sorted output runs the tasks of a job (intake, model, map, region) in a temporary directory and concatenates what
-//! they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the order of the input.
+//! Sorted output maps in one pass over the files into runs in a temporary directory, runs a job's region tasks over
+//! them and concatenates what they give, so it has the bytes that a job's CRAM would have. Streaming output keeps the
+//! order of the input.
 
-use crate::access::Access;
+use crate::access::{Access, Content};
 use crate::bam;
 use crate::context::{AlignmentFormat, ContextError};
-use crate::entry::Entry;
-use crate::fastq::{PairReader, Pairs};
+use crate::fastq::{CHUNK_RECORDS, FastqError, Files, Pairs};
 use crate::header::sam_header;
 use crate::hold::Free;
 use crate::htslib::{self, CRAM_EOF, ContainerError, SamText, cram_file_header, index_alignments, renumber};
 use crate::intake::IntakeError;
-use crate::map::{self, BATCH_PAIRS, MapError, learn_from, reads_of};
+use crate::map::{self, Learning, MapError, Mapper};
 use crate::qc::SampleCounters;
 use crate::region::block;
+use crate::runs::RunBuilder;
+use crate::sam;
+use crate::stream::{Batch, Stream};
 use crate::task;
-use crate::template::{LaneContext, Template, TemplateWriter};
+use crate::template::LaneContext;
 use crate::vcf::EOF_BLOCK;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::genome::Cell;
 use jobs::task::{Chunk, LaneId, Shard, Task};
 use kernels::align::{Aligner, Workspace};
-use kernels::insert;
+use kernels::insert::InsertModel;
 use rayon::prelude::*;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::{AtomicFile, AtomicFileError, Commit, DiskError, PackError};
-
-/// Batches of pairs that are in memory at once, per thread.
-const BATCHES_PER_THREAD: usize = 8;
 
 /// Bases of a region task.
 const SHARD_BASES: u64 = 4_000_000;
@@ -66,12 +66,21 @@ pub enum AlignError {
     /// What was counted does not read.
     #[error("the stored counters are not in the form this version writes")]
     Counters,
+    /// A record just made is none.
+    #[error("a record cannot be written as text")]
+    Record,
     /// The index.
     #[error(transparent)]
     Index(#[from] htslib::IndexError),
     /// The header, with the read group given, is no SAM header.
     #[error("the read group makes no SAM header")]
     Header,
+}
+
+impl From<FastqError> for AlignError {
+    fn from(error: FastqError) -> Self {
+        AlignError::Intake(error.into())
+    }
 }
 
 impl Classified for AlignError {
@@ -83,7 +92,7 @@ impl Classified for AlignError {
             AlignError::Pack(error) => error.class(),
             AlignError::Write(error) => error.class(),
             AlignError::Stream(_) => Class::Failed,
-            AlignError::Container(_) | AlignError::Counters => Class::Internal,
+            AlignError::Container(_) | AlignError::Counters | AlignError::Record => Class::Internal,
             AlignError::Index(error) => error.class(),
             AlignError::Header => Class::Usage,
         }
@@ -98,7 +107,9 @@ impl Classified for AlignError {
             AlignError::Write(error) => error.hint(),
             AlignError::Index(error) => error.hint(),
             AlignError::Header => Some(r"give -R '@RG\tID:1\tSM:sample'".to_owned()),
-            AlignError::Stream(_) | AlignError::Container(_) | AlignError::Counters => None,
+            AlignError::Stream(_) | AlignError::Container(_) | AlignError::Counters | AlignError::Record => {
+                None
+            }
         }
     }
 }
@@ -113,39 +124,81 @@ pub fn sorted(
     output: &Path,
     progress: Progress<'_>,
 ) -> Result<SampleCounters, Failure> {
+    let runs = runs(context, progress)?;
     let results = output.parent().unwrap_or(Path::new(""));
-    let run = |task: Task, inputs: &[(Task, Arc<Commit>)]| -> Result<(Task, Arc<Commit>), Failure> {
-        let done = task::run(context, task, inputs, results, &Free)?;
-        let commit = Commit { pieces: done.pieces, summary: done.summary, ..Commit::default() };
-        Ok((task, Arc::new(commit)))
-    };
-    progress("reading", 0, 1);
-    let (mut before, mut chunks, mut more) = (Vec::new(), 0, true);
-    while more {
-        before.push(run(Task::Intake(LANE, before.len() as u32), &before)?);
-        let summary = before.last().and_then(|(_, commit)| task::intake_summary(commit));
-        (chunks, more) = summary.map_or((chunks, false), |summary| (chunks + summary.chunks, summary.more));
-    }
-    progress("learning insert sizes", 0, 1);
-    before.push(run(Task::Model(LANE), &[])?);
-    let all = |tasks: Vec<Task>, inputs: &[(Task, Arc<Commit>)], what: &str| {
-        let (count, done) = (tasks.len() as u64, AtomicU64::new(0));
-        progress(what, 0, count);
-        let one = |task| {
-            let done_task = run(task, inputs)?;
-            progress(what, done.fetch_add(1, Ordering::Relaxed) + 1, count);
-            Ok(done_task)
-        };
-        tasks.into_par_iter().map(one).collect::<Result<Vec<_>, Failure>>()
-    };
-    let maps =
-        all((0..chunks).map(|chunk| Task::Map(LANE, Chunk::whole(chunk))).collect(), &before, "mapping")?;
     let shards = context.grid.shards(SHARD_BASES).into_iter();
     let shards = shards.map(|cells| Shard::Cells { first: Cell(cells.start), end: Cell(cells.end) });
-    let shards = shards.chain([Shard::Unplaced]).map(|shard| Task::Region(0, shard));
-    let regions = all(shards.collect(), &maps, "sorting and marking")?;
+    let shards: Vec<Shard> = shards.chain([Shard::Unplaced]).collect();
+    let (count, done) = (shards.len() as u64, AtomicU64::new(0));
+    progress("sorting and marking", 0, count);
+    let region = |shard: Shard| -> Result<(Task, Arc<Commit>), Failure> {
+        let task = Task::Region(0, shard);
+        let made = task::run(context, task, &runs, results, &Free)?;
+        progress("sorting and marking", done.fetch_add(1, Ordering::Relaxed) + 1, count);
+        let commit = Commit { pieces: made.pieces, summary: made.summary, ..Commit::default() };
+        Ok((task, Arc::new(commit)))
+    };
+    let regions = shards.into_par_iter().map(region).collect::<Result<Vec<_>, Failure>>()?;
+    context.release_sample(0);
     progress("writing", 0, 1);
     Ok(write_sorted(context, &regions, output)?)
+}
+
+/// Maps the lane in one pass over its files, as the tasks of a job would in several, into runs of some
+/// [`Lane::chunk_pairs`](crate::context::Lane::chunk_pairs) templates each, whichever they are: merging does not see it.
+fn runs(context: &Access<'_>, progress: Progress<'_>) -> Result<Vec<(Task, Arc<Commit>)>, AlignError> {
+    let lane = context.lane(LANE);
+    let (reference, index) = (context.index.reference(), context.index.index());
+    let aligner = Aligner::new(reference, index, context.settings.scoring).map_err(MapError::from)?;
+    let aligner = aligner.with_level(context.settings.simd);
+    let lane_context = LaneContext {
+        contigs: context.index.contigs(),
+        reference: &reference,
+        lane: LANE.lane,
+        library: lane.library,
+        read_group: lane.read_group.as_bytes(),
+    };
+    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
+    let mut stream = Stream::open(&files)?;
+    progress("learning insert sizes", 0, 1);
+    let model = learn(&aligner, &files, &mut stream)?;
+    let mapper = Mapper { aligner, model, lane: lane_context };
+    let (begun, stored) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Vec::new()));
+    let numbers = AtomicU32::new(0);
+    let store = |run: RunBuilder| -> Result<(), AlignError> {
+        let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
+        let mut record = context.record(task)?;
+        run.finish(&reference, |entry, block| record.block(entry, block)).map_err(MapError::from)?;
+        let piece = context.append(record, &mut Content::default())?;
+        locked(&stored).push((task, Arc::new(Commit { pieces: vec![piece], ..Commit::default() })));
+        Ok(())
+    };
+    let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
+        batch.parse(&files, pairs)?;
+        let all: Vec<usize> = (0..pairs.first.len()).collect();
+        let (before, mut run) = locked(&begun).pop().unwrap_or_default();
+        mapper.map(scratch, pairs, &all, batch.first(), &mut |entry| run.push(&entry));
+        let held = before + all.len() as u64;
+        match held < lane.chunk_pairs {
+            true => locked(&begun).push((held, run)),
+            false => store(run)?,
+        }
+        Ok::<_, AlignError>(all.len() as u64)
+    };
+    let mut done = 0;
+    let count = |pairs: u64| {
+        done += pairs;
+        progress("mapping", done, 0);
+        Ok(())
+    };
+    stream.run(u64::MAX, Default::default, map, count)?;
+    let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+    begun.into_iter().try_for_each(|(_, run)| store(run))?;
+    Ok(stored.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_sorted(
@@ -209,11 +262,12 @@ fn file_header(context: &Access<'_>, format: AlignmentFormat) -> Result<Vec<u8>,
     })
 }
 
-/// Writes alignments in input order to `output`, as SAM text or BAM, while reading. The files may be pipes.
+/// Writes alignments in input order to `output`, as SAM text or BAM, while reading, on all threads of the calling rayon
+/// pool. The files may be pipes.
 pub fn streamed(
     context: &Access<'_>,
     format: AlignmentFormat,
-    output: &mut dyn Write,
+    output: &mut (dyn Write + Send),
     progress: Progress<'_>,
 ) -> Result<(), AlignError> {
     let lane = context.lane(LANE);
@@ -230,73 +284,61 @@ pub fn streamed(
     let header = sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
     SamText::new(&header).ok_or(AlignError::Header)?;
     let start = match format {
-        AlignmentFormat::Sam => header.clone().into_bytes(),
+        AlignmentFormat::Sam => header.into_bytes(),
         _ => bam::header_blocks(&header, context.index.contigs()).map_err(AlignError::Stream)?,
     };
     output.write_all(&start).map_err(AlignError::Stream)?;
-    let mut reader =
-        PairReader::open(&lane.input.fastq_1, lane.input.fastq_2.as_deref()).map_err(IntakeError::from)?;
-    let mut batches = Vec::new();
-    let model = match lane.input.fastq_2 {
-        Some(_) => learn_from(&aligner, &mut reader, |pairs| {
-            batches.push(pairs);
-            Ok(())
-        })?,
-        None => insert::estimate(&[]),
+    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
+    let mut stream = Stream::open(&files)?;
+    let model = learn(&aligner, &files, &mut stream)?;
+    let mapper = Mapper { aligner, model, lane: lane_context };
+    let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
+        batch.parse(&files, pairs)?;
+        let all: Vec<usize> = (0..pairs.first.len()).collect();
+        let (mut bytes, mut are_whole) = (Vec::new(), true);
+        mapper.map(scratch, pairs, &all, 0, &mut |entry| match format {
+            AlignmentFormat::Sam => {
+                are_whole &= sam::line(lane_context.contigs, &entry.record, &mut bytes).is_some();
+            }
+            _ => bam::push(entry.record.bytes(), &mut bytes),
+        });
+        let bytes = match format {
+            AlignmentFormat::Sam => are_whole.then_some(bytes).ok_or(AlignError::Record)?,
+            _ => bam::blocks(&bytes).map_err(AlignError::Stream)?,
+        };
+        Ok((all.len() as u64, bytes))
     };
-    let batches_max = BATCHES_PER_THREAD * rayon::current_num_threads();
-    let mut done = 0u64;
-    loop {
-        let mut ended = false;
-        while batches.len() < batches_max && !ended {
-            let mut pairs = Pairs::default();
-            ended = reader.read(BATCH_PAIRS, &mut pairs).map_err(IntakeError::from)? < BATCH_PAIRS;
-            batches.push(pairs);
-        }
-        let encoded: Vec<Vec<u8>> = batches
-            .par_iter()
-            .map_init(
-                || (Workspace::default(), TemplateWriter::default(), SamText::new(&header)),
-                |(workspace, writer, text), pairs: &Pairs| {
-                    let mut records = Vec::new();
-                    let all: Vec<usize> = (0..pairs.first.len()).collect();
-                    let mapped = map::align(&aligner, workspace, pairs, &all, &model);
-                    for (pair, (mappings, proper)) in mapped.iter().enumerate() {
-                        let (reads, name) = (reads_of(pairs, pair), pairs.first.name(pair));
-                        let mut emit = |entry: Entry<'_>| records.push(entry.record.bytes().to_vec());
-                        let template =
-                            Template { ordinal: 0, name, reads: &reads, mappings, proper: *proper };
-                        writer.write(&lane_context, &template, &mut emit);
-                    }
-                    encode(format, text.as_mut(), &records)
-                },
-            )
-            .collect::<Result<_, _>>()?;
-        done += batches.iter().map(|pairs| pairs.first.len() as u64).sum::<u64>();
-        batches.clear();
-        for bytes in &encoded {
-            output.write_all(bytes).map_err(AlignError::Stream)?;
-        }
+    let mut done = 0;
+    let write = |(pairs, bytes): (u64, Vec<u8>)| {
+        done += pairs;
         progress("mapping", done, 0);
-        if ended {
-            break;
-        }
-    }
+        output.write_all(&bytes).map_err(AlignError::Stream)
+    };
+    stream.run(u64::MAX, Default::default, map, write)?;
     if format == AlignmentFormat::Bam {
         output.write_all(&EOF_BLOCK).map_err(AlignError::Stream)?;
     }
     output.flush().map_err(AlignError::Stream)
 }
 
-fn encode(
-    format: AlignmentFormat,
-    text: Option<&mut SamText>,
-    records: &[Vec<u8>],
-) -> Result<Vec<u8>, AlignError> {
-    let Some(text) = text.filter(|_| format == AlignmentFormat::Sam) else {
-        return bam::record_blocks(records.iter().map(Vec::as_slice)).map_err(AlignError::Stream);
+/// Learns the insert sizes from the start of the stream as [`map::learn_from`] does, and puts back what it read.
+fn learn(aligner: &Aligner<'_>, files: &Files<'_>, stream: &mut Stream) -> Result<InsertModel, AlignError> {
+    let (mut learning, mut seen) = (Learning::default(), Vec::new());
+    let observe = |(workspace, pairs): &mut (Workspace, Pairs), batch: Batch| {
+        batch.parse(files, pairs)?;
+        Ok::<_, AlignError>((pairs.first.len(), map::observe(aligner, workspace, pairs), batch))
     };
-    let mut out = Vec::new();
-    records.iter().try_for_each(|record| text.line(record, &mut out)).ok_or(AlignError::Header)?;
-    Ok(out)
+    while files.second.is_some() {
+        let batches = (learning.wants() as u64).div_ceil(CHUNK_RECORDS);
+        let add = |(pairs, observations, batch)| {
+            learning.add(pairs, observations);
+            seen.push(batch);
+            Ok(())
+        };
+        if stream.run(batches, Default::default, observe, add)? < batches || learning.is_enough() {
+            break;
+        }
+    }
+    stream.put_back(seen);
+    Ok(learning.model())
 }

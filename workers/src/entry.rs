@@ -99,6 +99,14 @@ impl Entry<'_> {
     }
 }
 
+/// Place and order of the entry at the start of `block`, and its length; nothing else of it is looked at.
+pub fn peek(block: &[u8]) -> Result<(Place, Order, usize), RecordError> {
+    let header = block.first_chunk::<HEADER>().ok_or(RecordError { length: block.len() })?;
+    let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+    let record = u32::from_le_bytes(header[HEADER - 4..].try_into().expect("four bytes"));
+    Ok((Place(u64_at(0)), Order(u64_at(8)), HEADER + record as usize))
+}
+
 /// Reads the entry at the start of `block`; returns it and the rest.
 pub fn decode(block: &[u8]) -> Result<(Entry<'_>, &[u8]), RecordError> {
     let error = RecordError { length: block.len() };
@@ -175,6 +183,7 @@ mod tests {
             let (back, rest) = decode(&block).unwrap();
             assert_eq!((back.place, back.order, back.fragment), (entry.place, entry.order, entry.fragment));
             assert_eq!((back.record.bytes(), rest), (entry.record.bytes(), &b"rest"[..]));
+            assert_eq!(peek(&block), Ok((entry.place, entry.order, block.len() - rest.len())));
         }
     }
 

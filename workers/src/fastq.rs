@@ -4,11 +4,14 @@
 //! nothing unknown in any of them; and a pair only if both mates bear one name. Every refusal says file and line.
 //! Comments and what follows the `+` are not read. Knows nothing of who sent the file.
 
+mod chunk;
+
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
 
 use crate::gzip::{self, GzipError, Place, SeekPoint};
+pub use chunk::{CHUNK_RECORDS, Chunk, Cutter, Files};
 
 /// Longest record in bytes; a longer one is taken for damage, so that a hostile file cannot fill the memory.
 pub const RECORD_BYTES_MAX: usize = 1 << 28;
@@ -438,35 +441,44 @@ impl PairReader {
             let second = self.second.as_mut().map(|reader| reader.read(&mut pairs.second)).transpose()?;
             match (first, second) {
                 (true, None) => {}
-                (true, Some(true)) => self.check_names(pairs)?,
+                (true, Some(true)) if is_in_step(pairs) => {}
+                (true, Some(true)) => {
+                    return Err(out_of_step(self.paths(), pairs, self.first.records() - 1));
+                }
                 (false, None | Some(false)) => return Ok(done),
-                (first, Some(_)) => return Err(self.unequal(first)),
+                (first, Some(_)) => {
+                    return Err(unequal(self.paths(), first, self.first.records() - u64::from(first)));
+                }
             }
         }
         Ok(count)
     }
 
-    fn check_names(&self, pairs: &Pairs) -> Result<(), FastqError> {
-        let (last_1, last_2) = (pairs.first.len() - 1, pairs.second.len() - 1);
-        let (name_1, name_2) = (pairs.first.name(last_1), pairs.second.name(last_2));
-        if name_1 == name_2 {
-            return Ok(());
-        }
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        Err(FastqError::OutOfStep {
-            path_1: self.first.path().to_owned(),
-            path_2: self.second.as_ref().map_or_else(PathBuf::new, |second| second.path().to_owned()),
-            line: 4 * (self.first.records() - 1) + 1,
-            name_1: text(name_1),
-            name_2: text(name_2),
-        })
-    }
-
-    fn unequal(&self, first_goes_on: bool) -> FastqError {
-        let first = self.first.path().to_owned();
+    fn paths(&self) -> [PathBuf; 2] {
         let second = self.second.as_ref().map_or_else(PathBuf::new, |second| second.path().to_owned());
-        let records = self.first.records() - u64::from(first_goes_on);
-        let (shorter, longer) = if first_goes_on { (second, first) } else { (first, second) };
-        FastqError::Unequal { shorter, longer, records }
+        [self.first.path().to_owned(), second]
     }
+}
+
+/// The names of the last pair.
+fn last_names(pairs: &Pairs) -> [&[u8]; 2] {
+    [&pairs.first, &pairs.second].map(|reads| reads.name(reads.len() - 1))
+}
+
+/// Whether the mates of the last pair bear one name.
+fn is_in_step(pairs: &Pairs) -> bool {
+    let [first, second] = last_names(pairs);
+    first == second
+}
+
+/// They do not; `records` stand before them.
+fn out_of_step([path_1, path_2]: [PathBuf; 2], pairs: &Pairs, records: u64) -> FastqError {
+    let [name_1, name_2] = last_names(pairs).map(|name| String::from_utf8_lossy(name).into_owned());
+    FastqError::OutOfStep { path_1, path_2, line: 4 * records + 1, name_1, name_2 }
+}
+
+/// One file of a pair has ended after so many records, the other goes on.
+fn unequal([first, second]: [PathBuf; 2], first_goes_on: bool, records: u64) -> FastqError {
+    let (shorter, longer) = if first_goes_on { (second, first) } else { (first, second) };
+    FastqError::Unequal { shorter, longer, records }
 }

@@ -9,6 +9,7 @@
 //! Knows nothing of what the bytes mean.
 
 mod inflate;
+mod pieces;
 mod place;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use jobs::failure::{Class, Classified};
 use sha2::{Digest, Sha256};
 
 use inflate::{Inflater, Stop, WINDOW_BYTES};
+pub use pieces::{Blocks, Piece, Pieces};
 pub use place::Place;
 use place::{Seen, Stamp};
 
@@ -214,13 +216,7 @@ struct Member {
 impl Reader {
     /// Opens a file at its start, or standard input for `-`. What is read is hashed on the way.
     pub fn open(path: &Path) -> Result<Reader, GzipError> {
-        let failed = |source| GzipError::Io { path: path.to_owned(), source };
-        let file = if path.as_os_str() == "-" {
-            File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?)
-        } else {
-            File::open(path).map_err(failed)?
-        };
-        let mut input = Input::new(path, file, 0, Some(Sha256::new()));
+        let mut input = Input::new(path, open(path)?, 0, Some(Sha256::new()));
         let gzip = input.peek(2)? == [0x1f, 0x8b];
         let (kind, state) = if gzip { (Kind::Member, State::Header) } else { (Kind::Plain, State::Plain) };
         let point = start_of(kind, 0, 0);
@@ -461,6 +457,15 @@ impl Reader {
         self.output.truncate(end);
         Ok(())
     }
+}
+
+/// Opens a file, or standard input for `-`.
+fn open(path: &Path) -> Result<File, GzipError> {
+    let file = match path.as_os_str() == "-" {
+        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    };
+    file.map_err(|source| GzipError::Io { path: path.to_owned(), source })
 }
 
 fn start_of(kind: Kind, compressed_offset: u64, uncompressed_offset: u64) -> SeekPoint {

@@ -5,7 +5,7 @@
 //! across runs (threads, metrics that outlive a container, files) it is not asked to do. Knows nothing of regions,
 //! samples or tasks.
 
-mod container;
+pub(crate) mod container;
 mod cram;
 mod handle;
 mod index;

@@ -14,6 +14,7 @@ use kernels::align::{Aligner, ReadMapping, Workspace};
 use kernels::insert::{self, InsertModel, Observation};
 use kernels::reference::Malformed;
 use std::collections::BTreeMap;
+use std::slice;
 use storage::{PackError, PieceRef, RecordReader};
 
 /// Pairs of the first look at a lane's insert sizes; doubled until the model is confident. Three quarters of 2^13 pairs are
@@ -143,28 +144,70 @@ pub fn learn_from(
     reader: &mut PairReader,
     mut keep: impl FnMut(Pairs) -> Result<(), MapError>,
 ) -> Result<InsertModel, MapError> {
-    let mut observations = Vec::new();
-    let mut workspace = Workspace::default();
-    let (mut seen, mut wanted) = (0, MODEL_PAIRS_MIN);
+    let (mut learning, mut workspace) = (Learning::default(), Workspace::default());
     loop {
         let mut pairs = Pairs::default();
-        let read = reader.read(BATCH_PAIRS.min(wanted - seen), &mut pairs).map_err(IntakeError::from)?;
-        let [first, second] = [&pairs.first, &pairs.second].map(|reads| {
-            let reads: Vec<&[u8]> = (0..read).map(|at| reads.sequence(at)).collect();
-            aligner.map_singles(&mut workspace, &reads)
-        });
-        observations.extend(first.iter().zip(&second).filter_map(|(first, second)| {
-            Observation::between(first.primary.as_ref()?, second.primary.as_ref()?)
-        }));
+        let wanted = BATCH_PAIRS.min(learning.wants());
+        let read = reader.read(wanted, &mut pairs).map_err(IntakeError::from)?;
+        learning.add(read, observe(aligner, &mut workspace, &pairs));
         keep(pairs)?;
-        seen += read;
-        if read == 0 || (seen == wanted && observations.len() >= MODEL_CONFIDENT_PAIRS) {
-            return Ok(insert::estimate(&observations));
-        }
-        if seen == wanted {
-            wanted *= 2;
+        if read == 0 || learning.is_enough() {
+            return Ok(learning.model());
         }
     }
+}
+
+/// What the pairs of a lane's start say of its insert sizes.
+#[derive(Debug)]
+pub struct Learning {
+    observations: Vec<Observation>,
+    seen: usize,
+    wanted: usize,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Learning { observations: Vec::new(), seen: 0, wanted: MODEL_PAIRS_MIN }
+    }
+}
+
+impl Learning {
+    /// How many pairs are to be seen before it is asked whether they are enough.
+    pub fn wants(&self) -> usize {
+        self.wanted - self.seen
+    }
+
+    /// Adds what so many pairs say.
+    pub fn add(&mut self, pairs: usize, observations: Vec<Observation>) {
+        self.seen += pairs;
+        self.observations.extend(observations);
+    }
+
+    /// Whether the pairs wanted were seen and are enough; if they are not, more are wanted.
+    pub fn is_enough(&mut self) -> bool {
+        if self.seen < self.wanted {
+            return false;
+        }
+        self.wanted *= 2;
+        self.observations.len() >= MODEL_CONFIDENT_PAIRS
+    }
+
+    /// What was learned.
+    pub fn model(&self) -> InsertModel {
+        insert::estimate(&self.observations)
+    }
+}
+
+/// What pairs say of insert sizes: each read is placed as if it were alone.
+pub fn observe(aligner: &Aligner<'_>, workspace: &mut Workspace, pairs: &Pairs) -> Vec<Observation> {
+    let [first, second] = [&pairs.first, &pairs.second].map(|reads| {
+        let reads: Vec<&[u8]> = (0..reads.len()).map(|at| reads.sequence(at)).collect();
+        aligner.map_singles(workspace, &reads)
+    });
+    let between = |(first, second): (&ReadMapping, &ReadMapping)| {
+        Observation::between(first.primary.as_ref()?, second.primary.as_ref()?)
+    };
+    first.iter().zip(&second).filter_map(between).collect()
 }
 
 fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
@@ -202,9 +245,8 @@ pub fn map_chunk(
         library: spec.library,
         read_group: spec.read_group.as_bytes(),
     };
-    let aligner = aligner(context)?;
-    let mut workspace = Workspace::default();
-    let mut writer = TemplateWriter::default();
+    let mapper = Mapper { aligner: aligner(context)?, model: *model, lane: lane_context };
+    let mut scratch = Scratch::default();
     let mut run = RunBuilder::default();
     let mut pairs = Pairs::default();
     let mut strips = Strips::of(chunk, start.pairs, hold);
@@ -221,14 +263,7 @@ pub fn map_chunk(
             let taken = from..read.min(from + TAKEN_PAIRS);
             let taken: Vec<usize> =
                 taken.filter(|&pair| strips.take(first + pair as u64 - start.first_pair)).collect();
-            let mapped = align(&aligner, &mut workspace, &pairs, &taken, model);
-            for (&pair, (mappings, proper)) in taken.iter().zip(&mapped) {
-                let (reads, name) = (reads_of(&pairs, pair), pairs.first.name(pair));
-                let mut emit = |entry: Entry<'_>| run.push(&entry);
-                let ordinal = first + pair as u64;
-                let template = Template { ordinal, name, reads: &reads, mappings, proper: *proper };
-                writer.write(&lane_context, &template, &mut emit);
-            }
+            mapper.map(&mut scratch, &pairs, &taken, first, &mut |entry| run.push(&entry));
             aligned += taken.len() as u64;
         }
         first += read as u64;
@@ -283,30 +318,53 @@ fn weights(context: &Access<'_>, places: impl Iterator<Item = Place>) -> Vec<(u3
     counts.into_iter().collect()
 }
 
-/// The one or two reads of a template.
-pub fn reads_of(pairs: &Pairs, at: usize) -> Vec<Read<'_>> {
-    [&pairs.first, &pairs.second]
-        .into_iter()
-        .filter(|reads| at < reads.len())
-        .map(|reads| Read { sequence: reads.sequence(at), qualities: reads.qualities(at) })
-        .collect()
+/// Maps the templates of a lane.
+#[derive(Clone, Debug)]
+pub struct Mapper<'a> {
+    /// Places reads.
+    pub aligner: Aligner<'a>,
+    /// The lane's insert sizes.
+    pub model: InsertModel,
+    /// What its records share.
+    pub lane: LaneContext<'a>,
 }
 
-/// Aligns some of the templates: of each its mappings, and whether they are a proper pair.
-pub fn align(
-    aligner: &Aligner<'_>,
-    workspace: &mut Workspace,
-    pairs: &Pairs,
-    which: &[usize],
-    model: &InsertModel,
-) -> Vec<(Vec<ReadMapping>, bool)> {
-    if pairs.second.is_empty() {
-        let reads: Vec<&[u8]> = which.iter().map(|&at| pairs.first.sequence(at)).collect();
-        let mappings = aligner.map_singles(workspace, &reads);
-        return mappings.into_iter().map(|mapping| (vec![mapping], false)).collect();
+/// What a thread that maps keeps.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    workspace: Workspace,
+    writer: TemplateWriter,
+}
+
+impl Mapper<'_> {
+    /// Gives out the records of some of the templates, in their order; `first` is the ordinal of the first of `pairs`.
+    pub fn map(
+        &self,
+        scratch: &mut Scratch,
+        pairs: &Pairs,
+        which: &[usize],
+        first: u64,
+        emit: &mut impl FnMut(Entry<'_>),
+    ) {
+        let Scratch { workspace, writer } = scratch;
+        let (firsts, seconds) = (&pairs.first, &pairs.second);
+        let mut write = |at: usize, reads: &[Read<'_>], mappings: &[ReadMapping], proper| {
+            let (ordinal, name) = (first + at as u64, firsts.name(at));
+            writer.write(&self.lane, &Template { ordinal, name, reads, mappings, proper }, emit);
+        };
+        if seconds.is_empty() {
+            let reads: Vec<&[u8]> = which.iter().map(|&at| firsts.sequence(at)).collect();
+            let mappings = self.aligner.map_singles(workspace, &reads);
+            for (&at, mapping) in which.iter().zip(&mappings) {
+                write(at, &[Read::of(firsts, at)], slice::from_ref(mapping), false);
+            }
+        } else {
+            let reads: Vec<[&[u8]; 2]> =
+                which.iter().map(|&at| [firsts.sequence(at), seconds.sequence(at)]).collect();
+            let mappings = self.aligner.map_pairs(workspace, &reads, &self.model);
+            for (&at, pair) in which.iter().zip(&mappings) {
+                write(at, &[Read::of(firsts, at), Read::of(seconds, at)], &pair.reads, pair.proper);
+            }
+        }
     }
-    let reads: Vec<[&[u8]; 2]> =
-        which.iter().map(|&at| [pairs.first.sequence(at), pairs.second.sequence(at)]).collect();
-    let mappings = aligner.map_pairs(workspace, &reads, model);
-    mappings.into_iter().map(|pair| (pair.reads.into(), pair.proper)).collect()
 }

@@ -204,12 +204,15 @@ impl<'a> CellWorker<'a> {
             reads: CallReads::new(&self.context.settings.call),
             calling: self.context.settings.calling,
             failure: None,
+            waiting: Vec::new(),
+            taken: 0,
         };
         let mut marker = Marker::default();
         let from = Place::new(core.contig, core.start.saturating_sub(HALO_BASES));
         let before = Place::new(core.contig, core.end.saturating_add(HALO_BASES));
         merge::<RegionError>(runs, from, before, |entry| {
-            marker.push(entry.place.position(), entry.fragment, Held::of(&entry), &mut |held, duplicate| {
+            let held = pass.hold(&entry);
+            marker.push(entry.place.position(), entry.fragment, held, &mut |held, duplicate| {
                 pass.take(held, duplicate);
             });
             pass.failure.take().map_or(Ok(()), Err)
@@ -333,16 +336,10 @@ impl ReferenceSpan {
     }
 }
 
-/// A record on its way through duplicate marking.
+/// A record on its way through duplicate marking; its bytes wait in [`CellPass::waiting`].
 struct Held {
     position: u32,
-    bytes: Vec<u8>,
-}
-
-impl Held {
-    fn of(entry: &Entry<'_>) -> Self {
-        Held { position: entry.place.position(), bytes: entry.record.bytes().to_vec() }
-    }
+    bytes: usize,
 }
 
 /// Everything that the records of one cell pass into.
@@ -353,21 +350,39 @@ struct CellPass<'a> {
     reads: CallReads,
     calling: bool,
     failure: Option<RegionError>,
+    /// The bytes of records held, in order; those before `taken` are done with.
+    waiting: Vec<u8>,
+    taken: usize,
 }
 
+/// Bytes of records done with that are kept before the rest moves to their place.
+const TAKEN_BYTES_MAX: usize = 1 << 20;
+
 impl CellPass<'_> {
-    fn take(&mut self, mut held: Held, duplicate: bool) {
-        if duplicate {
-            let flags = u16::from_le_bytes([held.bytes[14], held.bytes[15]]) | flag::DUPLICATE;
-            held.bytes[14..16].copy_from_slice(&flags.to_le_bytes());
+    fn hold(&mut self, entry: &Entry<'_>) -> Held {
+        if self.taken > TAKEN_BYTES_MAX.max(self.waiting.len() / 2) {
+            self.waiting.drain(..self.taken);
+            self.taken = 0;
         }
-        let record = Record::new(&held.bytes).expect("it was a record when it was read");
+        self.waiting.extend_from_slice(entry.record.bytes());
+        Held { position: entry.place.position(), bytes: entry.record.bytes().len() }
+    }
+
+    /// Takes the records held in the order in which they came.
+    fn take(&mut self, held: Held, duplicate: bool) {
+        let bytes = &mut self.waiting[self.taken..self.taken + held.bytes];
+        self.taken += held.bytes;
+        if duplicate {
+            let flags = u16::from_le_bytes([bytes[14], bytes[15]]) | flag::DUPLICATE;
+            bytes[14..16].copy_from_slice(&flags.to_le_bytes());
+        }
+        let record = Record::new(bytes).expect("it was a record when it was read");
         self.tally.add(&record);
         if self.calling {
             self.reads.push(&record, held.position);
         }
         if (self.core.start..self.core.end).contains(&held.position)
-            && let Err(error) = self.alignments.push(&held.bytes)
+            && let Err(error) = self.alignments.push(record.bytes())
         {
             self.failure.get_or_insert(error);
         }
@@ -375,16 +390,16 @@ impl CellPass<'_> {
 }
 
 /// Turns records into the bytes of the sample's alignment file.
-enum Encoder {
-    Cram(Arc<CramEncoder>),
+enum Encoder<'a> {
+    Cram(Arc<CramEncoder>, Reference<'a>),
     Bam,
     Sam(Mutex<SamText>),
 }
 
-impl Encoder {
-    fn new(context: &Access<'_>, sample: u32) -> Result<Self, RegionError> {
+impl<'a> Encoder<'a> {
+    fn new(context: &'a Access<'_>, sample: u32) -> Result<Self, RegionError> {
         Ok(match context.settings.alignments {
-            AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?),
+            AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?, context.index.reference()),
             AlignmentFormat::Bam => Encoder::Bam,
             AlignmentFormat::Sam => {
                 let header = SamText::new(&context.sam_header(sample)).ok_or(RegionError::Text)?;
@@ -395,7 +410,7 @@ impl Encoder {
 
     fn encode(&self, records: &[&[u8]]) -> Result<Vec<u8>, RegionError> {
         match self {
-            Encoder::Cram(encoder) => Ok(encoder.containers(records.iter().copied())?),
+            Encoder::Cram(encoder, reference) => Ok(encoder.containers(reference, records.iter().copied())?),
             Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())?),
             Encoder::Sam(text) => {
                 let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -409,7 +424,7 @@ impl Encoder {
 
 /// Gathers records and encodes them container by container, counted from the cell's start.
 struct Alignments<'a> {
-    encoder: &'a Encoder,
+    encoder: &'a Encoder<'a>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Records before the container, records in it, its bytes.
@@ -418,7 +433,7 @@ struct Alignments<'a> {
 }
 
 impl<'a> Alignments<'a> {
-    fn new(encoder: &'a Encoder) -> Self {
+    fn new(encoder: &'a Encoder<'a>) -> Self {
         Alignments { encoder, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
     }
 

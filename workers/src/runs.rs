@@ -4,13 +4,14 @@
 //! block spans, so a shard reads only the blocks that touch it, each once: merging holds one block of each run, from cell to
 //! cell. In a block, bases are stored as their difference from the reference.
 
-use crate::entry::{Entry, Order, Place, decode, for_records};
+use crate::entry::{Entry, Order, Place, decode, for_records, peek};
 use crate::record::RecordError;
 use crate::relative::relate;
 use jobs::failure::{Class, Classified};
 use kernels::reference::Reference;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use storage::{BlockEntry, PackError, RecordReader};
 
 /// A block is closed once it holds this many bytes.
@@ -82,8 +83,8 @@ impl RunBuilder {
         let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
         let mut begun = 0;
         for (at, &(_, _, offset)) in self.index.iter().enumerate() {
-            let (_, rest) = decode(&self.bytes[offset..])?;
-            block.extend_from_slice(&self.bytes[offset..self.bytes.len() - rest.len()]);
+            let (.., length) = peek(&self.bytes[offset..])?;
+            block.extend_from_slice(&self.bytes[offset..offset + length]);
             if block.len() >= BLOCK_BYTES || at + 1 == self.index.len() {
                 let span = BlockEntry {
                     kind: 0,
@@ -146,9 +147,9 @@ impl<'a, 'r> Cursor<'a, 'r> {
         self.offset.map(|offset| &self.run.block[offset..]).filter(|rest| !rest.is_empty())
     }
 
-    /// Goes on to where `rest` begins.
-    fn go_on(&mut self, rest: usize) {
-        self.offset = Some(self.run.block.len() - rest);
+    /// Goes on behind an entry of this length.
+    fn go_on(&mut self, length: usize) {
+        self.offset = self.offset.map(|offset| (offset + length).min(self.run.block.len()));
     }
 
     /// The order key of the entry at the cursor, after moving to the next block if need be; `None` at the end of the
@@ -156,15 +157,14 @@ impl<'a, 'r> Cursor<'a, 'r> {
     fn key(&mut self, from: Place, before: Place) -> Result<Option<(Place, Order)>, RunError> {
         loop {
             while let Some(bytes) = self.rest() {
-                let (entry, rest) = decode(bytes)?;
-                if entry.place >= before && before != Place::NOWHERE {
+                let (place, order, length) = peek(bytes)?;
+                if place >= before && before != Place::NOWHERE {
                     return Ok(None);
                 }
-                if entry.place >= from {
-                    return Ok(Some((entry.place, entry.order)));
+                if place >= from {
+                    return Ok(Some((place, order)));
                 }
-                let rest = rest.len();
-                self.go_on(rest);
+                self.go_on(length);
             }
             let Some(block) = self.run.record.entries().get(self.next_block) else { return Ok(None) };
             if block.first >= before.0 && before != Place::NOWHERE {
@@ -192,14 +192,17 @@ pub fn merge<E: From<RunError>>(
             heap.push(Reverse((key, which)));
         }
     }
-    while let Some(Reverse((_, which))) = heap.pop() {
-        let cursor = &mut cursors[which];
-        let (entry, rest) = decode(cursor.rest().unwrap_or_default()).map_err(RunError::from)?;
-        let rest = rest.len();
+    while let Some(mut next) = heap.peek_mut() {
+        let Reverse((key, which)) = &mut *next;
+        let cursor = &mut cursors[*which];
+        let bytes = cursor.rest().unwrap_or_default();
+        let (entry, rest) = decode(bytes).map_err(RunError::from)?;
+        let length = bytes.len() - rest.len();
         visit(entry)?;
-        cursor.go_on(rest);
-        if let Some(key) = cursor.key(from, before)? {
-            heap.push(Reverse((key, which)));
+        cursor.go_on(length);
+        match cursor.key(from, before)? {
+            Some(after) => *key = after,
+            None => drop(PeekMut::pop(next)),
         }
     }
     Ok(())

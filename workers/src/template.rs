@@ -4,6 +4,7 @@
 //! the place of its placed mate (SAMv1 §2.4).
 
 use crate::entry::{Entry, Order, Place};
+use crate::fastq::Reads;
 use crate::record::{self, Fields, Record, cigar, flag};
 use jobs::genome::Contigs;
 use kernels::align::{Hit, ReadMapping};
@@ -18,6 +19,13 @@ pub struct Read<'a> {
     pub sequence: &'a [u8],
     /// Phred without offset.
     pub qualities: &'a [u8],
+}
+
+impl<'a> Read<'a> {
+    /// One of `reads`.
+    pub fn of(reads: &'a Reads, at: usize) -> Self {
+        Read { sequence: reads.sequence(at), qualities: reads.qualities(at) }
+    }
 }
 
 /// What all templates of a lane share.

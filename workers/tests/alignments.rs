@@ -7,6 +7,7 @@ use std::process::Command;
 
 use jobs::failure::{Class, Classified};
 use jobs::genome::{Contig, Contigs};
+use kernels::reference::{OwnedReference, Reference};
 use workers::bam;
 use workers::htslib::{
     AlignmentError, AlignmentReader, CRAM_EOF, CramEncoder, CramError, IndexError, SamText, crai_lines,
@@ -80,10 +81,13 @@ impl Scene {
 
     fn cram_of<'a>(&self, name: &str, parts: impl Iterator<Item = &'a [Vec<u8>]>) -> PathBuf {
         let encoder = CramEncoder::open(&self.header, &self.fasta).unwrap();
+        let sections = sections(&self.fasta);
+        let reference = view(&sections);
         let mut bytes = cram_file_header(&self.header);
         let mut done = 0;
         for part in parts {
-            let mut containers = encoder.containers(part.iter().map(|record| &record[..])).unwrap();
+            let mut containers =
+                encoder.containers(&reference, part.iter().map(|record| &record[..])).unwrap();
             assert_eq!(cram_records(&containers), Ok(part.len() as u64));
             renumber(&mut containers, done).unwrap();
             bytes.extend(containers);
@@ -132,6 +136,17 @@ fn write_fasta(directory: &Path, name: &str, genome: &[Vec<u8>]) -> PathBuf {
     std::fs::write(&path, text).unwrap();
     index_fasta(&path).unwrap();
     path
+}
+
+/// The sections of a FASTA's reference, of which [`view`] makes a view.
+fn sections(fasta: &Path) -> Vec<Vec<u8>> {
+    let mut owned = OwnedReference::default();
+    workers::fasta::read(fasta, |_, letters| owned.push_contig(letters)).unwrap().unwrap();
+    owned.sections().into()
+}
+
+fn view(sections: &[Vec<u8>]) -> Reference<'_> {
+    Reference::new(&sections.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap()
 }
 
 fn aligned(random: &mut Random, contig: usize, ordinal: usize, start: usize, genome: &[u8]) -> Vec<u8> {
@@ -268,12 +283,14 @@ fn cram_reads_back_here_and_in_samtools() {
 fn containers_are_the_same_on_any_thread_and_at_any_place() {
     let scene = Scene::new(300);
     let encoder = CramEncoder::open(&scene.header, &scene.fasta).unwrap();
-    let alone = encoder.containers(scene.slices()).unwrap();
+    let sections = sections(&scene.fasta);
+    let reference = view(&sections);
+    let alone = encoder.containers(&reference, scene.slices()).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    assert!(encoder.containers(scene.slices()).unwrap() == alone);
+                    assert!(encoder.containers(&reference, scene.slices()).unwrap() == alone);
                 }
             });
         }
@@ -298,7 +315,9 @@ fn change_nm(record: &mut [u8]) {
 fn verification_sees_every_kind_of_difference() {
     let scene = Scene::new(20);
     let encoder = CramEncoder::open(&scene.header, &scene.fasta).unwrap();
-    let containers = encoder.containers(scene.slices()).unwrap();
+    let sections = sections(&scene.fasta);
+    let reference = view(&sections);
+    let containers = encoder.containers(&reference, scene.slices()).unwrap();
     let check = |change: &dyn Fn(&mut Vec<Vec<u8>>), expect: &str| {
         let mut records = scene.records.clone();
         change(&mut records);
@@ -480,6 +499,8 @@ fn a_real_bam_goes_through_cram_unchanged_and_no_larger_than_in_samtools() {
     let mut reader = AlignmentReader::open(&bam, None).unwrap();
     let header = reader.header_text();
     let encoder = CramEncoder::open(&header, &fasta).unwrap();
+    let sections = sections(&fasta);
+    let reference = view(&sections);
     let (mut record, mut records) = (Vec::new(), Vec::new());
     while records.len() < 40_000 && reader.read(&mut record).unwrap() {
         records.push(record.clone());
@@ -489,7 +510,7 @@ fn a_real_bam_goes_through_cram_unchanged_and_no_larger_than_in_samtools() {
         ["ours.cram", "part.sam", "theirs.cram"].map(|name| directory.path().join(name));
     let mut bytes = cram_file_header(&header);
     for (index, part) in records.chunks(10_000).enumerate() {
-        let mut containers = encoder.containers(part.iter().map(|record| &record[..])).unwrap();
+        let mut containers = encoder.containers(&reference, part.iter().map(|record| &record[..])).unwrap();
         renumber(&mut containers, index as u64 * 10_000).unwrap();
         bytes.extend(containers);
     }

@@ -26,7 +26,7 @@ pub const CRAM_EOF: [u8; 38] = [
 
 /// Part of the output format.
 const GZIP_LEVEL: i32 = 6;
-const RAW: u8 = 0;
+pub(crate) const RAW: u8 = 0;
 const GZIP: u8 = 1;
 const FILE_HEADER: u8 = 0;
 const SLICE_HEADER: u8 = 2;
@@ -53,7 +53,7 @@ pub fn cram_file_header(header_text: &str) -> Vec<u8> {
     let mut content = (header_text.len() as u32).to_le_bytes().to_vec();
     content.extend_from_slice(header_text.as_bytes());
     let mut block = Vec::new();
-    put_block(GZIP, FILE_HEADER, content.len(), &gzip(&content), &mut block);
+    put_block(GZIP, FILE_HEADER, 0, content.len(), &gzip(&content), &mut block);
     let container = Header {
         place: [0, 0, 0],
         records: 0,
@@ -265,7 +265,7 @@ fn widen_slices(
         put_counter(counter, &mut content);
         content.extend_from_slice(&bytes[slice.counter_end..slice.crc_at]);
         landmarks.push(out.len() as u32);
-        put_block(RAW, SLICE_HEADER, content.len(), &content, out);
+        put_block(RAW, SLICE_HEADER, 0, content.len(), &content, out);
         counter += u64::from(slice.records);
     }
     Ok(landmarks)
@@ -288,18 +288,18 @@ fn set_counter(
 }
 
 /// A container's header (CRAMv3 §7).
-struct Header {
+pub(crate) struct Header {
     /// Contig, start and span.
-    place: [u32; 3],
-    records: u32,
-    counter: u64,
+    pub place: [u32; 3],
+    pub records: u32,
+    pub counter: u64,
     /// Where the counter stands.
-    counter_at: usize,
-    bases: u64,
-    blocks: u32,
-    landmarks: Vec<u32>,
+    pub counter_at: usize,
+    pub bases: u64,
+    pub blocks: u32,
+    pub landmarks: Vec<u32>,
     /// Length of the blocks.
-    bytes: usize,
+    pub bytes: usize,
 }
 
 impl Header {
@@ -318,7 +318,7 @@ impl Header {
         Ok(Header { place, records, counter, counter_at, bases, blocks, landmarks, bytes })
     }
 
-    fn put(&self, out: &mut Vec<u8>) {
+    pub fn put(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&(self.bytes as u32).to_le_bytes());
         self.place.iter().for_each(|&value| put_itf8(value, out));
@@ -382,10 +382,18 @@ impl Slice {
     }
 }
 
-fn put_block(method: u8, kind: u8, raw_bytes: usize, content: &[u8], out: &mut Vec<u8>) {
+/// Appends a block (CRAMv3 §8) of content that is `raw_bytes` long before compression.
+pub(crate) fn put_block(
+    method: u8,
+    kind: u8,
+    content_id: u32,
+    raw_bytes: usize,
+    content: &[u8],
+    out: &mut Vec<u8>,
+) {
     let start = out.len();
     out.extend_from_slice(&[method, kind]);
-    put_itf8(0, out);
+    put_itf8(content_id, out);
     put_itf8(content.len() as u32, out);
     put_itf8(raw_bytes as u32, out);
     out.extend_from_slice(content);
@@ -437,7 +445,7 @@ impl Cursor<'_> {
     }
 }
 
-fn put_itf8(value: u32, out: &mut Vec<u8>) {
+pub(crate) fn put_itf8(value: u32, out: &mut Vec<u8>) {
     let [a, b, c, d] = value.to_be_bytes();
     match value {
         0..0x80 => out.push(d),
@@ -451,7 +459,7 @@ fn put_itf8(value: u32, out: &mut Vec<u8>) {
 }
 
 /// An integer of up to 64 bits in as many bytes whatever it is; § 2.3 lets each be read from any width that holds it.
-fn put_counter(value: u64, out: &mut Vec<u8>) {
+pub(crate) fn put_counter(value: u64, out: &mut Vec<u8>) {
     out.push(WIDE);
     out.extend_from_slice(&value.to_be_bytes());
 }

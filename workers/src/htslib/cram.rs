@@ -5,13 +5,16 @@
 //! Knows nothing of the file the containers will stand in; see [`super::renumber`].
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use jobs::failure::{Class, Classified};
 
 use super::container::{CRAM_EOF, ContainerError, cram_file_header, widen};
 use super::handle::{self, Alignment, AlignmentFile, Header, Next, References};
+use crate::cram::ContainerEncoder;
 use crate::record::{Record, flag};
+use kernels::reference::Reference;
 
 /// Why records could not be turned into CRAM.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +94,16 @@ pub struct CramEncoder {
     header: Mutex<Header>,
     file_header: Vec<u8>,
     references: References,
+    /// Ids of the header's read groups.
+    groups: Vec<Vec<u8>>,
+    /// Idle ones, with their buffers.
+    own: Mutex<Vec<ContainerEncoder>>,
+    /// Containers that were not htslib's.
+    owned: AtomicU64,
 }
+
+/// Of so many containers of our own encoder one is read back by htslib, the first among them.
+const READ_BACK_INTERVAL: u64 = 8;
 
 impl CramEncoder {
     /// Opens the FASTA (plain or BGZF, with `.fai` and `.gzi` beside it), which must hold every contig of the header.
@@ -105,16 +117,49 @@ impl CramEncoder {
             }
         }
         let references = References::load(fasta, &header).map_err(failed)?;
-        Ok(CramEncoder { header: Mutex::new(header), file_header: cram_file_header(header_text), references })
+        let group = |line: &str| {
+            let fields = line.strip_prefix("@RG\t")?.split('\t');
+            fields.into_iter().find_map(|field| Some(field.strip_prefix("ID:")?.as_bytes().to_vec()))
+        };
+        Ok(CramEncoder {
+            header: Mutex::new(header),
+            file_header: cram_file_header(header_text),
+            references,
+            groups: header_text.lines().filter_map(group).collect(),
+            own: Mutex::default(),
+            owned: AtomicU64::new(0),
+        })
     }
 
     /// The containers of up to 10,000 records (htslib starts another container beyond, or where the contig changes),
     /// numbered from 0, without anything before or after them. Checked by [`CramEncoder::verify`] before they return.
-    pub fn containers<'a, R>(&self, records: R) -> Result<Vec<u8>, CramError>
+    pub fn containers<'a, R>(&self, reference: &Reference<'_>, records: R) -> Result<Vec<u8>, CramError>
     where
         R: IntoIterator<Item = &'a [u8], IntoIter: Clone + ExactSizeIterator>,
     {
         let records = records.into_iter();
+        let idle = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = idle().pop().unwrap_or_default();
+        let container = own.container(reference, &self.groups, records.clone());
+        idle().push(own);
+        let containers = match container {
+            Some(container) => {
+                if !self.owned.fetch_add(1, Ordering::Relaxed).is_multiple_of(READ_BACK_INTERVAL) {
+                    return Ok(container);
+                }
+                container
+            }
+            None => self.by_htslib(records.clone())?,
+        };
+        self.verify(&containers, records)?;
+        Ok(containers)
+    }
+
+    /// Containers of any records, as htslib encodes them.
+    fn by_htslib<'a>(
+        &self,
+        records: impl Iterator<Item = &'a [u8]> + Clone + ExactSizeIterator,
+    ) -> Result<Vec<u8>, CramError> {
         let failed = |source| CramError::Encode { records: records.len(), source };
         let mut memory = handle::memory_file(&[]).map_err(|error| failed(Some(error)))?;
         let clone = memory.try_clone().map_err(|error| failed(Some(error)))?;
@@ -131,9 +176,7 @@ impl CramEncoder {
         file.flush_containers().ok_or_else(|| failed(None))?;
         let containers = handle::memory_bytes(&mut memory).map_err(|error| failed(Some(error)))?;
         drop(file);
-        let containers = widen(&containers)?;
-        self.verify(&containers, records)?;
-        Ok(containers)
+        Ok(widen(&containers)?)
     }
 
     /// Decodes containers and compares them with the records they were made from, field by field and tag by tag.

@@ -194,6 +194,13 @@ impl<R: Read> Blocks<R> {
     }
 }
 
+/// How long the block is that begins here, as its header says; `None` if this is no header of a block.
+pub fn block_length(bytes: &[u8]) -> Option<usize> {
+    let (header, rest) = bytes.split_first_chunk::<12>()?;
+    let extra = rest.get(..usize::from(u16::from_le_bytes([header[10], header[11]])))?;
+    block_bytes(extra).filter(|_| header[..4] == HEADER[..4])
+}
+
 /// BSIZE + 1 from the extra field's `BC` subfield.
 fn block_bytes(mut extra: &[u8]) -> Option<usize> {
     while let [first, second, low, high, rest @ ..] = extra {

@@ -1,0 +1,386 @@
+//! The rANS 4x8 coder of CRAM 3.0 (CRAM codecs §2), orders 0 and 1: compression only.
+//!
+//! Cost: two passes of counting, one table, then one multiplication a byte; four states that do not wait for each other.
+//! Bytes are coded from the last to the first and so come out backwards.
+//! Invariant: what is written is a function of the bytes and the order alone. Knows nothing of CRAM.
+
+/// Frequencies of a context add up to this power of two.
+const SCALE_BITS: u32 = 12;
+const SCALE: u32 = 1 << SCALE_BITS;
+/// A state is never below this between bytes.
+const STATE_MIN: u32 = 1 << 23;
+/// Order, compressed length, length.
+const HEAD_BYTES: usize = 9;
+
+/// How one byte changes a state: sixteen bytes, so that four lie in a line of the cache.
+#[derive(Clone, Copy, Default)]
+struct Symbol {
+    /// From this state on, bytes leave it first.
+    max: u32,
+    /// Division by the frequency as a multiplication, and a shift.
+    reciprocal: u32,
+    shift: u32,
+    bias: u16,
+    /// What of the scale the symbol leaves to others.
+    rest: u16,
+}
+
+impl Symbol {
+    fn new(start: u32, frequency: u32) -> Self {
+        let max = ((STATE_MIN >> SCALE_BITS) << 8) * frequency;
+        let rest = (SCALE - frequency) as u16;
+        if frequency < 2 {
+            // The quotient is the state less one, which the bias makes good.
+            return Symbol { max, reciprocal: u32::MAX, shift: 0, bias: (start + SCALE - 1) as u16, rest };
+        }
+        let shift = (frequency - 1).ilog2();
+        let reciprocal = ((1u64 << (shift + 32)).div_ceil(u64::from(frequency))) as u32;
+        Symbol { max, reciprocal, shift, bias: start as u16, rest }
+    }
+}
+
+/// Bytes as they leave the states: the last comes first.
+struct Backwards {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Backwards {
+    /// With room for as many symbols as there are, of at most two bytes each, and the states.
+    fn new(symbols: usize) -> Self {
+        Backwards { bytes: vec![0; 2 * symbols + 32], length: 0 }
+    }
+
+    /// Codes one symbol. No branch says how many bytes leave the state, since nothing could foresee it.
+    #[inline(always)]
+    fn put(&mut self, symbol: &Symbol, state: &mut u32) {
+        let x = *state;
+        let leaving = u32::from(x >= symbol.max) + u32::from(x >> 8 >= symbol.max);
+        self.bytes[self.length..self.length + 2].copy_from_slice(&(x as u16).to_le_bytes());
+        self.length += leaving as usize;
+        let x = x >> (8 * leaving);
+        let quotient = ((u64::from(x) * u64::from(symbol.reciprocal)) >> 32) as u32 >> symbol.shift;
+        *state = x + u32::from(symbol.bias) + quotient * u32::from(symbol.rest);
+    }
+}
+
+/// Compresses with frequencies of bytes.
+pub fn order_0(bytes: &[u8]) -> Vec<u8> {
+    let mut counts = [0u32; 256];
+    bytes.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+    let mut table = Vec::with_capacity(256 * 3);
+    let mut symbols = [Symbol::default(); 256];
+    let all: Vec<u8> = (0..=255).collect();
+    scale(&mut counts);
+    put_frequencies(&all, &counts, &mut table, &mut symbols);
+    let mut out = Backwards::new(bytes.len());
+    let mut states = [STATE_MIN; 4];
+    let (fours, tail) = bytes.as_chunks::<4>();
+    for (&byte, state) in tail.iter().zip(&mut states).rev() {
+        out.put(&symbols[usize::from(byte)], state);
+    }
+    for four in fours.iter().rev() {
+        for (&byte, state) in four.iter().zip(&mut states).rev() {
+            out.put(&symbols[usize::from(byte)], state);
+        }
+    }
+    finish(0, bytes.len(), &table, states, out)
+}
+
+/// Compresses with frequencies of bytes that follow each byte.
+pub fn order_1(bytes: &[u8]) -> Vec<u8> {
+    let mut seen = [false; 256];
+    // What begins follows a zero.
+    seen[0] = true;
+    bytes.iter().for_each(|&byte| seen[usize::from(byte)] = true);
+    let alphabet: Vec<u8> = (0..=255).filter(|&byte| seen[usize::from(byte)]).collect();
+    match (bytes.len(), alphabet.len()) {
+        (0..4, _) => order_0(bytes),
+        (_, 0..=8) => order_1_of::<3>(bytes, &alphabet),
+        (_, 0..=64) => order_1_of::<6>(bytes, &alphabet),
+        _ => order_1_of::<8>(bytes, &alphabet),
+    }
+}
+
+/// The same of bytes of which at most 2^`BITS` differ: tables are as small as bytes are few, and a pair of bytes is an
+/// index.
+fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
+    let (size, mask) = (1 << BITS, (1usize << (2 * BITS)) - 1);
+    let mut rank = [0u16; 256];
+    (0..).zip(alphabet).for_each(|(at, &byte)| rank[usize::from(byte)] = at);
+    // Each quarter is coded by one state and begins behind a zero; the last has the rest.
+    let quarter = bytes.len() / 4;
+    let mut pairs = vec![0u16; bytes.len()];
+    // A table for each quarter: else runs of one byte would wait for their own count.
+    let mut counts = vec![0u32; 4 << (2 * BITS)];
+    let (whole, tail) = bytes.split_at(4 * quarter);
+    let (paired, paired_tail) = pairs.split_at_mut(4 * quarter);
+    let mut last = 0;
+    if quarter > 0 {
+        let quarters = whole.chunks_exact(quarter).zip(paired.chunks_exact_mut(quarter));
+        for ((bytes, pairs), counts) in quarters.zip(counts.chunks_exact_mut(mask + 1)) {
+            last = 0;
+            for (&byte, pair) in bytes.iter().zip(pairs) {
+                let next = rank[usize::from(byte)];
+                *pair = last << BITS | next;
+                counts[usize::from(*pair) & mask] += 1;
+                last = next;
+            }
+        }
+    }
+    for (&byte, pair) in tail.iter().zip(&mut *paired_tail) {
+        let next = rank[usize::from(byte)];
+        *pair = last << BITS | next;
+        counts[usize::from(*pair)] += 1;
+        last = next;
+    }
+    let (counts, others) = counts.split_at_mut(mask + 1);
+    for others in others.chunks(mask + 1) {
+        counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
+    }
+    let mut table = Vec::with_capacity(4096);
+    let mut symbols = vec![Symbol::default(); mask + 1];
+    let used: Vec<bool> = counts.chunks(size).map(|row| row.iter().any(|&count| count > 0)).collect();
+    let mut run = 0;
+    for (context, row) in counts.chunks_mut(size).enumerate().filter(|&(context, _)| used[context]) {
+        put_symbol(alphabet, context, |at| used[at], &mut run, &mut table);
+        scale(row);
+        put_frequencies(alphabet, &row[..alphabet.len()], &mut table, &mut symbols[context * size..]);
+    }
+    table.push(0);
+    let symbols = &symbols[..1 << (2 * BITS)];
+    let symbol = |pair: u16| &symbols[usize::from(pair) & mask];
+    let mut out = Backwards::new(bytes.len());
+    let [mut a, mut b, mut c, mut d] = [STATE_MIN; 4];
+    for &pair in paired_tail.iter().rev() {
+        out.put(symbol(pair), &mut d);
+    }
+    let (first, second) = paired.split_at(2 * quarter);
+    let ((of_a, of_b), (of_c, of_d)) = (first.split_at(quarter), second.split_at(quarter));
+    for (((&at_a, &at_b), &at_c), &at_d) in of_a.iter().zip(of_b).zip(of_c).zip(of_d).rev() {
+        out.put(symbol(at_d), &mut d);
+        out.put(symbol(at_c), &mut c);
+        out.put(symbol(at_b), &mut b);
+        out.put(symbol(at_a), &mut a);
+    }
+    finish(1, bytes.len(), &table, [a, b, c, d], out)
+}
+
+/// Puts head, table and states before the bytes, which were gathered backwards.
+fn finish(order: u8, length: usize, table: &[u8], states: [u32; 4], out: Backwards) -> Vec<u8> {
+    let states = states.map(u32::to_le_bytes);
+    let coded = &out.bytes[..out.length];
+    let stored_bytes = table.len() + states.as_flattened().len() + coded.len();
+    let mut out = Vec::with_capacity(HEAD_BYTES + stored_bytes);
+    out.push(order);
+    out.extend((stored_bytes as u32).to_le_bytes());
+    out.extend((length as u32).to_le_bytes());
+    out.extend_from_slice(table);
+    out.extend_from_slice(states.as_flattened());
+    out.extend(coded.iter().rev());
+    out
+}
+
+/// Scales counts so that they add up to [`SCALE`] and none that is there becomes zero.
+fn scale(counts: &mut [u32]) {
+    let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    if total == 0 {
+        return;
+    }
+    let (mut sum, mut most) = (0, 0);
+    for at in 0..counts.len() {
+        if counts[at] > 0 {
+            let scaled = u64::from(counts[at]) * u64::from(SCALE) / total;
+            most = if counts[at] > counts[most] || counts[most] == 0 { at } else { most };
+            sum += scaled.max(1) as u32;
+        }
+    }
+    for count in counts.iter_mut().filter(|count| **count > 0) {
+        *count = (u64::from(*count) * u64::from(SCALE) / total).max(1) as u32;
+    }
+    // The most frequent one has at least 16 of 4,096, and at most 255 others were rounded up.
+    if counts[most] + SCALE > sum {
+        counts[most] = counts[most] + SCALE - sum;
+        return;
+    }
+    let mut over = sum - SCALE;
+    while over > 0 {
+        for count in counts.iter_mut().filter(|count| **count > 1) {
+            let less = u32::from(over > 0);
+            *count -= less;
+            over -= less;
+        }
+    }
+}
+
+/// The frequencies that are not zero (codecs §2.1), then a zero; and how each symbol is coded.
+fn put_frequencies(alphabet: &[u8], frequencies: &[u32], table: &mut Vec<u8>, symbols: &mut [Symbol]) {
+    let (mut run, mut start) = (0, 0);
+    for (at, &frequency) in frequencies.iter().enumerate().filter(|&(_, &frequency)| frequency > 0) {
+        put_symbol(alphabet, at, |at| frequencies[at] > 0, &mut run, table);
+        if frequency < 0x80 {
+            table.push(frequency as u8);
+        } else {
+            table.extend_from_slice(&[0x80 | (frequency >> 8) as u8, frequency as u8]);
+        }
+        symbols[at] = Symbol::new(start, frequency);
+        start += frequency;
+    }
+    table.push(0);
+}
+
+/// A symbol of a table: the second of neighbours says how many more follow, which then are not written.
+fn put_symbol(
+    alphabet: &[u8],
+    at: usize,
+    used: impl Fn(usize) -> bool,
+    run: &mut usize,
+    table: &mut Vec<u8>,
+) {
+    if *run > 0 {
+        *run -= 1;
+        return;
+    }
+    table.push(alphabet[at]);
+    let follows = |at: usize| at > 0 && alphabet[at] == alphabet[at - 1].wrapping_add(1) && used(at - 1);
+    if follows(at) {
+        *run = (at + 1..alphabet.len()).take_while(|&next| used(next) && follows(next)).count();
+        table.push(*run as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the specification's decoder (codecs §2.2) makes of it, as slow and plain as it stands there.
+    fn decode(stored: &[u8]) -> Vec<u8> {
+        let word = |at: usize| u32::from_le_bytes(stored[at..at + 4].try_into().unwrap());
+        assert_eq!(word(1) as usize, stored.len() - HEAD_BYTES);
+        let (length, mut at) = (word(5) as usize, HEAD_BYTES);
+        let mut next = || {
+            at += 1;
+            stored[at - 1]
+        };
+        let read_table = |next: &mut dyn FnMut() -> u8| {
+            let mut frequencies = [0u32; 256];
+            let (mut symbol, mut run) = (next(), 0);
+            loop {
+                let first = u32::from(next());
+                frequencies[usize::from(symbol)] =
+                    if first < 0x80 { first } else { (first & 0x7f) << 8 | u32::from(next()) };
+                if run > 0 {
+                    run -= 1;
+                    symbol += 1;
+                    continue;
+                }
+                let last = symbol;
+                symbol = next();
+                if symbol == 0 {
+                    return frequencies;
+                }
+                if symbol == last.wrapping_add(1) {
+                    run = next();
+                }
+            }
+        };
+        let mut tables = vec![[0u32; 256]; 256];
+        if stored[0] == 0 {
+            tables[0] = read_table(&mut next);
+        } else {
+            let (mut context, mut run) = (next(), 0);
+            loop {
+                tables[usize::from(context)] = read_table(&mut next);
+                if run > 0 {
+                    run -= 1;
+                    context += 1;
+                    continue;
+                }
+                let last = context;
+                context = next();
+                if context == 0 {
+                    break;
+                }
+                if context == last.wrapping_add(1) {
+                    run = next();
+                }
+            }
+        }
+        let mut states = [0; 4].map(|_: u32| u32::from_le_bytes([next(), next(), next(), next()]));
+        let mut out = vec![0; length];
+        let mut take = |state: &mut u32, table: &[u32; 256]| {
+            let (mut start, place) = (0, *state & (SCALE - 1));
+            let symbol = table
+                .iter()
+                .position(|&frequency| {
+                    start += frequency;
+                    start > place
+                })
+                .unwrap();
+            start -= table[symbol];
+            *state = table[symbol] * (*state >> SCALE_BITS) + place - start;
+            while *state < STATE_MIN {
+                *state = *state << 8 | u32::from(next());
+            }
+            symbol as u8
+        };
+        if stored[0] == 0 {
+            for (at, byte) in out.iter_mut().enumerate() {
+                *byte = take(&mut states[at % 4], &tables[0]);
+            }
+            return out;
+        }
+        let quarter = length / 4;
+        let mut last = [0u8; 4];
+        for at in 0..quarter {
+            for which in 0..4 {
+                last[which] = take(&mut states[which], &tables[usize::from(last[which])]);
+                out[which * quarter + at] = last[which];
+            }
+        }
+        for byte in &mut out[4 * quarter..] {
+            last[3] = take(&mut states[3], &tables[usize::from(last[3])]);
+            *byte = last[3];
+        }
+        out
+    }
+
+    #[test]
+    fn what_is_coded_comes_back() {
+        let mut seed = 9u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
+        let check = |bytes: &[u8]| {
+            for coded in [order_0(bytes), order_1(bytes)] {
+                assert_eq!(decode(&coded), bytes);
+            }
+        };
+        for length in (1..40).chain([4095, 4096, 4097, 100_003]) {
+            check(&vec![0; length]);
+            check(&vec![255; length]);
+            check(&(0..length).map(|at| at as u8).collect::<Vec<_>>());
+            check(&(0..length).map(|_| random(256) as u8).collect::<Vec<_>>());
+            check(&(0..length).map(|_| 30 + random(12) as u8).collect::<Vec<_>>());
+            // One that fills nearly all, and 255 that are hardly there.
+            check(
+                &(0..length).map(|at| if at % 97 == 0 { random(256) as u8 } else { 7 }).collect::<Vec<_>>(),
+            );
+        }
+    }
+
+    #[test]
+    fn scaled_counts_add_up_and_none_is_lost() {
+        for counts in [vec![1; 256], vec![1_000_000, 1], vec![u32::MAX; 256], vec![0, 3, 0], {
+            let mut counts = vec![1; 256];
+            counts[9] = 1 << 30;
+            counts
+        }] {
+            let mut scaled = counts.clone();
+            scale(&mut scaled);
+            assert_eq!(scaled.iter().sum::<u32>(), SCALE, "{counts:?}");
+            assert!(counts.iter().zip(&scaled).all(|(&count, &scaled)| (count == 0) == (scaled == 0)));
+        }
+    }
+}

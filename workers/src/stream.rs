@@ -1,0 +1,352 @@
+//! The reads of a lane through all threads of the pool, in order.
+//!
+//! Reading, inflating, cutting, mapping and writing are steps of one stream; each thread takes whatever step can be
+//! taken, those first that only one thread can do, so that none waits while there is work, and one thread does the
+//! same as many. Invariant: results come in the order of the reads, and so does the first error; at most
+//! [`AHEAD`] batches a thread, and as much of each file, are in memory. Knows nothing of what is done with reads.
+
+use crate::fastq::{CHUNK_RECORDS, Chunk, Cutter, FastqError, Files, Pairs};
+use crate::gzip::{Blocks, GzipError, Piece, Pieces};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Batches that each thread may be ahead of what was given out, and chunks and pieces ahead of what was mapped.
+const AHEAD: usize = 2;
+
+/// The chunks of a lane's files with one number.
+#[derive(Debug)]
+pub struct Batch {
+    number: u64,
+    chunks: [Option<Chunk>; 2],
+}
+
+impl Batch {
+    /// The ordinal of its first template.
+    pub fn first(&self) -> u64 {
+        self.number * CHUNK_RECORDS
+    }
+
+    /// Replaces `pairs` by the batch's.
+    pub fn parse(&self, files: &Files<'_>, pairs: &mut Pairs) -> Result<(), FastqError> {
+        files.parse(self.number, self.chunks.each_ref().map(Option::as_ref), pairs)
+    }
+}
+
+/// A lane that is being read.
+pub struct Stream {
+    flows: Vec<Flow>,
+    /// Batches that were given back, to come again before all others.
+    returned: VecDeque<Batch>,
+    /// The number of the next new batch.
+    number: u64,
+}
+
+impl Stream {
+    /// Opens the files.
+    pub fn open(files: &Files<'_>) -> Result<Stream, FastqError> {
+        let paths = [Some(files.first), files.second];
+        let flows = paths.into_iter().flatten().map(|path| Ok(Flow::new(Pieces::open(path)?)));
+        let flows = flows.collect::<Result<_, GzipError>>()?;
+        Ok(Stream { flows, returned: VecDeque::new(), number: 0 })
+    }
+
+    /// Gives back the batches that were handed out last, all of them, to be handed out again.
+    pub fn put_back(&mut self, batches: Vec<Batch>) {
+        self.returned.extend(batches);
+    }
+
+    /// Hands out the next `count` batches, or those that are left, to `work` on all threads, each with a scratch of its
+    /// own, and `give`s what comes of them, in order. Says how many there were.
+    pub fn run<S, T: Send, E: Send + From<FastqError>>(
+        &mut self,
+        count: u64,
+        scratch: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, Batch) -> Result<T, E> + Sync,
+        give: impl FnMut(T) -> Result<(), E> + Send,
+    ) -> Result<u64, E> {
+        let threads = rayon::current_num_threads();
+        let state = State {
+            stream: self,
+            ahead: AHEAD * threads,
+            count,
+            taken: 0,
+            done: BTreeMap::new(),
+            given: 0,
+            give: Some(give),
+            is_over: false,
+            failed: None,
+        };
+        let shared = Shared { state: Mutex::new(state), changed: Condvar::new() };
+        rayon::broadcast(|_| shared.serve(&scratch, &work));
+        let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.failed.map_or(Ok(state.given), Err)
+    }
+}
+
+/// A file's way from bytes to chunks. Pieces have numbers, as they are inflated in any order.
+struct Flow {
+    /// Absent while a thread reads, and after the end.
+    pieces: Option<Pieces>,
+    read: u64,
+    /// How many pieces there are, once that is known.
+    end: Option<u64>,
+    blocks: VecDeque<(u64, Blocks)>,
+    texts: BTreeMap<u64, Result<Vec<u8>, GzipError>>,
+    /// Absent while a thread cuts, and after the last text.
+    cutter: Option<Cutter>,
+    cut: u64,
+    chunks: VecDeque<Result<Chunk, GzipError>>,
+    /// Whether no more chunks come.
+    is_cut: bool,
+}
+
+impl Flow {
+    fn new(pieces: Pieces) -> Flow {
+        Flow {
+            pieces: Some(pieces),
+            read: 0,
+            end: None,
+            blocks: VecDeque::new(),
+            texts: BTreeMap::new(),
+            cutter: Some(Cutter::default()),
+            cut: 0,
+            chunks: VecDeque::new(),
+            is_cut: false,
+        }
+    }
+
+    /// The next step that this file can take, before more than `ahead` chunks of it wait.
+    fn step(&mut self, ahead: usize) -> Option<Step> {
+        if self.chunks.len() < ahead && self.cutter.is_some() {
+            if self.end == Some(self.cut) {
+                self.chunks.extend(self.cutter.take().and_then(Cutter::finish).map(Ok));
+                self.is_cut = true;
+            } else if let Some(text) = self.texts.remove(&self.cut) {
+                return Some(Step::Cut(self.cutter.take()?, text));
+            }
+        }
+        if let Some((number, blocks)) = self.blocks.pop_front() {
+            return Some(Step::Inflate(number, blocks));
+        }
+        let is_wanted = self.chunks.len() < ahead && self.read - self.cut < ahead as u64;
+        self.pieces.take_if(|_| is_wanted).map(Step::Read)
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Read(pieces, Ok(Some(piece))) => {
+                match piece {
+                    Piece::Text(text) => drop(self.texts.insert(self.read, Ok(text))),
+                    Piece::Blocks(blocks) => self.blocks.push_back((self.read, blocks)),
+                }
+                self.read += 1;
+                self.pieces = Some(pieces);
+            }
+            Outcome::Read(_, Ok(None)) => self.end = Some(self.read),
+            Outcome::Read(_, Err(error)) => drop(self.texts.insert(self.read, Err(error))),
+            Outcome::Inflated(number, text) => drop(self.texts.insert(number, text)),
+            Outcome::Cut(cutter, chunks) => {
+                self.cut += 1;
+                match cutter {
+                    Ok(cutter) => {
+                        self.chunks.extend(chunks.into_iter().map(Ok));
+                        self.cutter = Some(cutter);
+                    }
+                    Err(error) => {
+                        self.chunks.push_back(Err(error));
+                        self.is_cut = true;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a thread does for a file.
+enum Step {
+    Read(Pieces),
+    Inflate(u64, Blocks),
+    Cut(Cutter, Result<Vec<u8>, GzipError>),
+}
+
+/// What came of it.
+enum Outcome {
+    Read(Pieces, Result<Option<Piece>, GzipError>),
+    Inflated(u64, Result<Vec<u8>, GzipError>),
+    Cut(Result<Cutter, GzipError>, Vec<Chunk>),
+}
+
+impl Step {
+    fn take(self) -> Outcome {
+        match self {
+            Step::Read(mut pieces) => {
+                let piece = pieces.next();
+                Outcome::Read(pieces, piece)
+            }
+            Step::Inflate(number, blocks) => Outcome::Inflated(number, blocks.inflate()),
+            Step::Cut(mut cutter, text) => {
+                let mut chunks = Vec::new();
+                let cut = text.map(|text| cutter.add(&text, |chunk| chunks.push(chunk)));
+                Outcome::Cut(cut.map(|()| cutter), chunks)
+            }
+        }
+    }
+}
+
+/// What a thread does.
+enum Job<T, G> {
+    Give(G, T),
+    File(usize, Step),
+    Work(u64, Batch),
+}
+
+struct State<'s, T, E, G> {
+    stream: &'s mut Stream,
+    ahead: usize,
+    /// Batches wanted.
+    count: u64,
+    /// Batches handed out.
+    taken: u64,
+    done: BTreeMap<u64, Result<T, E>>,
+    /// Results given out.
+    given: u64,
+    /// Absent while a thread gives.
+    give: Option<G>,
+    is_over: bool,
+    failed: Option<E>,
+}
+
+impl<T, E: From<FastqError>, G> State<'_, T, E, G> {
+    /// What can be done now, the steps first that only one thread can do.
+    fn job(&mut self) -> Option<Job<T, G>> {
+        if self.is_over {
+            return None;
+        }
+        if self.give.is_some() {
+            match self.done.remove(&self.given) {
+                Some(Ok(result)) => return Some(Job::Give(self.give.take()?, result)),
+                Some(Err(error)) => {
+                    self.failed = Some(error);
+                    self.is_over = true;
+                    return None;
+                }
+                None => {}
+            }
+        }
+        for (file, flow) in self.stream.flows.iter_mut().enumerate() {
+            if let Some(step) = flow.step(self.ahead) {
+                return Some(Job::File(file, step));
+            }
+        }
+        if self.taken < self.count && self.taken - self.given < self.ahead as u64 {
+            match self.stream.batch() {
+                Some(Ok(batch)) => {
+                    self.taken += 1;
+                    return Some(Job::Work(self.taken - 1, batch));
+                }
+                Some(Err(error)) => {
+                    self.done.insert(self.taken, Err(FastqError::from(error).into()));
+                    // Nothing after it counts.
+                    (self.taken, self.count) = (self.taken + 1, self.taken + 1);
+                    return self.job();
+                }
+                None => {}
+            }
+        }
+        let is_read = self.taken == self.count || self.stream.has_ended();
+        self.is_over = is_read && self.given == self.taken;
+        None
+    }
+}
+
+impl Stream {
+    /// The next batch; `None` as long as a chunk of it is missing, and at the end.
+    fn batch(&mut self) -> Option<Result<Batch, GzipError>> {
+        if let Some(batch) = self.returned.pop_front() {
+            return Some(Ok(batch));
+        }
+        let is_there = |flow: &Flow| flow.is_cut || !flow.chunks.is_empty();
+        if self.has_ended() || !self.flows.iter().all(is_there) {
+            return None;
+        }
+        let mut chunks = [None, None];
+        for (chunk, flow) in chunks.iter_mut().zip(&mut self.flows) {
+            match flow.chunks.pop_front().transpose() {
+                Ok(next) => *chunk = next,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.number += 1;
+        Some(Ok(Batch { number: self.number - 1, chunks }))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.returned.is_empty() && self.flows.iter().all(|flow| flow.is_cut && flow.chunks.is_empty())
+    }
+}
+
+struct Shared<'s, T, E, G> {
+    state: Mutex<State<'s, T, E, G>>,
+    changed: Condvar,
+}
+
+impl<'s, T, E: From<FastqError>, G: FnMut(T) -> Result<(), E>> Shared<'s, T, E, G> {
+    /// Does one job after the other until all is over.
+    fn serve<S>(&self, scratch: &impl Fn() -> S, work: &impl Fn(&mut S, Batch) -> Result<T, E>) {
+        let _end = EndOfPanic(self);
+        let mut scratch = scratch();
+        let mut state = self.locked();
+        loop {
+            let Some(job) = state.job() else {
+                if state.is_over {
+                    self.changed.notify_all();
+                    return;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            // There may be more than one.
+            self.changed.notify_one();
+            drop(state);
+            match job {
+                Job::Give(mut give, result) => {
+                    let given = give(result);
+                    state = self.locked();
+                    state.given += 1;
+                    state.give = Some(give);
+                    if let Err(error) = given {
+                        state.failed = Some(error);
+                        state.is_over = true;
+                    }
+                }
+                Job::File(file, step) => {
+                    let outcome = step.take();
+                    state = self.locked();
+                    state.stream.flows[file].finish(outcome);
+                }
+                Job::Work(at, batch) => {
+                    let result = work(&mut scratch, batch);
+                    state = self.locked();
+                    state.done.insert(at, result);
+                }
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State<'s, T, E, G>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the others if a thread panics, as they would wait for it.
+struct EndOfPanic<'a, 's, T, E, G>(&'a Shared<'s, T, E, G>);
+
+impl<T, E, G> Drop for EndOfPanic<'_, '_, T, E, G> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.state.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+            self.0.changed.notify_all();
+        }
+    }
+}
