@@ -9,7 +9,7 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -152,26 +152,33 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let done = on_threads(args.threads, || {
         if !streaming {
             let counters = align::sorted(&access, &args.output, &progress)?;
-            return write_quality(args, counters);
+            return write_quality(args, counters).map(|()| true);
         }
         if stdout {
             // What is written is long, and not made of lines.
             let output = std::io::stdout().as_fd().try_clone_to_owned();
             let mut output = std::fs::File::from(output.map_err(AlignError::Stream)?);
-            return Ok(align::streamed(&access, format, &mut output, &progress)?);
+            return match align::streamed(&access, format, &mut output, &progress) {
+                Err(AlignError::Stream(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+                streamed => Ok(streamed.map(|()| true)?),
+            };
         }
         let failed = |source| Wrong::Output { path: args.output.clone(), source };
         // Into a device or a pipe it flows; a file is whole or absent.
         if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
             let mut output = std::fs::File::create(&args.output).map_err(failed)?;
-            return Ok(align::streamed(&access, format, &mut output, &progress)?);
+            return Ok(align::streamed(&access, format, &mut output, &progress).map(|()| true)?);
         }
         let mut output = AtomicFile::create(&args.output)?;
         align::streamed(&access, format, &mut output, &progress)?;
-        Ok(output.commit()?)
+        Ok(output.commit().map(|()| true)?)
     })?;
     bar.finish_and_clear();
-    done?;
+    if !done? {
+        // Who reads has seen enough.
+        drop(scratch);
+        std::process::exit(i32::from(Class::Failed.exit_code()));
+    }
     if !stdout {
         note(&format!("{}: {}", args.output.display(), duration(begun.elapsed().as_millis() as u64)));
     }

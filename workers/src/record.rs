@@ -42,7 +42,7 @@ pub mod cigar {
 
 const FIXED: usize = 32;
 /// BAM's 4-bit bases by code, and back: `=ACMGRSVTWYHKDBN`.
-const NIBBLE_OF_CODE: [u8; 5] = [1, 2, 4, 8, 15];
+const NIBBLE_OF_CODE: [u8; 8] = [1, 2, 4, 8, 15, 15, 15, 15];
 const CODE_OF_NIBBLE: [u8; 16] = [4, 0, 1, 4, 2, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4];
 /// Both bases of a byte.
 const CODES_OF_BYTE: [[u8; 2]; 256] = {
@@ -104,10 +104,10 @@ pub fn encode(fields: &Fields<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(fields.name);
     out.push(0);
     fields.cigar.iter().for_each(|op| out.extend_from_slice(&op.to_le_bytes()));
-    for pair in fields.sequence.chunks(2) {
-        let low = pair.get(1).map_or(0, |&code| NIBBLE_OF_CODE[code as usize]);
-        out.push(NIBBLE_OF_CODE[pair[0] as usize] << 4 | low);
-    }
+    let (pairs, last) = fields.sequence.as_chunks::<2>();
+    let nibble = |code: u8| NIBBLE_OF_CODE[usize::from(code & 7)];
+    out.extend(pairs.iter().map(|&[high, low]| nibble(high) << 4 | nibble(low)));
+    out.extend(last.iter().map(|&high| nibble(high) << 4));
     if fields.qualities.is_empty() {
         out.resize(out.len() + fields.sequence.len(), 0xff);
     } else {

@@ -350,3 +350,119 @@ impl<T, E, G> Drop for EndOfPanic<'_, '_, T, E, G> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vcf::compress_cell;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    fn fastq(records: usize, mate: u8) -> Vec<u8> {
+        (0..records).flat_map(|at| format!("@r{at}/{mate}\nACGT\n+\nIIII\n").into_bytes()).collect()
+    }
+
+    /// The names that come out on so many threads, or the first error.
+    fn names(threads: usize, files: &Files<'_>, learned: u64) -> Result<Vec<u8>, String> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut stream = Stream::open(files)?;
+            let mut seen = Vec::new();
+            let keep = |batch| {
+                seen.push(batch);
+                Ok::<_, FastqError>(())
+            };
+            stream.run(learned, || (), |(), batch| Ok(batch), keep)?;
+            stream.put_back(seen);
+            let mut out = Vec::new();
+            let work = |pairs: &mut Pairs, batch: Batch| {
+                batch.parse(files, pairs)?;
+                // Those that are late have to be waited for.
+                (0..batch.number % 3).for_each(|_| thread::yield_now());
+                Ok((0..pairs.first.len()).flat_map(|at| pairs.first.name(at).to_vec()).collect::<Vec<u8>>())
+            };
+            let give = |names: Vec<u8>| {
+                out.extend(names);
+                Ok(())
+            };
+            stream.run(u64::MAX, Pairs::default, work, give)?;
+            Ok(out)
+        })
+        .map_err(|error: FastqError| error.to_string())
+    }
+
+    #[test]
+    fn reads_come_in_order_on_any_number_of_threads_and_so_does_the_first_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        const RECORDS: usize = 9_500;
+        let text = [fastq(RECORDS, 1), fastq(RECORDS, 2)];
+        let plain = write("r1.fq", &text[0]);
+        let bgzf = write("r2.fq.gz", &compress_cell(&text[1]));
+        let short = write("r2.short.fq", &fastq(5_000, 2));
+        let mut spoilt = text[1].clone();
+        let at = spoilt.len() / 2;
+        spoilt[at..at + 8].fill(b' ');
+        let spoilt = write("r2.spoilt.fq", &spoilt);
+        let mut damaged = compress_cell(&text[1]);
+        let at = damaged.len() / 2;
+        damaged[at] ^= 1;
+        let damaged = write("r2.damaged.fq.gz", &damaged);
+        let empty = write("r2.empty.fq", b"");
+        let all: Vec<u8> = (0..RECORDS).flat_map(|at| format!("r{at}").into_bytes()).collect();
+        let check = |second: Option<&Path>, expect: Result<&[u8], &str>| {
+            let files = Files { first: &plain, second };
+            for threads in [1, 2, 3, 8] {
+                for learned in [0, 3, 100] {
+                    let names = names(threads, &files, learned);
+                    match (&names, expect) {
+                        (Ok(names), Ok(expect)) => assert!(names == expect),
+                        (Err(error), Err(expect)) => assert!(error.contains(expect), "{error}"),
+                        _ => panic!("{second:?}: {:?}", names.map(|names| names.len())),
+                    }
+                }
+            }
+        };
+        check(None, Ok(&all));
+        check(Some(&bgzf), Ok(&all));
+        check(Some(&short), Err("r2.short.fq ends after 5000 records"));
+        check(Some(&empty), Err("r2.empty.fq ends after 0 records"));
+        check(Some(&spoilt), Err("r2.spoilt.fq line "));
+        check(Some(&damaged), Err("r2.damaged.fq.gz: damaged at byte "));
+    }
+
+    #[test]
+    fn who_fails_or_panics_ends_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.fq");
+        std::fs::write(&path, fastq(20_000, 1)).unwrap();
+        let files = Files { first: &path, second: None };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let given = AtomicU64::new(0);
+        let ended: Result<u64, FastqError> = pool.install(|| {
+            Stream::open(&files)?.run(
+                u64::MAX,
+                || (),
+                |(), batch| Ok(batch),
+                |batch| {
+                    given.fetch_add(1, Ordering::Relaxed);
+                    let error = GzipError::SeekPoint { path: "full".into() };
+                    if batch.number == 7 { Err(error.into()) } else { Ok(()) }
+                },
+            )
+        });
+        assert!(ended.unwrap_err().to_string().starts_with("full"));
+        assert_eq!(given.into_inner(), 8);
+        let work = |(): &mut (), batch: Batch| {
+            assert!(batch.number < 5, "as is meant here");
+            Ok(batch)
+        };
+        let run = || Stream::open(&files)?.run(u64::MAX, || (), work, |_| Ok::<_, FastqError>(()));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.install(run)));
+        assert!(caught.is_err());
+    }
+}

@@ -11,6 +11,7 @@ use kernels::align::{Hit, ReadMapping};
 use kernels::duplicates::{End, Fragment, REACH_BASES, quality_score};
 use kernels::reference::Reference;
 use kernels::sequence::reverse_complement;
+use std::array::from_fn;
 
 /// One read of a template as sequenced: base codes and qualities (empty if unknown).
 #[derive(Clone, Copy, Debug)]
@@ -85,24 +86,26 @@ impl TemplateWriter {
     ) {
         let &Template { ordinal, name, reads, mappings, proper } = template;
         let standings = standings(mappings);
-        let scores: Vec<u32> = reads.iter().map(|read| quality_score(read.qualities)).collect();
+        let scores: [u32; 2] =
+            from_fn(|which| reads.get(which).map_or(0, |read| quality_score(read.qualities)));
+        let name_hash = name_hash(name);
         let mut segment = 0;
         for (which, (read, mapping)) in reads.iter().zip(mappings).enumerate() {
             let mate = (reads.len() == 2).then(|| standings[1 - which]);
             let flags = template_flags(which, mate, proper);
+            let hit = standings[which].hit;
+            self.orient(read, hit.is_some_and(|hit| hit.reverse));
             self.tags.clear();
-            self.primary_tags(lane, read, mapping, mate);
+            self.primary_tags(lane, mapping, mate);
             let fields = Fields {
                 name,
-                flag: flags | standings[which].hit.map_or(flag::UNMAPPED, strand),
+                flag: flags | hit.map_or(flag::UNMAPPED, strand),
                 ..self.place_fields(&standings[which], mate.as_ref(), which)
             };
             // A mate without a place says nothing of the fragment (Picard's MarkDuplicates, samtools markdup).
             let paired = mate.is_some_and(|mate| mate.hit.is_some());
             let score = if paired { scores.iter().sum() } else { scores[which] };
-            let fragment = fragment(lane, standings[which].hit, mate, score, name, ordinal);
-            let hit = standings[which].hit;
-            self.orient(read, hit.is_some_and(|hit| hit.reverse), (0, 0));
+            let fragment = fragment(lane, hit, mate, score, name_hash, ordinal);
             self.give(lane, ordinal, segment, &fields, hit.map_or(&[], |hit| &hit.cigar), fragment, emit);
             segment += 1;
         }
@@ -110,8 +113,9 @@ impl TemplateWriter {
             let mate = (reads.len() == 2).then(|| standings[1 - which]);
             for (part, hit) in mapping.supplementary.iter().enumerate() {
                 let standing = Standing { hit: Some(hit), place: Some((hit.contig, hit.position)) };
+                self.orient(read, hit.reverse);
                 self.tags.clear();
-                self.alignment_tags(lane, read, hit);
+                self.alignment_tags(lane, hit);
                 self.text_tag(b"RG", lane.read_group);
                 self.sa_tag(lane, mapping, Some(part));
                 let fields = Fields {
@@ -120,7 +124,7 @@ impl TemplateWriter {
                     ..self.place_fields(&standing, mate.as_ref(), which)
                 };
                 let (hard, clips) = hard_clipped(&hit.cigar);
-                self.orient(read, hit.reverse, clips);
+                self.clip(clips);
                 self.give(lane, ordinal, segment, &fields, &hard, None, emit);
                 segment = segment.saturating_add(1);
             }
@@ -148,17 +152,21 @@ impl TemplateWriter {
         }
     }
 
-    /// The read in reference orientation, without `clips` bases at its ends.
-    fn orient(&mut self, read: &Read<'_>, reverse: bool, clips: (usize, usize)) {
+    /// The read in reference orientation.
+    fn orient(&mut self, read: &Read<'_>, reverse: bool) {
         self.sequence.clear();
         self.qualities.clear();
-        self.qualities.extend_from_slice(read.qualities);
         if reverse {
             reverse_complement(read.sequence, &mut self.sequence);
-            self.qualities.reverse();
+            self.qualities.extend(read.qualities.iter().rev());
         } else {
             self.sequence.extend_from_slice(read.sequence);
+            self.qualities.extend_from_slice(read.qualities);
         }
+    }
+
+    /// Takes so many bases from either end of it.
+    fn clip(&mut self, clips: (usize, usize)) {
         for bytes in [&mut self.sequence, &mut self.qualities].into_iter().filter(|bytes| !bytes.is_empty()) {
             bytes.truncate(bytes.len() - clips.1);
             bytes.drain(..clips.0);
@@ -187,19 +195,14 @@ impl TemplateWriter {
         emit(Entry { place, order: Order::new(lane.lane, ordinal, segment), fragment, record });
     }
 
-    fn primary_tags(
-        &mut self,
-        lane: &LaneContext<'_>,
-        read: &Read<'_>,
-        mapping: &ReadMapping,
-        mate: Option<Standing<'_>>,
-    ) {
+    fn primary_tags(&mut self, lane: &LaneContext<'_>, mapping: &ReadMapping, mate: Option<Standing<'_>>) {
         if let Some(hit) = &mapping.primary {
-            self.alignment_tags(lane, read, hit);
+            self.alignment_tags(lane, hit);
         }
         if let Some(mate) = mate.and_then(|mate| mate.hit) {
-            let text = cigar_text(&mate.cigar);
-            self.text_tag(b"MC", text.as_bytes());
+            self.tags.extend_from_slice(b"MCZ");
+            append_cigar(&mate.cigar, &mut self.tags);
+            self.tags.push(0);
         }
         if mapping.primary.is_some() {
             self.integer_tag(b"XS", mapping.sub_score);
@@ -218,15 +221,18 @@ impl TemplateWriter {
         self.text_tag(b"XA", alternatives.as_bytes());
     }
 
-    /// NM, MD and AS of a hit.
-    fn alignment_tags(&mut self, lane: &LaneContext<'_>, read: &Read<'_>, hit: &Hit) {
-        self.orient(read, hit.reverse, (0, 0));
-        self.letters.clear();
-        let end = hit.position + reference_bases(&hit.cigar);
-        lane.reference.letters(hit.contig, hit.position, end, &mut self.letters);
-        let (edits, differences) = differences(&hit.cigar, &self.sequence, &self.letters);
-        self.integer_tag(b"NM", edits as i32);
-        self.text_tag(b"MD", differences.as_bytes());
+    /// NM, MD and AS of a hit of the read oriented.
+    fn alignment_tags(&mut self, lane: &LaneContext<'_>, hit: &Hit) {
+        self.integer_tag(b"NM", hit.edits as i32);
+        self.tags.extend_from_slice(b"MDZ");
+        if hit.edits == 0 {
+            append_number(reference_bases(&hit.cigar), &mut self.tags);
+        } else {
+            let end = hit.position + reference_bases(&hit.cigar);
+            lane.reference.letters(hit.contig, hit.position, end, &mut self.letters);
+            append_differences(&hit.cigar, &self.sequence, &self.letters, &mut self.tags);
+        }
+        self.tags.push(0);
         self.integer_tag(b"AS", hit.score);
     }
 
@@ -319,7 +325,7 @@ fn fragment(
     own: Option<&Hit>,
     mate: Option<Standing<'_>>,
     score: u32,
-    name: &[u8],
+    name_hash: u64,
     ordinal: u64,
 ) -> Option<Fragment> {
     let own = end_of(own?)?;
@@ -328,7 +334,7 @@ fn fragment(
         None => None,
     };
     let template = Order::new(lane.lane, ordinal, 0).template();
-    Some(Fragment { library: lane.library, own, mate, score, name_hash: name_hash(name), template })
+    Some(Fragment { library: lane.library, own, mate, score, name_hash, template })
 }
 
 /// The unclipped 5' end; `None` for a hit too wide to take part in duplicate marking.
@@ -360,7 +366,20 @@ fn reference_bases(ops: &[u32]) -> u32 {
 }
 
 fn cigar_text(ops: &[u32]) -> String {
-    ops.iter().map(|op| format!("{}{}", op >> 4, cigar::LETTERS[(op & 15) as usize] as char)).collect()
+    let mut text = Vec::new();
+    append_cigar(ops, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn append_cigar(ops: &[u32], text: &mut Vec<u8>) {
+    for op in ops {
+        append_number(op >> 4, text);
+        text.push(cigar::LETTERS[(op & 15) as usize]);
+    }
+}
+
+fn append_number(number: u32, text: &mut Vec<u8>) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// The CIGAR with hard instead of soft clips, and how many bases they take from either end.
@@ -372,41 +391,37 @@ fn hard_clipped(ops: &[u32]) -> (Vec<u32>, (usize, usize)) {
     (hard, clips)
 }
 
-/// NM and MD (SAM tags §1.1) of an alignment; `letters` are the reference's over it. N matches nothing.
-fn differences(ops: &[u32], sequence: &[u8], letters: &[u8]) -> (u32, String) {
-    let (mut edits, mut matches, mut text) = (0, 0u32, String::new());
-    let (mut read, mut reference) = (0, 0);
+/// Appends MD (SAM tags §1.1) of an alignment; `letters` are the reference's over it. N matches nothing.
+fn append_differences(ops: &[u32], sequence: &[u8], letters: &[u8], text: &mut Vec<u8>) {
+    // An unknown base is equal to no letter.
+    const LETTERS: [u8; 8] = *b"ACGT\0\0\0\0";
+    let (mut read, mut reference, mut matches) = (0, 0, 0);
     for op in ops {
         let length = (op >> 4) as usize;
+        let over = || &letters[reference..reference + length];
         match op & 15 {
             0 | 7 | 8 => {
-                for i in 0..length {
-                    let letter = letters[reference + i];
-                    if sequence[read + i] < 4 && b"ACGT"[sequence[read + i] as usize] == letter {
-                        matches += 1;
-                    } else {
-                        text.push_str(&matches.to_string());
-                        text.push(letter as char);
+                for (&code, &letter) in sequence[read..read + length].iter().zip(over()) {
+                    matches += 1;
+                    if LETTERS[usize::from(code & 7)] != letter {
+                        append_number(matches - 1, text);
+                        text.push(letter);
                         matches = 0;
-                        edits += 1;
                     }
                 }
             }
-            1 => edits += length as u32,
             2 => {
-                text.push_str(&matches.to_string());
-                text.push('^');
-                letters[reference..reference + length].iter().for_each(|&letter| text.push(letter as char));
+                append_number(matches, text);
+                text.push(b'^');
+                text.extend_from_slice(over());
                 matches = 0;
-                edits += length as u32;
             }
             _ => {}
         }
         read += if cigar::consumes_read(*op) { length } else { 0 };
         reference += if cigar::consumes_reference(*op) { length } else { 0 };
     }
-    text.push_str(&matches.to_string());
-    (edits, text)
+    append_number(matches, text);
 }
 
 #[cfg(test)]
@@ -419,17 +434,19 @@ mod tests {
 
     #[test]
     fn differences_are_stated_as_the_specification_does() {
-        type Case = (&'static [u32], &'static [u8], &'static [u8], u32, &'static str);
+        type Case = (&'static [u32], &'static [u8], &'static [u8], &'static str);
         let cases: &[Case] = &[
-            (&[4 << 4], b"ACGT", b"ACGT", 0, "4"),
-            (&[4 << 4], b"ACGT", b"TCGA", 2, "0T2A0"),
-            (&[2 << 4 | 4, 2 << 4], b"TTGT", b"GN", 1, "1N0"),
-            (&[2 << 4, 1 << 4 | 1, 1 << 4], b"ACGT", b"ACT", 1, "3"),
-            (&[2 << 4, 2 << 4 | 2, 2 << 4], b"ACGT", b"ACTTAT", 3, "2^TT0A1"),
-            (&[1 << 4], b"N", b"N", 1, "0N0"),
+            (&[4 << 4], b"ACGT", b"ACGT", "4"),
+            (&[4 << 4], b"ACGT", b"TCGA", "0T2A0"),
+            (&[2 << 4 | 4, 2 << 4], b"TTGT", b"GN", "1N0"),
+            (&[2 << 4, 1 << 4 | 1, 1 << 4], b"ACGT", b"ACT", "3"),
+            (&[2 << 4, 2 << 4 | 2, 2 << 4], b"ACGT", b"ACTTAT", "2^TT0A1"),
+            (&[1 << 4], b"N", b"N", "0N0"),
         ];
-        for (ops, read, reference, edits, text) in cases {
-            assert_eq!(differences(ops, &codes(read), reference), (*edits, (*text).to_owned()));
+        for (ops, read, reference, expect) in cases {
+            let mut text = Vec::new();
+            append_differences(ops, &codes(read), reference, &mut text);
+            assert_eq!(String::from_utf8_lossy(&text), *expect);
         }
     }
 
