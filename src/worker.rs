@@ -6,11 +6,13 @@ mod shared;
 use crate::output::note;
 use cluster::bundle::ticket::{TICKET_SCHEMA, Ticket};
 use cluster::bundle::{Bundle, BundleError, DOCUMENT_BYTES_MAX, Data};
+use cluster::engine::Request;
 use cluster::store::presigned;
 use jobs::failure::{Class, Classified, Failure};
 use std::path::{Path, PathBuf};
 use std::thread;
 use storage::DiskError;
+use workers::context::Context;
 
 /// Runs one bundle of a job's tasks, with all cores it was granted
 ///
@@ -55,6 +57,33 @@ impl Classified for NoBundle {
 
     fn hint(&self) -> Option<String> {
         Some("bundles are written by wakachi run and wakachi submit; give the file as it was".to_owned())
+    }
+}
+
+/// A bundle names what its job does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("attempt {attempt} of the bundle is of a task, or of inputs, that the job does not have")]
+struct Unknown {
+    attempt: u64,
+}
+
+impl Classified for Unknown {
+    fn class(&self) -> Class {
+        Class::Integrity
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("the bundle was changed, or is of another cohort; the scheduler writes it anew".to_owned())
+    }
+}
+
+/// Refuses a request whose tasks, or whose samples, the job does not have: all that follows counts on them.
+fn check_known(context: &Context, request: &Request, samples: &[u32]) -> Result<(), Unknown> {
+    let mut tasks = request.inputs.iter().map(|(task, _)| *task).chain([request.task]);
+    let known = |&sample: &u32| (sample as usize) < context.samples.len();
+    match tasks.all(|task| context.knows(task)) && samples.iter().all(known) {
+        true => Ok(()),
+        false => Err(Unknown { attempt: request.attempt.0 }),
     }
 }
 

@@ -5,9 +5,10 @@ mod wakachi;
 
 use cluster::Request;
 use cluster::bundle::{BUNDLE_SCHEMA, Bundle, Data, Receipt};
+use jobs::genome::Cell;
 use jobs::lease::Lease;
 use jobs::policy::{Action, DataClass, Purpose};
-use jobs::task::{LaneId, Task};
+use jobs::task::{LaneId, Shard, Task};
 use scheduler::{AttemptId, Purpose as Why, WorkerId};
 use std::fs;
 use std::path::Path;
@@ -94,6 +95,20 @@ fn a_bundle_is_run_once_and_leaves_a_receipt() {
     let again = wakachi(&["worker", "--bundle", text(&path)]).ok();
     assert!(again.stderr.contains("was done by another worker"), "{}", again.stderr);
     assert!(Receipt::read(&Receipt::path_of(&path), "other").is_err());
+
+    let forged = [Task::Model(LaneId { sample: 7, lane: 0 }), Task::Model(LaneId { sample: 0, lane: 1 })];
+    let beyond = Shard::Cells { first: Cell(0), end: Cell(u32::MAX) };
+    for task in forged.into_iter().chain([Task::Region(0, beyond), Task::FinishSample(9)]) {
+        bundle.requests[0].task = task;
+        let forged = path.with_extension("forged");
+        fs::write(&forged, serde_json::to_vec(&bundle).expect("JSON")).unwrap();
+        wakachi(&["worker", "--bundle", text(&forged), "-t", "1"]).ok();
+        let receipt = Receipt::path_of(&forged);
+        let ended = Receipt::read(&receipt, "9-0-5").unwrap().expect("a receipt").ended.remove(0);
+        let failure = ended.result.expect_err("nobody can do it");
+        assert!(failure.chain[0].contains("that the job does not have"), "{:?}", failure.chain);
+        fs::remove_file(receipt).unwrap();
+    }
 }
 
 #[test]

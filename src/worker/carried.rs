@@ -5,7 +5,7 @@
 //! what it had in hand; who runs the bundle again goes on after what is there. An attempt that is asked to end early
 //! does, and the answer is there before the outcome; who runs it again ends it there.
 
-use super::{Args, host, say_done};
+use super::{Args, check_known, host, say_done};
 use crate::gate::Gate;
 use crate::output::note;
 use crate::run::books;
@@ -409,6 +409,7 @@ impl Runner<'_> {
         }
         let input = self.work.packs().join(format!("in-{}.pack", request.attempt.0));
         let samples = samples_of(request.task, &request.inputs);
+        check_known(self.context, request, &samples)?;
         self.freshen()?;
         self.check_lease(request, &samples, &self.first)?;
         let permit = self.decide(request, &samples, |expires| Word::Permitted { expires })?;

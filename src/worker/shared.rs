@@ -3,7 +3,7 @@
 //! Invariant: the worker writes to a pack of its own and to no journal; what it did is in its receipt, with the events of
 //! its reading, which the coordinator puts into the job's log. The gate is asked here, with the consents as they are.
 
-use super::{Args, host, say_done};
+use super::{Args, check_known, host, say_done};
 use crate::gate::{Gate, GateFiles};
 use crate::job_dir::JobDir;
 use crate::run::inputs;
@@ -146,6 +146,7 @@ struct Leasing<'a> {
 impl TaskRunner for Leasing<'_> {
     fn run(&self, request: &Request, control: &Control) -> Result<Output, TaskFailure> {
         let samples = samples_of(request.task, &request.inputs);
+        check_known(self.runner.context, request, &samples).map_err(Failure::from)?;
         let attempt = (request.task, request.number);
         let (lease, event) = self.runner.lease(self.leases, self.runner.gate.site(), attempt, &samples)?;
         self.runner.trail.write(event)?;

@@ -11,7 +11,7 @@ use crate::index_file::ReferenceIndex;
 use crate::intake::LaneInput;
 use jobs::failure::{Class, Classified};
 use jobs::genome::Grid;
-use jobs::task::{LaneId, Task};
+use jobs::task::{LaneId, Shard, Task};
 use kernels::align::Scoring;
 use kernels::call::CallOptions;
 use kernels::simd::Level;
@@ -206,6 +206,23 @@ impl Context {
     /// The sample.
     pub fn sample(&self, sample: u32) -> &Sample {
         &self.samples[sample as usize]
+    }
+
+    /// Whether this job has the task's sample and lane, its reference the task's cells.
+    pub fn knows(&self, task: Task) -> bool {
+        let sample = |sample: u32| self.samples.get(sample as usize);
+        let shard = |shard| match shard {
+            Shard::Cells { first, end } => first < end && end.0 <= self.grid.cells(),
+            Shard::Unplaced => true,
+        };
+        match task {
+            Task::Intake(lane, _) | Task::Model(lane) | Task::Map(lane, _) => {
+                sample(lane.sample).is_some_and(|sample| (lane.lane as usize) < sample.lanes.len())
+            }
+            Task::Region(of, cells) => sample(of).is_some() && shard(cells),
+            Task::Joint(cells) => shard(cells),
+            task => task.sample().is_none_or(|of| sample(of).is_some()),
+        }
     }
 
     /// The lane.
