@@ -1,5 +1,7 @@
 //! What callers rely on, on small made-up references.
 
+mod adversarial;
+
 use super::*;
 use crate::index::{self, IndexOptions};
 use crate::insert::Orientation;
@@ -96,6 +98,10 @@ fn check_hit(contigs: &[Vec<u8>], read: &[u8], hit: &Hit) {
     let contig = &contigs[hit.contig as usize];
     let read = if hit.reverse { reversed(read) } else { read.to_vec() };
     let (mut i, mut j, mut score, mut edits) = (0, hit.position as usize, 0, 0);
+    let operations: Vec<u32> = hit.cigar.iter().map(|word| word & 15).collect();
+    let inner: Vec<u32> = operations.iter().copied().filter(|&operation| operation != CLIP).collect();
+    assert!(operations.windows(2).all(|pair| pair[0] != pair[1]), "{hit:?}");
+    assert!(inner.first() == Some(&MATCH) && inner.last() == Some(&MATCH), "{hit:?}");
     for word in &hit.cigar {
         let length = (word >> 4) as usize;
         assert!(length > 0);
