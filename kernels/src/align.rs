@@ -31,7 +31,7 @@ use certain::{Certain, MARGIN_MIN};
 use extend::{Extender, Placement};
 use pair::{Choice, Link, Side};
 use quality::{Weights, mapq};
-use read::Read;
+use read::{Read, Unrescued};
 use rescue::{RESCUE_K, Rescuer};
 use seed::{Candidate, Effort, Seeding};
 
@@ -293,8 +293,8 @@ impl<'a> Aligner<'a> {
     fn is_settled(&self, scratch: &mut Scratch, reads: &[Read], at: usize, model: &InsertModel) -> bool {
         let (pair, read, mate) = (&reads[at & !1..][..2], &reads[at], &reads[at ^ 1]);
         let Scratch { order, links, .. } = scratch;
-        pair::link(&[Side::new(&pair[0]), Side::new(&pair[1])], model, order, links);
-        let linked = links.iter().map(|link| link.total).max();
+        pair::link(&[Side::new(&pair[0]), Side::new(&pair[1])], model, &self.scoring, order, links);
+        let linked = links.iter().map(|link| link.total - link.bonus).max();
         let with_mate = match read.is_certain {
             true => mate.best(),
             // Beside the mate's other places nobody looked.
@@ -332,7 +332,8 @@ impl<'a> Aligner<'a> {
         for pairs in open.chunk_by(|a, b| a / 2 == b / 2) {
             let first = pairs[0] & !1;
             let pair = &mut reads[first..first + 2];
-            for (read, starts) in self.starts(scratch, pair, model).iter().enumerate() {
+            for (read, (starts, unrescued)) in self.starts(scratch, pair, model).iter().enumerate() {
+                pair[1 - read].unrescued = *unrescued;
                 pair[1 - read].trials.clear();
                 let mut loaded = None;
                 for start in starts {
@@ -346,26 +347,46 @@ impl<'a> Aligner<'a> {
         self.settle(&mut scratch.extender, self.scoring.rescued_score_min, reads, found);
     }
 
-    /// The places of each read from which its mate is looked for.
-    fn starts(&self, scratch: &mut Scratch, pair: &[Read], model: &InsertModel) -> [Vec<Placement>; 2] {
+    /// The places of each read from which its mate is looked for, and what there are beyond these: where nothing was
+    /// found of the mate, or only something that no gapped alignment was made of, and where it could matter.
+    fn starts(
+        &self,
+        scratch: &mut Scratch,
+        pair: &[Read],
+        model: &InsertModel,
+    ) -> [(Vec<Placement>, Unrescued); 2] {
         let Scratch { order, links, .. } = scratch;
         let sides = [Side::new(&pair[0]), Side::new(&pair[1])];
-        pair::link(&sides, model, order, links);
+        pair::link(&sides, model, &self.scoring, order, links);
         let best = sides.each_ref().map(Side::best);
         let linked = links.iter().map(|link| link.total).max().unwrap_or(0);
         let top = linked.max(best[0] + best[1] - self.scoring.unpaired);
         [0, 1].map(|read| {
-            let side = &sides[read];
-            let most = pair[1 - read].most_unseen(&self.scoring);
-            let mut alone = vec![true; side.placements.len()];
-            links.iter().for_each(|link| alone[link.at[read]] = false);
-            let hopeful =
-                |&at: &usize| alone[at] && side.placements[at].total + most >= top - RESCUE_DEFICIT_MAX;
-            let mut starts: Vec<Placement> =
-                (0..alone.len()).filter(hopeful).map(|at| side.placements[at]).collect();
-            starts.sort_by_key(|start| (-start.total, start.tie(pair[read].query.salt)));
-            starts.truncate(RESCUES_MAX);
-            starts
+            let (side, mate) = (&sides[read], &pair[1 - read]);
+            let most = mate.most_unseen(&self.scoring);
+            // What the mate scores beside each place, as far as is known, and what it could.
+            let mut beside: Vec<Option<(i32, i32)>> = vec![None; side.placements.len()];
+            for link in &*links {
+                let found = &mate.placements[link.at[1 - read]];
+                let (known, possible) = beside[link.at[read]].get_or_insert_default();
+                (*known, *possible) = (found.total.max(*known), found.hope.max(*possible));
+            }
+            let starts = side.placements.iter().zip(beside).filter_map(|(start, beside)| match beside {
+                None => Some((start.total + most, start)),
+                // A hope is less than a chance: it has to win.
+                Some((known, possible)) => {
+                    (possible > known).then_some((start.total + possible - RESCUE_DEFICIT_MAX, start))
+                }
+            });
+            let mut starts: Vec<(i32, &Placement)> =
+                starts.filter(|(total, _)| *total >= top - RESCUE_DEFICIT_MAX).collect();
+            starts.sort_by_key(|(total, start)| (-total, start.tie(pair[read].query.salt)));
+            let beyond = starts.get(RESCUES_MAX..).unwrap_or_default();
+            let unrescued = Unrescued {
+                places: beyond.len() as u32,
+                total: beyond.first().map_or(0, |(total, _)| *total),
+            };
+            (starts.iter().take(RESCUES_MAX).map(|(_, start)| **start).collect(), unrescued)
         })
     }
 
@@ -409,7 +430,7 @@ impl<'a> Aligner<'a> {
         }
         let Scratch { order, links, .. } = &mut *scratch;
         let sides = [Side::new(&pair[0]), Side::new(&pair[1])];
-        pair::link(&sides, model, order, links);
+        pair::link(&sides, model, &self.scoring, order, links);
         let salt = pair[0].query.salt ^ pair[1].query.salt.rotate_left(1);
         let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
         let reads = [0, 1].map(|read| {

@@ -100,7 +100,8 @@ impl Default for InsertModel {
 impl InsertModel {
     /// What the distance of two reads costs, in units of alignment score; `None` if they are no proper pair.
     ///
-    /// The logarithm of a normal density in units of 5 phred: 4.34 z^2/2 / 5 = 0.43 z^2.
+    /// The logarithm of a normal density in units of 5 phred: 4.34 z^2/2 / 5 = 0.43 z^2, and beyond some distance that of
+    /// the few fragments in a hundred that are much shorter or longer in every library.
     #[inline]
     pub fn penalty(&self, a: FivePrime, b: FivePrime) -> Option<i32> {
         let (orientation, distance) = orientation(a, b);
@@ -142,7 +143,7 @@ impl InsertModel {
 }
 
 /// Largest penalty of a proper pair.
-const PENALTY_MAX: i32 = 14;
+const PENALTY_MAX: i32 = 6;
 
 /// Learns the model of the dominant orientation from confident pairs, robust against outliers: mean and deviation of
 /// what lies within two quartile ranges of the quartiles, bounds at three ranges and at least four deviations.

@@ -146,8 +146,8 @@ impl Packed {
     /// The places between unknown bases, of a sequence of `bases`, in order.
     pub fn plain_stretches(&self, bases: u32) -> impl Iterator<Item = Range<u32>> {
         let unknown = self.unknown.iter().enumerate().flat_map(|(word, &bits)| {
-            let rest = std::iter::successors(Some(bits), |bits| Some(bits & (bits - 1)));
-            let rest = rest.take_while(|&bits| bits != 0);
+            let set = |bits: u64| (bits != 0).then_some(bits);
+            let rest = std::iter::successors(set(bits), move |bits| set(bits & (bits - 1)));
             rest.map(move |bits| (word * WORD_BASES) as u32 + bits.trailing_zeros() / 2)
         });
         let mut begin = 0;

@@ -52,6 +52,8 @@ pub(super) struct Placement {
     pub edits: u32,
     /// Range of the CIGAR, without clips, in the arena.
     pub cigar: (u32, u32),
+    /// The most that gaps might have made of it, if its read had not had its share of gapped alignments; else its total.
+    pub hope: i32,
 }
 
 impl Placement {
@@ -132,11 +134,13 @@ impl Trials {
             let total = trial.placement.total;
             let sure = self.perfect - total <= 2 * (scoring.matched + scoring.mismatch);
             let hopeful = trial.hope > total && trial.hope >= self.best - GAPPED_DEFICIT_MAX;
-            if !sure && hopeful && self.bands.len() < GAPPED_MAX && !self.is_aligned(&trial.candidate) {
+            let wants_gaps = !sure && hopeful && !self.is_aligned(&trial.candidate);
+            if wants_gaps && self.bands.len() < GAPPED_MAX {
                 self.bands.push((trial.candidate.reverse, trial.candidate.band));
                 return Some(trial);
             }
-            self.settle(trial.placement, score_min, placements);
+            let hope = if wants_gaps { trial.hope } else { total };
+            self.settle(Placement { hope, ..trial.placement }, score_min, placements);
         }
         None
     }
@@ -224,10 +228,11 @@ impl Extender {
         mut open: Vec<usize>,
     ) {
         for &at in &open {
+            let perfect = reads[at].perfect(scoring);
             let Read { query, trials, placements, .. } = &mut reads[at];
             let totals = trials.list.iter().map(|trial| &trial.placement).chain(&*placements);
             trials.best = totals.map(|placement| placement.total).max().unwrap_or(0);
-            trials.perfect = query.len() as i32 * scoring.matched + 2 * scoring.end_bonus;
+            trials.perfect = perfect;
             trials.list.sort_by_key(|Trial { placement, candidate, .. }| {
                 (-placement.total.max(candidate.chained), placement.tie(query.salt))
             });
@@ -346,6 +351,7 @@ impl Extender {
             score: stretch.score,
             edits,
             cigar: (cigar, cigar + 1),
+            hope: stretch.total,
         };
         Some((placement, self.hope(&placement, candidate, scoring, query.len() as u32, unseen)))
     }
@@ -463,6 +469,7 @@ impl Question {
             score: path.score,
             edits: path.edits,
             cigar: path.cigar,
+            hope: path.total,
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use super::Scoring;
 use super::extend::Placement;
-use super::quality::{Weights, prior_of_unseen};
-use super::read::Read;
+use super::quality::{PRIOR_UNRESCUED, Weights, prior_of_unseen};
+use super::read::{Read, Unrescued};
 use super::seed::Unseen;
 use crate::insert::InsertModel;
 
@@ -17,11 +17,18 @@ pub(super) struct Side<'a> {
     pub length: usize,
     /// What seeding says of places that are not among them.
     pub unseen: &'a Unseen,
+    /// Places of the mate beside which it was not looked for.
+    pub unrescued: Unrescued,
 }
 
 impl<'a> Side<'a> {
     pub fn new(read: &'a Read) -> Self {
-        Side { placements: &read.placements, length: read.query.len(), unseen: &read.unseen }
+        Side {
+            placements: &read.placements,
+            length: read.query.len(),
+            unseen: &read.unseen,
+            unrescued: read.unrescued,
+        }
     }
 
     /// The best total.
@@ -66,12 +73,33 @@ impl<'a> Side<'a> {
 pub(super) struct Link {
     pub at: [usize; 2],
     pub total: i32,
+    /// What of the total is for ends clipped where the fragment ends.
+    pub bonus: i32,
+}
+
+/// How far a clip may begin from where the fragment ends: an adapter's first bases may match by chance.
+const ADAPTER_SLACK: u32 = 5;
+
+/// How many of two placements on opposite strands are clipped where the fragment ends, which is where the other read
+/// begins: the clipped bases are adapter.
+fn adapters(forward: (&Placement, usize), reverse: (&Placement, usize)) -> i32 {
+    let ((forward, length), (reverse, reverse_length)) = (forward, reverse);
+    let from = i64::from(forward.places.0) - i64::from(forward.aligned.0);
+    let to = i64::from(reverse.places.1) + reverse_length as i64 - i64::from(reverse.aligned.1);
+    let meets = |place: u32, border: i64| (i64::from(place) - border).unsigned_abs() <= ADAPTER_SLACK.into();
+    let behind = forward.aligned.1 < length as u32 && meets(forward.places.1, to);
+    let before = reverse.aligned.0 > 0 && meets(reverse.places.0, from);
+    i32::from(behind) + i32::from(before)
 }
 
 /// Replaces `links` by all pairs of placements that the model allows. `order` is scratch.
+///
+/// Ends that are clipped where the fragment ends reached all there was to reach and earn the bonus for it; if both did,
+/// the fragment's length is read off and needs no model.
 pub(super) fn link(
     sides: &[Side; 2],
     model: &InsertModel,
+    scoring: &Scoring,
     order: &mut Vec<(i64, usize)>,
     links: &mut Vec<Link>,
 ) {
@@ -91,7 +119,19 @@ pub(super) fn link(
             if mate.contig == placement.contig
                 && let Some(penalty) = model.penalty(here, border(second, mate_at))
             {
-                links.push(Link { at: [at, mate_at], total: placement.total + mate.total - penalty });
+                let (here, there) = ((placement, first.length), (mate, second.length));
+                let adapters = match (placement.reverse, mate.reverse) {
+                    (false, true) => adapters(here, there),
+                    (true, false) => adapters(there, here),
+                    _ => 0,
+                };
+                let bonus = adapters * scoring.end_bonus;
+                let penalty = if adapters == 2 { 0 } else { penalty };
+                links.push(Link {
+                    at: [at, mate_at],
+                    total: placement.total + mate.total + bonus - penalty,
+                    bonus,
+                });
             }
         }
     }
@@ -122,33 +162,34 @@ pub(super) fn choose(
     };
     let linked = links.iter().max_by_key(|link| (link.total, tie(link)));
     let apart = sides[0].best() + sides[1].best() - scoring.unpaired;
-    let (at, proper, top) = match linked {
-        Some(link) if link.total >= apart => (link.at, true, link.total),
+    let (at, proper, top, bonus) = match linked {
+        Some(link) if link.total >= apart => (link.at, true, link.total, link.bonus),
         _ => {
             let alone = |side: &Side| {
                 let placements = side.placements.iter().enumerate();
                 placements.max_by_key(|(_, each)| (each.total, each.tie(salt))).map_or(0, |(at, _)| at)
             };
-            ([alone(&sides[0]), alone(&sides[1])], false, apart)
+            ([alone(&sides[0]), alone(&sides[1])], false, apart, 0)
         }
     };
     let parts = [0, 1].map(|read| sides[read].larger_part(at[read], salt));
     let weighed = [0, 1].map(|read| match parts[read] {
         Some(part) => (1.0, sides[read].rivals_alone(part, scoring, weights)),
-        None => weigh(read, sides, links, at, (top, apart), scoring, weights),
+        None => weigh(read, sides, links, at, (top, apart, bonus), scoring, weights),
     });
     let at = [0, 1].map(|read| parts[read].unwrap_or(at[read]));
     Choice { at, proper: proper && parts == [None, None], weights: weighed }
 }
 
 /// The weight of a read's chosen place, and of its rivals, over all pairs of places. `top` is the best pair's total,
-/// `apart` that of the best places if they are no pair.
+/// `apart` that of the best places if they are no pair; `bonus` is what adapters add to the best pair's and would to
+/// another's.
 fn weigh(
     read: usize,
     sides: &[Side; 2],
     links: &[Link],
     at: [usize; 2],
-    (top, apart): (i32, i32),
+    (top, apart, bonus): (i32, i32, i32),
     scoring: &Scoring,
     weights: &Weights,
 ) -> (f64, f64) {
@@ -174,6 +215,9 @@ fn weigh(
     let prior = [0, 1].map(|read| prior_of_unseen(sides[read].unseen.left_out));
     let mate_total = mate.placements[at[1 - read]].total;
     rivals += prior[read] * weights.of(top - (unseen[read] + mate_total - scoring.unpaired));
-    rivals += prior[0].min(prior[1]) * weights.of(top - (unseen[0] + unseen[1]));
+    rivals += prior[0].min(prior[1]) * weights.of(top - (unseen[0] + unseen[1] + bonus));
+    for Unrescued { places, total } in sides.each_ref().map(|side| side.unrescued) {
+        rivals += PRIOR_UNRESCUED * f64::from(places) * weights.of(top - total);
+    }
     (own, rivals)
 }

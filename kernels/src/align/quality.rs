@@ -2,11 +2,12 @@
 //! those that were not.
 //!
 //! One unit of score is worth [`PHRED_PER_SCORE`]: a mismatch costs match and mismatch together, five units, the
-//! improbability of an error or variant. Invariant: a function of integers; sums run in a fixed order and logarithms are
+//! improbability of an error, or of a variant that makes one copy of a repeat look like another; about one in 500 of
+//! the reads that are told apart by one base was found at the wrong copy. Invariant: a function of integers; sums run in a fixed order and logarithms are
 //! libm's, so every machine gives the same.
 
 /// Improbability of one unit of score, in phred.
-const PHRED_PER_SCORE: f64 = 6.0;
+const PHRED_PER_SCORE: f64 = 5.4;
 
 /// Largest mapping quality.
 pub(super) const MAPQ_MAX: u8 = 60;
@@ -22,6 +23,9 @@ const DEFICIT_MAX: usize = 80;
 pub(super) fn prior_of_unseen(left_out: u32) -> f64 {
     0.02 + f64::from(left_out)
 }
+
+/// How likely a read lies, as well as can be, beside one place of its mate where it was not looked for.
+pub(super) const PRIOR_UNRESCUED: f64 = 2e-4;
 
 /// Weights of score deficits.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ mod tests {
         let weights = Weights::new();
         assert_eq!(mapq(1.0, 0.0, 100), 60);
         assert_eq!(mapq(1.0, 0.0, 20), 30);
-        assert_eq!(mapq(1.0, weights.of(5), 100), 30);
+        assert_eq!(mapq(1.0, weights.of(5), 100), 27);
         assert_eq!(mapq(1.0, 1.0, 100), 0);
         assert_eq!(mapq(1.0, 9.0, 100), 0);
         assert_eq!(weights.of(1000), 0.0);

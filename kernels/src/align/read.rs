@@ -32,6 +32,16 @@ pub(super) struct Read {
     pub placements: Vec<Placement>,
     /// Whether it was proved that no other place comes near the best of these.
     pub is_certain: bool,
+    /// Places of its mate beside which it was not looked for.
+    pub unrescued: Unrescued,
+}
+
+/// Places of a read beside which its mate could lie but was not looked for, as they were too many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unrescued {
+    pub places: u32,
+    /// The most that a pair there could score.
+    pub total: i32,
 }
 
 impl Read {
@@ -40,6 +50,7 @@ impl Read {
         self.query.load(codes);
         self.placements.clear();
         self.is_certain = false;
+        self.unrescued = Unrescued::default();
         self.seeds.clear();
         self.apart.clear();
         for_query_seeds(level, &self.query, index, index.shape().k(), |seed| {
@@ -75,11 +86,15 @@ impl Read {
         order.iter().take(ASKED).for_each(|&(_, at)| index.ask_occurrences(&buckets[at as usize]));
     }
 
+    /// What a place without any difference scores.
+    pub fn perfect(&self, scoring: &Scoring) -> i32 {
+        self.query.len() as i32 * scoring.matched + 2 * scoring.end_bonus
+    }
+
     /// The most that a place may score that was not looked at.
     pub fn most_unseen(&self, scoring: &Scoring) -> i32 {
-        let length = self.query.len() as u32;
-        let perfect = length as i32 * scoring.matched + 2 * scoring.end_bonus;
-        perfect - (scoring.matched + scoring.mismatch) * self.unseen.differences((0, length))
+        let differences = self.unseen.differences((0, self.query.len() as u32));
+        self.perfect(scoring) - (scoring.matched + scoring.mismatch) * differences
     }
 
     /// Whether every place that was not looked at scores less than the best by all that mapping quality can tell.

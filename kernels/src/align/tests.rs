@@ -1,5 +1,7 @@
 //! What callers rely on, on small made-up references.
 
+mod adversarial;
+
 use super::*;
 use crate::index::{self, IndexOptions};
 use crate::insert::Orientation;
@@ -96,6 +98,10 @@ fn check_hit(contigs: &[Vec<u8>], read: &[u8], hit: &Hit) {
     let contig = &contigs[hit.contig as usize];
     let read = if hit.reverse { reversed(read) } else { read.to_vec() };
     let (mut i, mut j, mut score, mut edits) = (0, hit.position as usize, 0, 0);
+    let operations: Vec<u32> = hit.cigar.iter().map(|word| word & 15).collect();
+    let inner: Vec<u32> = operations.iter().copied().filter(|&operation| operation != CLIP).collect();
+    assert!(operations.windows(2).all(|pair| pair[0] != pair[1]), "{hit:?}");
+    assert!(inner.first() == Some(&MATCH) && inner.last() == Some(&MATCH), "{hit:?}");
     for word in &hit.cigar {
         let length = (word >> 4) as usize;
         assert!(length > 0);
@@ -454,5 +460,46 @@ fn two_places_of_a_mate_leave_a_frequent_read_in_doubt() {
             let mapqs = pair.reads.map(|read| read.primary.map(|hit| hit.mapq));
             assert!(mapqs.iter().all(|mapq| mapq.is_some_and(|mapq| mapq <= 3)), "{start}: {mapqs:?}");
         }
+    });
+}
+
+#[test]
+fn adapters_say_how_long_a_fragment_is() {
+    let mut random = Random(15);
+    let fragment = random.codes(74);
+    // A copy at the distance that most fragments of the library have.
+    let contig =
+        [random.codes(900), fragment.clone(), random.codes(250), fragment.clone(), random.codes(900)]
+            .concat();
+    let read = |codes: &[u8], random: &mut Random| [codes, &random.codes(76)].concat();
+    let reads = [read(&fragment, &mut random), read(&reversed(&fragment), &mut random)];
+    with_aligner(&[contig], |aligner| {
+        let model = InsertModel { low: 20, ..MODEL };
+        let pair = aligner.map_pair(&mut Workspace::default(), &reads[0], &reads[1], &model);
+        let [first, second] = pair.reads.map(|read| read.primary.expect("placed"));
+        assert!(first.position.abs_diff(second.position) <= 3, "{first:?} {second:?}");
+        assert!(first.end().abs_diff(second.end()) <= 3 && first.mapq <= 10);
+    });
+}
+
+#[test]
+fn the_best_pair_is_found_among_many_copies_that_all_want_a_gap() {
+    let mut random = Random(16);
+    let (left, right) = (random.codes(150), random.codes(151));
+    let mut contig = random.codes(500);
+    for copy in 0..60 {
+        let mut here = left.clone();
+        if copy != 33 {
+            [20, 70, 80 + copy].into_iter().for_each(|at| here[at] = (here[at] + 1) % 4);
+        }
+        contig.extend([here, random.codes(100), right.clone(), random.codes(400)].concat());
+    }
+    let home = 500 + 33 * 801;
+    let second = [&right[..70], &right[71..]].concat();
+    with_aligner(&[contig], |aligner| {
+        let pair = aligner.map_pair(&mut Workspace::default(), &left, &reversed(&second), &MODEL);
+        assert_eq!(place(&pair.reads[0]), Some((0, home, false)));
+        assert_eq!(place(&pair.reads[1]), Some((0, home + 250, true)));
+        assert!(pair.proper);
     });
 }
