@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 /// Bytes of plain text in a piece.
 const TEXT_BYTES: usize = 1 << 19;
 
-/// Bytes of BGZF in a piece: whole blocks of at most 64 KiB, four times longer as text.
+/// Bytes of BGZF in a piece: whole blocks of at most 64 KiB.
 const BLOCKS_BYTES: usize = 1 << 18;
+
+/// Text in such a piece, beside its last block's: however well it was compressed, it takes little memory.
+const BLOCKS_TEXT_BYTES: usize = 1 << 21;
 
 /// The next part of a file.
 #[derive(Debug)]
@@ -125,9 +128,14 @@ impl Input {
         self.offset += self.at as u64;
         self.at = 0;
         let bytes = self.peek(BLOCKS_BYTES)?;
-        let mut end = 0;
-        while let Some(length) = block_length(&bytes[end..]).filter(|length| end + length <= bytes.len()) {
+        let (mut end, mut text_bytes) = (0, 0);
+        while text_bytes < BLOCKS_TEXT_BYTES
+            && let Some(length) = block_length(&bytes[end..])
+            && let Some(block) = bytes.get(end..end + length)
+        {
             end += length;
+            // A block that says more than a block can hold is refused when it is inflated.
+            text_bytes += block.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
         }
         let blocks = bytes[..end].to_vec();
         self.advance(end);
