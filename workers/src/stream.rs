@@ -82,7 +82,7 @@ impl Stream {
 /// A file's way from bytes to chunks. Pieces have numbers, as they are inflated in any order.
 struct Flow {
     /// Absent while a thread reads, and after the end.
-    pieces: Option<Pieces>,
+    pieces: Option<Box<Pieces>>,
     read: u64,
     /// How many pieces there are, once that is known.
     end: Option<u64>,
@@ -99,7 +99,7 @@ struct Flow {
 impl Flow {
     fn new(pieces: Pieces) -> Flow {
         Flow {
-            pieces: Some(pieces),
+            pieces: Some(Box::new(pieces)),
             read: 0,
             end: None,
             blocks: VecDeque::new(),
@@ -160,14 +160,14 @@ impl Flow {
 
 /// What a thread does for a file.
 enum Step {
-    Read(Pieces),
+    Read(Box<Pieces>),
     Inflate(u64, Blocks),
     Cut(Cutter, Result<Vec<u8>, GzipError>),
 }
 
 /// What came of it.
 enum Outcome {
-    Read(Pieces, Result<Option<Piece>, GzipError>),
+    Read(Box<Pieces>, Result<Option<Piece>, GzipError>),
     Inflated(u64, Result<Vec<u8>, GzipError>),
     Cut(Result<Cutter, GzipError>, Vec<Chunk>),
 }
@@ -176,7 +176,7 @@ impl Step {
     fn take(self) -> Outcome {
         match self {
             Step::Read(mut pieces) => {
-                let piece = pieces.next();
+                let piece = pieces.read();
                 Outcome::Read(pieces, piece)
             }
             Step::Inflate(number, blocks) => Outcome::Inflated(number, blocks.inflate()),

@@ -57,8 +57,8 @@ pub struct Pieces {
 
 enum Form {
     Plain { file: File, read: Vec<u8> },
-    Bgzf(Input),
-    Gzip(Reader),
+    Bgzf(Box<Input>),
+    Gzip(Box<Reader>),
     Ended,
 }
 
@@ -67,7 +67,7 @@ impl Pieces {
     pub fn open(path: &Path) -> Result<Pieces, GzipError> {
         let mut input = Input::new(path, super::open(path)?, 0, None);
         let form = if input.peek(2)? == [0x1f, 0x8b] {
-            Form::Bgzf(input)
+            Form::Bgzf(Box::new(input))
         } else {
             Form::Plain { file: input.file, read: input.bytes }
         };
@@ -79,8 +79,8 @@ impl Pieces {
         &self.path
     }
 
-    /// The next piece; `None` at the end of the file.
-    pub fn next(&mut self) -> Result<Option<Piece>, GzipError> {
+    /// Reads the next piece; `None` at the end of the file.
+    pub fn read(&mut self) -> Result<Option<Piece>, GzipError> {
         loop {
             match std::mem::replace(&mut self.form, Form::Ended) {
                 Form::Plain { mut file, read: mut text } => {
@@ -100,7 +100,7 @@ impl Pieces {
                     if bytes.is_empty() {
                         // The end, another kind of gzip, or damage: the reader will say.
                         let start = Start { point: start_of(Kind::Member, offset, 0), hash: None };
-                        self.form = Form::Gzip(Reader::at(input, State::Header, start));
+                        self.form = Form::Gzip(Box::new(Reader::at(*input, State::Header, start)));
                         continue;
                     }
                     self.form = Form::Bgzf(input);
@@ -159,7 +159,7 @@ mod tests {
 
     fn read(path: &Path) -> Result<Vec<u8>, GzipError> {
         let (mut pieces, mut text) = (Pieces::open(path)?, Vec::new());
-        while let Some(piece) = pieces.next()? {
+        while let Some(piece) = pieces.read()? {
             text.extend(match piece {
                 Piece::Text(text) => text,
                 Piece::Blocks(blocks) => blocks.inflate()?,
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn pieces_are_the_file_whatever_its_form_and_what_is_cut_off_is_missed() {
-        let text: Vec<u8> = (0..2_000_000u64).map(|i| b'A' + (i * i >> 7) as u8 % 16).collect();
+        let text: Vec<u8> = (0..2_000_000u64).map(|i| b'A' + ((i * i) >> 7) as u8 % 16).collect();
         let (first, second) = text.split_at(700_000);
         let bgzf = [compress_cell(&text), EOF_BLOCK.to_vec()].concat();
         let mixed = [compress_cell(first), gzip(second), EOF_BLOCK.to_vec()].concat();
