@@ -130,7 +130,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if !streaming && std::fs::metadata(&folder).is_ok_and(|there| !there.is_dir()) {
         return Err(Wrong::Output { path: folder, source: std::io::ErrorKind::NotADirectory.into() }.into());
     }
-    let index = ReferenceIndex::open(&args.reference, &path_of(&args.reference))?;
+    let open = || ReferenceIndex::open(&args.reference, &path_of(&args.reference));
+    let index = on_threads(args.threads, open)??;
     let scratch = scratch_beside(if stdout { Path::new("./-") } else { &args.output })?;
     let settings = Settings {
         parameters: blake3_text(&Parameters::default().canonical_of_samples()),

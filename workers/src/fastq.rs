@@ -154,6 +154,9 @@ impl Classified for FastqError {
                 "give both files of one lane as the sequencer wrote them, neither filtered nor sorted"
                     .to_owned(),
             ),
+            FastqError::Record { problem: Problem::NoAt { found: Some(b'>') }, .. } => {
+                Some("give FASTQ; FASTA has no qualities".to_owned())
+            }
             FastqError::Record { .. } => Some("fetch the file again from its source".to_owned()),
         }
     }

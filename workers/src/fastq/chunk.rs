@@ -42,7 +42,7 @@ impl Cutter {
                 };
                 self.searched += length + 1;
                 self.lines += 1;
-                if self.lines % 4 == 0 {
+                if self.lines.is_multiple_of(4) {
                     self.whole = self.searched;
                 }
             }

@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 /// Bytes of plain text in a piece.
 const TEXT_BYTES: usize = 1 << 19;
 
-/// Bytes of BGZF in a piece: whole blocks of at most 64 KiB, four times longer as text.
+/// Bytes of BGZF in a piece: whole blocks of at most 64 KiB.
 const BLOCKS_BYTES: usize = 1 << 18;
+
+/// Text in such a piece, beside its last block's: however well it was compressed, it takes little memory.
+const BLOCKS_TEXT_BYTES: usize = 1 << 21;
 
 /// The next part of a file.
 #[derive(Debug)]
@@ -54,8 +57,8 @@ pub struct Pieces {
 
 enum Form {
     Plain { file: File, read: Vec<u8> },
-    Bgzf(Input),
-    Gzip(Reader),
+    Bgzf(Box<Input>),
+    Gzip(Box<Reader>),
     Ended,
 }
 
@@ -64,7 +67,7 @@ impl Pieces {
     pub fn open(path: &Path) -> Result<Pieces, GzipError> {
         let mut input = Input::new(path, super::open(path)?, 0, None);
         let form = if input.peek(2)? == [0x1f, 0x8b] {
-            Form::Bgzf(input)
+            Form::Bgzf(Box::new(input))
         } else {
             Form::Plain { file: input.file, read: input.bytes }
         };
@@ -76,8 +79,8 @@ impl Pieces {
         &self.path
     }
 
-    /// The next piece; `None` at the end of the file.
-    pub fn next(&mut self) -> Result<Option<Piece>, GzipError> {
+    /// Reads the next piece; `None` at the end of the file.
+    pub fn read(&mut self) -> Result<Option<Piece>, GzipError> {
         loop {
             match std::mem::replace(&mut self.form, Form::Ended) {
                 Form::Plain { mut file, read: mut text } => {
@@ -97,7 +100,7 @@ impl Pieces {
                     if bytes.is_empty() {
                         // The end, another kind of gzip, or damage: the reader will say.
                         let start = Start { point: start_of(Kind::Member, offset, 0), hash: None };
-                        self.form = Form::Gzip(Reader::at(input, State::Header, start));
+                        self.form = Form::Gzip(Box::new(Reader::at(*input, State::Header, start)));
                         continue;
                     }
                     self.form = Form::Bgzf(input);
@@ -125,9 +128,14 @@ impl Input {
         self.offset += self.at as u64;
         self.at = 0;
         let bytes = self.peek(BLOCKS_BYTES)?;
-        let mut end = 0;
-        while let Some(length) = block_length(&bytes[end..]).filter(|length| end + length <= bytes.len()) {
+        let (mut end, mut text_bytes) = (0, 0);
+        while text_bytes < BLOCKS_TEXT_BYTES
+            && let Some(length) = block_length(&bytes[end..])
+            && let Some(block) = bytes.get(end..end + length)
+        {
             end += length;
+            // A block that says more than a block can hold is refused when it is inflated.
+            text_bytes += block.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
         }
         let blocks = bytes[..end].to_vec();
         self.advance(end);
@@ -151,7 +159,7 @@ mod tests {
 
     fn read(path: &Path) -> Result<Vec<u8>, GzipError> {
         let (mut pieces, mut text) = (Pieces::open(path)?, Vec::new());
-        while let Some(piece) = pieces.next()? {
+        while let Some(piece) = pieces.read()? {
             text.extend(match piece {
                 Piece::Text(text) => text,
                 Piece::Blocks(blocks) => blocks.inflate()?,
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn pieces_are_the_file_whatever_its_form_and_what_is_cut_off_is_missed() {
-        let text: Vec<u8> = (0..2_000_000u64).map(|i| b'A' + (i * i >> 7) as u8 % 16).collect();
+        let text: Vec<u8> = (0..2_000_000u64).map(|i| b'A' + ((i * i) >> 7) as u8 % 16).collect();
         let (first, second) = text.split_at(700_000);
         let bgzf = [compress_cell(&text), EOF_BLOCK.to_vec()].concat();
         let mixed = [compress_cell(first), gzip(second), EOF_BLOCK.to_vec()].concat();
