@@ -119,7 +119,12 @@ pub struct Marker<T> {
 
 impl<T> Default for Marker<T> {
     fn default() -> Self {
-        Marker { pending: VecDeque::new(), pairs: HashMap::default(), ends: HashMap::default(), insertions: 0 }
+        Marker {
+            pending: VecDeque::new(),
+            pairs: HashMap::default(),
+            ends: HashMap::default(),
+            insertions: 0,
+        }
     }
 }
 

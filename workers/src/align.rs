@@ -107,10 +107,9 @@ impl Classified for AlignError {
             AlignError::Write(error) => error.hint(),
             AlignError::Index(error) => error.hint(),
             AlignError::Header => Some(r"give -R '@RG\tID:1\tSM:sample'".to_owned()),
-            AlignError::Stream(_)
-            | AlignError::Container(_)
-            | AlignError::Counters
-            | AlignError::Record => None,
+            AlignError::Stream(_) | AlignError::Container(_) | AlignError::Counters | AlignError::Record => {
+                None
+            }
         }
     }
 }

@@ -408,9 +408,7 @@ impl<'a> Encoder<'a> {
 
     fn encode(&self, records: &[&[u8]]) -> Result<Vec<u8>, RegionError> {
         match self {
-            Encoder::Cram(encoder, reference) => {
-                Ok(encoder.containers(reference, records.iter().copied())?)
-            }
+            Encoder::Cram(encoder, reference) => Ok(encoder.containers(reference, records.iter().copied())?),
             Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())?),
             Encoder::Sam(text) => {
                 let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);

@@ -86,7 +86,8 @@ impl Scene {
         let mut bytes = cram_file_header(&self.header);
         let mut done = 0;
         for part in parts {
-            let mut containers = encoder.containers(&reference, part.iter().map(|record| &record[..])).unwrap();
+            let mut containers =
+                encoder.containers(&reference, part.iter().map(|record| &record[..])).unwrap();
             assert_eq!(cram_records(&containers), Ok(part.len() as u64));
             renumber(&mut containers, done).unwrap();
             bytes.extend(containers);

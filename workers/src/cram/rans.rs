@@ -111,19 +111,18 @@ fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
     // Each quarter is coded by one state and begins behind a zero; the last has the rest.
     let quarter = bytes.len() / 4;
     let mut pairs = vec![0u16; bytes.len()];
-    // A table for each quarter: else runs of one byte would wait for their own count.
+    // Four tables in turn: else runs of one byte would wait for their own count.
     let mut counts = vec![0u32; 4 << (2 * BITS)];
     let (whole, tail) = bytes.split_at(4 * quarter);
     let (paired, paired_tail) = pairs.split_at_mut(4 * quarter);
     let mut last = 0;
     if quarter > 0 {
-        let quarters = whole.chunks_exact(quarter).zip(paired.chunks_exact_mut(quarter));
-        for ((bytes, pairs), counts) in quarters.zip(counts.chunks_exact_mut(mask + 1)) {
+        for (bytes, pairs) in whole.chunks_exact(quarter).zip(paired.chunks_exact_mut(quarter)) {
             last = 0;
-            for (&byte, pair) in bytes.iter().zip(pairs) {
+            for (at, (&byte, pair)) in bytes.iter().zip(pairs).enumerate() {
                 let next = rank[usize::from(byte)];
                 *pair = last << BITS | next;
-                counts[usize::from(*pair) & mask] += 1;
+                counts[(at & 3) << (2 * BITS) | usize::from(*pair) & mask] += 1;
                 last = next;
             }
         }
@@ -230,7 +229,13 @@ fn put_frequencies(alphabet: &[u8], frequencies: &[u32], table: &mut Vec<u8>, sy
 }
 
 /// A symbol of a table: the second of neighbours says how many more follow, which then are not written.
-fn put_symbol(alphabet: &[u8], at: usize, used: impl Fn(usize) -> bool, run: &mut usize, table: &mut Vec<u8>) {
+fn put_symbol(
+    alphabet: &[u8],
+    at: usize,
+    used: impl Fn(usize) -> bool,
+    run: &mut usize,
+    table: &mut Vec<u8>,
+) {
     if *run > 0 {
         *run -= 1;
         return;
@@ -346,7 +351,7 @@ mod tests {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (seed >> 33) % below
         };
-        let mut check = |bytes: &[u8]| {
+        let check = |bytes: &[u8]| {
             for coded in [order_0(bytes), order_1(bytes)] {
                 assert_eq!(decode(&coded), bytes);
             }
@@ -358,7 +363,9 @@ mod tests {
             check(&(0..length).map(|_| random(256) as u8).collect::<Vec<_>>());
             check(&(0..length).map(|_| 30 + random(12) as u8).collect::<Vec<_>>());
             // One that fills nearly all, and 255 that are hardly there.
-            check(&(0..length).map(|at| if at % 97 == 0 { random(256) as u8 } else { 7 }).collect::<Vec<_>>());
+            check(
+                &(0..length).map(|at| if at % 97 == 0 { random(256) as u8 } else { 7 }).collect::<Vec<_>>(),
+            );
         }
     }
 

@@ -308,11 +308,8 @@ impl SliceStreams {
         self.links.resize(records.len(), Link::Detached);
         self.waiting.clear();
         for (at, record) in records.iter().enumerate() {
-            const ASKED: u16 = flag::PAIRED
-                | flag::UNMAPPED
-                | flag::MATE_UNMAPPED
-                | flag::SECONDARY
-                | flag::SUPPLEMENTARY;
+            const ASKED: u16 =
+                flag::PAIRED | flag::UNMAPPED | flag::MATE_UNMAPPED | flag::SECONDARY | flag::SUPPLEMENTARY;
             if record.flag() & ASKED != flag::PAIRED || record.mate_contig() != record.contig() {
                 continue;
             }
@@ -389,7 +386,8 @@ impl SliceStreams {
         for packed in record.cigar() {
             let length = (packed >> 4) as usize;
             match packed & 15 {
-                0 | 7 | 8 => {
+                // Of = and X a reader would make M, so they have no code here.
+                0 => {
                     let bases = sequence.get(read..read + length)?;
                     let codes = &under.codes[place..place + length];
                     let blocks = bases.chunks(BLOCK_BASES).zip(codes.chunks(BLOCK_BASES)).enumerate();
@@ -428,7 +426,8 @@ impl SliceStreams {
                 2 => {
                     feature(series, b'D', read);
                     series[DL].integer(length as i32);
-                    restored.deletion(&under.letters[place..place + length], &under.codes[place..place + length]);
+                    restored
+                        .deletion(&under.letters[place..place + length], &under.codes[place..place + length]);
                 }
                 op @ (3 | 5 | 6) => {
                     let (code, stream) = match op {
@@ -559,7 +558,8 @@ fn key(name: &[u8], first: i32) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |key: u64, word: u64| (key ^ word).wrapping_mul(ODD).rotate_left(29);
     let (words, rest) = name.as_chunks::<8>();
-    let key = words.iter().fold(u64::from(first.cast_unsigned()), |key, word| mix(key, u64::from_le_bytes(*word)));
+    let key =
+        words.iter().fold(u64::from(first.cast_unsigned()), |key, word| mix(key, u64::from_le_bytes(*word)));
     let key = rest.iter().fold(key, |key, &byte| key << 8 ^ key >> 56 ^ u64::from(byte));
     mix(key, name.len() as u64)
 }

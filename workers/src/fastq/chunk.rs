@@ -209,7 +209,9 @@ mod tests {
         for records in [0, 1, 1023, 1024, 1025, 2048, 2999] {
             check(&[&text, &fastq(records, "\n")]);
             check(&[&fastq(records, "\n"), &text]);
-            for spoilt in ["@r", "@r\nAC", "@y\nAC\n+\nIII\n", "@z\n,\n+\nI\n", "x\n", "@y\n\n+\n\n", "\n@r\n"] {
+            for spoilt in
+                ["@r", "@r\nAC", "@y\nAC\n+\nIII\n", "@z\n,\n+\nI\n", "x\n", "@y\n\n+\n\n", "\n@r\n"]
+            {
                 let spoilt = [&fastq(records, "\n"), spoilt.as_bytes(), &text].concat();
                 check(&[&spoilt]);
                 check(&[&spoilt, &text]);
