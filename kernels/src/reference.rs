@@ -12,7 +12,7 @@
 //! | 3 | per block of 4,096 bases, and once more: u32 first run that ends after the block's start |
 
 use crate::prefetch::prefetch;
-use crate::sequence::{UNKNOWN, WORD_BASES, code, letter, nibbles, word_at};
+use crate::sequence::{UNKNOWN, WORD_BASES, code, nibbles, word_at};
 use std::fmt;
 use std::ops::Range;
 
@@ -133,6 +133,21 @@ fn block_directory(words: usize, runs: &[[u32; 3]]) -> Vec<u32> {
         .collect()
 }
 
+/// The letters of the four bases of a byte of a word.
+const LETTERS_OF_BYTE: [[u8; 4]; 256] = of_byte(*b"ACGT");
+/// Their codes.
+const CODES_OF_BYTE: [[u8; 4]; 256] = of_byte([0, 1, 2, 3]);
+
+const fn of_byte(of_code: [u8; 4]) -> [[u8; 4]; 256] {
+    let mut table = [[0; 4]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [of_code[byte & 3], of_code[byte >> 2 & 3], of_code[byte >> 4 & 3], of_code[byte >> 6]];
+        byte += 1;
+    }
+    table
+}
+
 /// A view of a reference's sections.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference<'a> {
@@ -200,8 +215,7 @@ impl<'a> Reference<'a> {
     /// Panics if there is no such contig.
     pub fn letters(&self, contig: u32, start: u32, end: u32, out: &mut Vec<u8>) {
         let (start, end) = self.place(contig, start, end);
-        self.bases(start, end, out);
-        out.iter_mut().for_each(|base| *base = letter(*base));
+        self.bases(start, end, &LETTERS_OF_BYTE, out);
         self.for_runs(start, end, |range, letter| out[range].fill(letter));
     }
 
@@ -240,7 +254,7 @@ impl<'a> Reference<'a> {
 
     /// Replaces `out` by the codes of a range of places.
     pub(crate) fn codes(&self, start: u32, end: u32, out: &mut Vec<u8>) {
-        self.bases(start, end, out);
+        self.bases(start, end, &CODES_OF_BYTE, out);
         self.for_runs(start, end, |range, _| out[range].fill(UNKNOWN));
     }
 
@@ -278,15 +292,17 @@ impl<'a> Reference<'a> {
         (first + start.min(end), first + end)
     }
 
-    fn bases(&self, start: u32, end: u32, out: &mut Vec<u8>) {
+    /// Replaces `out` by what `table` has for each four bases of a range of places.
+    fn bases(&self, start: u32, end: u32, table: &[[u8; 4]; 256], out: &mut Vec<u8>) {
+        let bases = end.saturating_sub(start) as usize;
         out.clear();
-        let mut place = start;
-        while place < end {
-            let word = self.word(place);
-            let take = (end - place).min(WORD_BASES as u32);
-            out.extend((0..take).map(|i| (word >> (2 * i) & 3) as u8));
-            place += take;
+        out.resize(bases.next_multiple_of(WORD_BASES), 0);
+        for (place, word) in (start..).step_by(WORD_BASES).zip(out.as_chunks_mut::<WORD_BASES>().0) {
+            for (four, byte) in word.as_chunks_mut::<4>().0.iter_mut().zip(self.word(place).to_le_bytes()) {
+                *four = table[usize::from(byte)];
+            }
         }
+        out.truncate(bases);
     }
 
     #[inline]

@@ -82,3 +82,6 @@ impl ContainerEncoder {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The only door to htslib: CRAM both ways, and the reading of SAM and BAM as others write them.
+//! The only door to htslib: reading CRAM, SAM and BAM as others write them, and CRAM that [`crate::cram`] has no code for.
 //!
 //! Invariant: records cross this door as BAM bytes ([`crate::record`]) and nothing else does; a reference is a FASTA
 //! named by the caller and is never looked for anywhere else, on disk or network. What htslib cannot be trusted with

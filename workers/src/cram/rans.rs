@@ -111,19 +111,18 @@ fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
     // Each quarter is coded by one state and begins behind a zero; the last has the rest.
     let quarter = bytes.len() / 4;
     let mut pairs = vec![0u16; bytes.len()];
-    // A table for each quarter: else runs of one byte would wait for their own count.
+    // Four tables in turn: else runs of one byte would wait for their own count.
     let mut counts = vec![0u32; 4 << (2 * BITS)];
     let (whole, tail) = bytes.split_at(4 * quarter);
     let (paired, paired_tail) = pairs.split_at_mut(4 * quarter);
     let mut last = 0;
     if quarter > 0 {
-        let quarters = whole.chunks_exact(quarter).zip(paired.chunks_exact_mut(quarter));
-        for ((bytes, pairs), counts) in quarters.zip(counts.chunks_exact_mut(mask + 1)) {
+        for (bytes, pairs) in whole.chunks_exact(quarter).zip(paired.chunks_exact_mut(quarter)) {
             last = 0;
-            for (&byte, pair) in bytes.iter().zip(pairs) {
+            for (at, (&byte, pair)) in bytes.iter().zip(pairs).enumerate() {
                 let next = rank[usize::from(byte)];
                 *pair = last << BITS | next;
-                counts[usize::from(*pair) & mask] += 1;
+                counts[(at & 3) << (2 * BITS) | usize::from(*pair) & mask] += 1;
                 last = next;
             }
         }

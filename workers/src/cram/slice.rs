@@ -386,7 +386,8 @@ impl SliceStreams {
         for packed in record.cigar() {
             let length = (packed >> 4) as usize;
             match packed & 15 {
-                0 | 7 | 8 => {
+                // Of = and X a reader would make M, so they have no code here.
+                0 => {
                     let bases = sequence.get(read..read + length)?;
                     let codes = &under.codes[place..place + length];
                     let blocks = bases.chunks(BLOCK_BASES).zip(codes.chunks(BLOCK_BASES)).enumerate();

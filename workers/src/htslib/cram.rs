@@ -1,7 +1,8 @@
-//! CRAM 3.0 containers of records, written by htslib and read back before anyone may rely on them.
+//! CRAM 3.0 containers of records: by our own encoder where it can, by htslib where not; and read back by htslib.
 //!
-//! Invariant: the bytes of a container are a function of header, reference and records: every call starts a fresh
-//! encoder, since htslib's choice of codecs learns from one container to the next, and runs it on the calling thread.
+//! Invariant: the bytes of a container are a function of header, reference and records: htslib's choice of codecs learns
+//! from one container to the next, so every call starts a fresh encoder, on the calling thread. What htslib wrote is
+//! always read back before anyone may rely on it, of our own one container in [`READ_BACK_INTERVAL`].
 //! Knows nothing of the file the containers will stand in; see [`super::renumber`].
 
 use std::path::{Path, PathBuf};
@@ -132,7 +133,8 @@ impl CramEncoder {
     }
 
     /// The containers of up to 10,000 records (htslib starts another container beyond, or where the contig changes),
-    /// numbered from 0, without anything before or after them. Checked by [`CramEncoder::verify`] before they return.
+    /// numbered from 0, without anything before or after them. Some are checked by [`CramEncoder::verify`] before they
+    /// return.
     pub fn containers<'a, R>(&self, reference: &Reference<'_>, records: R) -> Result<Vec<u8>, CramError>
     where
         R: IntoIterator<Item = &'a [u8], IntoIter: Clone + ExactSizeIterator>,

@@ -408,18 +408,20 @@ impl Excluded {
 impl DepthCounters {
     fn add(&mut self, depths: impl Iterator<Item = u32>, reference: &[u8]) {
         const COMMON: usize = 256;
-        let mut common = [0u32; COMMON];
-        for (depth, &code) in depths.zip(reference) {
-            if let Some(count) = common.get_mut(depth as usize) {
+        // Four in turn: else stretches of one depth would wait for their own count.
+        let mut common = [[0u32; COMMON]; 4];
+        for (at, (depth, &code)) in depths.zip(reference).enumerate() {
+            if let Some(count) = common[at & 3].get_mut(depth as usize) {
                 *count += u32::from(code < 4);
             } else if code < 4 {
                 self.histogram.add((depth as usize).min(DEPTH_MAX));
                 self.sum += u64::from(depth);
             }
         }
-        for (depth, &count) in common.iter().enumerate() {
-            self.histogram.add_times(depth, u64::from(count));
-            self.sum += depth as u64 * u64::from(count);
+        for depth in 0..COMMON {
+            let count = common.iter().map(|counts| u64::from(counts[depth])).sum();
+            self.histogram.add_times(depth, count);
+            self.sum += depth as u64 * count;
         }
     }
 
