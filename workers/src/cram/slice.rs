@@ -329,6 +329,11 @@ impl SliceStreams {
 
     fn record(&mut self, record: &Record<'_>, link: Link, groups: &[Vec<u8>]) -> Option<()> {
         let flags = record.flag();
+        let has_mate = record.mate_contig() >= 0;
+        if has_mate != (record.mate_position() >= 0) || has_mate && flags & flag::PAIRED == 0 {
+            // Readers set such mate fields right.
+            return None;
+        }
         let qualities = record.qualities();
         let known = qualities.iter().any(|&quality| quality != 0xff);
         let mated = match link {

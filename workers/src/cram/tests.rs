@@ -85,23 +85,26 @@ fn record(random: &mut Random, letters: &[u8], position: usize, ordinal: usize) 
             tags.extend_from_slice(tag);
         }
     }
-    let flags = [
-        0,
-        flag::PAIRED,
-        flag::PAIRED | flag::FIRST | flag::MATE_REVERSE,
-        flag::SUPPLEMENTARY,
-        flag::DUPLICATE,
-    ];
+    let (mate_contig, mate_position) = match random.below(3) {
+        0 => (-1, -1),
+        _ => (0, random.below(LENGTH) as i32),
+    };
+    let paired = match (mate_contig, random.below(2)) {
+        (-1, 0) => 0,
+        (-1, _) => flag::PAIRED | flag::MATE_UNMAPPED,
+        _ => flag::PAIRED | flag::MATE_REVERSE,
+    };
+    let flags = [0, flag::FIRST, flag::SUPPLEMENTARY, flag::DUPLICATE];
     let (name, mut record) = (format!("read{}", ordinal / 2), Vec::new());
     let fields = Fields {
         name: name.as_bytes(),
-        flag: flags[random.below(5)] | if placed { 0 } else { flag::UNMAPPED },
+        flag: paired | flags[random.below(4)] | if placed { 0 } else { flag::UNMAPPED },
         contig: 0,
         position: position as i32,
         mapq: if placed { random.below(61) as u8 } else { 0 },
         cigar: &cigar,
-        mate_contig: random.below(2) as i32 - 1,
-        mate_position: random.below(LENGTH) as i32 - 1,
+        mate_contig,
+        mate_position,
         template_length: random.below(1000) as i32 - 500,
         sequence: &sequence,
         qualities: &qualities,
