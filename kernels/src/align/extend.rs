@@ -440,7 +440,7 @@ impl Extender {
         let (first, last) = if candidate.reverse { (length - last, length - first) } else { (first, last) };
         let ends = regain(begin, (0, begin.min(span.0)), 0..first)
             + regain(length - end, (end.max(span.1), length), last..length);
-        placement.total + ends.max(self.crowded_cost() - 2 * gap)
+        placement.total + ends + (self.crowded_cost() - 2 * gap).max(0)
     }
 
     /// The most that breaks close to each other cost: between two gaps that make up for one another they would be matches.

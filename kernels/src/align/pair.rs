@@ -45,6 +45,11 @@ impl<'a> Side<'a> {
         (range.1 - range.0) as i32 * scoring.matched + bonus - cost * self.unseen.differences(range)
     }
 
+    /// How many places may exist that no seed led to.
+    fn prior(&self) -> f64 {
+        prior_of_unseen(self.unseen.left_out, self.unseen.differences((0, self.length as u32)))
+    }
+
     /// The best placement that explains mostly other bases of the read than a worse one does. One seed is not enough for
     /// that: the dark tail of a short insert has none of its own, and would be taken to some run of G.
     fn larger_part(&self, than: usize, salt: u64) -> Option<usize> {
@@ -63,8 +68,7 @@ impl<'a> Side<'a> {
         let rivals = self.placements.iter().enumerate();
         let rivals = rivals.filter(|(index, each)| *index != at && each.rivals(chosen, self.length));
         let seen: f64 = rivals.map(|(_, each)| weights.of(chosen.total - each.total)).sum();
-        seen + prior_of_unseen(self.unseen.left_out)
-            * weights.of(chosen.total - self.most_unseen(at, scoring))
+        seen + self.prior() * weights.of(chosen.total - self.most_unseen(at, scoring))
     }
 }
 
@@ -212,7 +216,7 @@ fn weigh(
         add(index, apart_weight * weights.of(side.best() - placement.total));
     }
     let unseen = [0, 1].map(|read| sides[read].most_unseen(at[read], scoring));
-    let prior = [0, 1].map(|read| prior_of_unseen(sides[read].unseen.left_out));
+    let prior = sides.each_ref().map(Side::prior);
     let mate_total = mate.placements[at[1 - read]].total;
     rivals += prior[read] * weights.of(top - (unseen[read] + mate_total - scoring.unpaired));
     rivals += prior[0].min(prior[1]) * weights.of(top - (unseen[0] + unseen[1] + bonus));

@@ -503,3 +503,21 @@ fn the_best_pair_is_found_among_many_copies_that_all_want_a_gap() {
         assert!(pair.proper);
     });
 }
+
+#[test]
+fn a_noisy_read_of_a_place_without_copies_is_not_in_doubt() {
+    let mut random = Random(17);
+    let contig = random.codes(20_000);
+    let starts: Vec<usize> = (0..200).map(|_| random.below(19_800) as usize).collect();
+    let reads: Vec<Vec<u8>> =
+        starts.iter().map(|&start| random.copy(&contig[start..start + 150], 20)).collect();
+    let reads: Vec<&[u8]> = reads.iter().map(Vec::as_slice).collect();
+    with_aligner(&[contig], |aligner| {
+        let mapped = aligner.map_singles(&mut Workspace::default(), &reads);
+        let sure = mapped.iter().zip(&starts).filter(|(read, start)| {
+            let hit = read.primary.as_ref().filter(|hit| hit.mapq >= 30);
+            hit.is_some_and(|hit| hit.five_prime().border.abs_diff(**start as i64) < 40)
+        });
+        assert!(sure.count() > 180);
+    });
+}
