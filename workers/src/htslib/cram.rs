@@ -160,7 +160,7 @@ impl CramEncoder {
     /// Containers of any records, as htslib encodes them.
     fn by_htslib<'a>(
         &self,
-        records: impl Iterator<Item = &'a [u8]> + Clone + ExactSizeIterator,
+        records: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) -> Result<Vec<u8>, CramError> {
         let failed = |source| CramError::Encode { records: records.len(), source };
         let mut memory = handle::memory_file(&[]).map_err(|error| failed(Some(error)))?;
