@@ -1,12 +1,11 @@
 //! CRAM 3.0 containers of records: by our own encoder where it can, by htslib where not; and read back by htslib.
 //!
 //! Invariant: the bytes of a container are a function of header, reference and records: htslib's choice of codecs learns
-//! from one container to the next, so every call starts a fresh encoder, on the calling thread. What htslib wrote is
-//! always read back before anyone may rely on it, of our own one container in [`READ_BACK_INTERVAL`].
+//! from one container to the next, so every call starts a fresh encoder, on the calling thread. Whoever wrote it, htslib
+//! reads it back and all of it is compared before anyone may rely on it; what of ours does not come back, htslib writes.
 //! Knows nothing of the file the containers will stand in; see [`super::renumber`].
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jobs::failure::{Class, Classified};
@@ -99,12 +98,7 @@ pub struct CramEncoder {
     groups: Vec<Vec<u8>>,
     /// Idle ones, with their buffers.
     own: Mutex<Vec<ContainerEncoder>>,
-    /// Containers that were not htslib's.
-    owned: AtomicU64,
 }
-
-/// Of so many containers of our own encoder one is read back by htslib, the first among them.
-const READ_BACK_INTERVAL: u64 = 8;
 
 impl CramEncoder {
     /// Opens the FASTA (plain or BGZF, with `.fai` and `.gzi` beside it), which must hold every contig of the header.
@@ -128,13 +122,11 @@ impl CramEncoder {
             references,
             groups: header_text.lines().filter_map(group).collect(),
             own: Mutex::default(),
-            owned: AtomicU64::new(0),
         })
     }
 
     /// The containers of up to 10,000 records (htslib starts another container beyond, or where the contig changes),
-    /// numbered from 0, without anything before or after them. Some are checked by [`CramEncoder::verify`] before they
-    /// return.
+    /// numbered from 0, without anything before or after them. Checked by [`CramEncoder::verify`] before they return.
     pub fn containers<'a, R>(&self, reference: &Reference<'_>, records: R) -> Result<Vec<u8>, CramError>
     where
         R: IntoIterator<Item = &'a [u8], IntoIter: Clone + ExactSizeIterator>,
@@ -144,15 +136,12 @@ impl CramEncoder {
         let mut own = idle().pop().unwrap_or_default();
         let container = own.container(reference, &self.groups, records.clone());
         idle().push(own);
-        let containers = match container {
-            Some(container) => {
-                if !self.owned.fetch_add(1, Ordering::Relaxed).is_multiple_of(READ_BACK_INTERVAL) {
-                    return Ok(container);
-                }
-                container
-            }
-            None => self.by_htslib(records.clone())?,
-        };
+        if let Some(container) = container
+            && self.verify(&container, records.clone()).is_ok()
+        {
+            return Ok(container);
+        }
+        let containers = self.by_htslib(records.clone())?;
         self.verify(&containers, records)?;
         Ok(containers)
     }
