@@ -440,7 +440,9 @@ impl Extender {
         let (first, last) = if candidate.reverse { (length - last, length - first) } else { (first, last) };
         let ends = regain(begin, (0, begin.min(span.0)), 0..first)
             + regain(length - end, (end.max(span.1), length), last..length);
-        placement.total + ends + (self.crowded_cost() - 2 * gap).max(0)
+        let crowded = self.crowded_cost();
+        // Both at once only where breaks stand so close that chance does not explain them: it costs a gapped alignment.
+        placement.total + ends.max(crowded - 2 * gap).max(ends + crowded - 4 * gap)
     }
 
     /// The most that breaks close to each other cost: between two gaps that make up for one another they would be matches.
