@@ -440,9 +440,11 @@ impl Extender {
         let (first, last) = if candidate.reverse { (length - last, length - first) } else { (first, last) };
         let ends = regain(begin, (0, begin.min(span.0)), 0..first)
             + regain(length - end, (end.max(span.1), length), last..length);
-        let crowded = self.crowded_cost();
-        // Both at once only where breaks stand so close that chance does not explain them: it costs a gapped alignment.
-        placement.total + ends.max(crowded - 2 * gap).max(ends + crowded - 4 * gap)
+        let middle = self.crowded_cost() - 2 * gap;
+        // Both at once are three gaps, which nothing makes good; and it has to come up to the best, not only near it.
+        let perfect = length as i32 * scoring.matched + 2 * scoring.end_bonus;
+        (placement.total + ends.max(middle))
+            .max((placement.total + ends + middle).min(perfect - 3 * gap - GAPPED_DEFICIT_MAX))
     }
 
     /// The most that breaks close to each other cost: between two gaps that make up for one another they would be matches.
