@@ -4,9 +4,11 @@
 //! Bytes are coded from the last to the first and so come out backwards.
 //! Invariant: what is written is a function of the bytes and the order alone. Knows nothing of CRAM.
 
-/// Frequencies of a context add up to this power of two.
+/// Frequencies of a context are parts of this power of two.
 const SCALE_BITS: u32 = 12;
 const SCALE: u32 = 1 << SCALE_BITS;
+/// What they add up to: one less, which the specification recommends and some readers insist on.
+const SUM: u32 = SCALE - 1;
 /// A state is never below this between bytes.
 const STATE_MIN: u32 = 1 << 23;
 /// Order, compressed length, length.
@@ -180,7 +182,7 @@ fn finish(order: u8, length: usize, table: &[u8], states: [u32; 4], out: Backwar
     out
 }
 
-/// Scales counts so that they add up to [`SCALE`] and none that is there becomes zero.
+/// Scales counts so that they add up to [`SUM`] and none that is there becomes zero.
 fn scale(counts: &mut [u32]) {
     let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
     if total == 0 {
@@ -189,20 +191,20 @@ fn scale(counts: &mut [u32]) {
     let (mut sum, mut most) = (0, 0);
     for at in 0..counts.len() {
         if counts[at] > 0 {
-            let scaled = u64::from(counts[at]) * u64::from(SCALE) / total;
+            let scaled = u64::from(counts[at]) * u64::from(SUM) / total;
             most = if counts[at] > counts[most] || counts[most] == 0 { at } else { most };
             sum += scaled.max(1) as u32;
         }
     }
     for count in counts.iter_mut().filter(|count| **count > 0) {
-        *count = (u64::from(*count) * u64::from(SCALE) / total).max(1) as u32;
+        *count = (u64::from(*count) * u64::from(SUM) / total).max(1) as u32;
     }
-    // The most frequent one has at least 16 of 4,096, and at most 255 others were rounded up.
-    if counts[most] + SCALE > sum {
-        counts[most] = counts[most] + SCALE - sum;
+    // The most frequent one has at least 16 of 4,095, and at most 255 others were rounded up.
+    if counts[most] + SUM > sum {
+        counts[most] = counts[most] + SUM - sum;
         return;
     }
-    let mut over = sum - SCALE;
+    let mut over = sum - SUM;
     while over > 0 {
         for count in counts.iter_mut().filter(|count| **count > 1) {
             let less = u32::from(over > 0);
@@ -378,7 +380,7 @@ mod tests {
         }] {
             let mut scaled = counts.clone();
             scale(&mut scaled);
-            assert_eq!(scaled.iter().sum::<u32>(), SCALE, "{counts:?}");
+            assert_eq!(scaled.iter().sum::<u32>(), SUM, "{counts:?}");
             assert!(counts.iter().zip(&scaled).all(|(&count, &scaled)| (count == 0) == (scaled == 0)));
         }
     }

@@ -282,11 +282,15 @@ impl SliceStreams {
         }
         if self.contig < 0 {
             self.span = [0, 0];
-            return records.iter().all(|record| record.position() < 0).then_some(());
+            let is_placed =
+                |record: &Record<'_>| record.position() >= 0 || record.flag() & flag::UNMAPPED == 0;
+            return (!records.iter().any(is_placed)).then_some(());
         }
         let (contig, start) = (self.contig.cast_unsigned(), u32::try_from(first.position()).ok()?);
         let end_of = |record: &Record<'_>| {
-            u64::from(record.position().max(0) as u32) + u64::from(record.reference_bases().max(1))
+            let along =
+                record.cigar().filter(|&op| cigar::consumes_reference(op)).map(|op| u64::from(op >> 4));
+            u64::from(record.position().max(0) as u32) + along.sum::<u64>().max(1)
         };
         let end = records.iter().map(end_of).max()?;
         if contig as usize >= reference.contigs() || end > u64::from(reference.length(contig)) {
@@ -463,7 +467,9 @@ impl SliceStreams {
             bytes += 2 + value.len();
             let (&kind, data) = value.split_first()?;
             if &tag == b"RG" && kind == b'Z' && group.is_none() {
-                group = groups.iter().position(|group| data.strip_suffix(b"\0") == Some(group));
+                // To htslib a group of this name is none.
+                let is_it = |group: &Vec<u8>| group != b"UNKNOWN" && data.strip_suffix(b"\0") == Some(group);
+                group = groups.iter().position(is_it);
                 if group.is_some() {
                     continue;
                 }

@@ -189,3 +189,39 @@ fn htslib_reads_back_whatever_has_a_code() {
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(taken > 200, "{taken} of 300 have a code");
 }
+
+#[test]
+fn what_no_reader_could_place_has_no_code() {
+    let letters = vec![b'C'; LENGTH];
+    let mut owned = OwnedReference::default();
+    owned.push_contig(&letters).unwrap();
+    let sections = owned.sections();
+    let reference = Reference::new(&sections.each_ref().map(Vec::as_slice)).unwrap();
+    let mut encoder = ContainerEncoder::default();
+    let mut check = |contig: i32, position: i32, cigar: &[u32], is_coded: bool| {
+        let fields = Fields {
+            name: b"r",
+            flag: 0,
+            contig,
+            position,
+            mapq: 9,
+            cigar,
+            mate_contig: -1,
+            mate_position: -1,
+            template_length: 0,
+            sequence: &[1; 10],
+            qualities: &[],
+            tags: b"",
+        };
+        let mut record = Vec::new();
+        encode(&fields, &mut record);
+        let container = encoder.container(&reference, &[], std::iter::once(&record[..]));
+        assert_eq!(container.is_some(), is_coded, "{contig} {position} {cigar:?}");
+    };
+    check(0, 100, &[10 << 4], true);
+    check(-1, -1, &[10 << 4], false);
+    check(-1, 5, &[10 << 4 | 4], false);
+    check(0, LENGTH as i32 - 9, &[10 << 4], false);
+    // Together they come round to nothing in 32 bits.
+    check(0, 0, &[[10 << 4].as_slice(), &[u32::MAX >> 4 << 4 | 2; 16], &[6 << 4 | 2]].concat(), false);
+}
