@@ -37,7 +37,7 @@ The reference needs an index: wakachi index REF.fa")]
 pub struct Args {
     /// The reference (FASTA)
     reference: PathBuf,
-    /// First reads, or single reads: FASTQ, plain, gzip or bgzip; - for standard input (streams only)
+    /// First reads, or single reads: FASTQ, plain, gzip or bgzip; - for standard input
     reads_1: PathBuf,
     /// Second reads
     reads_2: Option<PathBuf>,
@@ -79,8 +79,8 @@ enum Wrong {
     Name { path: PathBuf },
     #[error("CRAM is written sorted to a file only")]
     StreamedCram,
-    #[error("standard input can be read once only; sorting reads it twice")]
-    SortedStdin,
+    #[error("standard input is one file, and cannot be both files of reads")]
+    TwiceStdin,
     #[error("read group '{text}': {what}")]
     ReadGroup { text: String, what: &'static str },
     #[error("{}: cannot be written", path.display())]
@@ -99,7 +99,7 @@ impl Classified for Wrong {
         Some(match self {
             Wrong::Name { .. } => "add --format bam, cram or sam".to_owned(),
             Wrong::StreamedCram => "add --format bam or sam, or give a file without --unsorted".to_owned(),
-            Wrong::SortedStdin => "give a file, or stream with --unsorted".to_owned(),
+            Wrong::TwiceStdin => "give the second reads as a file or a named pipe".to_owned(),
             Wrong::ReadGroup { .. } => r"give -R '@RG\tID:1\tSM:sample'".to_owned(),
             Wrong::Output { .. } => "choose an output in a folder you may write to".to_owned(),
         })
@@ -122,8 +122,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if streaming && format == AlignmentFormat::Cram {
         return Err(Wrong::StreamedCram.into());
     }
-    if !streaming && reads.clone().any(|path| stdin(path)) {
-        return Err(Wrong::SortedStdin.into());
+    if reads.clone().filter(|path| stdin(path)).count() > 1 {
+        return Err(Wrong::TwiceStdin.into());
     }
     // Before hours of work, not after.
     let folder = quality_folder(&args.output);

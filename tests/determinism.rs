@@ -100,6 +100,31 @@ fn the_vectors_of_the_cpu_do_not_show() {
 }
 
 #[test]
+fn threads_and_chunks_do_not_show_in_what_align_writes() {
+    let cohort = &small().0;
+    let [first, second] = [1, 2].map(|mate| cohort.dir.join(format!("reads/S-000001_R{mate}.fastq.gz")));
+    let (reference, out) = (cohort.reference(), folder());
+    let align = |output: &str, options: &str| {
+        let inputs = [text(&reference), text(&first), text(&second), "-o", output];
+        let options: Vec<&str> = options.split_whitespace().collect();
+        wakachi::wakachi(&[&["align"], &inputs[..], &options].concat()).ok().stdout
+    };
+    let expect = align("-", "-t 1");
+    assert!(expect.lines().count() > 10_000);
+    assert!(align("-", "-t 3") == expect, "a stream on three threads: other bytes");
+    let sorted = |name: &str, options: &str| {
+        let path = out.path().join(name);
+        align(text(&path), options);
+        fs::read(path).unwrap()
+    };
+    for format in ["cram", "bam"] {
+        let expect = sorted(&format!("one.{format}"), "-t 1");
+        let found = sorted(&format!("many.{format}"), "-t 3 --chunk-pairs 700");
+        assert!(found == expect, "{format}, sorted on three threads in small runs: other bytes");
+    }
+}
+
+#[test]
 fn paths_order_of_rows_and_compression_do_not_show() {
     let (cohort, expect) = small();
     let other = folder();

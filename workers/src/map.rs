@@ -21,6 +21,9 @@ use storage::{PackError, PieceRef, RecordReader};
 /// confident in any usable library, which settles mean and deviation to a base.
 const MODEL_PAIRS_MIN: usize = 1 << 13;
 
+/// Pairs after which a model stands whatever they were: in a library without its genome few are ever confident.
+const MODEL_PAIRS_MAX: usize = 1 << 18;
+
 /// Confident pairs after which a model stands.
 const MODEL_CONFIDENT_PAIRS: usize = 2000;
 
@@ -127,8 +130,8 @@ impl Classified for MapError {
     }
 }
 
-/// Learns a lane's insert-size model from a prefix of its pairs: 2^13, doubling until enough of them are confident or
-/// the lane ends. Single reads have the default model.
+/// Learns a lane's insert-size model from a prefix of its pairs: 2^13, doubling until enough of them are confident,
+/// they are 2^18, or the lane ends. Single reads have the default model.
 pub fn learn_model(context: &Access<'_>, lane: LaneId) -> Result<InsertModel, MapError> {
     let input = context.reads(lane)?;
     if input.fastq_2.is_none() {
@@ -189,7 +192,7 @@ impl Learning {
             return false;
         }
         self.wanted *= 2;
-        self.observations.len() >= MODEL_CONFIDENT_PAIRS
+        self.observations.len() >= MODEL_CONFIDENT_PAIRS || self.seen >= MODEL_PAIRS_MAX
     }
 
     /// What was learned.

@@ -1,7 +1,7 @@
 //! Records as lines of SAM text (SAMv1 §1.4), from BAM's layout.
 //!
 //! Invariant: a line has the bytes that htslib writes for the record under the same header; where this module is not
-//! sure of them, as for real numbers and arrays in tags, it says so and htslib writes the line.
+//! sure of them, as for real numbers and arrays in tags, it says so; our own records have none.
 
 use crate::record::{Record, cigar};
 use jobs::genome::Contigs;

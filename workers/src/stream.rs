@@ -144,7 +144,10 @@ impl Flow {
                 self.pieces = Some(pieces);
             }
             Outcome::Read(_, Ok(None)) => self.end = Some(self.read),
-            Outcome::Read(_, Err(error)) => drop(self.texts.insert(self.read, Err(error))),
+            Outcome::Read(_, Err(error)) => {
+                self.texts.insert(self.read, Err(error));
+                self.read += 1;
+            }
             Outcome::Inflated(number, text) => drop(self.texts.insert(number, text)),
             Outcome::Cut(cutter, chunks) => {
                 self.cut += 1;
@@ -413,6 +416,12 @@ mod tests {
         let at = damaged.len() / 2;
         damaged[at] ^= 1;
         let damaged = write("r2.damaged.fq.gz", &damaged);
+        let whole = compress_cell(&text[1]);
+        let cut_bgzf = write("r2.cut.bgzf.gz", &whole[..whole.len() * 2 / 3]);
+        let mut gzip = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
+        let mut whole = vec![0; gzip.gzip_compress_bound(text[1].len())];
+        let length = gzip.gzip_compress(&text[1], &mut whole).unwrap();
+        let cut_gzip = write("r2.cut.fq.gz", &whole[..length * 2 / 3]);
         let empty = write("r2.empty.fq", b"");
         let all: Vec<u8> = (0..RECORDS).flat_map(|at| format!("r{at}").into_bytes()).collect();
         let check = |second: Option<&Path>, expect: Result<&[u8], &str>| {
@@ -434,6 +443,8 @@ mod tests {
         check(Some(&empty), Err("r2.empty.fq ends after 0 records"));
         check(Some(&spoilt), Err("expected bases, found ',' in column 1"));
         check(Some(&damaged), Err("r2.damaged.fq.gz: damaged at byte "));
+        check(Some(&cut_bgzf), Err("r2.cut.bgzf.gz: "));
+        check(Some(&cut_gzip), Err("r2.cut.fq.gz: "));
     }
 
     #[test]

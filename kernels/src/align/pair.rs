@@ -45,9 +45,10 @@ impl<'a> Side<'a> {
         (range.1 - range.0) as i32 * scoring.matched + bonus - cost * self.unseen.differences(range)
     }
 
-    /// How many places may exist that no seed led to.
-    fn prior(&self) -> f64 {
-        prior_of_unseen(self.unseen.left_out, self.unseen.differences((0, self.length as u32)))
+    /// How many places may exist of the bases of a placement that no seed led to.
+    fn prior(&self, at: usize) -> f64 {
+        let range = self.placements[at].read_range(self.length);
+        prior_of_unseen(self.unseen.left_out, self.unseen.differences(range))
     }
 
     /// The best placement that explains mostly other bases of the read than a worse one does. One seed is not enough for
@@ -68,7 +69,7 @@ impl<'a> Side<'a> {
         let rivals = self.placements.iter().enumerate();
         let rivals = rivals.filter(|(index, each)| *index != at && each.rivals(chosen, self.length));
         let seen: f64 = rivals.map(|(_, each)| weights.of(chosen.total - each.total)).sum();
-        seen + self.prior() * weights.of(chosen.total - self.most_unseen(at, scoring))
+        seen + self.prior(at) * weights.of(chosen.total - self.most_unseen(at, scoring))
     }
 }
 
@@ -216,7 +217,7 @@ fn weigh(
         add(index, apart_weight * weights.of(side.best() - placement.total));
     }
     let unseen = [0, 1].map(|read| sides[read].most_unseen(at[read], scoring));
-    let prior = sides.each_ref().map(Side::prior);
+    let prior = [0, 1].map(|read| sides[read].prior(at[read]));
     let mate_total = mate.placements[at[1 - read]].total;
     rivals += prior[read] * weights.of(top - (unseen[read] + mate_total - scoring.unpaired));
     rivals += prior[0].min(prior[1]) * weights.of(top - (unseen[0] + unseen[1] + bonus));
