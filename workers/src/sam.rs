@@ -24,7 +24,7 @@ const LETTERS_OF_BYTE: [[u8; 2]; 256] = {
 const NO_QUALITY: u8 = 0xff;
 
 /// Appends the record's line, with its line feed, to `out`. `None`, and nothing appended, for a record that names a
-/// contig there is not, or has a tag that is for htslib to write.
+/// contig there is not, or has a tag of real numbers or an array.
 pub fn line(contigs: &Contigs, record: &Record<'_>, out: &mut Vec<u8>) -> Option<()> {
     let before = out.len();
     let written = append(contigs, record, out);

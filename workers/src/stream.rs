@@ -3,7 +3,8 @@
 //! Reading, inflating, cutting, mapping and writing are steps of one stream; each thread takes whatever step can be
 //! taken, those first that only one thread can do, so that none waits while there is work, and one thread does the
 //! same as many. Invariant: results come in the order of the reads, and so does the first error; at most
-//! [`AHEAD`] batches a thread, and as much of each file, are in memory. Knows nothing of what is done with reads.
+//! [`AHEAD`] batches a thread, and as much of each file, are in memory, beside those put back. Knows nothing of what is
+//! done with reads.
 
 use crate::fastq::{CHUNK_RECORDS, Chunk, Cutter, FastqError, Files, Pairs};
 use crate::gzip::{Blocks, GzipError, Piece, Pieces};
