@@ -124,6 +124,7 @@ pub fn sorted(
     output: &Path,
     progress: Progress<'_>,
 ) -> Result<SampleCounters, Failure> {
+    SamText::new(&context.sam_header(0)).ok_or(AlignError::Header)?;
     let runs = runs(context, progress)?;
     let results = output.parent().unwrap_or(Path::new(""));
     let shards = context.grid.shards(SHARD_BASES).into_iter();
@@ -148,27 +149,19 @@ pub fn sorted(
 /// [`Lane::chunk_pairs`](crate::context::Lane::chunk_pairs) templates each, whichever they are: merging does not see it.
 fn runs(context: &Access<'_>, progress: Progress<'_>) -> Result<Vec<(Task, Arc<Commit>)>, AlignError> {
     let lane = context.lane(LANE);
-    let (reference, index) = (context.index.reference(), context.index.index());
-    let aligner = Aligner::new(reference, index, context.settings.scoring).map_err(MapError::from)?;
-    let aligner = aligner.with_level(context.settings.simd);
-    let lane_context = LaneContext {
-        contigs: context.index.contigs(),
-        reference: &reference,
-        lane: LANE.lane,
-        library: lane.library,
-        read_group: lane.read_group.as_bytes(),
-    };
+    let aligner = map::aligner(context)?;
     let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
     let mut stream = Stream::open(&files)?;
     progress("learning insert sizes", 0, 1);
     let model = learn(&aligner, &files, &mut stream)?;
-    let mapper = Mapper { aligner, model, lane: lane_context };
+    let mapper = Mapper { aligner, model, lane: LaneContext::of(context, LANE) };
     let (begun, stored) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Vec::new()));
     let numbers = AtomicU32::new(0);
     let store = |run: RunBuilder| -> Result<(), AlignError> {
         let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
         let mut record = context.record(task)?;
-        run.finish(&reference, |entry, block| record.block(entry, block)).map_err(MapError::from)?;
+        run.finish(&mapper.lane.reference, |entry, block| record.block(entry, block))
+            .map_err(MapError::from)?;
         let piece = context.append(record, &mut Content::default())?;
         locked(&stored).push((task, Arc::new(Commit { pieces: vec![piece], ..Commit::default() })));
         Ok(())
@@ -271,16 +264,7 @@ pub fn streamed(
     progress: Progress<'_>,
 ) -> Result<(), AlignError> {
     let lane = context.lane(LANE);
-    let (reference, index) = (context.index.reference(), context.index.index());
-    let aligner = Aligner::new(reference, index, context.settings.scoring).map_err(MapError::from)?;
-    let aligner = aligner.with_level(context.settings.simd);
-    let lane_context = LaneContext {
-        contigs: context.index.contigs(),
-        reference: &reference,
-        lane: 0,
-        library: lane.library,
-        read_group: lane.read_group.as_bytes(),
-    };
+    let aligner = map::aligner(context)?;
     let header = sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
     SamText::new(&header).ok_or(AlignError::Header)?;
     let start = match format {
@@ -291,14 +275,14 @@ pub fn streamed(
     let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
     let mut stream = Stream::open(&files)?;
     let model = learn(&aligner, &files, &mut stream)?;
-    let mapper = Mapper { aligner, model, lane: lane_context };
+    let mapper = Mapper { aligner, model, lane: LaneContext::of(context, LANE) };
     let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
         batch.parse(&files, pairs)?;
         let all: Vec<usize> = (0..pairs.first.len()).collect();
         let (mut bytes, mut are_whole) = (Vec::new(), true);
         mapper.map(scratch, pairs, &all, 0, &mut |entry| match format {
             AlignmentFormat::Sam => {
-                are_whole &= sam::line(lane_context.contigs, &entry.record, &mut bytes).is_some();
+                are_whole &= sam::line(mapper.lane.contigs, &entry.record, &mut bytes).is_some();
             }
             _ => bam::push(entry.record.bytes(), &mut bytes),
         });

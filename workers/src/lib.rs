@@ -16,6 +16,7 @@ pub mod fasta;
 pub mod fastq;
 pub mod finish;
 pub mod gzip;
+mod hashed;
 pub mod header;
 pub mod hold;
 pub mod htslib;

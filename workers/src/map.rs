@@ -213,7 +213,8 @@ pub fn observe(aligner: &Aligner<'_>, workspace: &mut Workspace, pairs: &Pairs) 
     first.iter().zip(&second).filter_map(between).collect()
 }
 
-fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
+/// The aligner of a job, or of a filter.
+pub fn aligner<'a>(context: &'a Access<'_>) -> Result<Aligner<'a>, MapError> {
     let (reference, index) = (context.index.reference(), context.index.index());
     Ok(Aligner::new(reference, index, context.settings.scoring)?.with_level(context.settings.simd))
 }
@@ -238,17 +239,9 @@ pub fn map_chunk(
     hold: &dyn Hold,
     content: &mut Content,
 ) -> Result<(PieceRef, MapSummary), MapError> {
-    let spec = context.lane(lane);
     let mut reader = PairSource::open(context, lane, start)?;
     let reference = context.index.reference();
-    let lane_context = LaneContext {
-        contigs: context.index.contigs(),
-        reference: &reference,
-        lane: lane.lane,
-        library: spec.library,
-        read_group: spec.read_group.as_bytes(),
-    };
-    let mapper = Mapper { aligner: aligner(context)?, model: *model, lane: lane_context };
+    let mapper = Mapper { aligner: aligner(context)?, model: *model, lane: LaneContext::of(context, lane) };
     let mut scratch = Scratch::default();
     let mut run = RunBuilder::default();
     let mut pairs = Pairs::default();

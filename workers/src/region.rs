@@ -10,17 +10,18 @@ use crate::bam;
 use crate::context::AlignmentFormat;
 use crate::entry::{Entry, Place};
 use crate::hold::{Cancelled, Hold};
-use crate::htslib::{CramEncoder, CramError, SamText};
+use crate::htslib::{CramEncoder, CramError};
 use crate::qc::alignment::ReferenceWindow;
 use crate::qc::contig_class::ContigClass;
 use crate::qc::tally::AlignmentTally;
 use crate::qc::{CellTally, SampleCounters};
 use crate::record::{Record, flag};
 use crate::runs::{Run, RunError, merge};
+use crate::sam;
 use crate::template::name_hash;
 use crate::vcf;
 use jobs::failure::{Class, Classified};
-use jobs::genome::{Cell, HALO_BASES, Interval};
+use jobs::genome::{Cell, Contigs, HALO_BASES, Interval};
 use jobs::ledger::{Answers, Fates};
 use jobs::task::{Shard, Task};
 use kernels::call::{CallOptions, CallRead, Downsampler, Window, Workspace, call_cell};
@@ -28,7 +29,7 @@ use kernels::duplicates::Marker;
 use kernels::reference::Reference;
 use kernels::variant::{Answer, CellCalls};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use storage::{BlockEntry, PackError, PieceRef};
 
 /// Records of one CRAM container, counted from the last grid line.
@@ -393,7 +394,7 @@ impl CellPass<'_> {
 enum Encoder<'a> {
     Cram(Arc<CramEncoder>, Reference<'a>),
     Bam,
-    Sam(Mutex<SamText>),
+    Sam(&'a Contigs),
 }
 
 impl<'a> Encoder<'a> {
@@ -401,10 +402,7 @@ impl<'a> Encoder<'a> {
         Ok(match context.settings.alignments {
             AlignmentFormat::Cram => Encoder::Cram(context.encoder(sample)?, context.index.reference()),
             AlignmentFormat::Bam => Encoder::Bam,
-            AlignmentFormat::Sam => {
-                let header = SamText::new(&context.sam_header(sample)).ok_or(RegionError::Text)?;
-                Encoder::Sam(Mutex::new(header))
-            }
+            AlignmentFormat::Sam => Encoder::Sam(context.index.contigs()),
         })
     }
 
@@ -412,10 +410,10 @@ impl<'a> Encoder<'a> {
         match self {
             Encoder::Cram(encoder, reference) => Ok(encoder.containers(reference, records.iter().copied())?),
             Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())?),
-            Encoder::Sam(text) => {
-                let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
+            Encoder::Sam(contigs) => {
                 let mut out = Vec::new();
-                records.iter().try_for_each(|record| text.line(record, &mut out)).ok_or(RegionError::Text)?;
+                let line = |record: &&[u8]| sam::line(contigs, &Record::new(record).ok()?, &mut out);
+                records.iter().try_for_each(line).ok_or(RegionError::Text)?;
                 Ok(out)
             }
         }

@@ -3,10 +3,12 @@
 //! Tags follow bwa's habits (NM MD MC AS XS RG SA XA); supplementary records are hard-clipped; an unmapped read takes
 //! the place of its placed mate (SAMv1 §2.4).
 
+use crate::context::Context;
 use crate::entry::{Entry, Order, Place};
 use crate::fastq::Reads;
 use crate::record::{self, Fields, Record, cigar, flag};
 use jobs::genome::Contigs;
+use jobs::task::LaneId;
 use kernels::align::{Hit, ReadMapping};
 use kernels::duplicates::{End, Fragment, REACH_BASES, quality_score};
 use kernels::reference::Reference;
@@ -35,13 +37,27 @@ pub struct LaneContext<'a> {
     /// The reference's sequences.
     pub contigs: &'a Contigs,
     /// Their bases.
-    pub reference: &'a Reference<'a>,
+    pub reference: Reference<'a>,
     /// Lane's ordinal in the sample.
     pub lane: u32,
     /// Library's ordinal in the sample.
     pub library: u16,
     /// Read group id; empty for none.
     pub read_group: &'a [u8],
+}
+
+impl<'a> LaneContext<'a> {
+    /// Of a lane of the job.
+    pub fn of(context: &'a Context, lane: LaneId) -> Self {
+        let spec = context.lane(lane);
+        LaneContext {
+            contigs: context.index.contigs(),
+            reference: context.index.reference(),
+            lane: lane.lane,
+            library: spec.library,
+            read_group: spec.read_group.as_bytes(),
+        }
+    }
 }
 
 /// A template as mapped: one read, or the two of a pair, each with its mapping.

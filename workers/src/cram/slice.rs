@@ -6,11 +6,10 @@
 //! Invariant: see [`super`]. Refuses rather than approximates.
 
 use super::stream::{Coded, Coding, Form, Stream, put_constant, put_itf8};
+use crate::hashed::HashedMap;
 use crate::record::{Record, cigar, flag};
 use kernels::reference::Reference;
 use md5::{Digest, Md5};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// Data series in the order of their content ids, from 1.
 const SERIES: [(&[u8; 2], Form, Coding); 25] = [
@@ -90,21 +89,6 @@ enum Link {
     Upstream,
 }
 
-#[derive(Default)]
-struct Keyed(u64);
-
-impl Hasher for Keyed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are of 64 bits");
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
 /// The reference under a slice.
 #[derive(Default)]
 struct Under {
@@ -139,7 +123,7 @@ pub struct SliceStreams {
     under: Under,
     restored: Restored,
     links: Vec<Link>,
-    waiting: HashMap<u64, u32, BuildHasherDefault<Keyed>>,
+    waiting: HashedMap<u32>,
     sequence: Vec<u8>,
     list: Vec<u8>,
 }
@@ -159,7 +143,7 @@ impl Default for SliceStreams {
             under: Under::default(),
             restored: Restored::default(),
             links: Vec::new(),
-            waiting: HashMap::default(),
+            waiting: HashedMap::default(),
             sequence: Vec::new(),
             list: Vec::new(),
         }

@@ -6,8 +6,7 @@
 //! template once where its alignments overlap.
 //! Invariant: each base of the genome belongs to one cell and is counted there only; memory is that of one cell.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jobs::genome::Interval;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contig_class::ContigClass;
 use super::histogram::Histogram;
+use crate::hashed::HashedMap;
 use crate::record::{Record, cigar, flag};
 use crate::template::name_hash;
 
@@ -39,7 +39,7 @@ pub struct CellDepth {
     excluded: Excluded,
     /// Aligned bases of reads that are usable, whatever the quality of the base.
     offered: u64,
-    waiting: HashMap<u64, Counted, BuildHasherDefault<Hashed>>,
+    waiting: HashedMap<Counted>,
     waiting_max: usize,
     /// Length of the longest alignment that waited.
     waiting_span: u32,
@@ -68,24 +68,6 @@ struct Counted {
     mask: Box<[u8]>,
 }
 
-/// Takes the hash that a key is.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are of 64 bits");
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
 /// A run of aligned bases within the cell.
 struct Run {
     /// From the cell's start.
@@ -105,7 +87,7 @@ impl CellDepth {
             usable: vec![0; bases],
             excluded: Excluded::default(),
             offered: 0,
-            waiting: HashMap::default(),
+            waiting: HashedMap::default(),
             waiting_max: WAITING_MIN,
             waiting_span: 0,
             mask: Vec::new(),
