@@ -327,10 +327,11 @@ impl Scheduler {
     }
 
     /// Whether a slow worker would take longer than it takes to wait for another: asked of what can be neither cut nor
-    /// copied.
+    /// copied, and of intakes, which wait for each other.
     fn is_sooner_elsewhere(&self, item: &Item, worker: u32) -> bool {
         let (task, speed) = (item.task.0, self.places.workers[worker as usize].speed());
-        if task.stage() < Stage::Finish || speed > SLOW {
+        let is_chained = matches!(task.stage(), Stage::Intake | Stage::Model);
+        if !(is_chained || task.stage() >= Stage::Finish) || speed > SLOW {
             return false;
         }
         let (row, stage) = (self.graph.row(task), task.stage());
