@@ -5,7 +5,7 @@
 
 use cluster::sim::dice::{Dice, Topic};
 use cluster::sim::scenario::{Batch, Coordinator, Faults, SiteWorld, Wave};
-use cluster::sim::{Bound, Cohort, CohortSpec, Costs, Fate, HeavyTail, Run, Scenario, Watch, run};
+use cluster::sim::{Bound, Cohort, CohortSpec, Costs, Fate, HUMAN, HeavyTail, Run, Scenario, Watch, run};
 use jobs::failure::Class;
 use jobs::genome::CELL_BASES;
 use jobs::task::Stage;
@@ -286,4 +286,31 @@ fn calm_worlds_take_little_more_than_they_must() {
     let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
     let worst = ratios.iter().copied().fold(0.0, f64::max);
     assert!(mean < 1.15 && worst < 2.0, "times the bound: {mean:.2} in the mean, {worst:.2} at worst");
+}
+
+#[test]
+fn slow_workers_cost_little_more_than_their_share() {
+    // Four genomes on 200 workers: a lane is read part after part, half as long as the job takes.
+    let makespan_us = |slow: f64| {
+        let spec = CohortSpec {
+            seed: 1,
+            samples: 4,
+            lanes: 8,
+            lane_pairs: 38_000_000,
+            chunk_pairs: 250_000,
+            contigs: HUMAN.to_vec(),
+            seals: false,
+            costs: Costs::built_in(),
+            unevenness: 0.15,
+            tail: None,
+            shard_cells_max: 64,
+        };
+        let faults = Faults { slow, slow_speed: 0.5, ..Faults::default() };
+        let scenario = Scenario { faults, ..Scenario::calm(1, 200) };
+        let (_, run) = simulate(&World { spec, scenario, options: Options::default() });
+        run.trace.makespan_us as f64
+    };
+    // A fifth at half speed is a tenth of the cores less.
+    let ratio = makespan_us(0.2) / makespan_us(0.0);
+    assert!((1.0 / 0.9..1.14).contains(&ratio), "{ratio:.3} times as long");
 }
