@@ -39,6 +39,8 @@ pub struct Figure {
     pub over_bound: f64,
     /// Makespan over the tighter bound.
     pub over_tight_bound: f64,
+    /// When workers had offered as much core time as the work takes.
+    pub enough_s: f64,
     /// Core time of committed attempts over core time that was there, at its speed.
     pub usable_used: f64,
     /// Core time whose output did not count, over core time that did.
@@ -89,6 +91,7 @@ impl Figure {
             efficiency: subject.work_us / (f64::from(subject.workers) * makespan_us),
             over_bound: makespan_us / bound_us,
             over_tight_bound: makespan_us / tight_us,
+            enough_s: trace.enough_us(subject.work_us) as f64 / 1e6,
             usable_used: trace.use_of_cores(),
             redone: (all - counted) / counted.max(1.0),
             attempts: trace.tasks(),
@@ -121,7 +124,7 @@ pub struct Goal {
 pub fn csv(figures: &[Figure]) -> String {
     let mut text = String::from(
         "origin,scenario,scheduler,samples,workers,makespan_s,work_s,bound_s,tight_bound_s,efficiency,over_bound,\
-         over_tight_bound,usable_used,redone,attempts,scheduler_us,complete\n",
+         over_tight_bound,enough_s,usable_used,redone,attempts,scheduler_us,complete\n",
     );
     for f in figures {
         let origin = match f.origin {
@@ -131,7 +134,7 @@ pub fn csv(figures: &[Figure]) -> String {
         let scheduler_us = f.scheduler_us.map_or_else(String::new, |us| format!("{us:.2}"));
         let name = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         text += &format!(
-            "{origin},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{:.5},{:.5},{:.5},{:.5},{:.5},{},{scheduler_us},{}\n",
+            "{origin},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{:.5},{:.5},{:.5},{:.3},{:.5},{:.5},{},{scheduler_us},{}\n",
             name(&f.scenario),
             name(&f.scheduler),
             f.samples,
@@ -143,6 +146,7 @@ pub fn csv(figures: &[Figure]) -> String {
             f.efficiency,
             f.over_bound,
             f.over_tight_bound,
+            f.enough_s,
             f.usable_used,
             f.redone,
             f.attempts,

@@ -96,9 +96,22 @@ impl Trace {
 
     /// Core time that workers offered while they were there, at their speed, in microseconds.
     pub fn usable_us(&self) -> f64 {
-        let span =
-            |worker: &Presence| worker.to_us.min(self.makespan_us).saturating_sub(worker.from_us) as f64;
+        self.usable_until(self.makespan_us)
+    }
+
+    fn usable_until(&self, end_us: u64) -> f64 {
+        let span = |worker: &Presence| worker.to_us.min(end_us).saturating_sub(worker.from_us) as f64;
         self.workers.iter().map(|worker| span(worker) * f64::from(worker.slots) * worker.speed).sum()
+    }
+
+    /// When workers had offered so many microseconds of core time: nobody can have done the work sooner.
+    pub fn enough_us(&self, work_us: f64) -> u64 {
+        let (mut low, mut high) = (0, self.makespan_us);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.usable_until(middle) < work_us { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
     /// Useful CPU time over usable core time.
