@@ -291,7 +291,8 @@ impl Pack {
     /// else finds it in the cache. Of a record of 4 MB that is 2.5 times as fast as one after the other.
     pub fn append(&self, record: &[u8]) -> Result<PieceRef, PackError> {
         let offset = self.reserve(record.len() as u64)?;
-        let piece = PieceRef { pack: self.name.clone(), offset, length: record.len() as u64, blake3: [0; 32] };
+        let piece =
+            PieceRef { pack: self.name.clone(), offset, length: record.len() as u64, blake3: [0; 32] };
         let mut place = Place { path: self.path.clone(), piece, context: String::new() };
         let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; STRETCH_BYTES.min(record.len())]);
         for (stretch, at) in record.chunks(STRETCH_BYTES).zip((0..).step_by(STRETCH_BYTES)) {
