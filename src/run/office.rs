@@ -118,13 +118,11 @@ impl Desk<'_> {
         if let Some(sample) = task.sample() {
             return vec![sample];
         }
-        let all = 0..self.runner.context.samples.len() as u32;
-        let counts = |&sample: &u32| {
-            let is_read =
-                self.bases.is_joined(sample) || !matches!(task, Task::Joint(_) | Task::WriteJoint(_));
-            is_read && !self.dropped.contains(sample)
-        };
-        all.filter(counts).collect()
+        let dropped = |sample| self.dropped.contains(sample);
+        match task {
+            Task::Joint(_) | Task::WriteJoint(_) => self.bases.joined(dropped),
+            _ => (0..self.runner.context.samples.len() as u32).filter(|&sample| !dropped(sample)).collect(),
+        }
     }
 
     /// How much the cells of a sample, or of the joint call, take up before a part.
