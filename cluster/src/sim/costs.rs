@@ -5,7 +5,7 @@
 //! and seal count samples; cells of what ends files are those of the genome, whose indexes and books they join. Everything in
 //! it was measured by a job; nothing here is a guess of ours.
 
-use jobs::task::Task;
+use jobs::task::{Stage, Task};
 use scheduler::{CostModel, StageCost};
 use std::collections::BTreeMap;
 
@@ -57,6 +57,19 @@ impl Kind {
             Task::FinishCohort => Kind::FinishCohort,
             Task::SealSample(_) => Kind::SealSample,
             Task::SealCohort => Kind::SealCohort,
+        }
+    }
+
+    /// The stage of its tasks.
+    pub const fn stage(self) -> Stage {
+        match self {
+            Kind::Intake => Stage::Intake,
+            Kind::Model => Stage::Model,
+            Kind::Map => Stage::Map,
+            Kind::Region => Stage::Region,
+            Kind::Joint => Stage::Joint,
+            Kind::WriteSample | Kind::FinishSample | Kind::WriteJoint | Kind::FinishCohort => Stage::Finish,
+            Kind::SealSample | Kind::SealCohort => Stage::Seal,
         }
     }
 
