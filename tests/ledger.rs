@@ -86,6 +86,33 @@ fn a_tumour_alone_is_done_and_its_joint_calls_are_nobodys() {
 }
 
 #[test]
+fn a_job_that_goes_on_with_a_lone_tumour_ends_as_one_of_it_alone() {
+    let cohort = Cohort::simulate("lone", "--samples 2 --tumor --genome-mb 0.4 --depth 3 --seed 23");
+    let sheet = cohort.dir.join("samples.csv");
+    let rows = fs::read_to_string(&sheet).unwrap();
+    let without = |word: &str| {
+        let kept: Vec<&str> =
+            rows.lines().filter(|row| !row.contains(",normal,") && !row.contains(word)).collect();
+        fs::write(&sheet, kept.join("\n") + "\n").unwrap();
+    };
+    without(",germline,");
+    let alone = ledger(cohort.job(CUTS).path());
+    without(",nobody,");
+    // Whose calls would be joined breaks off.
+    let reads = cohort.dir.join("reads/S-000001_R1.fastq.gz");
+    let bytes = fs::metadata(&reads).unwrap().len();
+    fs::File::options().write(true).open(&reads).unwrap().set_len(bytes * 6 / 10).unwrap();
+    let job = folder();
+    let line = format!("run {} --out {} {CUTS} --keep-going", text(&cohort.file()), text(job.path()));
+    wakachi(&line.split_whitespace().collect::<Vec<_>>()).refused(10, &["S-000001"]);
+    let left = ledger(job.path());
+    assert_eq!(list(&left, "failed").len(), 1);
+    for part in ["samples", "joint"] {
+        assert_eq!(left[part], alone[part]);
+    }
+}
+
+#[test]
 fn every_base_is_answered_once_however_the_genome_is_cut() {
     let Small { cohort, job, .. } = small();
     let genome = workers::simulate::genome::read_fasta(&cohort.reference()).unwrap();

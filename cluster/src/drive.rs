@@ -479,11 +479,13 @@ impl Driver<'_> {
             .map(|at| {
                 let (worker, _, task, _) = starts[at];
                 let site = self.site_of(worker).map_or("", |site| site.name.as_str());
+                let engine = self.job.engines.get(usize::from(worker.engine()));
                 Leasing {
                     task,
                     number: numbers[at],
                     site: (!homes[at]).then_some(site),
                     worker: self.workers.get(&worker).map_or("", |spec| spec.name.as_str()),
+                    logs_here: homes[at] || engine.is_some_and(|engine| engine.logs_here()),
                 }
             })
             .collect();

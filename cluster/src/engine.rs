@@ -174,6 +174,12 @@ pub trait Engine {
         Ok(())
     }
 
+    /// Whether what its workers write in the audit log passes through this process before they read anything: then what
+    /// was noted in it before is on the device by then.
+    fn logs_here(&self) -> bool {
+        false
+    }
+
     /// The job is over, however it ended: workers are told to stop, and jobs that wait elsewhere are cancelled.
     fn close(&mut self) -> Result<(), Failure> {
         Ok(())
@@ -197,6 +203,8 @@ pub struct Leasing<'a> {
     pub site: Option<&'a str>,
     /// Name of its worker.
     pub worker: &'a str,
+    /// [`Engine::logs_here`] of its engine; true in the driver's own process.
+    pub logs_here: bool,
 }
 
 /// One output that is to be committed.
@@ -238,7 +246,8 @@ pub trait Office {
         false
     }
 
-    /// Decides for each attempt whether it may run, and leases it; all decisions are in the audit log when this returns.
+    /// Decides for each attempt whether it may run, and leases it. All decisions are in the audit log when this returns, and
+    /// on the device, those but of attempts whose workers log here: these come to it before anything is read under them.
     /// The outer error is that nobody can decide or write.
     fn lease(&self, asked: &[Leasing<'_>]) -> Result<Vec<Result<SignedLease, Failure>>, Failure>;
 

@@ -37,6 +37,10 @@ impl Engine for Local {
         Ok(())
     }
 
+    fn logs_here(&self) -> bool {
+        true
+    }
+
     fn close(&mut self) -> Result<(), Failure> {
         self.pool = None;
         Ok(())

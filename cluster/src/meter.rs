@@ -1,6 +1,8 @@
 //! What a thread and a process have used: CPU time and anonymous memory.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -52,8 +54,10 @@ impl MemoryMeter {
         let meter = MemoryMeter { peak_anonymous: Arc::default(), stop: Arc::default() };
         let (peak, stop) = (Arc::clone(&meter.peak_anonymous), Arc::clone(&meter.stop));
         thread::spawn(move || {
+            // Opening it anew would take as long as what it says.
+            let Ok(status) = File::open(STATUS) else { return };
             while !stop.load(Ordering::Relaxed) {
-                peak.fetch_max(resident_bytes().0, Ordering::Relaxed);
+                peak.fetch_max(resident_in(&status).0, Ordering::Relaxed);
                 thread::sleep(SAMPLE_INTERVAL);
             }
         });
@@ -75,7 +79,17 @@ impl Drop for MemoryMeter {
 
 /// Anonymous and file-backed resident memory of this process in bytes (`RssAnon` and `RssFile` of Linux).
 pub fn resident_bytes() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    File::open(STATUS).map_or((0, 0), |status| resident_in(&status))
+}
+
+/// What Linux says of this process.
+const STATUS: &str = "/proc/self/status";
+
+fn resident_in(status: &File) -> (u64, u64) {
+    // It is one and a half kilobyte; more of it says nothing of memory.
+    let mut buffer = [0; 4096];
+    let read = status.read_at(&mut buffer, 0).unwrap_or(0);
+    let status = String::from_utf8_lossy(&buffer[..read]);
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024

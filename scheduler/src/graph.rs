@@ -159,13 +159,10 @@ impl Graph {
             tally[Stage::Finish as usize].marks[0] = 1 + parts.count();
             tally[Stage::Seal as usize].marks[0] = plan.seals.into();
         }
-        let joined = plan.joint_samples().count() as u32;
+        let joined = plan.joined(|_| false);
         Graph {
-            joined,
-            joint_reads: plan
-                .joint_samples()
-                .map(|sample| 2.0 * plan.samples[sample as usize].pairs as f64)
-                .sum(),
+            joint_reads: joined.iter().map(|&sample| 2.0 * plan.samples[sample as usize].pairs as f64).sum(),
+            joined: joined.len() as u32,
             joint_weights: Vec::new(),
             joint_weighed: 0,
             covered: vec![0; plan.cells as usize],
@@ -175,7 +172,7 @@ impl Graph {
             joint_open: BTreeMap::new(),
             writes: Writes::new(parts),
             joint_touched: false,
-            full: if joined == 0 { plan.cells } else { 0 },
+            full: if joined.is_empty() { plan.cells } else { 0 },
             held: 0,
             finish: Mark::Todo,
             seal: Mark::Todo,
@@ -606,6 +603,9 @@ impl Graph {
                 self.covered[cell as usize] -= 1;
             }
             self.joined -= 1;
+            if self.joined == 0 {
+                self.join_all();
+            }
             self.full = self.covered.iter().filter(|&&samples| samples == self.joined).count() as u32;
             let spans: Vec<(Range<u32>, Mark)> = self.joint.spans().collect();
             for (cells, mark) in spans {
@@ -632,7 +632,20 @@ impl Graph {
         forgotten
     }
 
-    fn counts_in_joint(&self, sample: u32) -> bool {
+    /// Lets joint tasks read everybody's calls, as they do in a cohort planned without anybody whose calls they would read:
+    /// nothing is done on nobody's consent.
+    fn join_all(&mut self) {
+        for sample in self.samples.iter_mut().filter(|sample| sample.dropped.is_none()) {
+            sample.joint = true;
+            self.joined += 1;
+            for (cells, _) in sample.cells.spans().filter(|(_, mark)| *mark == Mark::Done) {
+                cells.for_each(|cell| self.covered[cell as usize] += 1);
+            }
+        }
+    }
+
+    /// Whether joint tasks read a sample's calls.
+    pub fn counts_in_joint(&self, sample: u32) -> bool {
         let sample = &self.samples[sample as usize];
         sample.joint && sample.dropped.is_none()
     }

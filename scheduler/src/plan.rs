@@ -117,10 +117,14 @@ impl Plan {
         Parts::of(self.cells)
     }
 
-    /// The samples whose calls joint tasks read.
-    pub fn joint_samples(&self) -> impl Iterator<Item = u32> {
-        let samples = self.samples.iter().enumerate();
-        samples.filter(|(_, plan)| plan.joint).map(|(sample, _)| sample as u32)
+    /// The samples whose calls joint tasks read, where the job goes on without those whom `dropped` names: if all of them
+    /// are gone, everybody who is left.
+    pub fn joined(&self, dropped: impl Fn(u32) -> bool) -> Vec<u32> {
+        let left: Vec<u32> = (0..self.samples.len() as u32).filter(|&sample| !dropped(sample)).collect();
+        let read: Vec<u32> =
+            left.iter().copied().filter(|&sample| self.samples[sample as usize].joint).collect();
+        let planned = self.samples.iter().any(|sample| sample.joint);
+        if read.is_empty() && planned { left } else { read }
     }
 
     /// Whether a task is one that this plan could have, whatever its cuts.

@@ -163,7 +163,8 @@ impl Scheduler {
                 let cells = cells_of(shard);
                 // A deletion may reach over the line before it.
                 let cells = cells.start.saturating_sub(1)..cells.end;
-                plan.joint_samples().filter(stays).flat_map(|sample| regions(sample, cells.clone())).collect()
+                let joined = all.filter(|&sample| self.graph.counts_in_joint(sample));
+                joined.flat_map(|sample| regions(sample, cells.clone())).collect()
             }
             Task::WriteSample(sample, part) => regions(sample, plan.parts().cells(part)).collect(),
             Task::WriteJoint(part) => {

@@ -209,7 +209,7 @@ impl Scheduler {
             return self.stop_with(Ending::Failed(class));
         }
         self.out.push(Command::DropSample { sample, reason: class });
-        let joint = self.graph.plan.samples[sample as usize].joint;
+        let joint = self.graph.counts_in_joint(sample);
         let hit = |task: Task| match task {
             Task::Joint(_) => joint,
             _ => task.sample().is_none_or(|of| of == sample),

@@ -12,10 +12,16 @@ use crate::output::note;
 use cluster::sim::scenario::{Coordinator, SiteWorld};
 use cluster::sim::{Fate, Kind, Scenario};
 use jobs::failure::Failure;
+use jobs::task::Stage;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Samples of the small cohorts that are measured first: two sizes, so that it shows what grows with samples.
-const MEASURED_FIRST: [u32; 2] = [4, 12];
+const MEASURED_FIRST: [u32; 2] = [4, 20];
+
+/// Workers of the runs. What they share (caches, the way to memory) makes the same work costlier when both have some, so the
+/// small cohorts are measured with as many, just before each run.
+const WORKERS: [u32; 2] = [1, 2];
 
 /// What was predicted of a run, and what came.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -44,32 +50,34 @@ pub struct Checked {
 
 /// Predicts, writes down, runs and compares.
 pub fn run(args: &Args) -> Result<Checked, Failure> {
-    let mut first = Vec::new();
-    for samples in MEASURED_FIRST {
-        note(&format!("measuring {samples} small samples"));
-        let cohort = simulated_cohort(args, &format!("first-{samples}"), samples, args.seed + 1)?;
-        first.push(run_job(args, &cohort, &format!("first-{samples}-job"), 1)?);
-    }
-    let costs = costs_of(&first, machine(), "small samples of another seed".to_owned());
-    let overhead_us = overhead_us(&first);
-    let imagined = first[1].imagined(costs, args.seed, args.samples);
-    let mut runs: Vec<Comparison> = [1, 2]
-        .into_iter()
-        .map(|workers| predict(&World::new(imagined.clone()), workers, overhead_us))
-        .collect();
-    let predictions = serde_json::to_string_pretty(&runs).expect("plain data always prints");
-    write(&args.out.join("predictions.json"), &predictions)?;
+    let simulated =
+        |samples: u32| simulated_cohort(args, &format!("first-{samples}"), samples, args.seed + 1);
+    let small = [simulated(MEASURED_FIRST[0])?, simulated(MEASURED_FIRST[1])?];
     let cohort = simulated_cohort(args, "check", args.samples, args.seed)?;
+    let (mut predicted, mut runs) = (Vec::new(), Vec::new());
     let (mut process_ms, mut task_ms) = (0, 0);
-    for run in &mut runs {
-        note(&format!("running {} samples with {} workers", args.samples, run.workers));
-        let job = run_job(args, &cohort, &format!("check-{}", run.workers), run.workers)?;
+    for workers in WORKERS {
+        let first = |(cohort, samples): (&PathBuf, u32)| {
+            note(&format!("measuring {samples} small samples with {workers} workers"));
+            run_job(args, cohort, &format!("first-{samples}-job-{workers}"), workers)
+        };
+        let first: Vec<MeasuredJob> =
+            small.iter().zip(MEASURED_FIRST).map(first).collect::<Result<_, _>>()?;
+        let costs = costs_of(&first, machine(), "small samples of another seed".to_owned());
+        let imagined = first[1].imagined(costs, args.seed, args.samples);
+        let mut run = predict(&World::new(imagined), workers, overhead_us(&first));
+        predicted.push(run.clone());
+        let predictions = serde_json::to_string_pretty(&predicted).expect("plain data always prints");
+        write(&args.out.join("predictions.json"), &predictions)?;
+        note(&format!("running {} samples with {workers} workers", args.samples));
+        let job = run_job(args, &cohort, &format!("check-{workers}"), workers)?;
         for (kind, (cpu_ms, _)) in job.by_kind() {
             run.cpu_s.entry(kind.name()).or_default().1 = cpu_ms as f64 / 1000.0;
         }
         run.makespan_cpu_s.1 = job.trace(run.workers, true).makespan_us as f64 / 1e6;
         run.makespan_clock_s.1 = job.trace(run.workers, false).makespan_us as f64 / 1e6;
         (process_ms, task_ms) = (process_ms + job.process_cpu_ms, task_ms + job.task_cpu_ms());
+        runs.push(run);
     }
     let about =
         format!("{} samples of {} Mb at {}x", args.samples, args.genome_mb, args.depth.unwrap_or(8.0));
@@ -108,36 +116,45 @@ fn predict(world: &World, workers: u32, overhead_us: u64) -> Comparison {
     }
 }
 
+impl Comparison {
+    /// CPU seconds of a stage: predicted, measured.
+    fn of_stage(&self, stage: Stage) -> (f64, f64) {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.stage() == stage);
+        let cpu_s = kinds.filter_map(|kind| self.cpu_s.get(kind.name()));
+        cpu_s.fold((0.0, 0.0), |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1))
+    }
+}
+
 fn error((predicted, measured): (f64, f64)) -> f64 {
     predicted / measured.max(1e-9) - 1.0
 }
 
-/// Kinds that take less of a run than this are not held against the goal one by one.
+/// Stages that take less of a run than this are not held against the goal one by one.
 const SHARE_MIN: f64 = 0.01;
 
 impl Checked {
-    /// The largest error of a makespan, and of a kind that takes at least a hundredth of the run.
+    /// The largest error of a makespan, and of a stage that takes at least a hundredth of the run.
     fn worst(&self) -> (f64, f64) {
         let makespans = self.runs.iter().map(|run| error(run.makespan_cpu_s).abs());
-        let kinds = self.runs.iter().flat_map(|run| {
+        let stages = self.runs.iter().flat_map(|run| {
             let whole: f64 = run.cpu_s.values().map(|cpu| cpu.1).sum();
-            let counts = move |cpu: &&(f64, f64)| cpu.1 >= SHARE_MIN * whole;
-            run.cpu_s.values().filter(counts).map(|&cpu| error(cpu).abs()).collect::<Vec<_>>()
+            let counts = move |cpu: &(f64, f64)| cpu.1 >= SHARE_MIN * whole;
+            Stage::ALL.into_iter().map(|stage| run.of_stage(stage)).filter(counts).map(|cpu| error(cpu).abs())
         });
-        (makespans.fold(0.0, f64::max), kinds.fold(0.0, f64::max))
+        (makespans.fold(0.0, f64::max), stages.fold(0.0, f64::max))
     }
 
     /// The goal that this speaks of.
     pub fn goal(&self) -> Goal {
-        let (makespan, kind) = self.worst();
+        let (makespan, stage) = self.worst();
         let clock = self.runs.iter().map(|run| error(run.makespan_clock_s).abs()).fold(0.0, f64::max);
         Goal {
             name: "simulator against reality: largest error".to_owned(),
             origin: Origin::Measured,
             goal: "8%".to_owned(),
             stretch: "3%".to_owned(),
-            found: format!("makespan {:.1}%, stage {:.1}%", makespan * 100.0, kind * 100.0),
-            reached: makespan <= 0.08 && kind <= 0.08,
+            found: format!("makespan {:.1}%, stage {:.1}%", makespan * 100.0, stage * 100.0),
+            reached: makespan <= 0.08 && stage <= 0.08,
             note: format!(
                 "in CPU time; by the clock of this machine, which has other work, {:.1}%",
                 clock * 100.0

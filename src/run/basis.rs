@@ -100,20 +100,24 @@ impl Bases {
             Task::FinishSample(sample) => self.sample(sample).finish,
             Task::SealSample(sample) => digest(&[&self.program, "seal", &hex(&self.sample(sample).finish)]),
             Task::Joint(_) | Task::WriteJoint(_) => {
-                digest(&[&self.program, "joint", &self.joint, &self.joined(&dropped)])
+                digest(&[&self.program, "joint", &self.joint, &self.joined_text(&dropped)])
             }
             Task::FinishCohort | Task::SealCohort => {
                 let present = self.samples.iter().enumerate().filter(|&(sample, _)| !dropped(sample as u32));
                 let samples: String = present.map(|(_, bases)| hex(&bases.finish) + "\n").collect();
                 let stage = if task == Task::FinishCohort { "cohort" } else { "seal cohort" };
-                digest(&[&self.program, stage, &self.joint, &self.joined(&dropped), &self.cohort, &samples])
+                let joined = self.joined_text(&dropped);
+                digest(&[&self.program, stage, &self.joint, &joined, &self.cohort, &samples])
             }
         }
     }
 
-    /// Whether joint tasks read a sample's calls.
-    pub fn is_joined(&self, sample: u32) -> bool {
-        self.sample(sample).joined
+    /// The samples whose calls joint tasks read, where the job goes on without those whom `dropped` names. If they were to
+    /// read nobody's, they are everybody's, as in [`plan::joined`].
+    pub fn joined(&self, dropped: impl Fn(u32) -> bool) -> Vec<u32> {
+        let left: Vec<u32> = (0..self.samples.len() as u32).filter(|&sample| !dropped(sample)).collect();
+        let read: Vec<u32> = left.iter().copied().filter(|&sample| self.sample(sample).joined).collect();
+        if read.is_empty() { left } else { read }
     }
 
     fn lane(&self, lane: LaneId, which: usize) -> Basis {
@@ -125,11 +129,11 @@ impl Bases {
     }
 
     /// Whose calls the joint tasks read, with what those depend on; and who are one participant's, whatever the code.
-    fn joined(&self, dropped: &impl Fn(u32) -> bool) -> String {
-        let read = self.samples.iter().zip(0..).filter(|&(bases, sample)| bases.joined && !dropped(sample));
+    fn joined_text(&self, dropped: &impl Fn(u32) -> bool) -> String {
+        let read = self.joined(dropped).into_iter().map(|sample| self.sample(sample));
         let mut firsts = HashMap::new();
         let mut text = String::new();
-        for (place, (bases, _)) in read.enumerate() {
+        for (place, bases) in read.enumerate() {
             let one = bases.compared.as_ref();
             let first = one.map(|one| firsts.entry(one).or_insert(place).to_string()).unwrap_or_default();
             text += &format!("{}\t{first}\n", hex(&bases.finish));

@@ -118,13 +118,11 @@ impl Desk<'_> {
         if let Some(sample) = task.sample() {
             return vec![sample];
         }
-        let all = 0..self.runner.context.samples.len() as u32;
-        let counts = |&sample: &u32| {
-            let is_read =
-                self.bases.is_joined(sample) || !matches!(task, Task::Joint(_) | Task::WriteJoint(_));
-            is_read && !self.dropped.contains(sample)
-        };
-        all.filter(counts).collect()
+        let dropped = |sample| self.dropped.contains(sample);
+        match task {
+            Task::Joint(_) | Task::WriteJoint(_) => self.bases.joined(dropped),
+            _ => (0..self.runner.context.samples.len() as u32).filter(|&sample| !dropped(sample)).collect(),
+        }
     }
 
     /// How much the cells of a sample, or of the joint call, take up before a part.
@@ -217,7 +215,12 @@ impl Office for Desk<'_> {
                 lease
             }));
         }
-        self.runner.trail.write_many(&events)?;
+        // Whoever reads under a lease says so in this log first, and waits until that is on the device; who seals says it to
+        // the vault.
+        match asked.iter().all(|one| one.logs_here && one.task.stage() != Stage::Seal) {
+            true => self.runner.trail.note_many(&events)?,
+            false => self.runner.trail.write_many(&events)?,
+        }
         Ok(leases)
     }
 

@@ -26,6 +26,23 @@ struct NotAsSaid {
     path: PathBuf,
 }
 
+/// Something else stands where a result goes.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: a directory stands where a result goes", path.display())]
+struct Occupied {
+    path: PathBuf,
+}
+
+impl Classified for Occupied {
+    fn class(&self) -> Class {
+        Class::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("move {} away, then give the same command again", self.path.display()))
+    }
+}
+
 impl Classified for NotAsSaid {
     fn class(&self) -> Class {
         Class::Integrity
@@ -62,7 +79,11 @@ pub fn place(dir: &JobDir, owner: &str, from: &Path, files: &[ResultFile]) -> Re
         if !is_owners || name.contains('/') || !is_there() {
             return Err(NotAsSaid { path: from.join(&file.path) }.into());
         }
-        moves.push((staged, results.join(name)));
+        let path = results.join(name);
+        if path.is_dir() {
+            return Err(Occupied { path }.into());
+        }
+        moves.push((staged, path));
     }
     for (staged, path) in &moves {
         fs::rename(staged, path).map_err(DiskError::on("rename to", path))?;
@@ -141,6 +162,25 @@ mod tests {
         ] {
             check(&[("results/S1.cram", 6), wrong], Err(Class::Integrity));
         }
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_a_result_is_named_and_nothing_is_renamed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = JobDir::create(root.path()).unwrap();
+        let made = folder(&dir, "S1", &[1; 16]);
+        open(&made).unwrap();
+        let files = ["S1.cram", "S1.g.vcf.gz"].map(|name| {
+            fs::write(made.join(name), "bytes").unwrap();
+            ResultFile { path: format!("results/{name}"), bytes: 5, blake3: String::new() }
+        });
+        let taken = dir.results().join("S1.g.vcf.gz");
+        fs::create_dir(&taken).unwrap();
+        let failure = place(&dir, "S1", &made, &files).unwrap_err();
+        assert!(failure.class() == Class::Input && failure.to_string().contains("S1.g.vcf.gz"), "{failure}");
+        assert!(failure.hint().is_some() && !dir.results().join("S1.cram").exists());
+        fs::remove_dir(&taken).unwrap();
+        place(&dir, "S1", &made, &files).unwrap();
     }
 
     #[test]

@@ -189,6 +189,14 @@ impl Trail {
         }
     }
 
+    /// Writes several events, which survive a crash of the machine once [`Trail::write`] was called after.
+    pub fn note_many(&self, events: &[Event]) -> Result<(), Failure> {
+        match &self.sink {
+            Sink::Log(log) => Ok(log.note_many(events, now()).map(drop)?),
+            Sink::Remote(_) => self.write_many(events),
+        }
+    }
+
     /// Writes the events of a remote worker. An error of class [`Class::Remote`]: these are none, and the log goes on.
     pub fn take(&self, sent: &[u8]) -> Result<(), Failure> {
         let sent: Vec<(Event, serde_json::Map<_, _>)> =

@@ -93,15 +93,15 @@ impl AuditLog {
     /// Writes several events, one after the other, at the price of one; all of them, or after an error none. See
     /// [`AuditLog::append`].
     pub fn append_many(&self, events: &[Event], now: Timestamp) -> Result<Vec<Leaf>, AuditError> {
-        let leaves = self.write(events, now)?;
+        let leaves = self.note_many(events, now)?;
         if let Some(last) = leaves.last() {
             self.sync(last.seq)?;
         }
         Ok(leaves)
     }
 
-    /// Writes the lines of events; they are not on the device yet.
-    fn write(&self, events: &[Event], now: Timestamp) -> Result<Vec<Leaf>, AuditError> {
+    /// Writes the lines of events; they are on the device once a later [`AuditLog::append`] has returned.
+    pub fn note_many(&self, events: &[Event], now: Timestamp) -> Result<Vec<Leaf>, AuditError> {
         let mut end = self.end.lock().map_err(|_| self.closed())?;
         let End { file, chain } = end.as_mut().ok_or_else(|| self.closed())?;
         let (mut lines, mut leaves, mut last) = (Vec::new(), Vec::new(), chain.clone());

@@ -136,6 +136,10 @@ impl Engine for MpiEngine {
         Ok(self.link.send(worker.local(), &Message::Orders(orders))?)
     }
 
+    fn logs_here(&self) -> bool {
+        true
+    }
+
     fn tick(&mut self) -> Result<(), Failure> {
         lock(&self.roll).broken.take().map_or(Ok(()), Err)
     }

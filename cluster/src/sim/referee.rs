@@ -172,7 +172,7 @@ impl Referee {
             Task::Region(sample, _) => self.plan.lanes_of(sample).find_map(|lane| self.unmapped(lane)),
             Task::Joint(_) => {
                 let (first, end) = cells(task)?;
-                let joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
+                let joined = self.plan.joined(|sample| self.dropped.contains(&sample));
                 joined.into_iter().find_map(|sample| self.gap(Some(sample), first.saturating_sub(1), end))
             }
             Task::WriteSample(_, part) | Task::WriteJoint(part) => {
@@ -219,8 +219,10 @@ impl Referee {
             Task::Joint(_) => {
                 let (first, end) = cells(task)?;
                 let told = told(inputs);
-                let mut joined = self.plan.joint_samples().filter(|sample| !self.dropped.contains(sample));
-                joined.find_map(|sample| untold(&told, Some(sample), first.saturating_sub(1)..end))
+                let joined = self.plan.joined(|sample| self.dropped.contains(&sample));
+                joined
+                    .into_iter()
+                    .find_map(|sample| untold(&told, Some(sample), first.saturating_sub(1)..end))
             }
             Task::WriteSample(_, part) | Task::WriteJoint(part) => {
                 untold(&told(inputs), task.sample(), self.plan.parts().cells(part))

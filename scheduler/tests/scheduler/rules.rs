@@ -273,6 +273,23 @@ fn a_dropped_sample_is_taken_out_of_the_joint_calls() {
 }
 
 #[test]
+fn where_everybody_joined_is_gone_the_joint_calls_are_those_of_who_is_left() {
+    for finished in [Task::Intake(LANE, 0), Task::FinishSample(1)] {
+        let options = Options { keep_going: true, ..Options::default() };
+        let mut desk = Desk::new(plan(&[(1, true), (1, false)], 4), options, &[worker(1, 40)]);
+        desk.tell(Event::Begin);
+        desk.run_until(|task| task == finished);
+        desk.tell(Event::Denied { sample: 0 });
+        desk.run_until(|task| matches!(task, Task::Joint(_)));
+        let mut open = desk.open.values().map(|&(_, task, _)| task);
+        let joint = open.find(|task| matches!(task, Task::Joint(_))).expect("the joint calls are made");
+        let inputs = desk.scheduler.inputs(joint);
+        assert!(!inputs.is_empty() && inputs.iter().all(|input| input.sample() == Some(1)), "{inputs:?}");
+        assert_eq!(desk.run(), Some(Ending::Partial));
+    }
+}
+
+#[test]
 fn a_damaged_input_is_made_again_and_counts_against_its_maker() {
     let mut desk = Desk::new(one_sample(4), Options::default(), &[worker(1, 40), worker(1, 40)]);
     desk.tell(Event::Begin);

@@ -370,9 +370,8 @@ impl World {
         match task {
             Task::Joint(shard) => {
                 let range = cells(shard).start.saturating_sub(1)..cells(shard).end;
-                plan.joint_samples()
-                    .filter(|sample| !self.dropped.contains(sample))
-                    .for_each(|sample| covered(Some(sample), range.clone()));
+                let joined = plan.joined(|sample| self.dropped.contains(&sample));
+                joined.into_iter().for_each(|sample| covered(Some(sample), range.clone()));
             }
             Task::WriteSample(_, part) | Task::WriteJoint(part) => {
                 let of = task.sample();
