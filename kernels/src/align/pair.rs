@@ -9,7 +9,7 @@ use super::extend::Placement;
 use super::quality::{PRIOR_UNRESCUED, Weights, prior_of_unseen};
 use super::read::{Read, Unrescued};
 use super::seed::Unseen;
-use crate::insert::InsertModel;
+use crate::insert::{InsertModel, MISFIT_PER_PENALTY};
 
 /// What is known of one read.
 pub(super) struct Side<'a> {
@@ -80,6 +80,8 @@ pub(super) struct Link {
     pub total: i32,
     /// What of the total is for ends clipped where the fragment ends.
     pub bonus: i32,
+    /// How far their distance is from what the model expects, finer than the total has it.
+    pub misfit: i32,
 }
 
 /// How far a clip may begin from where the fragment ends: an adapter's first bases may match by chance.
@@ -122,7 +124,7 @@ pub(super) fn link(
         for &(_, mate_at) in near {
             let mate = &second.placements[mate_at];
             if mate.contig == placement.contig
-                && let Some(penalty) = model.penalty(here, border(second, mate_at))
+                && let Some(misfit) = model.misfit(here, border(second, mate_at))
             {
                 let (here, there) = ((placement, first.length), (mate, second.length));
                 let adapters = match (placement.reverse, mate.reverse) {
@@ -131,12 +133,9 @@ pub(super) fn link(
                     _ => 0,
                 };
                 let bonus = adapters * scoring.end_bonus;
-                let penalty = if adapters == 2 { 0 } else { penalty };
-                links.push(Link {
-                    at: [at, mate_at],
-                    total: placement.total + mate.total + bonus - penalty,
-                    bonus,
-                });
+                let misfit = if adapters == 2 { 0 } else { misfit };
+                let total = placement.total + mate.total + bonus - misfit / MISFIT_PER_PENALTY;
+                links.push(Link { at: [at, mate_at], total, bonus, misfit });
             }
         }
     }
@@ -165,7 +164,7 @@ pub(super) fn choose(
         let ties = [0, 1].map(|side| sides[side].placements[link.at[side]].tie(salt));
         ties[0].rotate_left(1) ^ ties[1]
     };
-    let linked = links.iter().max_by_key(|link| (link.total, tie(link)));
+    let linked = links.iter().max_by_key(|link| (link.total, -link.misfit, tie(link)));
     let apart = sides[0].best() + sides[1].best() - scoring.unpaired;
     let (at, proper, top, bonus) = match linked {
         Some(link) if link.total >= apart => (link.at, true, link.total, link.bonus),
