@@ -111,4 +111,17 @@ mod tests {
         assert_eq!(weights.of(1000), 0.0);
         assert_eq!(weights.of(-3), 1.0);
     }
+
+    #[test]
+    fn the_more_differences_the_rarer_a_hidden_place() {
+        for left_out in [0, 20, 1000] {
+            let prior = |differences| Hidden { differences, left_out }.prior();
+            assert!((0..8).all(|differences| prior(differences) >= prior(differences + 1)));
+            for (one, other) in [(0, 0), (1, 3), (4, 0)] {
+                let [one, other] = [one, other].map(|differences| Hidden { differences, left_out });
+                let both = one.prior_of_both(other);
+                assert!(both == other.prior_of_both(one) && both <= one.prior().min(other.prior()));
+            }
+        }
+    }
 }

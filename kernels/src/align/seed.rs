@@ -120,22 +120,28 @@ impl Unseen {
     /// seeds than two seeds have.
     pub fn differences(&self, range: (u32, u32)) -> i32 {
         let (mut apart, mut clear) = (0, range.0);
-        let (mut covered, mut end) = (0, range.0);
         for &start in &self.seeds {
-            if start >= range.0 && start + self.k <= range.1 {
-                covered += start + self.k - start.max(end);
-                end = start + self.k;
-                if start >= clear {
-                    (apart, clear) = (apart + 1, end);
-                }
+            if start >= clear && start + self.k <= range.1 {
+                apart += 1;
+                clear = start + self.k;
             }
         }
         if self.matched == 0 {
             return apart;
         }
         let untouched = (self.matched / self.k) as i32;
-        let uncovered = covered.saturating_sub(self.matched);
+        let uncovered = self.covered(range).saturating_sub(self.matched);
         (apart - untouched).max(uncovered.div_ceil(2 * self.k - 1) as i32)
+    }
+
+    /// Bases within a range that followed seeds cover.
+    fn covered(&self, range: (u32, u32)) -> u32 {
+        let (mut covered, mut end) = (0, range.0);
+        for &start in self.seeds.iter().filter(|&&start| start >= range.0 && start + self.k <= range.1) {
+            covered += start + self.k - start.max(end);
+            end = start + self.k;
+        }
+        covered
     }
 
     /// One past the first followed seed's last base, and the last one's first base: what lies before and behind them may
@@ -310,4 +316,28 @@ fn join(segments: &[Candidate], at: usize) -> Candidate {
         joined.band = (joined.band.0.min(diagonal), joined.band.1.max(diagonal));
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_differs_in_every_followed_seed_unless_its_like_was_left_out() {
+        let check = |seeds: &[u32], matched, range, expect| {
+            let unseen = Unseen { seeds: seeds.to_vec(), k: 19, matched, ..Unseen::default() };
+            assert_eq!(unseen.differences(range), expect, "{seeds:?} {matched} {range:?}");
+        };
+        check(&[], 0, (0, 150), 0);
+        check(&[0, 10, 19, 40], 0, (0, 150), 3);
+        check(&[0, 10, 19, 40], 0, (1, 150), 2);
+        check(&[0, 10, 19, 40], 0, (0, 58), 2);
+        // One seed of three that share no base may match; two; all.
+        check(&[0, 19, 40], 19, (0, 150), 2);
+        check(&[0, 19, 40], 38, (0, 150), 1);
+        check(&[0, 19, 40], 57, (0, 150), 0);
+        // Of seeds that share bases some match, but not all: one difference.
+        check(&[0, 6, 12], 25, (0, 35), 1);
+        check(&[0, 6, 12], 31, (0, 35), 0);
+    }
 }
