@@ -119,6 +119,17 @@ impl Unseen {
     /// as it takes to match no more of them than places do that were left out. One difference touches fewer bases of
     /// seeds than two seeds have.
     pub fn differences(&self, range: (u32, u32)) -> i32 {
+        let apart = self.apart(range);
+        if self.matched == 0 {
+            return apart;
+        }
+        let untouched = (self.matched / self.k) as i32;
+        let uncovered = self.covered(range).saturating_sub(self.matched);
+        (apart - untouched).max(uncovered.div_ceil(2 * self.k - 1) as i32)
+    }
+
+    /// Followed seeds within a range that share no base.
+    pub fn apart(&self, range: (u32, u32)) -> i32 {
         let (mut apart, mut clear) = (0, range.0);
         for &start in &self.seeds {
             if start >= clear && start + self.k <= range.1 {
@@ -126,12 +137,7 @@ impl Unseen {
                 clear = start + self.k;
             }
         }
-        if self.matched == 0 {
-            return apart;
-        }
-        let untouched = (self.matched / self.k) as i32;
-        let uncovered = self.covered(range).saturating_sub(self.matched);
-        (apart - untouched).max(uncovered.div_ceil(2 * self.k - 1) as i32)
+        apart
     }
 
     /// Bases within a range that followed seeds cover.
