@@ -104,13 +104,21 @@ impl InsertModel {
     /// the few fragments in a hundred that are much shorter or longer in every library.
     #[inline]
     pub fn penalty(&self, a: FivePrime, b: FivePrime) -> Option<i32> {
+        self.misfit(a, b).map(|misfit| misfit / MISFIT_PER_PENALTY)
+    }
+
+    /// The same in [`MISFIT_PER_PENALTY`]ths of a unit.
+    #[inline]
+    pub(crate) fn misfit(&self, a: FivePrime, b: FivePrime) -> Option<i32> {
         let (orientation, distance) = orientation(a, b);
         let proper = orientation == self.orientation
             && i64::from(self.low) <= distance
             && distance <= i64::from(self.high);
         let offset = distance - i64::from(self.mean);
         let deviation = i64::from(self.deviation.max(1));
-        proper.then(|| (offset * offset * 3 / (deviation * deviation * 7)).min(i64::from(PENALTY_MAX)) as i32)
+        let most = i64::from(PENALTY_MAX * MISFIT_PER_PENALTY);
+        let unit = i64::from(MISFIT_PER_PENALTY);
+        proper.then(|| (unit * offset * offset * 3 / (deviation * deviation * 7)).min(most) as i32)
     }
 
     /// Where the 5' border of a mate may lie, both ends included, and whether the mate is reverse.
@@ -141,6 +149,9 @@ impl InsertModel {
         sound.then_some(InsertModel { orientation, mean, deviation, low, high, pairs })
     }
 }
+
+/// Steps to a unit of score in which distances are told apart.
+pub(crate) const MISFIT_PER_PENALTY: i32 = 64;
 
 /// Largest penalty of a proper pair.
 const PENALTY_MAX: i32 = 6;

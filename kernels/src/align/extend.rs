@@ -423,7 +423,7 @@ impl Extender {
         }
         let regain = |clipped: u32, beyond: (u32, u32), seeded: std::ops::Range<u32>| {
             let lost = if clipped > 0 {
-                let differences = unseen.differences(sequenced(beyond, candidate.reverse, length));
+                let differences = unseen.apart(sequenced(beyond, candidate.reverse, length));
                 clipped as i32 * scoring.matched + scoring.end_bonus
                     - differences * (scoring.matched + scoring.mismatch)
             } else {

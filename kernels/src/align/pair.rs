@@ -6,10 +6,10 @@
 
 use super::Scoring;
 use super::extend::Placement;
-use super::quality::{PRIOR_UNRESCUED, Weights, prior_of_unseen};
+use super::quality::{Hidden, PRIOR_APART, PRIOR_UNRESCUED, Weights};
 use super::read::{Read, Unrescued};
 use super::seed::Unseen;
-use crate::insert::InsertModel;
+use crate::insert::{InsertModel, MISFIT_PER_PENALTY};
 
 /// What is known of one read.
 pub(super) struct Side<'a> {
@@ -45,10 +45,10 @@ impl<'a> Side<'a> {
         (range.1 - range.0) as i32 * scoring.matched + bonus - cost * self.unseen.differences(range)
     }
 
-    /// How many places may exist of the bases of a placement that no seed led to.
-    fn prior(&self, at: usize) -> f64 {
+    /// Places of the bases of a placement that no seed led to.
+    fn hidden(&self, at: usize) -> Hidden {
         let range = self.placements[at].read_range(self.length);
-        prior_of_unseen(self.unseen.left_out, self.unseen.differences(range))
+        Hidden { differences: self.unseen.differences(range), left_out: self.unseen.left_out }
     }
 
     /// The best placement that explains mostly other bases of the read than a worse one does. One seed is not enough for
@@ -69,7 +69,7 @@ impl<'a> Side<'a> {
         let rivals = self.placements.iter().enumerate();
         let rivals = rivals.filter(|(index, each)| *index != at && each.rivals(chosen, self.length));
         let seen: f64 = rivals.map(|(_, each)| weights.of(chosen.total - each.total)).sum();
-        seen + self.prior(at) * weights.of(chosen.total - self.most_unseen(at, scoring))
+        seen + self.hidden(at).prior() * weights.of(chosen.total - self.most_unseen(at, scoring))
     }
 }
 
@@ -80,6 +80,8 @@ pub(super) struct Link {
     pub total: i32,
     /// What of the total is for ends clipped where the fragment ends.
     pub bonus: i32,
+    /// How far their distance is from what the model expects, finer than the total has it.
+    pub misfit: i32,
 }
 
 /// How far a clip may begin from where the fragment ends: an adapter's first bases may match by chance.
@@ -122,7 +124,7 @@ pub(super) fn link(
         for &(_, mate_at) in near {
             let mate = &second.placements[mate_at];
             if mate.contig == placement.contig
-                && let Some(penalty) = model.penalty(here, border(second, mate_at))
+                && let Some(misfit) = model.misfit(here, border(second, mate_at))
             {
                 let (here, there) = ((placement, first.length), (mate, second.length));
                 let adapters = match (placement.reverse, mate.reverse) {
@@ -131,12 +133,9 @@ pub(super) fn link(
                     _ => 0,
                 };
                 let bonus = adapters * scoring.end_bonus;
-                let penalty = if adapters == 2 { 0 } else { penalty };
-                links.push(Link {
-                    at: [at, mate_at],
-                    total: placement.total + mate.total + bonus - penalty,
-                    bonus,
-                });
+                let misfit = if adapters == 2 { 0 } else { misfit };
+                let total = placement.total + mate.total + bonus - misfit / MISFIT_PER_PENALTY;
+                links.push(Link { at: [at, mate_at], total, bonus, misfit });
             }
         }
     }
@@ -165,7 +164,7 @@ pub(super) fn choose(
         let ties = [0, 1].map(|side| sides[side].placements[link.at[side]].tie(salt));
         ties[0].rotate_left(1) ^ ties[1]
     };
-    let linked = links.iter().max_by_key(|link| (link.total, tie(link)));
+    let linked = links.iter().max_by_key(|link| (link.total, -link.misfit, tie(link)));
     let apart = sides[0].best() + sides[1].best() - scoring.unpaired;
     let (at, proper, top, bonus) = match linked {
         Some(link) if link.total >= apart => (link.at, true, link.total, link.bonus),
@@ -217,10 +216,11 @@ fn weigh(
         add(index, apart_weight * weights.of(side.best() - placement.total));
     }
     let unseen = [0, 1].map(|read| sides[read].most_unseen(at[read], scoring));
-    let prior = [0, 1].map(|read| sides[read].prior(at[read]));
+    let hidden = [0, 1].map(|read| sides[read].hidden(at[read]));
     let mate_total = mate.placements[at[1 - read]].total;
-    rivals += prior[read] * weights.of(top - (unseen[read] + mate_total - scoring.unpaired));
-    rivals += prior[0].min(prior[1]) * weights.of(top - (unseen[0] + unseen[1] + bonus));
+    rivals +=
+        PRIOR_APART * hidden[read].prior() * weights.of(top - (unseen[read] + mate_total - scoring.unpaired));
+    rivals += hidden[0].prior_of_both(hidden[1]) * weights.of(top - (unseen[0] + unseen[1] + bonus));
     for Unrescued { places, total } in sides.each_ref().map(|side| side.unrescued) {
         rivals += PRIOR_UNRESCUED * f64::from(places) * weights.of(top - total);
     }

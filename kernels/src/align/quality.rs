@@ -18,17 +18,51 @@ const UNDECIDED_PHRED: f64 = 4.0;
 /// Deficits beyond this weigh nothing.
 const DEFICIT_MAX: usize = 80;
 
-/// Places as good as can be that may exist though no seed led to them: a few of those left out for being too many, and a
-/// chance of one where nothing was left out, by how many differences it would need at least to hide from all seeds.
-/// Measured on reads with up to 5% errors, and on short ones.
-pub(super) fn prior_of_unseen(left_out: u32, differences: i32) -> f64 {
-    let hidden = match differences {
-        ..=0 => 0.02,
-        1 => 2e-3,
-        _ => 1e-4,
-    };
-    hidden + 1e-3 * f64::from(left_out)
+/// Places as good as can be that may exist though no seed led to them, by how many differences they would need at least
+/// to hide from all seeds that were followed. Measured on reads with up to 5% errors, and on short ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hidden {
+    pub differences: i32,
+    /// Places left out for being too many.
+    pub left_out: u32,
 }
+
+impl Hidden {
+    /// How many of them are expected.
+    pub fn prior(self) -> f64 {
+        self.anywhere() + self.among_left_out()
+    }
+
+    /// How many are expected that hide both mates.
+    pub fn prior_of_both(self, mate: Hidden) -> f64 {
+        let both = Hidden {
+            differences: self.differences + mate.differences,
+            left_out: self.left_out.min(mate.left_out),
+        };
+        self.anywhere().min(mate.anywhere()) + both.among_left_out()
+    }
+
+    fn anywhere(self) -> f64 {
+        match self.differences {
+            ..=0 => 0.02,
+            1 => 2e-3,
+            _ => 1e-4,
+        }
+    }
+
+    fn among_left_out(self) -> f64 {
+        let each = match self.differences {
+            ..=2 => 1e-3,
+            3 => 3e-4,
+            4 => 3e-5,
+            _ => 1e-5,
+        };
+        each * f64::from(self.left_out)
+    }
+}
+
+/// How likely the two places of a fragment are no pair, beside what that costs in score.
+pub(super) const PRIOR_APART: f64 = 0.1;
 
 /// How likely a read lies, as well as can be, beside one place of its mate where it was not looked for.
 pub(super) const PRIOR_UNRESCUED: f64 = 2e-4;
@@ -76,5 +110,18 @@ mod tests {
         assert_eq!(mapq(1.0, 9.0, 100), 0);
         assert_eq!(weights.of(1000), 0.0);
         assert_eq!(weights.of(-3), 1.0);
+    }
+
+    #[test]
+    fn the_more_differences_the_rarer_a_hidden_place() {
+        for left_out in [0, 20, 1000] {
+            let prior = |differences| Hidden { differences, left_out }.prior();
+            assert!((0..8).all(|differences| prior(differences) >= prior(differences + 1)));
+            for (one, other) in [(0, 0), (1, 3), (4, 0)] {
+                let [one, other] = [one, other].map(|differences| Hidden { differences, left_out });
+                let both = one.prior_of_both(other);
+                assert!(both == other.prior_of_both(one) && both <= one.prior().min(other.prior()));
+            }
+        }
     }
 }

@@ -105,6 +105,9 @@ pub(super) struct Unseen {
     /// First bases of the seeds that were followed everywhere, ascending, as the read was sequenced.
     seeds: Vec<u32>,
     k: u32,
+    /// Bases of followed seeds that a place may match and still have been left out: where there were too many places, the
+    /// worse ones were.
+    matched: u32,
     /// How many places were left out for being too many; 0 if every seed was followed.
     pub left_out: u32,
     /// Whether all seeds were followed but those left out for being too many.
@@ -112,16 +115,39 @@ pub(super) struct Unseen {
 }
 
 impl Unseen {
-    /// The least number of differences within a range of the read: enough to touch every followed seed there.
+    /// The least number of differences within a range of the read: enough to touch every followed seed there, or as many
+    /// as it takes to match no more of them than places do that were left out. One difference touches fewer bases of
+    /// seeds than two seeds have.
     pub fn differences(&self, range: (u32, u32)) -> i32 {
-        let (mut count, mut clear) = (0, range.0);
+        let apart = self.apart(range);
+        if self.matched == 0 {
+            return apart;
+        }
+        let untouched = (self.matched / self.k) as i32;
+        let uncovered = self.covered(range).saturating_sub(self.matched);
+        (apart - untouched).max(uncovered.div_ceil(2 * self.k - 1) as i32)
+    }
+
+    /// Followed seeds within a range that share no base.
+    pub fn apart(&self, range: (u32, u32)) -> i32 {
+        let (mut apart, mut clear) = (0, range.0);
         for &start in &self.seeds {
             if start >= clear && start + self.k <= range.1 {
-                count += 1;
+                apart += 1;
                 clear = start + self.k;
             }
         }
-        count
+        apart
+    }
+
+    /// Bases within a range that followed seeds cover.
+    fn covered(&self, range: (u32, u32)) -> u32 {
+        let (mut covered, mut end) = (0, range.0);
+        for &start in self.seeds.iter().filter(|&&start| start >= range.0 && start + self.k <= range.1) {
+            covered += start + self.k - start.max(end);
+            end = start + self.k;
+        }
+        covered
     }
 
     /// One past the first followed seed's last base, and the last one's first base: what lies before and behind them may
@@ -134,7 +160,7 @@ impl Unseen {
     /// Begins anew, with seeds of `k` bases.
     pub fn clear(&mut self, k: u32) {
         self.seeds.clear();
-        (self.k, self.left_out, self.is_thorough) = (k, 0, false);
+        (self.k, self.matched, self.left_out, self.is_thorough) = (k, 0, 0, false);
     }
 
     /// Whether a seed that begins here shares bases with one that was followed.
@@ -215,8 +241,10 @@ impl Seeding {
         }
         unseen.seeds.sort_unstable();
         unseen.is_thorough = effort == Effort::All;
-        let beyond = self.candidates(k, query, candidates);
-        unseen.left_out = unseen.left_out.max(beyond);
+        if let Some((beyond, chained)) = self.candidates(k, query, candidates) {
+            unseen.left_out = unseen.left_out.max(beyond);
+            unseen.matched = chained.max(0) as u32;
+        }
     }
 
     /// Replaces `candidates` by those of anchors found elsewhere, each of `k` bases.
@@ -232,8 +260,8 @@ impl Seeding {
         self.candidates(k, query, candidates);
     }
 
-    /// Returns how many candidates were left out.
-    fn candidates(&mut self, k: u32, query: &Query, candidates: &mut Vec<Candidate>) -> u32 {
+    /// Returns how many candidates were left out, if any, and the query bases that the best of them covers.
+    fn candidates(&mut self, k: u32, query: &Query, candidates: &mut Vec<Candidate>) -> Option<(u32, i32)> {
         self.anchors.sort_unstable();
         self.segments.clear();
         for run in self.anchors.chunk_by(|a, b| a.line() == b.line()) {
@@ -255,15 +283,16 @@ impl Seeding {
             let tie = mix(query.salt ^ (candidate.diagonal as u64) << 1 ^ side(candidate.reverse) as u64);
             (-candidate.chained, tie)
         };
-        let beyond = candidates.len().saturating_sub(CANDIDATES_MAX);
-        if beyond > 0 {
-            candidates.select_nth_unstable_by_key(CANDIDATES_MAX, rank);
-            candidates.truncate(CANDIDATES_MAX);
-        }
+        let beyond = (candidates.len() > CANDIDATES_MAX).then(|| {
+            let beyond = (candidates.len() - CANDIDATES_MAX) as u32;
+            let (_, best, _) = candidates.select_nth_unstable_by_key(CANDIDATES_MAX, rank);
+            (beyond, best.chained)
+        });
+        candidates.truncate(CANDIDATES_MAX);
         if candidates.len() > 1 {
             candidates.sort_unstable_by_key(rank);
         }
-        beyond as u32
+        beyond
     }
 }
 
@@ -293,4 +322,28 @@ fn join(segments: &[Candidate], at: usize) -> Candidate {
         joined.band = (joined.band.0.min(diagonal), joined.band.1.max(diagonal));
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_differs_in_every_followed_seed_unless_its_like_was_left_out() {
+        let check = |seeds: &[u32], matched, range, expect| {
+            let unseen = Unseen { seeds: seeds.to_vec(), k: 19, matched, ..Unseen::default() };
+            assert_eq!(unseen.differences(range), expect, "{seeds:?} {matched} {range:?}");
+        };
+        check(&[], 0, (0, 150), 0);
+        check(&[0, 10, 19, 40], 0, (0, 150), 3);
+        check(&[0, 10, 19, 40], 0, (1, 150), 2);
+        check(&[0, 10, 19, 40], 0, (0, 58), 2);
+        // One seed of three that share no base may match; two; all.
+        check(&[0, 19, 40], 19, (0, 150), 2);
+        check(&[0, 19, 40], 38, (0, 150), 1);
+        check(&[0, 19, 40], 57, (0, 150), 0);
+        // Of seeds that share bases some match, but not all: one difference.
+        check(&[0, 6, 12], 25, (0, 35), 1);
+        check(&[0, 6, 12], 31, (0, 35), 0);
+    }
 }

@@ -521,3 +521,20 @@ fn a_noisy_read_of_a_place_without_copies_is_not_in_doubt() {
         assert!(sure.count() > 180);
     });
 }
+
+#[test]
+fn of_equal_pairs_the_likelier_distance_is_chosen() {
+    for seed in 0..8 {
+        let mut random = Random(seed);
+        let mut contig = random.codes(4_000);
+        // The mate fits in twice: 10 and 65 bases beyond the mean, which cost the same in whole units of score.
+        let unit = random.codes(55);
+        contig[1_260..1_465].iter_mut().zip(unit.iter().cycle()).for_each(|(base, &code)| *base = code);
+        let mate = reversed(&contig[1_260..1_410]);
+        with_aligner(std::slice::from_ref(&contig), |aligner| {
+            let pair = aligner.map_pair(&mut Workspace::default(), &contig[1_000..1_150], &mate, &MODEL);
+            assert_eq!(place(&pair.reads[1]), Some((0, 1_260, true)));
+            assert!(pair.proper && pair.reads[1].primary.as_ref().expect("placed").mapq < 10);
+        });
+    }
+}
