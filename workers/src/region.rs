@@ -16,7 +16,7 @@ use crate::qc::contig_class::ContigClass;
 use crate::qc::tally::AlignmentTally;
 use crate::qc::{CellTally, SampleCounters};
 use crate::record::{Record, flag};
-use crate::runs::{Run, RunError, merge};
+use crate::runs::{Run, RunError, StoredRun, merge};
 use crate::sam;
 use crate::template::name_hash;
 use crate::vcf;
@@ -138,49 +138,100 @@ pub fn run(
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
     let open = |(task, piece): &(Task, PieceRef)| {
-        Ok::<_, PackError>(Run::new(context.read(*task, piece)?, context.index.reference()))
+        let run = StoredRun::new(context.read(*task, piece)?, context.index.reference());
+        Ok::<_, PackError>(Run::Stored(run))
     };
     let mut runs: Vec<Run> = inputs.iter().map(open).collect::<Result<_, _>>()?;
-    let mut worker = CellWorker::new(context, sample, content);
+    let mut worker = CellWorker::new(context, sample);
+    let mut summary = RegionSummary::default();
     let mut pieces = Vec::new();
-    match shard {
-        Shard::Unplaced => pieces.push(worker.unplaced(&mut runs)?),
-        Shard::Cells { .. } => {
-            for cell in shard.cells().take_while(|&cell| hold.reach(cell.0)) {
-                context.holds()?;
-                pieces.push(worker.cell(&mut runs, cell)?);
-            }
-        }
+    let is_reached = |part: &Shard| match part {
+        Shard::Unplaced => true,
+        Shard::Cells { first, .. } => hold.reach(first.0),
+    };
+    for part in shard.parts().take_while(is_reached) {
+        context.holds()?;
+        let made = worker.make(&mut runs, part)?;
+        pieces.push(made.store(context, Task::Region(sample, part), content)?);
+        summary.add(&made);
     }
     hold.check()?;
-    Ok((pieces, worker.summary))
+    Ok((pieces, summary))
 }
 
-struct CellWorker<'a> {
+/// What becomes of one cell, or of the unplaced reads.
+pub(crate) struct Made {
+    /// Of each part of its alignments: records before it in the cell, records, bytes.
+    pub alignments: Vec<(u64, u32, Vec<u8>)>,
+    gvcf: Vec<u8>,
+    sites: u32,
+    answers: Answers,
+    /// What was counted.
+    pub counters: SampleCounters,
+}
+
+impl Made {
+    /// Appends it to the pack.
+    fn store(
+        &self,
+        context: &Access<'_>,
+        task: Task,
+        content: &mut Content,
+    ) -> Result<PieceRef, RegionError> {
+        let mut record = context.record(task)?;
+        for (first, count, bytes) in &self.alignments {
+            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
+            record.block(entry, bytes)?;
+        }
+        let entry = BlockEntry { kind: block::GVCF, first: 0, last: 0, count: self.sites };
+        record.block(entry, &self.gvcf)?;
+        let json = serde_json::to_vec(&self.counters).expect("counters always print");
+        record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
+        Ok(context.append(record, content)?)
+    }
+}
+
+impl RegionSummary {
+    fn add(&mut self, made: &Made) {
+        self.fates.add(&fates_of(&made.counters));
+        self.answers.add(&made.answers);
+        self.records += made.alignments.iter().map(|(_, count, _)| u64::from(*count)).sum::<u64>();
+        self.sites += u64::from(made.sites);
+        self.alignment_bytes += made.alignments.iter().map(|(.., bytes)| bytes.len() as u64).sum::<u64>();
+        self.call_bytes += made.gvcf.len() as u64;
+    }
+}
+
+/// Makes a sample's alignments, calls and counts, cell by cell.
+pub(crate) struct CellWorker<'a> {
     context: &'a Access<'a>,
     sample: u32,
-    content: &'a mut Content,
     reference: Reference<'a>,
     workspace: Workspace,
     classes: Vec<ContigClass>,
-    summary: RegionSummary,
 }
 
 impl<'a> CellWorker<'a> {
-    fn new(context: &'a Access<'a>, sample: u32, content: &'a mut Content) -> Self {
+    pub fn new(context: &'a Access<'a>, sample: u32) -> Self {
         CellWorker {
             context,
             sample,
-            content,
             reference: context.index.reference(),
             workspace: Workspace::new(),
             classes: ContigClass::of_all(context.index.contigs()),
-            summary: RegionSummary::default(),
+        }
+    }
+
+    /// What becomes of one of [`Shard::parts`].
+    pub fn make(&mut self, runs: &mut [Run<'_>], part: Shard) -> Result<Made, RegionError> {
+        match part {
+            Shard::Unplaced => self.unplaced(runs),
+            Shard::Cells { first, .. } => self.cell(runs, first),
         }
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(&mut self, runs: &mut [Run<'_>]) -> Result<PieceRef, RegionError> {
+    fn unplaced(&mut self, runs: &mut [Run<'_>]) -> Result<Made, RegionError> {
         let encoder = Encoder::new(self.context, self.sample)?;
         let mut alignments = Alignments::new(&encoder);
         let mut tally = AlignmentTally::new(None);
@@ -191,10 +242,11 @@ impl<'a> CellWorker<'a> {
         })?;
         let mut counters = SampleCounters::new(self.context.index.contigs().total_bases());
         counters.alignment = tally.finish(0, 0);
-        self.store(Shard::Unplaced, alignments.finish()?, &[], 0, &counters)
+        let (gvcf, sites, answers) = Default::default();
+        Ok(Made { alignments: alignments.finish()?, gvcf, sites, answers, counters })
     }
 
-    fn cell(&mut self, runs: &mut [Run<'_>], cell: Cell) -> Result<PieceRef, RegionError> {
+    fn cell(&mut self, runs: &mut [Run<'_>], cell: Cell) -> Result<Made, RegionError> {
         let core = self.context.grid.interval(cell);
         let encoder = Encoder::new(self.context, self.sample)?;
         let window = ReferenceSpan::around(&self.reference, core);
@@ -223,44 +275,21 @@ impl<'a> CellWorker<'a> {
             return Err(failure);
         }
         let CellPass { alignments, tally, reads, .. } = pass;
+        let alignments = alignments.finish()?;
         let class = self.classes[core.contig as usize];
         let mut counters = tally.finish(class, self.context.index.contigs().total_bases());
         if !self.context.settings.calling {
-            return self.store(Shard::of_cell(cell), alignments.finish()?, &[], 0, &counters);
+            let (gvcf, sites, answers) = Default::default();
+            return Ok(Made { alignments, gvcf, sites, answers, counters });
         }
         let calls = reads.call(&core, &window, &self.context.settings.call, &mut self.workspace);
-        self.summary.answers.add(&self.check_answers(core, &calls)?);
+        let answers = self.check_answers(core, &calls)?;
         calls.sites.iter().for_each(|site| counters.variants.add(class, site));
         let mut text = Vec::new();
         let contigs = self.context.index.contigs();
         vcf::write_gvcf(contigs, core.contig, &calls, |position| window.letter(position), &mut text);
-        let gvcf = vcf::compress_cell(&text);
-        self.store(Shard::of_cell(cell), alignments.finish()?, &gvcf, calls.sites.len() as u32, &counters)
-    }
-
-    /// Appends the record of one cell, or of the unplaced reads, to the pack.
-    fn store(
-        &mut self,
-        of: Shard,
-        alignments: Vec<(u64, u32, Vec<u8>)>,
-        gvcf: &[u8],
-        sites: u32,
-        counters: &SampleCounters,
-    ) -> Result<PieceRef, RegionError> {
-        let mut record = self.context.record(Task::Region(self.sample, of))?;
-        for (first, count, bytes) in &alignments {
-            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
-            record.block(entry, bytes)?;
-            self.summary.records += u64::from(*count);
-            self.summary.alignment_bytes += bytes.len() as u64;
-        }
-        record.block(BlockEntry { kind: block::GVCF, first: 0, last: 0, count: sites }, gvcf)?;
-        let json = serde_json::to_vec(counters).expect("counters always print");
-        record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
-        self.summary.sites += u64::from(sites);
-        self.summary.call_bytes += gvcf.len() as u64;
-        self.summary.fates.add(&fates_of(counters));
-        Ok(self.context.append(record, self.content)?)
+        let (gvcf, sites) = (vcf::compress_cell(&text), calls.sites.len() as u32);
+        Ok(Made { alignments, gvcf, sites, answers, counters })
     }
 
     /// Walks over the cell and counts how each base is answered; an error if one is not, or is twice.

@@ -1,8 +1,10 @@
 //! Runs of alignments: what a map task writes and a region task merges.
 //!
-//! A run is one pack record whose blocks hold entries in the order of the genome; its directory says which places each
-//! block spans, so a shard reads only the blocks that touch it, each once: merging holds one block of each run, from cell to
-//! cell. In a block, bases are stored as their difference from the reference.
+//! A stored run is one pack record whose blocks hold entries in the order of the genome; its directory says which places
+//! each block spans, so a shard reads only the blocks that touch it, each once: merging holds one block of each run, from
+//! cell to cell. In a block, bases are stored as their difference from the reference. A run may as well stay in memory, as
+//! it came, with the order of its entries beside it. Invariant: merging does not see which entries lie in which run, or
+//! where it lies.
 
 use crate::entry::{Entry, Order, Place, decode, for_records, peek};
 use crate::record::RecordError;
@@ -68,9 +70,24 @@ impl RunBuilder {
         self.index.is_empty()
     }
 
+    /// Memory that the entries take.
+    pub fn held_bytes(&self) -> u64 {
+        (self.bytes.len() + self.index.len() * size_of::<(Place, Order, usize)>()) as u64
+    }
+
     /// The place of each entry.
     pub fn places(&self) -> impl Iterator<Item = Place> {
         self.index.iter().map(|&(place, ..)| place)
+    }
+
+    /// Keeps the entries in memory.
+    pub fn hold(mut self) -> HeldRun {
+        self.sort();
+        HeldRun { bytes: self.bytes, index: self.index }
+    }
+
+    fn sort(&mut self) {
+        self.index.sort_unstable_by_key(|&(place, order, _)| (place, order));
     }
 
     /// Gives the entries, sorted, to `write` as the blocks of a record; they are aligned to `reference`.
@@ -79,7 +96,7 @@ impl RunBuilder {
         reference: &Reference<'_>,
         mut write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
     ) -> Result<(), RunError> {
-        self.index.sort_unstable_by_key(|&(place, order, _)| (place, order));
+        self.sort();
         let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
         let mut begun = 0;
         for (at, &(_, _, offset)) in self.index.iter().enumerate() {
@@ -102,19 +119,36 @@ impl RunBuilder {
     }
 }
 
-/// A run being read, with the block that was needed last: the next cell mostly begins in it.
+/// A run that stays in memory; any number of readers share it.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub struct HeldRun {
+    bytes: Vec<u8>,
+    /// In the order of the genome: where in `bytes` each entry lies.
+    index: Vec<(Place, Order, usize)>,
+}
+
+/// A run being read.
+#[derive(Debug)]
+pub enum Run<'a> {
+    /// From a pack.
+    Stored(StoredRun<'a>),
+    /// From memory.
+    Held(&'a HeldRun),
+}
+
+/// A stored run, with the block that was needed last: the next cell mostly begins in it.
+#[derive(Debug)]
+pub struct StoredRun<'a> {
     record: RecordReader,
     reference: Reference<'a>,
     held: Option<usize>,
     block: Vec<u8>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> StoredRun<'a> {
     /// Nothing of it is read yet; its entries are aligned to `reference`.
     pub fn new(record: RecordReader, reference: Reference<'a>) -> Self {
-        Run { record, reference, held: None, block: Vec::new() }
+        StoredRun { record, reference, held: None, block: Vec::new() }
     }
 
     fn hold(&mut self, block: usize) -> Result<(), PackError> {
@@ -128,51 +162,80 @@ impl<'a> Run<'a> {
     }
 }
 
+impl Run<'_> {
+    /// The cursor's bytes: of a stored run the block that is held.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Run::Stored(run) => &run.block,
+            Run::Held(run) => &run.bytes,
+        }
+    }
+}
+
 /// A position in one run.
 struct Cursor<'a, 'r> {
     run: &'a mut Run<'r>,
-    next_block: usize,
-    /// In the block before that, if it is entered.
+    /// The next block of a stored run, the next entry of one in memory.
+    next: usize,
+    /// Of the entry there is, if one was entered.
     offset: Option<usize>,
 }
 
 impl<'a, 'r> Cursor<'a, 'r> {
     fn new(run: &'a mut Run<'r>, from: Place) -> Self {
-        let next_block = run.record.entries().partition_point(|block| block.last < from.0);
-        Cursor { run, next_block, offset: None }
+        let next = match run {
+            Run::Stored(run) => run.record.entries().partition_point(|block| block.last < from.0),
+            Run::Held(run) => run.index.partition_point(|&(place, ..)| place < from),
+        };
+        Cursor { run, next, offset: None }
     }
 
     /// What lies from the cursor on, if anything does.
     fn rest(&self) -> Option<&[u8]> {
-        self.offset.map(|offset| &self.run.block[offset..]).filter(|rest| !rest.is_empty())
+        self.offset.map(|offset| &self.run.bytes()[offset..]).filter(|rest| !rest.is_empty())
     }
 
     /// Goes on behind an entry of this length.
     fn go_on(&mut self, length: usize) {
-        self.offset = self.offset.map(|offset| (offset + length).min(self.run.block.len()));
+        self.offset = match self.run {
+            Run::Stored(run) => self.offset.map(|offset| (offset + length).min(run.block.len())),
+            Run::Held(_) => None,
+        };
     }
 
     /// The order key of the entry at the cursor, after moving to the next block if need be; `None` at the end of the
     /// range.
     fn key(&mut self, from: Place, before: Place) -> Result<Option<(Place, Order)>, RunError> {
+        let is_beyond = |place: Place| place >= before && before != Place::NOWHERE;
         loop {
-            while let Some(bytes) = self.rest() {
-                let (place, order, length) = peek(bytes)?;
-                if place >= before && before != Place::NOWHERE {
-                    return Ok(None);
+            match self.run {
+                Run::Held(run) => {
+                    let Some(&(place, order, offset)) = run.index.get(self.next) else { return Ok(None) };
+                    (self.offset, self.next) = (Some(offset), self.next + 1);
+                    return Ok((!is_beyond(place)).then_some((place, order)));
                 }
-                if place >= from {
-                    return Ok(Some((place, order)));
+                Run::Stored(run) => {
+                    while let Some(bytes) = self.offset.map(|offset| &run.block[offset..])
+                        && !bytes.is_empty()
+                    {
+                        let (place, order, length) = peek(bytes)?;
+                        if is_beyond(place) {
+                            return Ok(None);
+                        }
+                        if place >= from {
+                            return Ok(Some((place, order)));
+                        }
+                        self.offset = self.offset.map(|offset| (offset + length).min(run.block.len()));
+                    }
+                    let Some(block) = run.record.entries().get(self.next) else { return Ok(None) };
+                    if is_beyond(Place(block.first)) {
+                        return Ok(None);
+                    }
+                    run.hold(self.next)?;
+                    self.offset = Some(0);
+                    self.next += 1;
                 }
-                self.go_on(length);
             }
-            let Some(block) = self.run.record.entries().get(self.next_block) else { return Ok(None) };
-            if block.first >= before.0 && before != Place::NOWHERE {
-                return Ok(None);
-            }
-            self.run.hold(self.next_block)?;
-            self.offset = Some(0);
-            self.next_block += 1;
         }
     }
 }
@@ -270,7 +333,7 @@ mod tests {
             let mut record = RecordBuilder::new(&key, "c");
             run.finish(&reference, |entry, bytes| record.block(entry, bytes)).unwrap();
             let piece = pack.append(&record.finish()).unwrap();
-            runs.push(Run::new(packs.record(&piece, &key, "c").unwrap(), reference));
+            runs.push(Run::Stored(StoredRun::new(packs.record(&piece, &key, "c").unwrap(), reference)));
         }
         entries.sort();
         let ranges = [
