@@ -1,12 +1,14 @@
 //! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments and their quality control in one go; or to a
 //! stream.
 
+use crate::config;
 use crate::output::{duration, note};
 use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
+use jobs::quantity::parse_bytes;
 use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
@@ -59,8 +61,11 @@ pub struct Args {
     /// Vectors that kernels use: auto, scalar, avx2, avx512 or neon, of those that the CPU has; never changes a result
     #[arg(long, value_name = "LEVEL", default_value = "auto", hide_short_help = true)]
     simd: Level,
-    /// Read pairs per task; never changes a result
-    #[arg(long, value_name = "N", default_value_t = 100_000, hide = true)]
+    /// Memory for sorting, such as 8G: alignments beyond it wait compressed beside the output [default: half of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
+    /// Most read pairs sorted together; never changes a result
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide = true)]
     chunk_pairs: u64,
 }
 
@@ -152,7 +157,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let done = on_threads(args.threads, || {
         if !streaming {
-            let counters = align::sorted(&access, &args.output, &progress)?;
+            let memory = args.memory.unwrap_or_else(|| config::own_machine().memory_bytes / 2);
+            let counters = align::sorted(&access, &args.output, memory, &progress)?;
             return write_quality(args, counters).map(|()| true);
         }
         if stdout {

@@ -26,6 +26,7 @@ pub mod joint;
 pub mod kinship;
 pub mod map;
 pub mod mapped;
+mod ordered;
 pub mod pairs;
 pub mod parcel;
 pub mod qc;

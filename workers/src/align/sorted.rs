@@ -1,0 +1,154 @@
+//! Sorted alignments of a lane: mapped in one pass over its files into runs in memory, and on disk what has no room there,
+//! then cell by cell as a job's region tasks do it, on all threads, written in order.
+//!
+//! Invariant: neither memory nor threads can be seen in the file: merging does not see how reads lie in runs.
+
+use super::output::Output;
+use super::{AlignError, LANE, Progress, learn};
+use crate::access::{Access, Content};
+use crate::fastq::{Files, Pairs};
+use crate::htslib::SamText;
+use crate::map::{self, MapError, Mapper};
+use crate::qc::SampleCounters;
+use crate::region::{CellWorker, Made, RegionError};
+use crate::runs::{HeldRun, Run, RunBuilder, StoredRun};
+use crate::stream::{Batch, Stream};
+use crate::template::LaneContext;
+use crate::ordered;
+use jobs::genome::Cell;
+use jobs::task::{Chunk, Shard, Task};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use storage::{PackError, PieceRef};
+
+/// Cells that a thread takes at a time: the fewer, the shorter the last one works alone; the more, the fewer blocks of runs
+/// are read twice.
+const CELLS_MAX: u32 = 16;
+
+/// Shares of the cells that each thread gets to take, where there are enough of them.
+const SHARES: u32 = 16;
+
+/// Longest run in memory: merging needs a block of each on disk.
+const RUN_BYTES_MAX: u64 = 1 << 28;
+
+/// Part of the memory in which runs are made; the rest keeps them.
+const MAKING: u64 = 4;
+
+/// Writes sorted, duplicate-marked alignments of the context's one lane to `output`, with an index for BAM and CRAM, and
+/// gives what was counted on the way. Up to `memory_bytes` of alignments stay in memory until they are written. Runs on the
+/// calling rayon pool.
+pub fn sorted(
+    context: &Access<'_>,
+    output: &Path,
+    memory_bytes: u64,
+    progress: Progress<'_>,
+) -> Result<SampleCounters, AlignError> {
+    SamText::new(&context.sam_header(0)).ok_or(AlignError::Header)?;
+    let runs = map(context, memory_bytes, progress)?;
+    let (cells, threads) = (context.grid.cells(), rayon::current_num_threads() as u32);
+    let step = (cells / (SHARES * threads)).clamp(1, CELLS_MAX);
+    let cells = (0..cells).step_by(step as usize).map(|first| {
+        let end = cells.min(first + step);
+        Shard::Cells { first: Cell(first), end: Cell(end) }
+    });
+    let shards: Vec<Shard> = cells.chain([Shard::Unplaced]).collect();
+    let (mut file, mut done) = (Output::create(context, output)?, 0);
+    progress("sorting and marking", 0, shards.len() as u64);
+    let make = |slot: &mut Option<_>, at: usize| {
+        let (worker, runs) = match slot {
+            Some(opened) => opened,
+            None => slot.insert((CellWorker::new(context, 0), runs.open(context)?)),
+        };
+        let made = shards[at].parts().map(|part| worker.make(runs, part));
+        Ok::<Vec<Made>, AlignError>(made.collect::<Result<_, RegionError>>()?)
+    };
+    let put = |made: Vec<Made>| {
+        made.into_iter().try_for_each(|made| file.put(made))?;
+        done += 1;
+        progress("sorting and marking", done, shards.len() as u64);
+        Ok(())
+    };
+    ordered::in_order(shards.len(), make, put)?;
+    context.release_sample(0);
+    file.finish()
+}
+
+/// The alignments of a lane.
+#[derive(Default)]
+struct Runs {
+    held: Vec<HeldRun>,
+    stored: Vec<(Task, PieceRef)>,
+}
+
+impl Runs {
+    fn open<'a>(&'a self, context: &'a Access<'_>) -> Result<Vec<Run<'a>>, PackError> {
+        let reference = context.index.reference();
+        let stored = self.stored.iter().map(|(task, piece)| {
+            Ok(Run::Stored(StoredRun::new(context.read(*task, piece)?, reference)))
+        });
+        self.held.iter().map(|run| Ok(Run::Held(run))).chain(stored).collect()
+    }
+}
+
+/// Maps the lane in one pass over its files, as the tasks of a job would in several, into runs of at most
+/// [`Lane::chunk_pairs`](crate::context::Lane::chunk_pairs) templates each, whichever they are.
+fn map(context: &Access<'_>, memory_bytes: u64, progress: Progress<'_>) -> Result<Runs, AlignError> {
+    let lane = context.lane(LANE);
+    let aligner = map::aligner(context)?;
+    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
+    let mut stream = Stream::open(&files)?;
+    progress("learning insert sizes", 0, 1);
+    let model = learn(&aligner, &files, &mut stream)?;
+    let mapper = Mapper { aligner, model, lane: LaneContext::of(context, LANE) };
+    let threads = rayon::current_num_threads() as u64;
+    let run_bytes = RUN_BYTES_MAX.min(memory_bytes / (MAKING * threads));
+    let keeping = memory_bytes.saturating_sub(threads * run_bytes);
+    let (begun, ended) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Runs::default()));
+    let (held_bytes, numbers) = (AtomicU64::new(0), AtomicU32::new(0));
+    let end = |run: RunBuilder| -> Result<(), AlignError> {
+        let bytes = run.held_bytes();
+        if held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= keeping {
+            let run = run.hold();
+            locked(&ended).held.push(run);
+            return Ok(());
+        }
+        held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
+        let mut record = context.record(task)?;
+        run.finish(&mapper.lane.reference, |entry, block| record.block(entry, block))
+            .map_err(MapError::from)?;
+        let piece = context.append(record, &mut Content::default())?;
+        locked(&ended).stored.push((task, piece));
+        Ok(())
+    };
+    let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
+        batch.parse(&files, pairs)?;
+        let all: Vec<usize> = (0..pairs.first.len()).collect();
+        let (before, mut run) = locked(&begun).pop().unwrap_or_default();
+        mapper.map(scratch, pairs, &all, batch.first(), &mut |entry| run.push(&entry));
+        let taken = before + all.len() as u64;
+        match taken < lane.chunk_pairs && run.held_bytes() < run_bytes {
+            true => locked(&begun).push((taken, run)),
+            false => end(run)?,
+        }
+        Ok::<_, AlignError>(all.len() as u64)
+    };
+    let mut done = 0;
+    let count = |pairs: u64| {
+        done += pairs;
+        progress("mapping", done, 0);
+        Ok(())
+    };
+    stream.run(u64::MAX, Default::default, map, count)?;
+    let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Where they were made there is room for them.
+    let begun = begun.into_iter().map(|(_, run)| run.hold());
+    let mut runs = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+    runs.held.extend(begun);
+    Ok(runs)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
