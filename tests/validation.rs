@@ -5,7 +5,7 @@
 mod wakachi;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 use wakachi::{Cohort, folder, present, shell, text, wakachi};
@@ -51,10 +51,10 @@ fn aligned() -> Option<&'static Aligned> {
         }
         shell(&format!("samtools dict {0} -o {0}.dict", text(&reference)));
         std::fs::rename(reference.with_extension("fa.dict"), reference.with_extension("dict")).unwrap();
-        let reads = |mate| cohort.dir.join(format!("reads/S-000001_R{mate}.fastq.gz"));
+        let reads = [1, 2].map(|mate| cohort.dir.join(format!("reads/S-000001_R{mate}.fastq.gz")));
         for name in ["aligned.bam", "aligned.cram"] {
             let (output, group) = (folder.path().join(name), r"@RG\tID:a\tSM:S-000001\tLB:l\tPL:ILLUMINA");
-            let inputs = [text(&reference), text(&reads(1)), text(&reads(2))];
+            let inputs = [text(&reference), text(&reads[0]), text(&reads[1])];
             wakachi(&[&["align"], &inputs[..], &["-o", text(&output), "-R", group]].concat()).ok();
         }
         Aligned { folder, reference }
