@@ -11,7 +11,7 @@ use crate::htslib::SamText;
 use crate::map::{self, MapError, Mapper};
 use crate::qc::SampleCounters;
 use crate::region::{CellWorker, Made, RegionError};
-use crate::runs::{HeldRun, Run, RunBuilder, StoredRun};
+use crate::runs::{Form, HeldRun, Run, RunBuilder, StoredRun};
 use crate::stream::{Batch, Stream};
 use crate::template::LaneContext;
 use crate::ordered;
@@ -116,7 +116,7 @@ fn map(context: &Access<'_>, memory_bytes: u64, progress: Progress<'_>) -> Resul
         held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
         let mut record = context.record(task)?;
-        run.finish(&mapper.lane.reference, |entry, block| record.block(entry, block))
+        run.finish(Form::Packed, &mapper.lane.reference, |entry, block| record.block(entry, block))
             .map_err(MapError::from)?;
         let piece = context.append(record, &mut Content::default())?;
         locked(&ended).stored.push((task, piece));
