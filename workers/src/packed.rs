@@ -99,7 +99,8 @@ fn foretold(column: usize, now: &Numbers, before: &Numbers, told: &Told) -> i64 
     let has = |bits: u16| now[FLAG] & i64::from(bits) != 0;
     let nowhere = Place::NOWHERE.0.cast_signed();
     let place = Place(now[PLACE].cast_unsigned());
-    let together = has(flag::PAIRED) && now[MATE_CONTIG] == now[CONTIG] && !has(flag::MATE_UNMAPPED | flag::UNMAPPED);
+    let together =
+        has(flag::PAIRED) && now[MATE_CONTIG] == now[CONTIG] && !has(flag::MATE_UNMAPPED | flag::UNMAPPED);
     match column {
         CONTIG | POSITION if now[PLACE] == nowhere => -1,
         CONTIG => place.contig().into(),

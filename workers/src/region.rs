@@ -138,10 +138,10 @@ pub fn run(
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
     let open = |(task, piece): &(Task, PieceRef)| {
-        let run = StoredRun::new(context.read(*task, piece)?, context.index.reference());
-        Ok::<_, PackError>(Run::Stored(run))
+        Ok::<_, PackError>(StoredRun::new(context.read(*task, piece)?, context.index.reference(), 1))
     };
-    let mut runs: Vec<Run> = inputs.iter().map(open).collect::<Result<_, _>>()?;
+    let stored: Vec<StoredRun> = inputs.iter().map(open).collect::<Result<_, _>>()?;
+    let runs: Vec<Run> = stored.iter().map(Run::Stored).collect();
     let mut worker = CellWorker::new(context, sample);
     let mut summary = RegionSummary::default();
     let mut pieces = Vec::new();
@@ -151,7 +151,7 @@ pub fn run(
     };
     for part in shard.parts().take_while(is_reached) {
         context.holds()?;
-        let made = worker.make(&mut runs, part)?;
+        let made = worker.make(&runs, part)?;
         pieces.push(made.store(context, Task::Region(sample, part), content)?);
         summary.add(&made);
     }
@@ -223,7 +223,7 @@ impl<'a> CellWorker<'a> {
     }
 
     /// What becomes of one of [`Shard::parts`].
-    pub fn make(&mut self, runs: &mut [Run<'_>], part: Shard) -> Result<Made, RegionError> {
+    pub fn make(&mut self, runs: &[Run<'_>], part: Shard) -> Result<Made, RegionError> {
         match part {
             Shard::Unplaced => self.unplaced(runs),
             Shard::Cells { first, .. } => self.cell(runs, first),
@@ -231,7 +231,7 @@ impl<'a> CellWorker<'a> {
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(&mut self, runs: &mut [Run<'_>]) -> Result<Made, RegionError> {
+    fn unplaced(&mut self, runs: &[Run<'_>]) -> Result<Made, RegionError> {
         let encoder = Encoder::new(self.context, self.sample)?;
         let mut alignments = Alignments::new(&encoder);
         let mut tally = AlignmentTally::new(None);
@@ -246,7 +246,7 @@ impl<'a> CellWorker<'a> {
         Ok(Made { alignments: alignments.finish()?, gvcf, sites, answers, counters })
     }
 
-    fn cell(&mut self, runs: &mut [Run<'_>], cell: Cell) -> Result<Made, RegionError> {
+    fn cell(&mut self, runs: &[Run<'_>], cell: Cell) -> Result<Made, RegionError> {
         let core = self.context.grid.interval(cell);
         let encoder = Encoder::new(self.context, self.sample)?;
         let window = ReferenceSpan::around(&self.reference, core);

@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn what_was_compressed_comes_back_and_damage_is_no_panic() {
         let mut seed = 7u64;
-        for (length, alphabet) in [(0, 1), (1, 1), (3, 2), (1000, 1), (5000, 4), (30_001, 41), (40_003, 256)] {
+        for (length, alphabet) in [(0, 1), (1, 1), (3, 2), (1000, 1), (5000, 4), (30_001, 41), (40_003, 256)]
+        {
             let bytes: Vec<u8> = (0..length)
                 .map(|at| {
                     seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
