@@ -19,6 +19,7 @@ use storage::{AtomicFile, Writer};
 use workers::access::Access;
 use workers::align::{self, AlignError};
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
+use workers::fastq::Files;
 use workers::index_file::{ReferenceIndex, path_of};
 use workers::intake::LaneInput;
 use workers::qc::SampleCounters;
@@ -32,7 +33,7 @@ use workers::qc::metrics::SampleQc;
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.bam -t 8
   wakachi align REF.fa READS.fq.gz -o OUT.cram             single reads
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o - | less       SAM in input order
-  wakachi align REF.fa - -o - -f bam < READS.fq | samtools sort -o OUT.bam
+  wakachi align REF.fa - -p -o - -f bam < PAIRS.fq | samtools sort -o OUT.bam
 
 Beside OUT.cram stands OUT.qc with quality control: a JSON document, and files that MultiQC reads.
 The reference needs an index: wakachi index REF.fa")]
@@ -43,6 +44,9 @@ pub struct Args {
     reads_1: PathBuf,
     /// Second reads
     reads_2: Option<PathBuf>,
+    /// The one file holds pairs, the reads of each one after the other
+    #[arg(short = 'p', long, conflicts_with = "reads_2")]
+    interleaved: bool,
     /// OUT.bam, OUT.cram, OUT.sam, or - for a stream of SAM in input order
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
@@ -148,6 +152,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let packs = (Writer::Alone { era: 0 }, BTreeMap::new());
     let context = Context::open("align".to_owned(), index, vec![sample], settings, scratch.path(), packs)?;
     let access = Access::of_caller(&context);
+    let reads =
+        Files { first: &args.reads_1, second: args.reads_2.as_deref(), interleaved: args.interleaved };
     let begun = Instant::now();
     let bar = bar(0, "align");
     let progress = |what: &str, done: u64, total: u64| {
@@ -158,14 +164,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let done = on_threads(args.threads, || {
         if !streaming {
             let memory = args.memory.unwrap_or_else(|| config::own_machine().memory_bytes / 2);
-            let counters = align::sorted(&access, &args.output, memory, &progress)?;
+            let counters = align::sorted(&access, &reads, &args.output, memory, &progress)?;
             return write_quality(args, counters).map(|()| true);
         }
         if stdout {
             // What is written is long, and not made of lines.
             let output = std::io::stdout().as_fd().try_clone_to_owned();
             let mut output = std::fs::File::from(output.map_err(AlignError::Stream)?);
-            return match align::streamed(&access, format, &mut output, &progress) {
+            return match align::streamed(&access, &reads, format, &mut output, &progress) {
                 Err(AlignError::Stream(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
                 streamed => Ok(streamed.map(|()| true)?),
             };
@@ -174,10 +180,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         // Into a device or a pipe it flows; a file is whole or absent.
         if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
             let mut output = std::fs::File::create(&args.output).map_err(failed)?;
-            return Ok(align::streamed(&access, format, &mut output, &progress).map(|()| true)?);
+            return Ok(align::streamed(&access, &reads, format, &mut output, &progress).map(|()| true)?);
         }
         let mut output = AtomicFile::create(&args.output)?;
-        align::streamed(&access, format, &mut output, &progress)?;
+        align::streamed(&access, &reads, format, &mut output, &progress)?;
         Ok(output.commit().map(|()| true)?)
     })?;
     bar.finish_and_clear();

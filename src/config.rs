@@ -113,7 +113,8 @@ fn search(asked: &Asked, env: &BTreeMap<String, String>) -> Vec<(PathBuf, bool)>
 }
 
 fn environment() -> BTreeMap<String, String> {
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).collect()
 }
 

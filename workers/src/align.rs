@@ -11,7 +11,7 @@ pub use sorted::sorted;
 use crate::access::Access;
 use crate::bam;
 use crate::context::{AlignmentFormat, ContextError};
-use crate::fastq::{CHUNK_RECORDS, FastqError, Files, Pairs};
+use crate::fastq::{FastqError, Files, Pairs};
 use crate::header::sam_header;
 use crate::htslib::{ContainerError, IndexError, SamText};
 use crate::intake::IntakeError;
@@ -115,15 +115,15 @@ impl Classified for AlignError {
 /// How far the filter is: what it does, how much of how much.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
-/// Writes alignments in input order to `output`, as SAM text or BAM, while reading, on all threads of the calling rayon
+/// Maps the files of a lane, and writes alignments in input order to `output`, as SAM text or BAM, while reading, on all threads of the calling rayon
 /// pool. The files may be pipes.
 pub fn streamed(
     context: &Access<'_>,
+    files: &Files<'_>,
     format: AlignmentFormat,
     output: &mut (dyn Write + Send),
     progress: Progress<'_>,
 ) -> Result<(), AlignError> {
-    let lane = context.lane(LANE);
     let aligner = map::aligner(context)?;
     let header = sam_header(context.index.contigs(), context.sample(0), &context.settings.parameters, false);
     SamText::new(&header).ok_or(AlignError::Header)?;
@@ -132,12 +132,11 @@ pub fn streamed(
         _ => bam::header_blocks(&header, context.index.contigs()).map_err(AlignError::Stream)?,
     };
     output.write_all(&start).map_err(AlignError::Stream)?;
-    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
-    let mut stream = Stream::open(&files)?;
-    let model = learn(&aligner, &files, &mut stream)?;
+    let mut stream = Stream::open(files)?;
+    let model = learn(&aligner, files, &mut stream)?;
     let mapper = Mapper { aligner, model, lane: LaneContext::of(context, LANE) };
     let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
-        batch.parse(&files, pairs)?;
+        batch.parse(files, pairs)?;
         let all: Vec<usize> = (0..pairs.first.len()).collect();
         let (mut bytes, mut are_whole) = (Vec::new(), true);
         mapper.map(scratch, pairs, &all, 0, &mut |entry| match format {
@@ -172,8 +171,8 @@ fn learn(aligner: &Aligner<'_>, files: &Files<'_>, stream: &mut Stream) -> Resul
         batch.parse(files, pairs)?;
         Ok::<_, AlignError>((pairs.first.len(), map::observe(aligner, workspace, pairs), batch))
     };
-    while files.second.is_some() {
-        let batches = (learning.wants() as u64).div_ceil(CHUNK_RECORDS);
+    while files.are_paired() {
+        let batches = (learning.wants() as u64).div_ceil(files.templates());
         let add = |(pairs, observations, batch)| {
             learning.add(pairs, observations);
             seen.push(batch);

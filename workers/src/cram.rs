@@ -6,7 +6,7 @@
 //! would have given back: MD and NM that the reference gives are left out, tags come in order but for RG at the end.
 //! Knows nothing of the file a container will stand in.
 
-mod rans;
+pub(crate) mod rans;
 mod series;
 mod slice;
 mod stream;

@@ -27,6 +27,7 @@ pub mod kinship;
 pub mod map;
 pub mod mapped;
 mod ordered;
+mod packed;
 pub mod pairs;
 pub mod parcel;
 pub mod qc;

@@ -138,10 +138,10 @@ pub fn run(
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
     let open = |(task, piece): &(Task, PieceRef)| {
-        let run = StoredRun::new(context.read(*task, piece)?, context.index.reference());
-        Ok::<_, PackError>(Run::Stored(run))
+        Ok::<_, PackError>(StoredRun::new(context.read(*task, piece)?, context.index.reference(), 1))
     };
-    let mut runs: Vec<Run> = inputs.iter().map(open).collect::<Result<_, _>>()?;
+    let stored: Vec<StoredRun> = inputs.iter().map(open).collect::<Result<_, _>>()?;
+    let runs: Vec<Run> = stored.iter().map(Run::Stored).collect();
     let mut worker = CellWorker::new(context, sample);
     let mut summary = RegionSummary::default();
     let mut pieces = Vec::new();
@@ -151,7 +151,7 @@ pub fn run(
     };
     for part in shard.parts().take_while(is_reached) {
         context.holds()?;
-        let made = worker.make(&mut runs, part)?;
+        let made = worker.make(&runs, part)?;
         pieces.push(made.store(context, Task::Region(sample, part), content)?);
         summary.add(&made);
     }
@@ -223,7 +223,7 @@ impl<'a> CellWorker<'a> {
     }
 
     /// What becomes of one of [`Shard::parts`].
-    pub fn make(&mut self, runs: &mut [Run<'_>], part: Shard) -> Result<Made, RegionError> {
+    pub fn make(&mut self, runs: &[Run<'_>], part: Shard) -> Result<Made, RegionError> {
         let mut alignments = Alignments::new(Encoder::new(self.context, self.sample)?);
         let made = self.part(runs, part, &mut alignments)?;
         Ok(Made { alignments: alignments.finish()?, ..made })
@@ -231,7 +231,7 @@ impl<'a> CellWorker<'a> {
 
     /// What becomes of some that follow each other, with the alignments of all at the last: where cells hold few records,
     /// containers go on from one to the next of its contig.
-    pub fn make_together(&mut self, runs: &mut [Run<'_>], parts: &[Shard]) -> Result<Vec<Made>, RegionError> {
+    pub fn make_together(&mut self, runs: &[Run<'_>], parts: &[Shard]) -> Result<Vec<Made>, RegionError> {
         let mut alignments = Alignments::new(Encoder::new(self.context, self.sample)?);
         let made = parts.iter().map(|&part| self.part(runs, part, &mut alignments));
         let mut made = made.collect::<Result<Vec<_>, _>>()?;
@@ -244,7 +244,7 @@ impl<'a> CellWorker<'a> {
     /// Gives all but the alignments.
     fn part(
         &mut self,
-        runs: &mut [Run<'_>],
+        runs: &[Run<'_>],
         part: Shard,
         alignments: &mut Alignments<'_>,
     ) -> Result<Made, RegionError> {
@@ -255,11 +255,7 @@ impl<'a> CellWorker<'a> {
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(
-        &mut self,
-        runs: &mut [Run<'_>],
-        alignments: &mut Alignments<'_>,
-    ) -> Result<Made, RegionError> {
+    fn unplaced(&mut self, runs: &[Run<'_>], alignments: &mut Alignments<'_>) -> Result<Made, RegionError> {
         alignments.begin(None)?;
         let mut tally = AlignmentTally::new(None);
         merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
@@ -275,7 +271,7 @@ impl<'a> CellWorker<'a> {
 
     fn cell(
         &mut self,
-        runs: &mut [Run<'_>],
+        runs: &[Run<'_>],
         cell: Cell,
         alignments: &mut Alignments<'_>,
     ) -> Result<Made, RegionError> {

@@ -12,7 +12,7 @@ use crate::map::{self, MapError, Mapper};
 use crate::ordered;
 use crate::qc::SampleCounters;
 use crate::region::{CONTAINER_RECORDS, CellWorker, Made, RegionError};
-use crate::runs::{HeldRun, Run, RunBuilder, StoredRun};
+use crate::runs::{Form, HeldRun, Run, RunBuilder, StoredRun};
 use crate::stream::{Batch, Stream};
 use crate::template::LaneContext;
 use jobs::genome::Cell;
@@ -22,8 +22,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use storage::{PackError, PieceRef};
 
-/// Cells that a thread takes at a time: the fewer, the shorter the last one works alone; the more, the fewer blocks of runs
-/// are read twice.
+/// Most cells that a thread takes at a time.
 const CELLS_MAX: u32 = 16;
 
 /// Shares of the cells that each thread gets to take, where there are enough of them.
@@ -41,17 +40,18 @@ const RUN_BYTES_MAX: u64 = 1 << 28;
 /// Part of the memory in which runs are made; the rest keeps them.
 const MAKING: u64 = 4;
 
-/// Writes sorted, duplicate-marked alignments of the context's one lane to `output`, with an index for BAM and CRAM, and
+/// Maps the files of the context's one lane, writes sorted, duplicate-marked alignments to `output`, with an index for BAM and CRAM, and
 /// gives what was counted on the way. Up to `memory_bytes` of alignments stay in memory until they are written. Runs on the
 /// calling rayon pool.
 pub fn sorted(
     context: &Access<'_>,
+    files: &Files<'_>,
     output: &Path,
     memory_bytes: u64,
     progress: Progress<'_>,
 ) -> Result<SampleCounters, AlignError> {
     SamText::new(&context.sam_header(0)).ok_or(AlignError::Header)?;
-    let runs = map(context, memory_bytes, progress)?;
+    let runs = map(context, files, memory_bytes, progress)?;
     let (cells, threads) = (context.grid.cells(), rayon::current_num_threads() as u32);
     let together = cells_together(runs.reads, cells);
     let step = (cells / (SHARES * threads)).clamp(1, CELLS_MAX).next_multiple_of(together);
@@ -62,16 +62,19 @@ pub fn sorted(
     let shards: Vec<Shard> = cells.chain([Shard::Unplaced]).collect();
     let (mut file, mut done) = (Output::create(context, output)?, 0);
     progress("sorting and marking", 0, shards.len() as u64);
-    let make = |slot: &mut Option<_>, at: usize| {
-        let (worker, runs) = match slot {
-            Some(opened) => opened,
-            None => slot.insert((CellWorker::new(context, 0), runs.open(context)?)),
-        };
+    let reference = context.index.reference();
+    let stored = runs
+        .stored
+        .iter()
+        .map(|(task, piece)| Ok(StoredRun::new(context.read(*task, piece)?, reference, threads as usize)));
+    let stored: Vec<StoredRun> = stored.collect::<Result<_, PackError>>()?;
+    let runs: Vec<Run> = runs.held.iter().map(Run::Held).chain(stored.iter().map(Run::Stored)).collect();
+    let make = |worker: &mut Option<_>, at: usize| {
+        let worker = worker.get_or_insert_with(|| CellWorker::new(context, 0));
         let parts: Vec<Shard> = shards[at].parts().collect();
-        let made = parts.chunks(together as usize).map(|parts| worker.make_together(runs, parts));
-        Ok::<Vec<Made>, AlignError>(
-            made.collect::<Result<Vec<_>, RegionError>>()?.into_iter().flatten().collect(),
-        )
+        let made = parts.chunks(together as usize).map(|parts| worker.make_together(&runs, parts));
+        let made: Vec<Vec<Made>> = made.collect::<Result<_, RegionError>>()?;
+        Ok::<Vec<Made>, AlignError>(made.into_iter().flatten().collect())
     };
     let put = |made: Vec<Made>| {
         made.into_iter().try_for_each(|made| file.put(made))?;
@@ -103,32 +106,25 @@ struct Runs {
     stored: Vec<(Task, PieceRef)>,
 }
 
-impl Runs {
-    fn open<'a>(&'a self, context: &'a Access<'_>) -> Result<Vec<Run<'a>>, PackError> {
-        let reference = context.index.reference();
-        let stored = self
-            .stored
-            .iter()
-            .map(|(task, piece)| Ok(Run::Stored(StoredRun::new(context.read(*task, piece)?, reference))));
-        self.held.iter().map(|run| Ok(Run::Held(run))).chain(stored).collect()
-    }
-}
-
 /// Maps the lane in one pass over its files, as the tasks of a job would in several, into runs of at most
 /// [`Lane::chunk_pairs`](crate::context::Lane::chunk_pairs) templates each, whichever they are.
-fn map(context: &Access<'_>, memory_bytes: u64, progress: Progress<'_>) -> Result<Runs, AlignError> {
+fn map(
+    context: &Access<'_>,
+    files: &Files<'_>,
+    memory_bytes: u64,
+    progress: Progress<'_>,
+) -> Result<Runs, AlignError> {
     let lane = context.lane(LANE);
     let aligner = map::aligner(context)?;
-    let files = Files { first: &lane.input.fastq_1, second: lane.input.fastq_2.as_deref() };
-    let mut stream = Stream::open(&files)?;
+    let mut stream = Stream::open(files)?;
     progress("learning insert sizes", 0, 1);
-    let model = learn(&aligner, &files, &mut stream)?;
+    let model = learn(&aligner, files, &mut stream)?;
     let mapper = Mapper { aligner, model, lane: LaneContext::of(context, LANE) };
     let threads = rayon::current_num_threads() as u64;
     let run_bytes = RUN_BYTES_MAX.min(memory_bytes / (MAKING * threads));
     let keeping = memory_bytes.saturating_sub(threads * run_bytes);
     let (begun, ended) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Runs::default()));
-    let (held_bytes, numbers) = (AtomicU64::new(0), AtomicU32::new(0));
+    let (held_bytes, reads, numbers) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU32::new(0));
     let end = |run: RunBuilder| -> Result<(), AlignError> {
         let bytes = run.held_bytes();
         if held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= keeping {
@@ -139,18 +135,19 @@ fn map(context: &Access<'_>, memory_bytes: u64, progress: Progress<'_>) -> Resul
         held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
         let mut record = context.record(task)?;
-        run.finish(&mapper.lane.reference, |entry, block| record.block(entry, block))
+        run.finish(Form::Packed, &mapper.lane.reference, |entry, block| record.block(entry, block))
             .map_err(MapError::from)?;
         let piece = context.append(record, &mut Content::default())?;
         locked(&ended).stored.push((task, piece));
         Ok(())
     };
     let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
-        batch.parse(&files, pairs)?;
+        batch.parse(files, pairs)?;
         let all: Vec<usize> = (0..pairs.first.len()).collect();
         let (before, mut run) = locked(&begun).pop().unwrap_or_default();
         mapper.map(scratch, pairs, &all, batch.first(), &mut |entry| run.push(&entry));
         let taken = before + all.len() as u64;
+        reads.fetch_add((pairs.first.len() + pairs.second.len()) as u64, Ordering::Relaxed);
         match taken < lane.chunk_pairs && run.held_bytes() < run_bytes {
             true => locked(&begun).push((taken, run)),
             false => end(run)?,
@@ -169,7 +166,7 @@ fn map(context: &Access<'_>, memory_bytes: u64, progress: Progress<'_>) -> Resul
     let begun = begun.into_iter().map(|(_, run)| run.hold());
     let mut runs = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
     runs.held.extend(begun);
-    runs.reads = if files.second.is_some() { 2 * done } else { done };
+    runs.reads = reads.into_inner();
     Ok(runs)
 }
 
