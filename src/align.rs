@@ -1,12 +1,14 @@
 //! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments and their quality control in one go; or to a
 //! stream.
 
+use crate::config;
 use crate::output::{duration, note};
 use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
 use crate::progress::bar;
 use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
+use jobs::quantity::parse_bytes;
 use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
@@ -17,6 +19,7 @@ use storage::{AtomicFile, Writer};
 use workers::access::Access;
 use workers::align::{self, AlignError};
 use workers::context::{AlignmentFormat, Context, Lane, Sample, Settings};
+use workers::fastq::Files;
 use workers::index_file::{ReferenceIndex, path_of};
 use workers::intake::LaneInput;
 use workers::qc::SampleCounters;
@@ -30,7 +33,7 @@ use workers::qc::metrics::SampleQc;
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o OUT.bam -t 8
   wakachi align REF.fa READS.fq.gz -o OUT.cram             single reads
   wakachi align REF.fa R1.fq.gz R2.fq.gz -o - | less       SAM in input order
-  wakachi align REF.fa - -o - -f bam < READS.fq | samtools sort -o OUT.bam
+  wakachi align REF.fa - -p -o - -f bam < PAIRS.fq | samtools sort -o OUT.bam
 
 Beside OUT.cram stands OUT.qc with quality control: a JSON document, and files that MultiQC reads.
 The reference needs an index: wakachi index REF.fa")]
@@ -41,6 +44,9 @@ pub struct Args {
     reads_1: PathBuf,
     /// Second reads
     reads_2: Option<PathBuf>,
+    /// The one file holds pairs, the reads of each one after the other
+    #[arg(short = 'p', long, conflicts_with = "reads_2")]
+    interleaved: bool,
     /// OUT.bam, OUT.cram, OUT.sam, or - for a stream of SAM in input order
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
@@ -59,8 +65,11 @@ pub struct Args {
     /// Vectors that kernels use: auto, scalar, avx2, avx512 or neon, of those that the CPU has; never changes a result
     #[arg(long, value_name = "LEVEL", default_value = "auto", hide_short_help = true)]
     simd: Level,
-    /// Read pairs per task; never changes a result
-    #[arg(long, value_name = "N", default_value_t = 100_000, hide = true)]
+    /// Memory for sorting, such as 8G: alignments beyond it wait compressed beside the output [default: half of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
+    /// Most read pairs sorted together; never changes a result
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide = true)]
     chunk_pairs: u64,
 }
 
@@ -143,6 +152,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let packs = (Writer::Alone { era: 0 }, BTreeMap::new());
     let context = Context::open("align".to_owned(), index, vec![sample], settings, scratch.path(), packs)?;
     let access = Access::of_caller(&context);
+    let reads =
+        Files { first: &args.reads_1, second: args.reads_2.as_deref(), interleaved: args.interleaved };
     let begun = Instant::now();
     let bar = bar(0, "align");
     let progress = |what: &str, done: u64, total: u64| {
@@ -152,14 +163,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let done = on_threads(args.threads, || {
         if !streaming {
-            let counters = align::sorted(&access, &args.output, &progress)?;
+            let memory = args.memory.unwrap_or_else(|| config::own_machine().memory_bytes / 2);
+            let counters = align::sorted(&access, &reads, &args.output, memory, &progress)?;
             return write_quality(args, counters).map(|()| true);
         }
         if stdout {
             // What is written is long, and not made of lines.
             let output = std::io::stdout().as_fd().try_clone_to_owned();
             let mut output = std::fs::File::from(output.map_err(AlignError::Stream)?);
-            return match align::streamed(&access, format, &mut output, &progress) {
+            return match align::streamed(&access, &reads, format, &mut output, &progress) {
                 Err(AlignError::Stream(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
                 streamed => Ok(streamed.map(|()| true)?),
             };
@@ -168,10 +180,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         // Into a device or a pipe it flows; a file is whole or absent.
         if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
             let mut output = std::fs::File::create(&args.output).map_err(failed)?;
-            return Ok(align::streamed(&access, format, &mut output, &progress).map(|()| true)?);
+            return Ok(align::streamed(&access, &reads, format, &mut output, &progress).map(|()| true)?);
         }
         let mut output = AtomicFile::create(&args.output)?;
-        align::streamed(&access, format, &mut output, &progress)?;
+        align::streamed(&access, &reads, format, &mut output, &progress)?;
         Ok(output.commit().map(|()| true)?)
     })?;
     bar.finish_and_clear();

@@ -8,6 +8,7 @@ use jobs::config::{Config, Machine, Sources};
 use jobs::diagnostic::Diagnostic;
 use jobs::failure::{Class, Classified};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -56,9 +57,7 @@ impl Classified for ConfigError {
 /// A file named by `--config` or `$WAKACHI_CONFIG` is the only one read. Otherwise `wakachi.toml` is read in the
 /// cohort's folder, in `~/.config/wakachi/` and in `/etc/wakachi/`, and the nearest file that has a key decides it.
 pub fn load(asked: &Asked) -> Result<Config, ConfigError> {
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .collect();
+    let env = environment();
     let mut files = Vec::new();
     for (path, required) in search(asked, &env) {
         match std::fs::read(&path) {
@@ -111,6 +110,17 @@ fn search(asked: &Asked, env: &BTreeMap<String, String>) -> Vec<(PathBuf, bool)>
     let home = env.get("HOME").map(|home| Path::new(home).join(".config/wakachi/wakachi.toml"));
     let files = [beside, home, Some(PathBuf::from("/etc/wakachi/wakachi.toml"))];
     files.into_iter().flatten().map(|path| (path, false)).collect()
+}
+
+fn environment() -> BTreeMap<String, String> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// What this process may use.
+pub fn own_machine() -> Machine {
+    machine(&environment())
 }
 
 /// What this process may use: cores by affinity and quota, memory by the machine and its control group; of an allocation

@@ -1,6 +1,7 @@
 //! The command line of wakachi: one file per noun, this one to choose between them.
 
 mod align;
+mod allocator;
 mod audit;
 mod bench;
 mod call;
@@ -127,6 +128,7 @@ enum ConfigCommand {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let cli = Cli::parse();
     match dispatch(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,

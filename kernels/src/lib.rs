@@ -11,7 +11,7 @@ pub mod index;
 pub mod insert;
 pub mod joint;
 pub mod logarithm;
-mod prefetch;
+pub mod prefetch;
 pub mod reference;
 pub mod sequence;
 pub mod simd;

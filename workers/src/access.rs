@@ -13,7 +13,7 @@ use jobs::task::{LaneId, Task};
 use jobs::time::Timestamp;
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 use storage::{
     BlockEntry, Commit, KeyError, KeyService, Pack, PackError, PieceRef, RecordBuilder, RecordReader,
@@ -26,8 +26,9 @@ pub const COHORT_KEY: &str = ".cohort";
 /// A context, and for whom its data is open.
 pub struct Access<'a> {
     context: &'a Context,
-    /// By sample; the cohort's own under `None`.
-    keys: Vec<(Option<u32>, SampleKey)>,
+    /// By sample; the cohort's own under `None`. Those that die with the process are made when they are asked for: random
+    /// numbers cost a tenth of a second before the first.
+    keys: Vec<(Option<u32>, OnceLock<SampleKey>)>,
     /// `None`: the data is the caller's own; `None` within: it was revoked.
     permit: Option<RwLock<Option<Permit>>>,
 }
@@ -36,7 +37,7 @@ impl<'a> Access<'a> {
     /// For plain filters: the data is the caller's own.
     pub fn of_caller(context: &'a Context) -> Self {
         let samples = (0..context.samples.len() as u32).map(Some);
-        let keys = samples.chain([None]).map(|sample| (sample, SampleKey::fleeting())).collect();
+        let keys = samples.chain([None]).map(|sample| (sample, OnceLock::new())).collect();
         Access { context, keys, permit: None }
     }
 
@@ -52,10 +53,10 @@ impl<'a> Access<'a> {
         let names: Vec<&str> = samples.iter().map(|&sample| context.sample(sample).name.as_str()).collect();
         let mut opened = Vec::new();
         for (&sample, name) in samples.iter().zip(&names) {
-            opened.push((Some(sample), keys.key(name, &[name], &permit, now)?));
+            opened.push((Some(sample), keys.key(name, &[name], &permit, now)?.into()));
         }
         if task.sample().is_none() {
-            opened.push((None, keys.key(COHORT_KEY, &names, &permit, now)?));
+            opened.push((None, keys.key(COHORT_KEY, &names, &permit, now)?.into()));
         }
         Ok(Access { context, keys: opened, permit: Some(RwLock::new(Some(permit))) })
     }
@@ -127,7 +128,7 @@ impl<'a> Access<'a> {
         self.check(sample)?;
         let found = self.keys.iter().find(|(whose, _)| *whose == sample);
         let closed = || PackError::Closed { context: task.key(self.context.names()) };
-        found.map(|(_, key)| key).ok_or_else(closed)
+        found.map(|(_, key)| key.get_or_init(SampleKey::fleeting)).ok_or_else(closed)
     }
 
     /// Whether the permit covers the sample now; the cohort's own data is of everybody whose key is held.

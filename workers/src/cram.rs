@@ -6,7 +6,8 @@
 //! would have given back: MD and NM that the reference gives are left out, tags come in order but for RG at the end.
 //! Knows nothing of the file a container will stand in.
 
-mod rans;
+pub(crate) mod rans;
+mod series;
 mod slice;
 mod stream;
 
@@ -24,6 +25,7 @@ const CORE_DATA: u8 = 5;
 #[derive(Default)]
 pub struct ContainerEncoder {
     streams: SliceStreams,
+    compressors: stream::Compressors,
 }
 
 impl ContainerEncoder {
@@ -42,7 +44,7 @@ impl ContainerEncoder {
         let header = streams.compression_header();
         container::put_block(container::RAW, COMPRESSION_HEADER, 0, header.len(), &header, &mut blocks);
         let slice_at = blocks.len();
-        let external: Vec<stream::Coded> = streams.coded();
+        let external: Vec<stream::Coded> = streams.coded(&mut self.compressors);
         let slice = self.slice_header(&external);
         container::put_block(container::RAW, SLICE_HEADER, 0, slice.len(), &slice, &mut blocks);
         container::put_block(container::RAW, CORE_DATA, 0, 0, &[], &mut blocks);

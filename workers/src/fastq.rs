@@ -67,6 +67,26 @@ pub enum FastqError {
         /// How many records the shorter holds.
         records: u64,
     },
+    /// Of two reads that are to be a pair, one after the other, the second has another name.
+    #[error("{} line {line}: expected the mate of '{name_1}', found '{name_2}'", path.display())]
+    NoMate {
+        /// The file.
+        path: PathBuf,
+        /// The line of the second name, from 1.
+        line: u64,
+        /// The first name.
+        name_1: String,
+        /// The second.
+        name_2: String,
+    },
+    /// The file of pairs ends after the first read of one.
+    #[error("{} ends after {records} records, before the mate of the last", path.display())]
+    Mateless {
+        /// The file.
+        path: PathBuf,
+        /// How many records it holds.
+        records: u64,
+    },
 }
 
 /// What is wrong with a FASTQ line.
@@ -152,6 +172,10 @@ impl Classified for FastqError {
             FastqError::Gzip(error) => error.hint(),
             FastqError::OutOfStep { .. } | FastqError::Unequal { .. } => Some(
                 "give both files of one lane as the sequencer wrote them, neither filtered nor sorted"
+                    .to_owned(),
+            ),
+            FastqError::NoMate { .. } | FastqError::Mateless { .. } => Some(
+                "give pairs one after the other, neither filtered nor sorted; single reads without -p"
                     .to_owned(),
             ),
             FastqError::Record { problem: Problem::NoAt { found: Some(b'>') }, .. } => {

@@ -11,11 +11,11 @@
 mod inflate;
 mod pieces;
 mod place;
+mod source;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
@@ -25,6 +25,7 @@ use inflate::{Inflater, Stop, WINDOW_BYTES};
 pub use pieces::{Blocks, Piece, Pieces};
 pub use place::Place;
 use place::{Seen, Stamp};
+use source::Source;
 
 /// Bytes read from the file at once.
 const INPUT_BYTES: usize = 1 << 18;
@@ -250,7 +251,7 @@ impl Reader {
             return Err(foreign());
         }
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-        let mut input = Input::new(path, file, offset, None);
+        let mut input = Input::new(path, Source::File(file), offset, None);
         let state = match point.kind {
             Kind::Plain => State::Plain,
             Kind::Member => State::Header,
@@ -460,12 +461,8 @@ impl Reader {
 }
 
 /// Opens a file, or standard input for `-`.
-fn open(path: &Path) -> Result<File, GzipError> {
-    let file = match path.as_os_str() == "-" {
-        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
-        false => File::open(path),
-    };
-    file.map_err(|source| GzipError::Io { path: path.to_owned(), source })
+fn open(path: &Path) -> Result<Source, GzipError> {
+    Source::open(path).map_err(|source| GzipError::Io { path: path.to_owned(), source })
 }
 
 fn start_of(kind: Kind, compressed_offset: u64, uncompressed_offset: u64) -> SeekPoint {
@@ -485,7 +482,7 @@ fn start_of(kind: Kind, compressed_offset: u64, uncompressed_offset: u64) -> See
 /// The compressed file: a buffer that is counted and hashed as it is used up.
 struct Input {
     path: PathBuf,
-    file: File,
+    file: Source,
     /// Which file it was when it was opened.
     stamp: Stamp,
     /// Of everything that was used up.
@@ -497,8 +494,11 @@ struct Input {
 }
 
 impl Input {
-    fn new(path: &Path, file: File, offset: u64, hash: Option<Sha256>) -> Input {
-        let stamp = Stamp::of(&file);
+    fn new(path: &Path, file: Source, offset: u64, hash: Option<Sha256>) -> Input {
+        let stamp = match &file {
+            Source::File(file) => Stamp::of(file),
+            Source::Pipe(_) => Stamp::default(),
+        };
         Input { path: path.to_owned(), file, stamp, hash, bytes: Vec::new(), at: 0, offset }
     }
 

@@ -26,6 +26,8 @@ pub mod joint;
 pub mod kinship;
 pub mod map;
 pub mod mapped;
+mod ordered;
+mod packed;
 pub mod pairs;
 pub mod parcel;
 pub mod qc;

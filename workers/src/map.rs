@@ -6,7 +6,7 @@ use crate::fastq::{PairReader, Pairs};
 use crate::hold::{Cancelled, Hold};
 use crate::intake::{ChunkReader, ChunkStart, IntakeError};
 use crate::pairs::{PairsError, PairsReader};
-use crate::runs::{RunBuilder, RunError};
+use crate::runs::{Form, RunBuilder, RunError};
 use crate::template::{LaneContext, Read, Template, TemplateWriter};
 use jobs::failure::{Class, Classified};
 use jobs::task::{Chunk, LaneId, Task};
@@ -269,7 +269,7 @@ pub fn map_chunk(
     let weighed = chunk.index < WEIGHED_CHUNKS;
     let weights = if weighed { weights(context, run.places()) } else { Vec::new() };
     let mut record = context.record(Task::Map(lane, done))?;
-    run.finish(&reference, |entry, block| record.block(entry, block))?;
+    run.finish(Form::Plain, &reference, |entry, block| record.block(entry, block))?;
     Ok((context.append(record, content)?, MapSummary { pairs: aligned, weights }))
 }
 

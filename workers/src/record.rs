@@ -117,7 +117,7 @@ pub fn encode(fields: &Fields<'_>, out: &mut Vec<u8>) {
 }
 
 /// SAMv1 §5.3 `reg2bin`; unplaced records have bin 4680.
-fn bin(position: i32, reference_bases: u32) -> u16 {
+pub(crate) fn bin(position: i32, reference_bases: u32) -> u16 {
     if position < 0 {
         return 4680;
     }

@@ -16,7 +16,7 @@ use crate::qc::contig_class::ContigClass;
 use crate::qc::tally::AlignmentTally;
 use crate::qc::{CellTally, SampleCounters};
 use crate::record::{Record, flag};
-use crate::runs::{Run, RunError, merge};
+use crate::runs::{Run, RunError, StoredRun, merge};
 use crate::sam;
 use crate::template::name_hash;
 use crate::vcf;
@@ -138,51 +138,125 @@ pub fn run(
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
     let open = |(task, piece): &(Task, PieceRef)| {
-        Ok::<_, PackError>(Run::new(context.read(*task, piece)?, context.index.reference()))
+        Ok::<_, PackError>(StoredRun::new(context.read(*task, piece)?, context.index.reference(), 1))
     };
-    let mut runs: Vec<Run> = inputs.iter().map(open).collect::<Result<_, _>>()?;
-    let mut worker = CellWorker::new(context, sample, content);
+    let stored: Vec<StoredRun> = inputs.iter().map(open).collect::<Result<_, _>>()?;
+    let runs: Vec<Run> = stored.iter().map(Run::Stored).collect();
+    let mut worker = CellWorker::new(context, sample);
+    let mut summary = RegionSummary::default();
     let mut pieces = Vec::new();
-    match shard {
-        Shard::Unplaced => pieces.push(worker.unplaced(&mut runs)?),
-        Shard::Cells { .. } => {
-            for cell in shard.cells().take_while(|&cell| hold.reach(cell.0)) {
-                context.holds()?;
-                pieces.push(worker.cell(&mut runs, cell)?);
-            }
-        }
+    let is_reached = |part: &Shard| match part {
+        Shard::Unplaced => true,
+        Shard::Cells { first, .. } => hold.reach(first.0),
+    };
+    for part in shard.parts().take_while(is_reached) {
+        context.holds()?;
+        let made = worker.make(&runs, part)?;
+        pieces.push(made.store(context, Task::Region(sample, part), content)?);
+        summary.add(&made);
     }
     hold.check()?;
-    Ok((pieces, worker.summary))
+    Ok((pieces, summary))
 }
 
-struct CellWorker<'a> {
+/// What becomes of one cell, or of the unplaced reads.
+pub(crate) struct Made {
+    /// Of each part of its alignments: records before it in the cell, records, bytes.
+    pub alignments: Vec<(u64, u32, Vec<u8>)>,
+    gvcf: Vec<u8>,
+    sites: u32,
+    answers: Answers,
+    /// What was counted.
+    pub counters: SampleCounters,
+}
+
+impl Made {
+    /// Appends it to the pack.
+    fn store(
+        &self,
+        context: &Access<'_>,
+        task: Task,
+        content: &mut Content,
+    ) -> Result<PieceRef, RegionError> {
+        let mut record = context.record(task)?;
+        for (first, count, bytes) in &self.alignments {
+            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
+            record.block(entry, bytes)?;
+        }
+        let entry = BlockEntry { kind: block::GVCF, first: 0, last: 0, count: self.sites };
+        record.block(entry, &self.gvcf)?;
+        let json = serde_json::to_vec(&self.counters).expect("counters always print");
+        record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
+        Ok(context.append(record, content)?)
+    }
+}
+
+impl RegionSummary {
+    fn add(&mut self, made: &Made) {
+        self.fates.add(&fates_of(&made.counters));
+        self.answers.add(&made.answers);
+        self.records += made.alignments.iter().map(|(_, count, _)| u64::from(*count)).sum::<u64>();
+        self.sites += u64::from(made.sites);
+        self.alignment_bytes += made.alignments.iter().map(|(.., bytes)| bytes.len() as u64).sum::<u64>();
+        self.call_bytes += made.gvcf.len() as u64;
+    }
+}
+
+/// Makes a sample's alignments, calls and counts, cell by cell.
+pub(crate) struct CellWorker<'a> {
     context: &'a Access<'a>,
     sample: u32,
-    content: &'a mut Content,
     reference: Reference<'a>,
     workspace: Workspace,
     classes: Vec<ContigClass>,
-    summary: RegionSummary,
 }
 
 impl<'a> CellWorker<'a> {
-    fn new(context: &'a Access<'a>, sample: u32, content: &'a mut Content) -> Self {
+    pub fn new(context: &'a Access<'a>, sample: u32) -> Self {
         CellWorker {
             context,
             sample,
-            content,
             reference: context.index.reference(),
             workspace: Workspace::new(),
             classes: ContigClass::of_all(context.index.contigs()),
-            summary: RegionSummary::default(),
+        }
+    }
+
+    /// What becomes of one of [`Shard::parts`].
+    pub fn make(&mut self, runs: &[Run<'_>], part: Shard) -> Result<Made, RegionError> {
+        let mut alignments = Alignments::new(Encoder::new(self.context, self.sample)?);
+        let made = self.part(runs, part, &mut alignments)?;
+        Ok(Made { alignments: alignments.finish()?, ..made })
+    }
+
+    /// What becomes of some that follow each other, with the alignments of all at the last: where cells hold few records,
+    /// containers go on from one to the next of its contig.
+    pub fn make_together(&mut self, runs: &[Run<'_>], parts: &[Shard]) -> Result<Vec<Made>, RegionError> {
+        let mut alignments = Alignments::new(Encoder::new(self.context, self.sample)?);
+        let made = parts.iter().map(|&part| self.part(runs, part, &mut alignments));
+        let mut made = made.collect::<Result<Vec<_>, _>>()?;
+        if let Some(last) = made.last_mut() {
+            last.alignments = alignments.finish()?;
+        }
+        Ok(made)
+    }
+
+    /// Gives all but the alignments.
+    fn part(
+        &mut self,
+        runs: &[Run<'_>],
+        part: Shard,
+        alignments: &mut Alignments<'_>,
+    ) -> Result<Made, RegionError> {
+        match part {
+            Shard::Unplaced => self.unplaced(runs, alignments),
+            Shard::Cells { first, .. } => self.cell(runs, first, alignments),
         }
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(&mut self, runs: &mut [Run<'_>]) -> Result<PieceRef, RegionError> {
-        let encoder = Encoder::new(self.context, self.sample)?;
-        let mut alignments = Alignments::new(&encoder);
+    fn unplaced(&mut self, runs: &[Run<'_>], alignments: &mut Alignments<'_>) -> Result<Made, RegionError> {
+        alignments.begin(None)?;
         let mut tally = AlignmentTally::new(None);
         merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
             tally.add(&entry.record);
@@ -191,16 +265,22 @@ impl<'a> CellWorker<'a> {
         })?;
         let mut counters = SampleCounters::new(self.context.index.contigs().total_bases());
         counters.alignment = tally.finish(0, 0);
-        self.store(Shard::Unplaced, alignments.finish()?, &[], 0, &counters)
+        let (alignments, gvcf, sites, answers) = Default::default();
+        Ok(Made { alignments, gvcf, sites, answers, counters })
     }
 
-    fn cell(&mut self, runs: &mut [Run<'_>], cell: Cell) -> Result<PieceRef, RegionError> {
+    fn cell(
+        &mut self,
+        runs: &[Run<'_>],
+        cell: Cell,
+        alignments: &mut Alignments<'_>,
+    ) -> Result<Made, RegionError> {
         let core = self.context.grid.interval(cell);
-        let encoder = Encoder::new(self.context, self.sample)?;
+        alignments.begin(Some(core.contig))?;
         let window = ReferenceSpan::around(&self.reference, core);
         let mut pass = CellPass {
             core,
-            alignments: Alignments::new(&encoder),
+            alignments,
             tally: CellTally::new(core, window.for_qc()),
             reads: CallReads::new(&self.context.settings.call),
             calling: self.context.settings.calling,
@@ -222,45 +302,21 @@ impl<'a> CellWorker<'a> {
         if let Some(failure) = pass.failure {
             return Err(failure);
         }
-        let CellPass { alignments, tally, reads, .. } = pass;
+        let CellPass { tally, reads, .. } = pass;
         let class = self.classes[core.contig as usize];
         let mut counters = tally.finish(class, self.context.index.contigs().total_bases());
         if !self.context.settings.calling {
-            return self.store(Shard::of_cell(cell), alignments.finish()?, &[], 0, &counters);
+            let (alignments, gvcf, sites, answers) = Default::default();
+            return Ok(Made { alignments, gvcf, sites, answers, counters });
         }
         let calls = reads.call(&core, &window, &self.context.settings.call, &mut self.workspace);
-        self.summary.answers.add(&self.check_answers(core, &calls)?);
+        let answers = self.check_answers(core, &calls)?;
         calls.sites.iter().for_each(|site| counters.variants.add(class, site));
         let mut text = Vec::new();
         let contigs = self.context.index.contigs();
         vcf::write_gvcf(contigs, core.contig, &calls, |position| window.letter(position), &mut text);
-        let gvcf = vcf::compress_cell(&text);
-        self.store(Shard::of_cell(cell), alignments.finish()?, &gvcf, calls.sites.len() as u32, &counters)
-    }
-
-    /// Appends the record of one cell, or of the unplaced reads, to the pack.
-    fn store(
-        &mut self,
-        of: Shard,
-        alignments: Vec<(u64, u32, Vec<u8>)>,
-        gvcf: &[u8],
-        sites: u32,
-        counters: &SampleCounters,
-    ) -> Result<PieceRef, RegionError> {
-        let mut record = self.context.record(Task::Region(self.sample, of))?;
-        for (first, count, bytes) in &alignments {
-            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
-            record.block(entry, bytes)?;
-            self.summary.records += u64::from(*count);
-            self.summary.alignment_bytes += bytes.len() as u64;
-        }
-        record.block(BlockEntry { kind: block::GVCF, first: 0, last: 0, count: sites }, gvcf)?;
-        let json = serde_json::to_vec(counters).expect("counters always print");
-        record.block(BlockEntry { kind: block::COUNTERS, first: 0, last: 0, count: 1 }, &json)?;
-        self.summary.sites += u64::from(sites);
-        self.summary.call_bytes += gvcf.len() as u64;
-        self.summary.fates.add(&fates_of(counters));
-        Ok(self.context.append(record, self.content)?)
+        let (gvcf, sites) = (vcf::compress_cell(&text), calls.sites.len() as u32);
+        Ok(Made { alignments: Vec::new(), gvcf, sites, answers, counters })
     }
 
     /// Walks over the cell and counts how each base is answered; an error if one is not, or is twice.
@@ -344,9 +400,9 @@ struct Held {
 }
 
 /// Everything that the records of one cell pass into.
-struct CellPass<'a> {
+struct CellPass<'a, 'e> {
     core: Interval,
-    alignments: Alignments<'a>,
+    alignments: &'a mut Alignments<'e>,
     tally: CellTally<'a>,
     reads: CallReads,
     calling: bool,
@@ -359,7 +415,7 @@ struct CellPass<'a> {
 /// Bytes of records done with that are kept before the rest moves to their place.
 const TAKEN_BYTES_MAX: usize = 1 << 20;
 
-impl CellPass<'_> {
+impl CellPass<'_, '_> {
     fn hold(&mut self, entry: &Entry<'_>) -> Held {
         if self.taken > TAKEN_BYTES_MAX.max(self.waiting.len() / 2) {
             self.waiting.drain(..self.taken);
@@ -420,9 +476,10 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Gathers records and encodes them container by container, counted from the cell's start.
+/// Gathers records and encodes them container by container, counted from the start of the first cell.
 struct Alignments<'a> {
-    encoder: &'a Encoder<'a>,
+    encoder: Encoder<'a>,
+    contig: Option<u32>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Records before the container, records in it, its bytes.
@@ -431,8 +488,21 @@ struct Alignments<'a> {
 }
 
 impl<'a> Alignments<'a> {
-    fn new(encoder: &'a Encoder<'a>) -> Self {
-        Alignments { encoder, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
+    fn new(encoder: Encoder<'a>) -> Self {
+        Alignments {
+            encoder,
+            contig: None,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            done: Vec::new(),
+            records: 0,
+        }
+    }
+
+    /// What follows is of this contig, or of none; no container has records of two.
+    fn begin(&mut self, contig: Option<u32>) -> Result<(), RegionError> {
+        let before = std::mem::replace(&mut self.contig, contig);
+        if before != contig && !self.ends.is_empty() { self.close() } else { Ok(()) }
     }
 
     fn push(&mut self, record: &[u8]) -> Result<(), RegionError> {

@@ -6,7 +6,7 @@
 //! [`AHEAD`] batches a thread, and as much of each file, are in memory, beside those put back. Knows nothing of what is
 //! done with reads.
 
-use crate::fastq::{CHUNK_RECORDS, Chunk, Cutter, FastqError, Files, Pairs};
+use crate::fastq::{Chunk, Cutter, FastqError, Files, Pairs};
 use crate::gzip::{Blocks, GzipError, Piece, Pieces};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,15 @@ const AHEAD: usize = 2;
 #[derive(Debug)]
 pub struct Batch {
     number: u64,
+    /// The ordinal of its first template.
+    first: u64,
     chunks: [Option<Chunk>; 2],
 }
 
 impl Batch {
     /// The ordinal of its first template.
     pub fn first(&self) -> u64 {
-        self.number * CHUNK_RECORDS
+        self.first
     }
 
     /// Replaces `pairs` by the batch's.
@@ -41,15 +43,21 @@ pub struct Stream {
     returned: VecDeque<Batch>,
     /// The number of the next new batch.
     number: u64,
+    /// Templates of a whole batch.
+    templates: u64,
 }
 
 impl Stream {
     /// Opens the files.
     pub fn open(files: &Files<'_>) -> Result<Stream, FastqError> {
         let paths = [Some(files.first), files.second];
-        let flows = paths.into_iter().flatten().map(|path| Ok(Flow::new(Pieces::open(path)?)));
-        let flows = flows.collect::<Result<_, GzipError>>()?;
-        Ok(Stream { flows, returned: VecDeque::new(), number: 0 })
+        let flows = Pieces::open_all(paths.into_iter().flatten())?.into_iter().map(Flow::new);
+        Ok(Stream {
+            flows: flows.collect(),
+            returned: VecDeque::new(),
+            number: 0,
+            templates: files.templates(),
+        })
     }
 
     /// Gives back the batches that were handed out last, all of them, to be handed out again.
@@ -132,6 +140,11 @@ impl Flow {
         }
         let is_wanted = self.chunks.len() < ahead && self.read - self.cut < ahead as u64;
         self.pieces.take_if(|_| is_wanted).map(Step::Read)
+    }
+
+    /// Whether what comes next is what is wrong with the file.
+    fn is_damaged(&self) -> bool {
+        self.chunks.front().is_some_and(Result::is_err)
     }
 
     fn finish(&mut self, outcome: Outcome) {
@@ -238,7 +251,10 @@ impl<T, E: From<FastqError>, G> State<'_, T, E, G> {
                 None => {}
             }
         }
-        for (file, flow) in self.stream.flows.iter_mut().enumerate() {
+        // Where the first file is damaged, nobody waits for the second.
+        let is_damaged = self.stream.flows.first().is_some_and(Flow::is_damaged);
+        let flows = self.stream.flows.iter_mut().enumerate();
+        for (file, flow) in flows.filter(|_| !is_damaged) {
             if let Some(step) = flow.step(self.ahead) {
                 return Some(Job::File(file, step));
             }
@@ -271,7 +287,8 @@ impl Stream {
             return Some(Ok(batch));
         }
         let is_there = |flow: &Flow| flow.is_cut || !flow.chunks.is_empty();
-        if self.has_ended() || !self.flows.iter().all(is_there) {
+        let is_damaged = self.flows.first().is_some_and(Flow::is_damaged);
+        if self.has_ended() || !is_damaged && !self.flows.iter().all(is_there) {
             return None;
         }
         let mut chunks = [None, None];
@@ -282,7 +299,8 @@ impl Stream {
             }
         }
         self.number += 1;
-        Some(Ok(Batch { number: self.number - 1, chunks }))
+        let number = self.number - 1;
+        Some(Ok(Batch { number, first: number * self.templates, chunks }))
     }
 
     fn has_ended(&self) -> bool {
@@ -426,7 +444,7 @@ mod tests {
         let empty = write("r2.empty.fq", b"");
         let all: Vec<u8> = (0..RECORDS).flat_map(|at| format!("r{at}").into_bytes()).collect();
         let check = |second: Option<&Path>, expect: Result<&[u8], &str>| {
-            let files = Files { first: &plain, second };
+            let files = Files { first: &plain, second, interleaved: false };
             for threads in [1, 2, 3, 8] {
                 for learned in [0, 3, 100] {
                     let names = names(threads, &files, learned);
@@ -449,11 +467,77 @@ mod tests {
     }
 
     #[test]
+    fn pipes_of_one_writer_who_alternates_are_read_in_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["r1.fq", "r2.fq"].map(|name| dir.path().join(name));
+        assert!(std::process::Command::new("mkfifo").args(&paths).status().unwrap().success());
+        let texts = [fastq(100_000, 1), fastq(100_000, 2)];
+        let all: Vec<u8> = (0..100_000).flat_map(|at| format!("r{at}").into_bytes()).collect();
+        let files = Files { first: &paths[0], second: Some(&paths[1]), interleaved: false };
+        // In pieces that no pipe holds, the second file first; and one after the other as far as is kept for them.
+        for part in [1 << 18, usize::MAX] {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let open = |path| std::fs::OpenOptions::new().write(true).open(path).unwrap();
+                    let (mut second, mut first) = (open(&paths[1]), open(&paths[0]));
+                    let part = part.min(texts[0].len());
+                    for (text_1, text_2) in texts[0].chunks(part).zip(texts[1].chunks(part)) {
+                        std::io::Write::write_all(&mut second, text_2).unwrap();
+                        std::io::Write::write_all(&mut first, text_1).unwrap();
+                    }
+                });
+                assert!(names(1, &files, 3).unwrap() == all);
+            });
+        }
+    }
+
+    #[test]
+    fn damage_of_the_first_file_does_not_wait_for_a_silent_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["r1.fq.gz", "r2.fq"].map(|name| dir.path().join(name));
+        std::fs::write(&paths[0], b"\x1f\x8bno gzip").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&paths[1]).status().unwrap().success());
+        let files = Files { first: &paths[0], second: Some(&paths[1]), interleaved: false };
+        let error = names(1, &files, 0).unwrap_err();
+        assert!(error.contains("r1.fq.gz: damaged at byte"), "{error}");
+    }
+
+    #[test]
+    fn pairs_in_one_file_are_those_of_two() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pairs.fq");
+        let pairs = |count: usize| -> Vec<u8> {
+            let mate = |at, mate| format!("@r{at}/{mate}\nACGT\n+\nIIII\n");
+            (0..count).flat_map(|at| (mate(at, 1) + &mate(at, 2)).into_bytes()).collect()
+        };
+        let check = |text: &[u8], expect: Result<&[u8], &str>| {
+            std::fs::write(&path, text).unwrap();
+            let files = Files { first: &path, second: None, interleaved: true };
+            for threads in [1, 3] {
+                match (names(threads, &files, 3), expect) {
+                    (Ok(names), Ok(expect)) => assert!(names == expect),
+                    (Err(error), Err(expect)) => assert!(error.contains(expect), "{error}"),
+                    (names, _) => panic!("{:?}", names.map(|names| names.len())),
+                }
+            }
+        };
+        let all: Vec<u8> = (0..3000).flat_map(|at| format!("r{at}").into_bytes()).collect();
+        check(&pairs(3000), Ok(&all));
+        check(b"", Ok(b""));
+        let odd = [&pairs(700)[..], b"@r700/1\nA\n+\nI\n"].concat();
+        check(&odd, Err("ends after 1401 records, before the mate of the last"));
+        let shifted = [b"@x\nA\n+\nI\n", &pairs(10)[..]].concat();
+        check(&shifted, Err("pairs.fq line 5: expected the mate of 'x', found 'r0'"));
+        let late = [&pairs(600)[..], b"@x\nA\n+\nI\n", &pairs(10)[..]].concat();
+        check(&late, Err("pairs.fq line 4805: expected the mate of 'x', found 'r0'"));
+    }
+
+    #[test]
     fn who_fails_or_panics_ends_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.fq");
         std::fs::write(&path, fastq(20_000, 1)).unwrap();
-        let files = Files { first: &path, second: None };
+        let files = Files { first: &path, second: None, interleaved: false };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         let given = AtomicU64::new(0);
         let ended: Result<u64, FastqError> = pool.install(|| {

@@ -1,8 +1,8 @@
-//! The rANS 4x8 coder of CRAM 3.0 (CRAM codecs §2), orders 0 and 1: compression only.
+//! The rANS 4x8 coder of CRAM 3.0 (CRAM codecs §2), whichever of orders 0 and 1 is shorter: compression only.
 //!
 //! Cost: two passes of counting, one table, then one multiplication a byte; four states that do not wait for each other.
 //! Bytes are coded from the last to the first and so come out backwards.
-//! Invariant: what is written is a function of the bytes and the order alone. Knows nothing of CRAM.
+//! Invariant: what is written is a function of the bytes alone. Knows nothing of CRAM.
 
 /// Frequencies of a context are parts of this power of two.
 const SCALE_BITS: u32 = 12;
@@ -66,10 +66,58 @@ impl Backwards {
     }
 }
 
+/// Compresses in the order that makes it shorter.
+///
+/// What follows what is counted only where that many frequencies can pay; then it is coded so, and again without if that
+/// might be shorter still.
+pub fn compress(bytes: &[u8]) -> Vec<u8> {
+    let counts = count(bytes);
+    let alphabet = alphabet(&counts);
+    let tables = if alphabet.len() > 64 { PAIRS_BYTES_MIN } else { PAIR_BYTES_MIN * alphabet.len() };
+    if bytes.len() < tables {
+        return order_0(bytes);
+    }
+    let followed = order_1(bytes, &alphabet);
+    if followed.len() <= order_0_bytes_min(&counts) {
+        return followed;
+    }
+    let single = order_0(bytes);
+    if single.len() <= followed.len() { single } else { followed }
+}
+
+/// Bytes for each that differs, from which on it may pay to count what follows it.
+const PAIR_BYTES_MIN: usize = 16;
+/// The same of all where more than 64 differ, as tables of counts are large then.
+const PAIRS_BYTES_MIN: usize = 1 << 16;
+
+fn count(bytes: &[u8]) -> [u32; 256] {
+    // Four tables in turn: else runs of one byte would wait for their own count.
+    let mut counts = [[0; 256]; 4];
+    let (fours, tail) = bytes.as_chunks::<4>();
+    for four in fours {
+        counts.iter_mut().zip(four).for_each(|(counts, &byte)| counts[usize::from(byte)] += 1);
+    }
+    tail.iter().for_each(|&byte| counts[0][usize::from(byte)] += 1);
+    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
+}
+
+/// The bytes that occur; and zero, which what begins follows.
+fn alphabet(counts: &[u32; 256]) -> Vec<u8> {
+    (0..=255).filter(|&byte| byte == 0 || counts[usize::from(byte)] > 0).collect()
+}
+
+/// No coding of order 0 is shorter than the entropy.
+fn order_0_bytes_min(counts: &[u32; 256]) -> usize {
+    let total: u32 = counts.iter().sum();
+    let bits =
+        |&count: &u32| f64::from(count) * (libm::log2(f64::from(total)) - libm::log2(f64::from(count)));
+    let bits: f64 = counts.iter().filter(|&&count| count > 0).map(bits).sum();
+    (bits / 8.0) as usize
+}
+
 /// Compresses with frequencies of bytes.
-pub fn order_0(bytes: &[u8]) -> Vec<u8> {
-    let mut counts = [0u32; 256];
-    bytes.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+fn order_0(bytes: &[u8]) -> Vec<u8> {
+    let mut counts = count(bytes);
     let mut table = Vec::with_capacity(256 * 3);
     let mut symbols = [Symbol::default(); 256];
     let all: Vec<u8> = (0..=255).collect();
@@ -89,18 +137,13 @@ pub fn order_0(bytes: &[u8]) -> Vec<u8> {
     finish(0, bytes.len(), &table, states, out)
 }
 
-/// Compresses with frequencies of bytes that follow each byte.
-pub fn order_1(bytes: &[u8]) -> Vec<u8> {
-    let mut seen = [false; 256];
-    // What begins follows a zero.
-    seen[0] = true;
-    bytes.iter().for_each(|&byte| seen[usize::from(byte)] = true);
-    let alphabet: Vec<u8> = (0..=255).filter(|&byte| seen[usize::from(byte)]).collect();
+/// Compresses with frequencies of bytes that follow each byte; the alphabet is of these.
+fn order_1(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
     match (bytes.len(), alphabet.len()) {
         (0..4, _) => order_0(bytes),
-        (_, 0..=8) => order_1_of::<3>(bytes, &alphabet),
-        (_, 0..=64) => order_1_of::<6>(bytes, &alphabet),
-        _ => order_1_of::<8>(bytes, &alphabet),
+        (_, 0..=8) => order_1_of::<3>(bytes, alphabet),
+        (_, 0..=64) => order_1_of::<6>(bytes, alphabet),
+        _ => order_1_of::<8>(bytes, alphabet),
     }
 }
 
@@ -113,7 +156,7 @@ fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
     // Each quarter is coded by one state and begins behind a zero; the last has the rest.
     let quarter = bytes.len() / 4;
     let mut pairs = vec![0u16; bytes.len()];
-    // Four tables in turn: else runs of one byte would wait for their own count.
+    // Four tables in turn here too.
     let mut counts = vec![0u32; 4 << (2 * BITS)];
     let (whole, tail) = bytes.split_at(4 * quarter);
     let (paired, paired_tail) = pairs.split_at_mut(4 * quarter);
@@ -354,7 +397,7 @@ mod tests {
             (seed >> 33) % below
         };
         let check = |bytes: &[u8]| {
-            for coded in [order_0(bytes), order_1(bytes)] {
+            for coded in [order_0(bytes), order_1(bytes, &alphabet(&count(bytes))), compress(bytes)] {
                 assert_eq!(decode(&coded), bytes);
             }
         };
@@ -369,6 +412,22 @@ mod tests {
                 &(0..length).map(|at| if at % 97 == 0 { random(256) as u8 } else { 7 }).collect::<Vec<_>>(),
             );
         }
+    }
+
+    #[test]
+    fn the_shorter_order_is_taken() {
+        let check = |bytes: &[u8], order: u8| {
+            let (coded, one) = (compress(bytes), order_1(bytes, &alphabet(&count(bytes))));
+            assert_eq!(coded[0], order);
+            assert_eq!(coded.len(), order_0(bytes).len().min(one.len()));
+        };
+        check(&[0x80, 0x96].repeat(1000), 1);
+        let mut seed = 9u32;
+        let mut random = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 28) as u8
+        };
+        check(&(0..2000).map(|_| random()).collect::<Vec<_>>(), 0);
     }
 
     #[test]

@@ -5,65 +5,12 @@
 //! reader finds their mate fields by the specification alone; other records carry theirs.
 //! Invariant: see [`super`]. Refuses rather than approximates.
 
-use super::stream::{Coded, Coding, Form, Stream, put_constant, put_itf8};
+use super::series::{Series, SeriesStreams};
+use super::stream::{Coded, Coding, Compressors, Form, Stream, put_constant, put_itf8};
 use crate::hashed::HashedMap;
 use crate::record::{Record, cigar, flag};
 use kernels::reference::Reference;
 use md5::{Digest, Md5};
-
-/// Data series in the order of their content ids, from 1.
-const SERIES: [(&[u8; 2], Form, Coding); 25] = [
-    (b"BF", Form::Integers, Coding::Order1),
-    (b"CF", Form::Integers, Coding::Order0),
-    (b"RL", Form::Integers, Coding::Order0),
-    (b"AP", Form::Integers, Coding::Order0),
-    (b"RG", Form::Integers, Coding::Order0),
-    (b"RN", Form::Ended(0), Coding::Text),
-    (b"MF", Form::Integers, Coding::Order0),
-    (b"NS", Form::Integers, Coding::Order0),
-    (b"NP", Form::Integers, Coding::Order0),
-    (b"TS", Form::Integers, Coding::Order0),
-    (b"NF", Form::Integers, Coding::Order0),
-    (b"TL", Form::Integers, Coding::Order1),
-    (b"FN", Form::Integers, Coding::Order0),
-    (b"FC", Form::Bytes, Coding::Order1),
-    (b"FP", Form::Integers, Coding::Order0),
-    (b"BS", Form::Bytes, Coding::Order0),
-    (b"IN", Form::Ended(0), Coding::Order0),
-    (b"SC", Form::Ended(0), Coding::Text),
-    (b"BA", Form::Bytes, Coding::Order0),
-    (b"DL", Form::Integers, Coding::Order0),
-    (b"RS", Form::Integers, Coding::Order0),
-    (b"PD", Form::Integers, Coding::Order0),
-    (b"HC", Form::Integers, Coding::Order0),
-    (b"MQ", Form::Integers, Coding::Order0),
-    (b"QS", Form::Bytes, Coding::Order1),
-];
-const BF: usize = 0;
-const CF: usize = 1;
-const RL: usize = 2;
-const AP: usize = 3;
-const RG: usize = 4;
-const RN: usize = 5;
-const MF: usize = 6;
-const NS: usize = 7;
-const NP: usize = 8;
-const TS: usize = 9;
-const NF: usize = 10;
-const TL: usize = 11;
-const FN: usize = 12;
-const FC: usize = 13;
-const FP: usize = 14;
-const BS: usize = 15;
-const IN: usize = 16;
-const SC: usize = 17;
-const BA: usize = 18;
-const DL: usize = 19;
-const RS: usize = 20;
-const PD: usize = 21;
-const HC: usize = 22;
-const MQ: usize = 23;
-const QS: usize = 24;
 
 /// Bits of CF (CRAMv3 §10.2).
 mod compression_flag {
@@ -111,7 +58,7 @@ struct Restored {
 
 /// A slice in streams; buffers are kept from slice to slice.
 pub struct SliceStreams {
-    series: Vec<Stream>,
+    series: SeriesStreams,
     tags: Vec<Stream>,
     /// The lists of tags, each ended by a zero; and where they begin.
     dictionary: Vec<u8>,
@@ -130,9 +77,8 @@ pub struct SliceStreams {
 
 impl Default for SliceStreams {
     fn default() -> Self {
-        let stream = |(at, &(_, form, coding)): (usize, &(_, _, _))| Stream::new(at as u32 + 1, form, coding);
         SliceStreams {
-            series: SERIES.iter().enumerate().map(stream).collect(),
+            series: SeriesStreams::default(),
             tags: Vec::new(),
             dictionary: Vec::new(),
             lists: Vec::new(),
@@ -159,7 +105,7 @@ impl SliceStreams {
         records: impl Iterator<Item = &'a [u8]>,
     ) -> Option<()> {
         let records: Vec<Record<'a>> = records.map(Record::new).collect::<Result<_, _>>().ok()?;
-        self.series.iter_mut().for_each(|stream| stream.bytes.clear());
+        self.series.clear();
         self.tags.clear();
         self.dictionary.clear();
         self.lists.clear();
@@ -170,7 +116,7 @@ impl SliceStreams {
         let mut before = records.first()?.position();
         for (at, record) in records.iter().enumerate() {
             let step = record.position().checked_sub(before).filter(|&step| step >= 0)?;
-            self.series[AP].integer(step);
+            self.series[Series::AP].integer(step);
             before = record.position();
             self.record(record, self.links[at], groups)?;
         }
@@ -199,8 +145,9 @@ impl SliceStreams {
     }
 
     /// Every stream that has a block.
-    pub fn coded(&self) -> Vec<Coded> {
-        self.streams().filter(|stream| self.constant(stream).is_none()).map(Stream::coded).collect()
+    pub fn coded(&self, compressors: &mut Compressors) -> Vec<Coded> {
+        let coded = self.streams().filter(|stream| self.constant(stream).is_none());
+        coded.map(|stream| stream.coded(compressors)).collect()
     }
 
     /// CRAMv3 §8.4: what is preserved, then how each series and tag is encoded.
@@ -214,10 +161,9 @@ impl SliceStreams {
         put_itf8(self.dictionary.len() as u32, &mut preserved);
         preserved.extend_from_slice(&self.dictionary);
         let mut series = Vec::new();
-        let used = || self.series.iter().zip(SERIES).filter(|(stream, _)| !stream.bytes.is_empty());
-        put_itf8(used().count() as u32, &mut series);
-        for (stream, (name, ..)) in used() {
-            series.extend_from_slice(name);
+        put_itf8(self.series.used().count() as u32, &mut series);
+        for (name, stream) in self.series.used() {
+            series.extend_from_slice(name.as_bytes());
             match self.constant(stream) {
                 Some(value) => put_constant(value, &mut series),
                 None => stream.put_encoding(&mut series),
@@ -238,12 +184,12 @@ impl SliceStreams {
     }
 
     fn streams(&self) -> impl Iterator<Item = &Stream> {
-        self.series.iter().chain(&self.tags).filter(|stream| !stream.bytes.is_empty())
+        self.series.used().map(|(_, stream)| stream).chain(&self.tags)
     }
 
     /// The value of a series that every record has, if it is one and the same.
     fn constant(&self, stream: &Stream) -> Option<u32> {
-        let is_one = [RL, RG].iter().any(|&series| stream.id == series as u32 + 1);
+        let is_one = [Series::RL, Series::RG].iter().any(|&series| stream.id == series.id());
         let width = stream.bytes.len() / self.records as usize;
         let first = stream.bytes.get(..width)?;
         if !is_one || width == 0 || stream.bytes.chunks(width).any(|value| value != first) {
@@ -330,36 +276,36 @@ impl SliceStreams {
             Link::Upstream => 0,
         };
         let series = &mut self.series;
-        series[BF].integer(flags.into());
-        series[CF].integer(mated | if known { compression_flag::QUALITIES } else { 0 });
-        series[RL].integer(i32::try_from(record.bases()).ok()?);
-        series[RN].ended(record.name());
+        series[Series::BF].integer(flags.into());
+        series[Series::CF].integer(mated | if known { compression_flag::QUALITIES } else { 0 });
+        series[Series::RL].integer(i32::try_from(record.bases()).ok()?);
+        series[Series::RN].ended(record.name());
         match link {
             Link::Detached => {
                 let reverse = i32::from(flags & flag::MATE_REVERSE != 0);
                 let unmapped = i32::from(flags & flag::MATE_UNMAPPED != 0);
-                series[MF].integer(reverse | unmapped << 1);
-                series[NS].integer(record.mate_contig());
-                series[NP].integer(record.mate_position().checked_add(1)?);
-                series[TS].integer(record.template_length());
+                series[Series::MF].integer(reverse | unmapped << 1);
+                series[Series::NS].integer(record.mate_contig());
+                series[Series::NP].integer(record.mate_position().checked_add(1)?);
+                series[Series::TS].integer(record.template_length());
             }
-            Link::Downstream(between) => series[NF].integer(between as i32),
+            Link::Downstream(between) => series[Series::NF].integer(between as i32),
             Link::Upstream => {}
         }
         self.sequence.clear();
         record.sequence(&mut self.sequence);
         if flags & flag::UNMAPPED == 0 {
             self.features(record)?;
-            self.series[MQ].integer(record.mapq().into());
+            self.series[Series::MQ].integer(record.mapq().into());
         } else if record.cigar().len() == 0 && record.mapq() == 0 {
             self.restored.certain = false;
             let letters = self.sequence.iter().map(|&code| LETTERS[usize::from(code)]);
-            self.series[BA].bytes.extend(letters);
+            self.series[Series::BA].bytes.extend(letters);
         } else {
             return None;
         }
         if known {
-            self.series[QS].bytes.extend_from_slice(qualities);
+            self.series[Series::QS].bytes.extend_from_slice(qualities);
         }
         self.tag_values(record, groups)
     }
@@ -370,9 +316,9 @@ impl SliceStreams {
         restored.begin();
         let (mut read, mut place) = (0, (record.position() as u32 - under.start) as usize);
         let (mut count, mut last) = (0, 0);
-        let mut feature = |series: &mut Vec<Stream>, code: u8, at: usize| {
-            series[FC].bytes.push(code);
-            series[FP].integer((at + 1 - last) as i32);
+        let mut feature = |series: &mut SeriesStreams, code: u8, at: usize| {
+            series[Series::FC].bytes.push(code);
+            series[Series::FP].integer((at + 1 - last) as i32);
             last = at + 1;
             count += 1;
         };
@@ -395,7 +341,7 @@ impl SliceStreams {
                             restored.base(base, code, letter);
                             if base != code {
                                 feature(series, b'X', read + at);
-                                series[BS].bytes.push(base - u8::from(base > code));
+                                series[Series::BS].bytes.push(base - u8::from(base > code));
                             } else if code == 4 && letter != b'N' {
                                 // A reader would take the letter itself.
                                 return None;
@@ -405,11 +351,11 @@ impl SliceStreams {
                 }
                 1 if length == 1 => {
                     feature(series, b'i', read);
-                    series[BA].bytes.push(LETTERS[usize::from(*sequence.get(read)?)]);
+                    series[Series::BA].bytes.push(LETTERS[usize::from(*sequence.get(read)?)]);
                     restored.edits += 1;
                 }
                 op @ (1 | 4) => {
-                    let (code, stream) = if op == 1 { (b'I', IN) } else { (b'S', SC) };
+                    let (code, stream) = if op == 1 { (b'I', Series::IN) } else { (b'S', Series::SC) };
                     feature(series, code, read);
                     let letters = sequence.get(read..read + length)?;
                     series[stream].bytes.extend(letters.iter().map(|&code| LETTERS[usize::from(code)]));
@@ -418,15 +364,15 @@ impl SliceStreams {
                 }
                 2 => {
                     feature(series, b'D', read);
-                    series[DL].integer(length as i32);
+                    series[Series::DL].integer(length as i32);
                     restored
                         .deletion(&under.letters[place..place + length], &under.codes[place..place + length]);
                 }
                 op @ (3 | 5 | 6) => {
                     let (code, stream) = match op {
-                        3 => (b'N', RS),
-                        5 => (b'H', HC),
-                        _ => (b'P', PD),
+                        3 => (b'N', Series::RS),
+                        5 => (b'H', Series::HC),
+                        _ => (b'P', Series::PD),
                     };
                     feature(series, code, read);
                     series[stream].integer(length as i32);
@@ -438,7 +384,7 @@ impl SliceStreams {
             place += if cigar::consumes_reference(packed) { length } else { 0 };
         }
         restored.end();
-        series[FN].integer(count);
+        series[Series::FN].integer(count);
         (read == sequence.len() && record.cigar().len() > 0).then_some(())
     }
 
@@ -467,9 +413,9 @@ impl SliceStreams {
                 continue;
             }
             let (form, coding) = match kind {
-                b'A' | b'c' | b'C' => (Form::Fixed(1), Coding::Order0),
-                b's' | b'S' => (Form::Fixed(2), Coding::Order0),
-                b'i' | b'I' | b'f' => (Form::Fixed(4), Coding::Order0),
+                b'A' | b'c' | b'C' => (Form::Fixed(1), Coding::Repeated),
+                b's' | b'S' => (Form::Fixed(2), Coding::Repeated),
+                b'i' | b'I' | b'f' => (Form::Fixed(4), Coding::Repeated),
                 b'Z' if !data.contains(&b'\t') => (Form::Ended(b'\t'), Coding::Text),
                 _ => return None,
             };
@@ -481,10 +427,10 @@ impl SliceStreams {
             tags[at].ended(data);
             list.extend_from_slice(&[tag[0], tag[1], kind]);
         }
-        series[RG].integer(group.map_or(-1, |group| group as i32));
+        series[Series::RG].integer(group.map_or(-1, |group| group as i32));
         list.push(0);
         let at = self.list_of_tags();
-        self.series[TL].integer(at as i32);
+        self.series[Series::TL].integer(at as i32);
         (bytes == record.tags().len()).then_some(())
     }
 
@@ -559,18 +505,21 @@ fn key(name: &[u8], first: i32) -> u64 {
     mix(key, name.len() as u64)
 }
 
-/// Whether a reader that knows both records finds the mate fields of each.
+/// Whether any reader that knows both records finds the mate fields of each. Of TLEN there are two rules: htslib and the
+/// specification take the outermost bases of both, htsjdk the first base of each as it was sequenced.
 fn are_mates(first: &Record<'_>, last: &Record<'_>) -> bool {
-    let reversed = |own: &Record<'_>, mate: &Record<'_>| {
-        (own.flag() & flag::MATE_REVERSE != 0) == (mate.flag() & flag::REVERSE != 0)
-    };
+    let is_reverse = |record: &Record<'_>| record.flag() & flag::REVERSE != 0;
+    let reversed =
+        |own: &Record<'_>, mate: &Record<'_>| (own.flag() & flag::MATE_REVERSE != 0) == is_reverse(mate);
     let end = |record: &Record<'_>| i64::from(record.position()) + i64::from(record.reference_bases());
     let length = end(first).max(end(last)) - i64::from(first.position());
+    let is_outermost = !is_reverse(first) && is_reverse(last) && end(last) >= end(first);
     first.name() == last.name()
         && first.mate_position() == last.position()
         && last.mate_position() == first.position()
         && reversed(first, last)
         && reversed(last, first)
+        && is_outermost
         && i64::from(first.template_length()) == length
         && i64::from(last.template_length()) == -length
 }

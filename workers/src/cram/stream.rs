@@ -9,7 +9,11 @@ use libdeflater::{CompressionLvl, Compressor};
 pub(super) use crate::htslib::container::put_itf8;
 
 /// Part of the output format: of names and text. samtools' own default comes to libdeflate's level 6.
-const GZIP_LEVEL: i32 = 5;
+const TEXT_LEVEL: i32 = 5;
+/// Part of the output format: of numbers, in which higher levels find no more.
+const FAST_LEVEL: i32 = 1;
+/// Longest stream of numbers whose deflate is tried: what is longer is no column of numbers.
+const TRIED_BYTES_MAX: usize = 1 << 17;
 const GZIP: u8 = 1;
 const RANS: u8 = 4;
 
@@ -34,15 +38,28 @@ pub enum Form {
     Fixed(u32),
 }
 
-/// How a stream is compressed.
+/// What a stream is like, and so how it is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// By how often each byte occurs.
-    Order0,
-    /// By how often each byte follows another.
-    Order1,
-    /// By what was there before: names and other text.
+    /// Single values: by how often each byte occurs, or follows another.
+    Counted,
+    /// The same; or, where several bytes make a value or values come again, by what was there before.
+    Repeated,
+    /// Names and other text: by what was there before.
     Text,
+}
+
+/// The deflate of each level in use, kept from stream to stream.
+pub struct Compressors {
+    fast: Compressor,
+    text: Compressor,
+}
+
+impl Default for Compressors {
+    fn default() -> Self {
+        let of = |level| Compressor::new(CompressionLvl::new(level).expect("a level of libdeflate"));
+        Compressors { fast: of(FAST_LEVEL), text: of(TEXT_LEVEL) }
+    }
 }
 
 /// One stream.
@@ -110,25 +127,31 @@ impl Stream {
         put_parameters(codec, &parameters, out);
     }
 
-    pub fn coded(&self) -> Coded {
+    /// The shortest of the codings that suit what it holds; of equals the first.
+    pub fn coded(&self, compressors: &mut Compressors) -> Coded {
         let bytes = &self.bytes[..];
-        let (method, coded) = match self.coding {
-            _ if bytes.len() < CODED_BYTES_MIN => (container::RAW, Vec::new()),
-            Coding::Order0 => (RANS, rans::order_0(bytes)),
-            Coding::Order1 => (RANS, rans::order_1(bytes)),
-            Coding::Text => (GZIP, gzip(bytes)),
-        };
         let (content_id, raw_bytes) = (self.id, bytes.len());
-        match method != container::RAW && coded.len() < bytes.len() {
-            true => Coded { content_id, method, raw_bytes, bytes: coded },
-            false => Coded { content_id, method: container::RAW, raw_bytes, bytes: bytes.to_vec() },
+        let mut best = None;
+        if raw_bytes >= CODED_BYTES_MIN {
+            if self.coding != Coding::Text {
+                best = Some((RANS, rans::compress(bytes)));
+            }
+            let deflate = match self.coding {
+                Coding::Counted => None,
+                Coding::Repeated => (raw_bytes <= TRIED_BYTES_MAX).then_some(&mut compressors.fast),
+                Coding::Text => Some(&mut compressors.text),
+            };
+            let deflated = deflate.map(|deflate| (GZIP, gzip(deflate, bytes)));
+            best = [best, deflated].into_iter().flatten().min_by_key(|(_, coded)| coded.len());
+        }
+        match best.filter(|(_, coded)| coded.len() < raw_bytes) {
+            Some((method, bytes)) => Coded { content_id, method, raw_bytes, bytes },
+            None => Coded { content_id, method: container::RAW, raw_bytes, bytes: bytes.to_vec() },
         }
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let level = CompressionLvl::new(GZIP_LEVEL).expect("a level of libdeflate");
-    let mut compressor = Compressor::new(level);
+fn gzip(compressor: &mut Compressor, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor.gzip_compress(bytes, &mut out).expect("the room is libdeflate's bound");
     out.truncate(length);

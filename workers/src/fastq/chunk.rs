@@ -3,7 +3,9 @@
 //! Invariant: parsed chunk by chunk, a lane gives the pairs, and the first error, that [`PairReader`](super::PairReader)
 //! finds. Only lines are counted here; what stands in them is looked at when a chunk is parsed.
 
-use super::{FastqError, Pairs, Problem, RECORD_BYTES_MAX, Reads, is_in_step, out_of_step, unequal};
+use super::{
+    FastqError, Pairs, Problem, RECORD_BYTES_MAX, Reads, is_in_step, last_names, out_of_step, unequal,
+};
 use std::path::{Path, PathBuf};
 
 /// Records in a chunk; fewer only in a file's last.
@@ -51,8 +53,9 @@ impl Cutter {
             if !is_cut && self.text.len() - self.whole <= RECORD_BYTES_MAX {
                 return;
             }
-            let rest = self.text.split_off(self.searched);
-            let text = std::mem::replace(&mut self.text, rest);
+            // In a buffer of its length: chunks wait.
+            let text = self.text[..self.searched].to_vec();
+            self.text.drain(..self.searched);
             (self.searched, self.lines, self.whole) = (0, 0, 0);
             give(Chunk { text, is_last: false });
         }
@@ -75,9 +78,21 @@ pub struct Files<'a> {
     pub first: &'a Path,
     /// Of second reads.
     pub second: Option<&'a Path>,
+    /// Whether the one file holds the reads of each pair one after the other.
+    pub interleaved: bool,
 }
 
 impl Files<'_> {
+    /// Whether templates are pairs.
+    pub fn are_paired(&self) -> bool {
+        self.interleaved || self.second.is_some()
+    }
+
+    /// Templates of a whole chunk.
+    pub fn templates(&self) -> u64 {
+        CHUNK_RECORDS / if self.interleaved { 2 } else { 1 }
+    }
+
     /// Replaces `pairs` by those of the lane's chunks with this number, from 0. A chunk is missing where its file ended
     /// before.
     pub fn parse(
@@ -87,6 +102,9 @@ impl Files<'_> {
         pairs: &mut Pairs,
     ) -> Result<(), FastqError> {
         pairs.clear();
+        if self.interleaved {
+            return self.parse_interleaved(Records::new(chunks[0], number * CHUNK_RECORDS), pairs);
+        }
         let [mut first, mut second] = chunks.map(|chunk| Records::new(chunk, number * CHUNK_RECORDS));
         loop {
             let more = first.read(self.first, &mut pairs.first)?;
@@ -99,6 +117,22 @@ impl Files<'_> {
                 return Err(out_of_step(self.paths(), pairs, first.records - 1));
             }
         }
+    }
+
+    fn parse_interleaved(&self, mut records: Records<'_>, pairs: &mut Pairs) -> Result<(), FastqError> {
+        while records.read(self.first, &mut pairs.first)? {
+            let path = || self.first.to_owned();
+            if !records.read(self.first, &mut pairs.second)? {
+                return Err(FastqError::Mateless { path: path(), records: records.records });
+            }
+            if !is_in_step(pairs) {
+                let [name_1, name_2] =
+                    last_names(pairs).map(|name| String::from_utf8_lossy(name).into_owned());
+                let line = 4 * (records.records - 1) + 1;
+                return Err(FastqError::NoMate { path: path(), line, name_1, name_2 });
+            }
+        }
+        Ok(())
     }
 
     fn paths(&self) -> [PathBuf; 2] {
@@ -177,7 +211,7 @@ mod tests {
         let read = PairReader::open(&paths[0], second).unwrap().read(1 << 20, &mut expect);
         let expect = read.map(|_| expect).map_err(|error| error.to_string());
         for part in [3, 1000, 1 << 20] {
-            assert_eq!(chunked(texts, &Files { first: &paths[0], second }, part), expect);
+            assert_eq!(chunked(texts, &Files { first: &paths[0], second, interleaved: false }, part), expect);
         }
     }
 

@@ -4,9 +4,9 @@
 //! error here too. BGZF is handed out as it lies in the file, in whole blocks, to be inflated by whoever has time; other
 //! gzip can only be inflated from its start, here. No place is remembered, and no digest made.
 
+use super::source::Source;
 use super::{GzipError, Input, Kind, Reader, Start, State, start_of};
 use crate::vcf::bgzf::{BgzfProblem, block_length, decompress_cell};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -56,16 +56,22 @@ pub struct Pieces {
 }
 
 enum Form {
-    Plain { file: File, read: Vec<u8> },
+    Plain { file: Source, read: Vec<u8> },
     Bgzf(Box<Input>),
     Gzip(Box<Reader>),
     Ended,
 }
 
 impl Pieces {
-    /// Opens a file, or standard input for `-`.
-    pub fn open(path: &Path) -> Result<Pieces, GzipError> {
-        let mut input = Input::new(path, super::open(path)?, 0, None);
+    /// Opens files, or standard input for `-`: all of them before anything is read.
+    pub fn open_all<'p>(paths: impl Iterator<Item = &'p Path>) -> Result<Vec<Pieces>, GzipError> {
+        let sources = paths.map(|path| Ok((path, super::open(path)?)));
+        let sources: Vec<(&Path, Source)> = sources.collect::<Result<_, GzipError>>()?;
+        sources.into_iter().map(|(path, source)| Pieces::new(path, source)).collect()
+    }
+
+    fn new(path: &Path, source: Source) -> Result<Pieces, GzipError> {
+        let mut input = Input::new(path, source, 0, None);
         let form = if input.peek(2)? == [0x1f, 0x8b] {
             Form::Bgzf(Box::new(input))
         } else {
@@ -158,7 +164,8 @@ mod tests {
     }
 
     fn read(path: &Path) -> Result<Vec<u8>, GzipError> {
-        let (mut pieces, mut text) = (Pieces::open(path)?, Vec::new());
+        let mut all = Pieces::open_all([path].into_iter())?;
+        let (pieces, mut text) = (&mut all[0], Vec::new());
         while let Some(piece) = pieces.read()? {
             text.extend(match piece {
                 Piece::Text(text) => text,
