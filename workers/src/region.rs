@@ -159,10 +159,22 @@ pub fn run(
     Ok((pieces, summary))
 }
 
+/// Records encoded together: of CRAM a container, of BAM a run of blocks.
+pub(crate) struct Container {
+    /// Records before it, from the first cell whose records go on in it.
+    first: u64,
+    /// How many it has.
+    pub records: u32,
+    /// As they stand in the file.
+    pub bytes: Vec<u8>,
+    /// What the index of BAM needs of them.
+    pub marks: Vec<bam::Mark>,
+}
+
 /// What becomes of one cell, or of the unplaced reads.
 pub(crate) struct Made {
-    /// Of each part of its alignments: records before it in the cell, records, bytes.
-    pub alignments: Vec<(u64, u32, Vec<u8>)>,
+    /// Its alignments, part by part.
+    pub alignments: Vec<Container>,
     gvcf: Vec<u8>,
     sites: u32,
     answers: Answers,
@@ -179,8 +191,8 @@ impl Made {
         content: &mut Content,
     ) -> Result<PieceRef, RegionError> {
         let mut record = context.record(task)?;
-        for (first, count, bytes) in &self.alignments {
-            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
+        for &Container { first, records, ref bytes, .. } in &self.alignments {
+            let entry = BlockEntry { kind: block::ALIGNMENTS, first, last: first, count: records };
             record.block(entry, bytes)?;
         }
         let entry = BlockEntry { kind: block::GVCF, first: 0, last: 0, count: self.sites };
@@ -195,9 +207,10 @@ impl RegionSummary {
     fn add(&mut self, made: &Made) {
         self.fates.add(&fates_of(&made.counters));
         self.answers.add(&made.answers);
-        self.records += made.alignments.iter().map(|(_, count, _)| u64::from(*count)).sum::<u64>();
+        self.records += made.alignments.iter().map(|container| u64::from(container.records)).sum::<u64>();
         self.sites += u64::from(made.sites);
-        self.alignment_bytes += made.alignments.iter().map(|(.., bytes)| bytes.len() as u64).sum::<u64>();
+        self.alignment_bytes +=
+            made.alignments.iter().map(|container| container.bytes.len() as u64).sum::<u64>();
         self.call_bytes += made.gvcf.len() as u64;
     }
 }
@@ -224,16 +237,39 @@ impl<'a> CellWorker<'a> {
 
     /// What becomes of one of [`Shard::parts`].
     pub fn make(&mut self, runs: &[Run<'_>], part: Shard) -> Result<Made, RegionError> {
+        let mut alignments = Alignments::new(Encoder::new(self.context, self.sample)?);
+        let made = self.part(runs, part, &mut alignments)?;
+        Ok(Made { alignments: alignments.finish()?, ..made })
+    }
+
+    /// What becomes of some that follow each other, with the alignments of all at the last: where cells hold few records,
+    /// containers go on from one to the next of its contig.
+    pub fn make_together(&mut self, runs: &[Run<'_>], parts: &[Shard]) -> Result<Vec<Made>, RegionError> {
+        let mut alignments = Alignments::new(Encoder::new(self.context, self.sample)?);
+        let made = parts.iter().map(|&part| self.part(runs, part, &mut alignments));
+        let mut made = made.collect::<Result<Vec<_>, _>>()?;
+        if let Some(last) = made.last_mut() {
+            last.alignments = alignments.finish()?;
+        }
+        Ok(made)
+    }
+
+    /// Gives all but the alignments.
+    fn part(
+        &mut self,
+        runs: &[Run<'_>],
+        part: Shard,
+        alignments: &mut Alignments<'_>,
+    ) -> Result<Made, RegionError> {
         match part {
-            Shard::Unplaced => self.unplaced(runs),
-            Shard::Cells { first, .. } => self.cell(runs, first),
+            Shard::Unplaced => self.unplaced(runs, alignments),
+            Shard::Cells { first, .. } => self.cell(runs, first, alignments),
         }
     }
 
     /// The reads without a place: nothing to mark, nothing to call.
-    fn unplaced(&mut self, runs: &[Run<'_>]) -> Result<Made, RegionError> {
-        let encoder = Encoder::new(self.context, self.sample)?;
-        let mut alignments = Alignments::new(&encoder);
+    fn unplaced(&mut self, runs: &[Run<'_>], alignments: &mut Alignments<'_>) -> Result<Made, RegionError> {
+        alignments.begin(None)?;
         let mut tally = AlignmentTally::new(None);
         merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
             tally.add(&entry.record);
@@ -242,17 +278,22 @@ impl<'a> CellWorker<'a> {
         })?;
         let mut counters = SampleCounters::new(self.context.index.contigs().total_bases());
         counters.alignment = tally.finish(0, 0);
-        let (gvcf, sites, answers) = Default::default();
-        Ok(Made { alignments: alignments.finish()?, gvcf, sites, answers, counters })
+        let (alignments, gvcf, sites, answers) = Default::default();
+        Ok(Made { alignments, gvcf, sites, answers, counters })
     }
 
-    fn cell(&mut self, runs: &[Run<'_>], cell: Cell) -> Result<Made, RegionError> {
+    fn cell(
+        &mut self,
+        runs: &[Run<'_>],
+        cell: Cell,
+        alignments: &mut Alignments<'_>,
+    ) -> Result<Made, RegionError> {
         let core = self.context.grid.interval(cell);
-        let encoder = Encoder::new(self.context, self.sample)?;
+        alignments.begin(Some(core.contig))?;
         let window = ReferenceSpan::around(&self.reference, core);
         let mut pass = CellPass {
             core,
-            alignments: Alignments::new(&encoder),
+            alignments,
             tally: CellTally::new(core, window.for_qc()),
             reads: CallReads::new(&self.context.settings.call),
             calling: self.context.settings.calling,
@@ -274,12 +315,11 @@ impl<'a> CellWorker<'a> {
         if let Some(failure) = pass.failure {
             return Err(failure);
         }
-        let CellPass { alignments, tally, reads, .. } = pass;
-        let alignments = alignments.finish()?;
+        let CellPass { tally, reads, .. } = pass;
         let class = self.classes[core.contig as usize];
         let mut counters = tally.finish(class, self.context.index.contigs().total_bases());
         if !self.context.settings.calling {
-            let (gvcf, sites, answers) = Default::default();
+            let (alignments, gvcf, sites, answers) = Default::default();
             return Ok(Made { alignments, gvcf, sites, answers, counters });
         }
         let calls = reads.call(&core, &window, &self.context.settings.call, &mut self.workspace);
@@ -289,7 +329,7 @@ impl<'a> CellWorker<'a> {
         let contigs = self.context.index.contigs();
         vcf::write_gvcf(contigs, core.contig, &calls, |position| window.letter(position), &mut text);
         let (gvcf, sites) = (vcf::compress_cell(&text), calls.sites.len() as u32);
-        Ok(Made { alignments, gvcf, sites, answers, counters })
+        Ok(Made { alignments: Vec::new(), gvcf, sites, answers, counters })
     }
 
     /// Walks over the cell and counts how each base is answered; an error if one is not, or is twice.
@@ -373,9 +413,9 @@ struct Held {
 }
 
 /// Everything that the records of one cell pass into.
-struct CellPass<'a> {
+struct CellPass<'a, 'e> {
     core: Interval,
-    alignments: Alignments<'a>,
+    alignments: &'a mut Alignments<'e>,
     tally: CellTally<'a>,
     reads: CallReads,
     calling: bool,
@@ -388,7 +428,7 @@ struct CellPass<'a> {
 /// Bytes of records done with that are kept before the rest moves to their place.
 const TAKEN_BYTES_MAX: usize = 1 << 20;
 
-impl CellPass<'_> {
+impl CellPass<'_, '_> {
     fn hold(&mut self, entry: &Entry<'_>) -> Held {
         if self.taken > TAKEN_BYTES_MAX.max(self.waiting.len() / 2) {
             self.waiting.drain(..self.taken);
@@ -449,19 +489,32 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Gathers records and encodes them container by container, counted from the cell's start.
+/// Gathers records and encodes them container by container, counted from the start of the first cell.
 struct Alignments<'a> {
-    encoder: &'a Encoder<'a>,
+    encoder: Encoder<'a>,
+    contig: Option<u32>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Records before the container, records in it, its bytes.
-    done: Vec<(u64, u32, Vec<u8>)>,
+    done: Vec<Container>,
     records: u64,
 }
 
 impl<'a> Alignments<'a> {
-    fn new(encoder: &'a Encoder<'a>) -> Self {
-        Alignments { encoder, bytes: Vec::new(), ends: Vec::new(), done: Vec::new(), records: 0 }
+    fn new(encoder: Encoder<'a>) -> Self {
+        Alignments {
+            encoder,
+            contig: None,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            done: Vec::new(),
+            records: 0,
+        }
+    }
+
+    /// What follows is of this contig, or of none; no container has records of two.
+    fn begin(&mut self, contig: Option<u32>) -> Result<(), RegionError> {
+        let before = std::mem::replace(&mut self.contig, contig);
+        if before != contig && !self.ends.is_empty() { self.close() } else { Ok(()) }
     }
 
     fn push(&mut self, record: &[u8]) -> Result<(), RegionError> {
@@ -473,15 +526,20 @@ impl<'a> Alignments<'a> {
     fn close(&mut self) -> Result<(), RegionError> {
         let mut start = 0;
         let slices = self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]);
-        let container = self.encoder.encode(&slices.collect::<Vec<_>>())?;
-        self.done.push((self.records, self.ends.len() as u32, container));
+        let slices: Vec<&[u8]> = slices.collect();
+        let bytes = self.encoder.encode(&slices)?;
+        let marks = match self.encoder {
+            Encoder::Bam => bam::marks(slices),
+            Encoder::Cram(..) | Encoder::Sam(_) => Vec::new(),
+        };
+        self.done.push(Container { first: self.records, records: self.ends.len() as u32, bytes, marks });
         self.records += self.ends.len() as u64;
         self.bytes.clear();
         self.ends.clear();
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<(u64, u32, Vec<u8>)>, RegionError> {
+    fn finish(mut self) -> Result<Vec<Container>, RegionError> {
         if !self.ends.is_empty() {
             self.close()?;
         }

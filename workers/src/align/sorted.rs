@@ -11,7 +11,7 @@ use crate::htslib::SamText;
 use crate::map::{self, MapError, Mapper};
 use crate::ordered;
 use crate::qc::SampleCounters;
-use crate::region::{CellWorker, Made, RegionError};
+use crate::region::{CONTAINER_RECORDS, CellWorker, Made, RegionError};
 use crate::runs::{Form, HeldRun, Run, RunBuilder, StoredRun};
 use crate::stream::{Batch, Stream};
 use crate::template::LaneContext;
@@ -27,6 +27,12 @@ const CELLS_MAX: u32 = 16;
 
 /// Shares of the cells that each thread gets to take, where there are enough of them.
 const SHARES: u32 = 16;
+
+/// Cells whose alignments lie in containers together, at most.
+const TOGETHER_MAX: u64 = 64;
+
+/// Containers that these fill about.
+const TOGETHER_CONTAINERS: u64 = 4;
 
 /// Longest run in memory: merging needs a block of each on disk.
 const RUN_BYTES_MAX: u64 = 1 << 28;
@@ -47,7 +53,8 @@ pub fn sorted(
     SamText::new(&context.sam_header(0)).ok_or(AlignError::Header)?;
     let runs = map(context, files, memory_bytes, progress)?;
     let (cells, threads) = (context.grid.cells(), rayon::current_num_threads() as u32);
-    let step = (cells / (SHARES * threads)).clamp(1, CELLS_MAX);
+    let together = cells_together(runs.reads, cells);
+    let step = (cells / (SHARES * threads)).clamp(1, CELLS_MAX).next_multiple_of(together);
     let cells = (0..cells).step_by(step as usize).map(|first| {
         let end = cells.min(first + step);
         Shard::Cells { first: Cell(first), end: Cell(end) }
@@ -64,8 +71,11 @@ pub fn sorted(
     let runs: Vec<Run> = runs.held.iter().map(Run::Held).chain(stored.iter().map(Run::Stored)).collect();
     let make = |worker: &mut Option<_>, at: usize| {
         let worker = worker.get_or_insert_with(|| CellWorker::new(context, 0));
-        let made = shards[at].parts().map(|part| worker.make(&runs, part));
-        Ok::<Vec<Made>, AlignError>(made.collect::<Result<_, RegionError>>()?)
+        let parts: Vec<Shard> = shards[at].parts().collect();
+        let made = parts.chunks(together as usize).map(|parts| worker.make_together(&runs, parts));
+        Ok::<Vec<Made>, AlignError>(
+            made.collect::<Result<Vec<_>, RegionError>>()?.into_iter().flatten().collect(),
+        )
     };
     let put = |made: Vec<Made>| {
         made.into_iter().try_for_each(|made| file.put(made))?;
@@ -78,9 +88,21 @@ pub fn sorted(
     file.finish()
 }
 
+/// How many cells share containers, from the genome's start: one where most fill theirs, as in a job; more where a
+/// container of each would be mostly tables. Says nothing of threads.
+fn cells_together(reads: u64, cells: u32) -> u32 {
+    let wanted = CONTAINER_RECORDS as u64 * u64::from(cells);
+    if reads * 2 > wanted {
+        return 1;
+    }
+    (TOGETHER_CONTAINERS * wanted / reads.max(1)).clamp(1, TOGETHER_MAX) as u32
+}
+
 /// The alignments of a lane.
 #[derive(Default)]
 struct Runs {
+    /// Of the files.
+    reads: u64,
     held: Vec<HeldRun>,
     stored: Vec<(Task, PieceRef)>,
 }
@@ -144,9 +166,27 @@ fn map(
     let begun = begun.into_iter().map(|(_, run)| run.hold());
     let mut runs = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
     runs.held.extend(begun);
+    runs.reads = if files.are_paired() { 2 * done } else { done };
     Ok(runs)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_share_containers_where_they_do_not_fill_half_of_one() {
+        let check = |reads: u64, cells: u32, expect: u32| assert_eq!(cells_together(reads, cells), expect);
+        check(0, 100, 64);
+        check(1, 1, 64);
+        check(27_000, 100, 64);
+        check(100_000, 100, 40);
+        check(499_999, 100, 8);
+        check(500_001, 100, 1);
+        check(u64::MAX / 2, 24_000, 1);
+    }
 }
