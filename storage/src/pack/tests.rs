@@ -298,6 +298,24 @@ fn appenders_of_one_pack_do_not_overlap() {
 }
 
 #[test]
+fn a_piece_of_any_number_of_stretches_has_its_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let packs = Packs::new(dir.path());
+    let pack = packs.append("w0", 0).unwrap();
+    let (one, mut end) = (STRETCH_BYTES, 0);
+    for bytes in [0, 1, one - 1, one, one + 1, 3 * one, 3 * one + 7] {
+        let record = noise(5, bytes, 256);
+        let piece = pack.append(&record).unwrap();
+        assert_eq!((piece.offset, piece.length), (end, bytes as u64));
+        assert_eq!(piece.blake3, *blake3::hash(&record).as_bytes());
+        packs.verify(&piece, CONTEXT).unwrap();
+        end = piece.end();
+    }
+    pack.sync().unwrap();
+    assert_eq!(fs::metadata(dir.path().join("w0")).unwrap().len(), end);
+}
+
+#[test]
 fn a_tail_without_commit_is_cut_and_the_rest_is_kept() {
     let record = build(&key(1), CONTEXT, &blocks());
     let (dir, pieces) = packed(std::slice::from_ref(&record));
