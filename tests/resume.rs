@@ -317,7 +317,7 @@ fn stop_once_joined(bench: &Bench) {
         // Once the job has made the folder that it lies in.
         |_| drop(fs::create_dir(&taken)),
     );
-    assert!(said.code == Some(1) && said.stderr.contains("simulated-12.vcf.gz"), "{}", said.stderr);
+    said.refused(3, &["simulated-12.vcf.gz", "a directory"]);
     fs::remove_dir(&taken).unwrap();
 }
 

@@ -632,24 +632,6 @@ impl Graph {
         forgotten
     }
 
-    /// Lets joint tasks read everybody's calls, as they do in a cohort planned without anybody whose calls they would read:
-    /// nothing is done on nobody's consent.
-    fn join_all(&mut self) {
-        for sample in self.samples.iter_mut().filter(|sample| sample.dropped.is_none()) {
-            sample.joint = true;
-            self.joined += 1;
-            for (cells, _) in sample.cells.spans().filter(|(_, mark)| *mark == Mark::Done) {
-                cells.for_each(|cell| self.covered[cell as usize] += 1);
-            }
-        }
-    }
-
-    /// Whether joint tasks read a sample's calls.
-    pub fn counts_in_joint(&self, sample: u32) -> bool {
-        let sample = &self.samples[sample as usize];
-        sample.joint && sample.dropped.is_none()
-    }
-
     fn wake(&mut self, task: Task) {
         if self.begun
             && !self.is_dropped(task)

@@ -24,6 +24,7 @@ use storage::{AtomicFile, AtomicFileError, Commit, DiskError, Journal, PackError
 use workers::access::Access;
 use workers::context::Context;
 use workers::finish::{self, Extent, FinishError, JointShard, JointWriteSummary, ResultFile, SampleLedger};
+use workers::hold::Hold;
 use workers::qc::exchange;
 use workers::qc::metrics::SampleQc;
 use workers::qc::pedigree::Declared;
@@ -118,14 +119,20 @@ impl Classified for Missing {
     }
 }
 
-/// Runs the last task: quality control, ledger, report, and the end of the joint VCF, whose parts lie in `folder`.
+/// Runs the last task: quality control, ledger, report, and the end of the joint VCF, whose parts lie in `folder`. Once
+/// nobody needs it, it writes nothing more: whoever has it instead may go on without a sample, and be done before.
 pub fn finish_cohort(
     context: &Access<'_>,
     runner: &Runner<'_>,
     home: &Home<'_>,
     (inputs, folder): (&[(Task, Arc<Commit>)], &Path),
     command: &str,
+    hold: &dyn Hold,
 ) -> Result<Output, Failure> {
+    let write_book = |path, text: &[u8]| {
+        hold.check()?;
+        Ok::<_, Failure>(write_book(runner.dir, path, text)?)
+    };
     let (dir, cohort) = (runner.dir, runner.cohort);
     let failed = home.dropped.all();
     let mut present = Vec::new();
@@ -167,7 +174,7 @@ pub fn finish_cohort(
         joint,
         governance: serde_json::to_value(&cohort.governance).unwrap_or_default(),
     };
-    let mut books = vec![write_book(dir, "ledger.json".to_owned(), &json(&ledger))?];
+    let mut books = vec![write_book("ledger.json".to_owned(), &json(&ledger))?];
     let documents: Vec<(String, SampleQc)> = ledger
         .samples
         .iter()
@@ -177,11 +184,11 @@ pub fn finish_cohort(
         })
         .collect();
     for (_, document) in &documents {
-        books.push(write_book(dir, format!("qc/{}.json", document.sample), &json(document))?);
+        books.push(write_book(format!("qc/{}.json", document.sample), &json(document))?);
     }
     let subjects: Vec<_> = documents.iter().map(|(name, document)| (name.as_str(), document)).collect();
     for file in exchange::files(&cohort.id, &subjects) {
-        books.push(write_book(dir, format!("qc/{}", file.name), file.text.as_bytes())?);
+        books.push(write_book(format!("qc/{}", file.name), file.text.as_bytes())?);
     }
     drop(documents);
     let mut data = report_data(context, home.journal, cohort, &ledger, command)?;
@@ -204,6 +211,7 @@ pub fn finish_cohort(
     data.exclusions = denied.chain(failed).chain(apart).collect();
     let present: Vec<&Sample> = present.iter().map(|&sample| &cohort.samples[sample as usize]).collect();
     data.samples = samples_of(&present, &ledger, counters);
+    hold.check()?;
     write(&dir.report(), render(&data).as_bytes())?;
     // Kept for who adds to the report later, such as the demo with its truth.
     write(&dir.scratch().join("report.json"), &json(&data))?;

@@ -161,7 +161,8 @@ impl Runner<'_> {
             Task::FinishCohort | Task::SealSample(_) | Task::SealCohort => {
                 let home = self.home.ok_or_else(|| RunError::NotHome { task: self.key(task) })?;
                 let folder = self.folder(request)?;
-                close::finish_cohort(&access, self, &home, (&request.inputs, &folder), &command_line())
+                let held = Held::new(control, request.purpose);
+                close::finish_cohort(&access, self, &home, (&request.inputs, &folder), &command_line(), &held)
             }
             Task::WriteSample(..) | Task::FinishSample(_) | Task::WriteJoint(_) => {
                 let folder = self.folder(request)?;

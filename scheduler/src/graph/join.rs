@@ -18,6 +18,24 @@ impl Graph {
         full(cell) && (cell == 0 || full(cell - 1))
     }
 
+    /// Lets joint tasks read everybody's calls, as they do in a cohort planned without anybody whose calls they would read:
+    /// nothing is done on nobody's consent.
+    pub(super) fn join_all(&mut self) {
+        for sample in self.samples.iter_mut().filter(|sample| sample.dropped.is_none()) {
+            sample.joint = true;
+            self.joined += 1;
+            for (cells, _) in sample.cells.spans().filter(|(_, mark)| *mark == Mark::Done) {
+                cells.for_each(|cell| self.covered[cell as usize] += 1);
+            }
+        }
+    }
+
+    /// Whether joint tasks read a sample's calls.
+    pub fn counts_in_joint(&self, sample: u32) -> bool {
+        let sample = &self.samples[sample as usize];
+        sample.joint && sample.dropped.is_none()
+    }
+
     /// A joined sample's region task is done.
     pub(super) fn cover(&mut self, cells: Range<u32>) {
         let before = self.full;

@@ -414,3 +414,16 @@ fn participants_are_hashed_as_rfc_2104_says() {
     let expect = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
     assert_eq!(participant_hash(&key, "what do ya want for nothing?"), expect);
 }
+
+#[test]
+fn what_was_noted_is_on_the_device_with_the_next_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let log = open(&path).unwrap();
+    let syncs = || log.synced.lock().unwrap().syncs;
+    let noted = log.note_many(&[event(0), event(1)], at(0)).unwrap();
+    assert_eq!((log.last(), syncs()), (None, 0));
+    let last = log.append(event(2), at(1)).unwrap();
+    assert_eq!((log.last(), syncs()), (Some(last), 1));
+    verify_with(&path, Some(&key()), &[noted[0], noted[1], last]).unwrap();
+}

@@ -298,6 +298,43 @@ fn appenders_of_one_pack_do_not_overlap() {
 }
 
 #[test]
+fn a_piece_of_any_number_of_stretches_has_its_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let packs = Packs::new(dir.path());
+    let pack = packs.append("w0", 0).unwrap();
+    let (one, mut end) = (STRETCH_BYTES, 0);
+    for bytes in [0, 1, one - 1, one, one + 1, 3 * one, 3 * one + 7] {
+        let record = noise(5, bytes, 256);
+        let piece = pack.append(&record).unwrap();
+        assert_eq!((piece.offset, piece.length), (end, bytes as u64));
+        assert_eq!(piece.blake3, *blake3::hash(&record).as_bytes());
+        packs.verify(&piece, CONTEXT).unwrap();
+        end = piece.end();
+    }
+    pack.sync().unwrap();
+    assert_eq!(fs::metadata(dir.path().join("w0")).unwrap().len(), end);
+}
+
+#[test]
+fn a_record_that_ends_after_a_sync_is_synced_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let pack = Pack::open(&dir.path().join("w0"), 0).unwrap();
+    let is_unsynced = || pack.tail.lock().unwrap().unsynced;
+    // Another has its place, and a sync comes before it is written.
+    let place = pack.reserve(10).unwrap();
+    pack.append(b"first").unwrap();
+    pack.sync().unwrap();
+    assert!(!is_unsynced());
+    assert_eq!((place, pack.append(b"second").unwrap().offset), (0, 15));
+    assert!(is_unsynced());
+    // What did not fit and is followed by others stays as garbage; the last is taken back.
+    pack.take_back(0, 10);
+    assert_eq!(pack.reserve(3).unwrap(), 21);
+    pack.take_back(21, 24);
+    assert_eq!(pack.append(b"third").unwrap().offset, 21);
+}
+
+#[test]
 fn a_tail_without_commit_is_cut_and_the_rest_is_kept() {
     let record = build(&key(1), CONTEXT, &blocks());
     let (dir, pieces) = packed(std::slice::from_ref(&record));
