@@ -51,7 +51,7 @@ const SUPPLEMENTARY_MAX: usize = 2;
 const CLIP_MIN: u32 = 30;
 
 /// Places of a read from which its mate is looked for.
-const RESCUES_MAX: usize = 12;
+const RESCUES_MAX: usize = 32;
 
 /// Candidates of one rescue that are aligned.
 const RESCUE_CANDIDATES_MAX: usize = 4;
