@@ -327,7 +327,7 @@ impl Scheduler {
     }
 
     /// Whether a slow worker would take longer than it takes to wait for another: asked of what can be neither cut nor
-    /// copied, and of intakes, which wait for each other.
+    /// copied, and of intakes and models, for which all of a lane waits.
     fn is_sooner_elsewhere(&self, item: &Item, worker: u32) -> bool {
         let (task, speed) = (item.task.0, self.places.workers[worker as usize].speed());
         let is_chained = matches!(task.stage(), Stage::Intake | Stage::Model);

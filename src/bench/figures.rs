@@ -124,7 +124,7 @@ pub struct Goal {
 pub fn csv(figures: &[Figure]) -> String {
     let mut text = String::from(
         "origin,scenario,scheduler,samples,workers,makespan_s,work_s,bound_s,tight_bound_s,efficiency,over_bound,\
-         over_tight_bound,enough_s,usable_used,redone,attempts,scheduler_us,complete\n",
+         over_tight_bound,usable_used,redone,attempts,scheduler_us,complete,enough_s\n",
     );
     for f in figures {
         let origin = match f.origin {
@@ -134,7 +134,7 @@ pub fn csv(figures: &[Figure]) -> String {
         let scheduler_us = f.scheduler_us.map_or_else(String::new, |us| format!("{us:.2}"));
         let name = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         text += &format!(
-            "{origin},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{:.5},{:.5},{:.5},{:.3},{:.5},{:.5},{},{scheduler_us},{}\n",
+            "{origin},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{:.5},{:.5},{:.5},{:.5},{:.5},{},{scheduler_us},{},{:.3}\n",
             name(&f.scenario),
             name(&f.scheduler),
             f.samples,
@@ -146,11 +146,11 @@ pub fn csv(figures: &[Figure]) -> String {
             f.efficiency,
             f.over_bound,
             f.over_tight_bound,
-            f.enough_s,
             f.usable_used,
             f.redone,
             f.attempts,
             f.complete,
+            f.enough_s,
         );
     }
     text

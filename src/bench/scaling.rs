@@ -440,7 +440,11 @@ fn goals(figures: &[Figure], samples: u32) -> Vec<Goal> {
                 ("+12%, 90% of usable".to_owned(), "+10.5%, 96%".to_owned()),
                 format!("+{:.1}%, {}", longer * 100.0, percent(f.usable_used)),
                 longer <= 0.12 && f.usable_used >= 0.9 && f.complete,
-                format!("no scheduler passes {:+.1}%; redone: {}", least * 100.0, percent(f.redone)),
+                format!(
+                    "with these workers no scheduler passes {:+.1}%; redone: {}",
+                    least * 100.0,
+                    percent(f.redone)
+                ),
             ));
         }
     }

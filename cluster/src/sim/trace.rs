@@ -164,3 +164,21 @@ impl Trace {
         shares
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_offered_by_who_is_there_at_their_speed() {
+        let worker = |from_us, to_us, speed| Presence { slots: 2, speed, from_us, to_us };
+        let workers = vec![worker(0, 100, 1.0), worker(50, 1000, 0.5)];
+        let trace = Trace { spans: Vec::new(), workers, makespan_us: 1000, ending: None, events: 0 };
+        // Two cores until 50, then three cores' worth until 100, then one.
+        for (work_us, expect) in [(0.0, 0), (100.0, 50), (160.0, 70), (250.0, 100), (260.0, 110)] {
+            assert_eq!(trace.enough_us(work_us), expect, "{work_us}");
+        }
+        assert_eq!(trace.enough_us(1e9), 1000, "it was never offered");
+        assert_eq!(trace.usable_us(), 1150.0);
+    }
+}
