@@ -1,6 +1,7 @@
 //! `wakachi align`: reads to sorted, duplicate-marked, indexed alignments and their quality control in one go; or to a
 //! stream.
 
+use crate::allocator;
 use crate::config;
 use crate::output::{duration, note};
 use crate::plain::{keep_off_inputs, keep_out, on_threads, scratch_beside};
@@ -117,6 +118,7 @@ impl Classified for Wrong {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    allocator::keep_freed_memory();
     let stdout = args.output.as_os_str() == "-";
     let streaming = stdout || args.unsorted;
     let stdin = |path: &Path| path.as_os_str() == "-";

@@ -128,7 +128,6 @@ enum ConfigCommand {
 }
 
 fn main() -> ExitCode {
-    allocator::keep_freed_memory();
     let cli = Cli::parse();
     match dispatch(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,

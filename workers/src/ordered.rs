@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// How many numbers each thread may be ahead of what was given out.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 
 /// Does the `work` of every number below `count` on all threads, each with a scratch of its own, and `give`s what comes of
 /// it, in order.
@@ -18,7 +18,8 @@ pub fn in_order<S: Default, T: Send, E: Send>(
     give: impl FnMut(T) -> Result<(), E> + Send,
 ) -> Result<(), E> {
     let ahead = AHEAD * rayon::current_num_threads();
-    let state = State { ahead, count, taken: 0, given: 0, done: BTreeMap::new(), give, failed: None };
+    let state =
+        State { ahead, count, taken: 0, given: 0, done: BTreeMap::new(), give: Some(give), failed: None };
     let shared = Shared { state: Mutex::new(state), changed: Condvar::new() };
     rayon::broadcast(|_| shared.serve(&work));
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -32,24 +33,9 @@ struct State<T, E, G> {
     taken: usize,
     given: usize,
     done: BTreeMap<usize, Result<T, E>>,
-    give: G,
+    /// Absent while a thread gives.
+    give: Option<G>,
     failed: Option<E>,
-}
-
-impl<T, E, G: FnMut(T) -> Result<(), E>> State<T, E, G> {
-    /// Takes a result, and gives out those that are next.
-    fn finish(&mut self, number: usize, result: Result<T, E>) {
-        self.done.insert(number, result);
-        while self.failed.is_none()
-            && let Some(result) = self.done.remove(&self.given)
-        {
-            self.given += 1;
-            if let Err(error) = result.and_then(&mut self.give) {
-                self.failed = Some(error);
-                self.count = self.taken;
-            }
-        }
-    }
 }
 
 struct Shared<T, E, G> {
@@ -63,7 +49,29 @@ impl<T, E, G: FnMut(T) -> Result<(), E>> Shared<T, E, G> {
         let mut scratch = S::default();
         while let Some(number) = self.take() {
             let result = work(&mut scratch, number);
-            self.locked().finish(number, result);
+            self.locked().done.insert(number, result);
+            self.give();
+        }
+    }
+
+    /// Gives out those results that are next, unless somebody does it already.
+    fn give(&self) {
+        let mut state = self.locked();
+        while let Some(mut give) = state.give.take() {
+            let next = state.given;
+            let Some(result) = state.done.remove(&next).filter(|_| state.failed.is_none()) else {
+                state.give = Some(give);
+                return;
+            };
+            drop(state);
+            let given = result.and_then(&mut give);
+            state = self.locked();
+            state.give = Some(give);
+            state.given += 1;
+            if let Err(error) = given {
+                state.failed = Some(error);
+                state.count = state.taken;
+            }
             self.changed.notify_all();
         }
     }

@@ -1,6 +1,6 @@
 //! A sample's alignment file in the making, with its index.
 //!
-//! Invariant: it is whole or absent, and its index is of what was written: nobody reads it again.
+//! Invariant: it is whole, and on the disk as it was written, or absent; no index of another file lies beside it.
 
 use super::AlignError;
 use crate::access::Access;
@@ -10,9 +10,15 @@ use crate::htslib::{CRAM_EOF, crai_lines, cram_file_header, gzip, index_alignmen
 use crate::qc::SampleCounters;
 use crate::region::{Container, Made};
 use crate::vcf::EOF_BLOCK;
-use std::io::Write;
+use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use storage::{AtomicFile, DiskError};
+
+/// What indexes are called beside their file.
+const CRAI: &str = ".crai";
+const BAI: &str = ".bai";
+const CSI: &str = ".csi";
 
 /// What is found where.
 enum Index {
@@ -84,19 +90,26 @@ impl Output {
             AlignmentFormat::Bam => self.write(&EOF_BLOCK)?,
             AlignmentFormat::Sam => {}
         }
-        self.file.commit()?;
-        let beside = |extension: &str, bytes: &[u8]| {
+        let beside = |extension: &str| {
             let mut name = self.path.clone().into_os_string();
             name.push(extension);
-            let path = PathBuf::from(name);
+            PathBuf::from(name)
+        };
+        for extension in [CRAI, BAI, CSI] {
+            remove(&beside(extension))?;
+        }
+        self.file.commit_verified()?;
+        let write = |extension: &str, bytes: &[u8]| {
+            let path = beside(extension);
             let mut file = AtomicFile::create(&path)?;
             file.write_all(bytes).map_err(DiskError::on("write", &path))?;
-            Ok::<_, AlignError>(file.commit()?)
+            file.commit_verified()?;
+            Ok::<_, AlignError>(())
         };
         match self.index {
             Index::None => {}
-            Index::Cram(lines) => beside(".crai", &gzip(&lines))?,
-            Index::Bam(index) => beside(".bai", &index.finish())?,
+            Index::Cram(lines) => write(CRAI, &gzip(&lines))?,
+            Index::Bam(index) => write(BAI, &index.finish())?,
             Index::LongBam => drop(index_alignments(&self.path)?),
         }
         Ok(self.counters)
@@ -105,5 +118,13 @@ impl Output {
     fn write(&mut self, bytes: &[u8]) -> Result<(), AlignError> {
         self.bytes += bytes.len() as u64;
         Ok(self.file.write_all(bytes).map_err(DiskError::on("write", &self.path))?)
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), AlignError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(DiskError::on("remove", path)(error).into()),
+        _ => Ok(()),
     }
 }

@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use storage::{PackError, PieceRef};
 
-/// Most cells that a thread takes at a time.
-const CELLS_MAX: u32 = 16;
+/// Most cells that a thread takes at a time: what it made of them waits in memory for those before.
+const CELLS_MAX: u32 = 4;
 
 /// Shares of the cells that each thread gets to take, where there are enough of them.
 const SHARES: u32 = 16;
