@@ -6,7 +6,8 @@ mod wakachi;
 use kernels::simd::Level;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 use storage::{Fence, Journal};
@@ -111,6 +112,9 @@ fn threads_and_chunks_do_not_show_in_what_align_writes() {
     };
     let expect = align("-", "-t 1");
     assert!(expect.lines().count() > 10_000);
+    let pairs = interleaved(&[&first, &second], out.path());
+    let together = wakachi::wakachi(&["align", text(&reference), text(&pairs), "-p", "-o", "-"]).ok();
+    assert!(together.stdout == expect, "pairs in one file: other bytes");
     assert!(align("-", "-t 3") == expect, "a stream on three threads: other bytes");
     let sorted = |name: &str, options: &str| {
         let path = out.path().join(name);
@@ -121,7 +125,34 @@ fn threads_and_chunks_do_not_show_in_what_align_writes() {
         let expect = sorted(&format!("one.{format}"), "-t 1");
         let found = sorted(&format!("many.{format}"), "-t 3 --chunk-pairs 700");
         assert!(found == expect, "{format}, sorted on three threads in small runs: other bytes");
+        let index = if format == "cram" { "crai" } else { "bai" };
+        let index = |name: &str| fs::read(out.path().join(format!("{name}.{format}.{index}"))).unwrap();
+        for memory in ["1K", "1M"] {
+            let found =
+                sorted(&format!("disk.{format}"), &format!("-t 3 --chunk-pairs 700 --memory {memory}"));
+            assert!(found == expect, "{format}, sorted in {memory} of memory: other bytes");
+            assert!(index("disk") == index("one"), "{format}: another index");
+        }
     }
+}
+
+/// The records of two compressed files in turn, in one.
+fn interleaved(files: &[&Path], folder: &Path) -> PathBuf {
+    let read = |path: &&Path| {
+        let mut text = String::new();
+        let file = fs::File::open(path).unwrap();
+        flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+        text
+    };
+    let texts: Vec<String> = files.iter().map(read).collect();
+    let mut lines: Vec<_> = texts.iter().map(|text| text.split_inclusive('\n')).collect();
+    let path = folder.join("pairs.fq");
+    let mut out = String::new();
+    while out.len() < texts.iter().map(String::len).sum() {
+        lines.iter_mut().for_each(|lines| out.extend(lines.by_ref().take(4)));
+    }
+    fs::write(&path, out).unwrap();
+    path
 }
 
 #[test]

@@ -104,6 +104,19 @@ fn files_are_no_larger_than_those_of_samtools() {
     wakachi(&["align", reference, text(&reads(1)), text(&reads(2)), "-o", text(&bam), "-R", group]).ok();
     shell(&format!("samtools quickcheck -v {}", text(&bam)));
     assert!(bam.with_extension("bam.bai").exists() || bam.with_extension("bam.csi").exists());
+    for region in ["chr1:1-131072", "chr1:131073-400000", "chr2", "chr3:5000-6000", "chrM"] {
+        let indexed = count(&format!("samtools view -c {} {region}", text(&bam)));
+        assert_eq!(
+            indexed,
+            count(&format!("samtools view -c -e '{}' {}", filter(region), text(&bam))),
+            "{region}"
+        );
+    }
+    let theirs = other.path().join("theirs.bam");
+    fs::copy(&bam, &theirs).unwrap();
+    shell(&format!("samtools index {}", text(&theirs)));
+    let counted = |bam: &Path| shell(&format!("samtools idxstats {}", text(bam)));
+    assert_eq!(counted(&bam), counted(&theirs));
     let other = other.path().join("other.bam");
     shell(&format!("samtools view -b -o {} {}", text(&other), text(&bam)));
     assert_small(&bam, &other);

@@ -3,11 +3,16 @@
 //! Invariant: the blocks of a run of records are a function of those records, deflated by one pinned libdeflate at one
 //! level; so header blocks, runs in order and [`BAM_EOF`] make a file. Knows nothing of what the records say.
 
+mod index;
+
 use std::io::{self, Write};
 
+use crate::record::Record;
 use jobs::genome::Contigs;
 use noodles_bgzf::io::Writer;
 use noodles_bgzf::io::writer::{Builder, CompressionLevel};
+
+pub use index::{BamIndex, Mark, takes};
 
 /// The empty BGZF block that ends a BAM file (SAMv1 §4.1.2).
 pub const BAM_EOF: [u8; 28] = [
@@ -45,6 +50,16 @@ pub fn record_blocks<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> io::Res
     let mut text = Vec::new();
     records.into_iter().for_each(|record| push(record, &mut text));
     blocks(&text)
+}
+
+/// Where each record of such a run ends, for the index. Leaves out what is no record.
+pub fn marks<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Vec<Mark> {
+    let mut end = 0;
+    let mark = |record: &'a [u8]| {
+        end += 4 + record.len() as u64;
+        Some(Mark::of(&Record::new(record).ok()?, end))
+    };
+    records.into_iter().filter_map(mark).collect()
 }
 
 /// The blocks of a text.

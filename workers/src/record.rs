@@ -190,6 +190,11 @@ impl<'a> Record<'a> {
         self.0[9]
     }
 
+    /// Bin.
+    pub fn bin(&self) -> u16 {
+        self.u16(10)
+    }
+
     /// FLAG.
     pub fn flag(&self) -> u16 {
         self.u16(14)

@@ -159,10 +159,22 @@ pub fn run(
     Ok((pieces, summary))
 }
 
+/// Records encoded together: of CRAM a container, of BAM a run of blocks.
+pub(crate) struct Container {
+    /// Records before it, from the first cell whose records go on in it.
+    first: u64,
+    /// How many it has.
+    pub records: u32,
+    /// As they stand in the file.
+    pub bytes: Vec<u8>,
+    /// What the index of BAM needs of them.
+    pub marks: Vec<bam::Mark>,
+}
+
 /// What becomes of one cell, or of the unplaced reads.
 pub(crate) struct Made {
-    /// Of each part of its alignments: records before it in the cell, records, bytes.
-    pub alignments: Vec<(u64, u32, Vec<u8>)>,
+    /// Its alignments, part by part.
+    pub alignments: Vec<Container>,
     gvcf: Vec<u8>,
     sites: u32,
     answers: Answers,
@@ -179,8 +191,8 @@ impl Made {
         content: &mut Content,
     ) -> Result<PieceRef, RegionError> {
         let mut record = context.record(task)?;
-        for (first, count, bytes) in &self.alignments {
-            let entry = BlockEntry { kind: block::ALIGNMENTS, first: *first, last: *first, count: *count };
+        for &Container { first, records, ref bytes, .. } in &self.alignments {
+            let entry = BlockEntry { kind: block::ALIGNMENTS, first, last: first, count: records };
             record.block(entry, bytes)?;
         }
         let entry = BlockEntry { kind: block::GVCF, first: 0, last: 0, count: self.sites };
@@ -195,9 +207,10 @@ impl RegionSummary {
     fn add(&mut self, made: &Made) {
         self.fates.add(&fates_of(&made.counters));
         self.answers.add(&made.answers);
-        self.records += made.alignments.iter().map(|(_, count, _)| u64::from(*count)).sum::<u64>();
+        self.records += made.alignments.iter().map(|container| u64::from(container.records)).sum::<u64>();
         self.sites += u64::from(made.sites);
-        self.alignment_bytes += made.alignments.iter().map(|(.., bytes)| bytes.len() as u64).sum::<u64>();
+        self.alignment_bytes +=
+            made.alignments.iter().map(|container| container.bytes.len() as u64).sum::<u64>();
         self.call_bytes += made.gvcf.len() as u64;
     }
 }
@@ -482,8 +495,7 @@ struct Alignments<'a> {
     contig: Option<u32>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Records before the container, records in it, its bytes.
-    done: Vec<(u64, u32, Vec<u8>)>,
+    done: Vec<Container>,
     records: u64,
 }
 
@@ -514,15 +526,20 @@ impl<'a> Alignments<'a> {
     fn close(&mut self) -> Result<(), RegionError> {
         let mut start = 0;
         let slices = self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]);
-        let container = self.encoder.encode(&slices.collect::<Vec<_>>())?;
-        self.done.push((self.records, self.ends.len() as u32, container));
+        let slices: Vec<&[u8]> = slices.collect();
+        let bytes = self.encoder.encode(&slices)?;
+        let marks = match self.encoder {
+            Encoder::Bam => bam::marks(slices),
+            Encoder::Cram(..) | Encoder::Sam(_) => Vec::new(),
+        };
+        self.done.push(Container { first: self.records, records: self.ends.len() as u32, bytes, marks });
         self.records += self.ends.len() as u64;
         self.bytes.clear();
         self.ends.clear();
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<(u64, u32, Vec<u8>)>, RegionError> {
+    fn finish(mut self) -> Result<Vec<Container>, RegionError> {
         if !self.ends.is_empty() {
             self.close()?;
         }

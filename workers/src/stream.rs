@@ -51,9 +51,9 @@ impl Stream {
     /// Opens the files.
     pub fn open(files: &Files<'_>) -> Result<Stream, FastqError> {
         let paths = [Some(files.first), files.second];
-        let flows = Pieces::open_all(paths.into_iter().flatten())?.into_iter().map(Flow::new);
+        let flows = paths.into_iter().flatten().map(|path| Ok(Flow::new(Pieces::open(path)?)));
         Ok(Stream {
-            flows: flows.collect(),
+            flows: flows.collect::<Result<_, GzipError>>()?,
             returned: VecDeque::new(),
             number: 0,
             templates: files.templates(),

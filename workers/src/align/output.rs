@@ -8,11 +8,21 @@ use crate::bam;
 use crate::context::AlignmentFormat;
 use crate::htslib::{CRAM_EOF, crai_lines, cram_file_header, gzip, index_alignments, renumber};
 use crate::qc::SampleCounters;
-use crate::region::Made;
+use crate::region::{Container, Made};
 use crate::vcf::EOF_BLOCK;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use storage::{AtomicFile, DiskError};
+
+/// What is found where.
+enum Index {
+    None,
+    /// Lines.
+    Cram(Vec<u8>),
+    Bam(bam::BamIndex),
+    /// Of a contig that is too long for that: by htslib, from the file.
+    LongBam,
+}
 
 pub struct Output {
     path: PathBuf,
@@ -20,8 +30,7 @@ pub struct Output {
     format: AlignmentFormat,
     bytes: u64,
     records: u64,
-    /// Lines of the index of CRAM.
-    index: Vec<u8>,
+    index: Index,
     counters: SampleCounters,
 }
 
@@ -36,19 +45,30 @@ impl Output {
             }
             AlignmentFormat::Sam => text.into_bytes(),
         };
+        let contigs = context.index.contigs();
+        let index = match format {
+            AlignmentFormat::Cram => Index::Cram(Vec::new()),
+            AlignmentFormat::Bam if bam::takes(contigs) => Index::Bam(bam::BamIndex::new(contigs.len())),
+            AlignmentFormat::Bam => Index::LongBam,
+            AlignmentFormat::Sam => Index::None,
+        };
         let (path, file) = (path.to_owned(), AtomicFile::create(path)?);
-        let counters = SampleCounters::new(context.index.contigs().total_bases());
-        let mut output = Output { path, file, format, bytes: 0, records: 0, index: Vec::new(), counters };
+        let counters = SampleCounters::new(contigs.total_bases());
+        let mut output = Output { path, file, format, bytes: 0, records: 0, index, counters };
         output.write(&header)?;
         Ok(output)
     }
 
     /// Goes on with the next cell, or the unplaced reads.
     pub fn put(&mut self, made: Made) -> Result<(), AlignError> {
-        for (_, records, mut bytes) in made.alignments {
-            if self.format == AlignmentFormat::Cram {
-                renumber(&mut bytes, self.records)?;
-                crai_lines(&bytes, self.bytes, &mut self.index)?;
+        for Container { records, mut bytes, marks, .. } in made.alignments {
+            match &mut self.index {
+                Index::Cram(lines) => {
+                    renumber(&mut bytes, self.records)?;
+                    crai_lines(&bytes, self.bytes, lines)?;
+                }
+                Index::Bam(index) => index.add(&marks, &bytes, self.bytes).ok_or(AlignError::Record)?,
+                Index::None | Index::LongBam => {}
             }
             self.write(&bytes)?;
             self.records += u64::from(records);
@@ -65,17 +85,19 @@ impl Output {
             AlignmentFormat::Sam => {}
         }
         self.file.commit()?;
-        match self.format {
-            AlignmentFormat::Cram => {
-                let mut name = self.path.into_os_string();
-                name.push(".crai");
-                let path = PathBuf::from(name);
-                let mut file = AtomicFile::create(&path)?;
-                file.write_all(&gzip(&self.index)).map_err(DiskError::on("write", &path))?;
-                file.commit()?;
-            }
-            AlignmentFormat::Bam => drop(index_alignments(&self.path)?),
-            AlignmentFormat::Sam => {}
+        let beside = |extension: &str, bytes: &[u8]| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(extension);
+            let path = PathBuf::from(name);
+            let mut file = AtomicFile::create(&path)?;
+            file.write_all(bytes).map_err(DiskError::on("write", &path))?;
+            Ok::<_, AlignError>(file.commit()?)
+        };
+        match self.index {
+            Index::None => {}
+            Index::Cram(lines) => beside(".crai", &gzip(&lines))?,
+            Index::Bam(index) => beside(".bai", &index.finish())?,
+            Index::LongBam => drop(index_alignments(&self.path)?),
         }
         Ok(self.counters)
     }

@@ -73,8 +73,9 @@ pub fn sorted(
         let worker = worker.get_or_insert_with(|| CellWorker::new(context, 0));
         let parts: Vec<Shard> = shards[at].parts().collect();
         let made = parts.chunks(together as usize).map(|parts| worker.make_together(&runs, parts));
-        let made: Vec<Vec<Made>> = made.collect::<Result<_, RegionError>>()?;
-        Ok::<Vec<Made>, AlignError>(made.into_iter().flatten().collect())
+        Ok::<Vec<Made>, AlignError>(
+            made.collect::<Result<Vec<_>, RegionError>>()?.into_iter().flatten().collect(),
+        )
     };
     let put = |made: Vec<Made>| {
         made.into_iter().try_for_each(|made| file.put(made))?;
@@ -124,7 +125,7 @@ fn map(
     let run_bytes = RUN_BYTES_MAX.min(memory_bytes / (MAKING * threads));
     let keeping = memory_bytes.saturating_sub(threads * run_bytes);
     let (begun, ended) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Runs::default()));
-    let (held_bytes, reads, numbers) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU32::new(0));
+    let (held_bytes, numbers) = (AtomicU64::new(0), AtomicU32::new(0));
     let end = |run: RunBuilder| -> Result<(), AlignError> {
         let bytes = run.held_bytes();
         if held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= keeping {
@@ -147,7 +148,6 @@ fn map(
         let (before, mut run) = locked(&begun).pop().unwrap_or_default();
         mapper.map(scratch, pairs, &all, batch.first(), &mut |entry| run.push(&entry));
         let taken = before + all.len() as u64;
-        reads.fetch_add((pairs.first.len() + pairs.second.len()) as u64, Ordering::Relaxed);
         match taken < lane.chunk_pairs && run.held_bytes() < run_bytes {
             true => locked(&begun).push((taken, run)),
             false => end(run)?,
@@ -166,7 +166,7 @@ fn map(
     let begun = begun.into_iter().map(|(_, run)| run.hold());
     let mut runs = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
     runs.held.extend(begun);
-    runs.reads = reads.into_inner();
+    runs.reads = if files.are_paired() { 2 * done } else { done };
     Ok(runs)
 }
 

@@ -56,6 +56,7 @@ pub struct Pieces {
 }
 
 enum Form {
+    Unknown(Box<Input>),
     Plain { file: Source, read: Vec<u8> },
     Bgzf(Box<Input>),
     Gzip(Box<Reader>),
@@ -63,21 +64,10 @@ enum Form {
 }
 
 impl Pieces {
-    /// Opens files, or standard input for `-`: all of them before anything is read.
-    pub fn open_all<'p>(paths: impl Iterator<Item = &'p Path>) -> Result<Vec<Pieces>, GzipError> {
-        let sources = paths.map(|path| Ok((path, super::open(path)?)));
-        let sources: Vec<(&Path, Source)> = sources.collect::<Result<_, GzipError>>()?;
-        sources.into_iter().map(|(path, source)| Pieces::new(path, source)).collect()
-    }
-
-    fn new(path: &Path, source: Source) -> Result<Pieces, GzipError> {
-        let mut input = Input::new(path, source, 0, None);
-        let form = if input.peek(2)? == [0x1f, 0x8b] {
-            Form::Bgzf(Box::new(input))
-        } else {
-            Form::Plain { file: input.file, read: input.bytes }
-        };
-        Ok(Pieces { path: path.to_owned(), form })
+    /// Opens a file, or standard input for `-`; reads nothing yet, so of several pipes none is waited for.
+    pub fn open(path: &Path) -> Result<Pieces, GzipError> {
+        let input = Input::new(path, super::open(path)?, 0, None);
+        Ok(Pieces { path: path.to_owned(), form: Form::Unknown(Box::new(input)) })
     }
 
     /// The file.
@@ -89,6 +79,13 @@ impl Pieces {
     pub fn read(&mut self) -> Result<Option<Piece>, GzipError> {
         loop {
             match std::mem::replace(&mut self.form, Form::Ended) {
+                Form::Unknown(mut input) => {
+                    self.form = if input.peek(2)? == [0x1f, 0x8b] {
+                        Form::Bgzf(input)
+                    } else {
+                        Form::Plain { file: input.file, read: input.bytes }
+                    };
+                }
                 Form::Plain { mut file, read: mut text } => {
                     let more = (TEXT_BYTES.saturating_sub(text.len())) as u64;
                     let failed = |source| GzipError::Io { path: self.path.clone(), source };
@@ -164,8 +161,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Result<Vec<u8>, GzipError> {
-        let mut all = Pieces::open_all([path].into_iter())?;
-        let (pieces, mut text) = (&mut all[0], Vec::new());
+        let (mut pieces, mut text) = (Pieces::open(path)?, Vec::new());
         while let Some(piece) = pieces.read()? {
             text.extend(match piece {
                 Piece::Text(text) => text,
