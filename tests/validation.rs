@@ -5,10 +5,10 @@
 mod wakachi;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use wakachi::{Cohort, folder, present, shell, text, wakachi};
+use wakachi::{Cohort, folder, present, shared, shell, text, wakachi};
 
 const FLAG_UNMAPPED: u16 = 0x4;
 const FLAG_REVERSE: u16 = 0x10;
@@ -40,26 +40,37 @@ impl Aligned {
     }
 }
 
-fn aligned() -> Option<&'static Aligned> {
-    static ALIGNED: OnceLock<Aligned> = OnceLock::new();
-    let align = || {
+/// Of a simulated sample, and of a tumour's real reads around a translocation; none if the validators are absent.
+fn aligned() -> &'static [Aligned] {
+    static ALIGNED: OnceLock<Vec<Aligned>> = OnceLock::new();
+    let sets = || {
         let cohort = Cohort::simulate("validation", "--samples 1 --genome-mb 0.6 --depth 12 --seed 43");
-        let folder = folder();
-        let reference = folder.path().join("reference.fa");
-        for name in ["reference.fa", "reference.fa.fai", "reference.fa.wki"] {
-            std::fs::copy(cohort.dir.join(name), folder.path().join(name)).unwrap();
-        }
-        shell(&format!("samtools dict {0} -o {0}.dict", text(&reference)));
-        std::fs::rename(reference.with_extension("fa.dict"), reference.with_extension("dict")).unwrap();
-        let reads = [1, 2].map(|mate| cohort.dir.join(format!("reads/S-000001_R{mate}.fastq.gz")));
-        for name in ["aligned.bam", "aligned.cram"] {
-            let (output, group) = (folder.path().join(name), r"@RG\tID:a\tSM:S-000001\tLB:l\tPL:ILLUMINA");
-            let inputs = [text(&reference), text(&reads[0]), text(&reads[1])];
-            wakachi(&[&["align"], &inputs[..], &["-o", text(&output), "-R", group]].concat()).ok();
-        }
-        Aligned { folder, reference }
+        let simulated = [1, 2].map(|mate| cohort.dir.join(format!("reads/S-000001_R{mate}.fastq.gz")));
+        let real = shared("data/sv/manta_HCC1954_somaticSV").map(|folder| {
+            let reads = [1, 2].map(|mate| folder.join(format!("tumour_R{mate}.fastq.gz")));
+            align(&folder.join("mini_ref.fa"), &reads)
+        });
+        [align(&cohort.reference(), &simulated)].into_iter().chain(real).collect()
     };
-    present(&["samtools", "PicardCommandLine"]).then(|| ALIGNED.get_or_init(align))
+    match present(&["samtools", "PicardCommandLine"]) {
+        true => ALIGNED.get_or_init(sets),
+        false => &[],
+    }
+}
+
+fn align(fasta: &Path, reads: &[PathBuf; 2]) -> Aligned {
+    let folder = folder();
+    let reference = folder.path().join("reference.fa");
+    std::fs::write(&reference, std::fs::read(fasta).unwrap()).unwrap();
+    wakachi(&["index", text(&reference)]).ok();
+    let dictionary = reference.with_extension("dict");
+    shell(&format!("samtools faidx {0} && samtools dict {0} -o {1}", text(&reference), text(&dictionary)));
+    for name in ["aligned.bam", "aligned.cram"] {
+        let (output, group) = (folder.path().join(name), r"@RG\tID:a\tSM:s\tLB:l\tPL:ILLUMINA");
+        let inputs = [text(&reference), text(&reads[0]), text(&reads[1])];
+        wakachi(&[&["align"], &inputs[..], &["-o", text(&output), "-R", group]].concat()).ok();
+    }
+    Aligned { folder, reference }
 }
 
 /// A line of SAM.
@@ -104,7 +115,10 @@ impl Record {
 
 #[test]
 fn picard_finds_no_fault() {
-    let Some(aligned) = aligned() else { return };
+    aligned().iter().for_each(has_no_fault);
+}
+
+fn has_no_fault(aligned: &Aligned) {
     // htsjdk does not give back what the reference says, whoever wrote the CRAM.
     for (name, ignored) in [("aligned.bam", ""), ("aligned.cram", "IGNORE=MISSING_TAG_NM")] {
         let said =
@@ -116,7 +130,10 @@ fn picard_finds_no_fault() {
 
 #[test]
 fn htsjdk_reads_the_same_from_cram_as_from_bam() {
-    let Some(aligned) = aligned() else { return };
+    aligned().iter().for_each(reads_the_same);
+}
+
+fn reads_the_same(aligned: &Aligned) {
     let converted = format!("I={} O={}", aligned.file("aligned.cram"), aligned.file("htsjdk.sam"));
     aligned.picard("SamFormatConverter", &converted);
     let mut expect = aligned.records("aligned.bam");
@@ -135,7 +152,10 @@ fn htsjdk_reads_the_same_from_cram_as_from_bam() {
 
 #[test]
 fn picard_marks_the_same_duplicates_but_for_ties() {
-    let Some(aligned) = aligned() else { return };
+    aligned().iter().for_each(has_the_same_duplicates);
+}
+
+fn has_the_same_duplicates(aligned: &Aligned) {
     let (bam, marked) = (aligned.file("aligned.bam"), aligned.file("marked.bam"));
     aligned.picard("MarkDuplicates", &format!("I={bam} O={marked} M={marked}.txt"));
     let (ours, theirs) = (aligned.records("aligned.bam"), aligned.records("marked.bam"));
@@ -166,7 +186,10 @@ fn picard_marks_the_same_duplicates_but_for_ties() {
 
 #[test]
 fn mates_are_what_samtools_makes_of_them() {
-    let Some(aligned) = aligned() else { return };
+    aligned().iter().for_each(has_the_same_mates);
+}
+
+fn has_the_same_mates(aligned: &Aligned) {
     let (bam, fixed) = (aligned.file("aligned.bam"), aligned.file("fixed.bam"));
     shell(&format!("samtools sort -n -u {bam} 2>/dev/null | samtools fixmate -u - {fixed}"));
     // Of TLEN there are two rules, and which is ours is told by the specification; MQ is not ours to write.
@@ -186,12 +209,16 @@ fn mates_are_what_samtools_makes_of_them() {
 
 #[test]
 fn alignments_of_one_read_name_each_other() {
-    let Some(aligned) = aligned() else { return };
+    aligned().iter().for_each(has_mutual_alignments);
+}
+
+fn has_mutual_alignments(aligned: &Aligned) {
     let mut reads = BTreeMap::<(String, u16), Vec<Record>>::new();
     for record in aligned.records("aligned.bam") {
         assert!(!record.is(FLAG_SECONDARY) && !(record.is(FLAG_UNMAPPED) && record.is(FLAG_SUPPLEMENTARY)));
         reads.entry((record.fields[0].clone(), record.flag() & 0xc0)).or_default().push(record);
     }
+    assert!(reads.values().any(|records| records.len() > 1), "no read is split");
     for (read, mut records) in reads {
         records.sort_by_key(|record| record.is(FLAG_SUPPLEMENTARY));
         let primary = records.iter().filter(|record| !record.is(FLAG_SUPPLEMENTARY)).count();
