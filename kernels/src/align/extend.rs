@@ -132,9 +132,11 @@ impl Trials {
     fn next(&mut self, scoring: &Scoring, score_min: i32, placements: &mut Vec<Placement>) -> Option<Trial> {
         while let Some(&trial) = self.list.get(self.at) {
             let total = trial.placement.total;
-            let sure = self.perfect - total <= 2 * (scoring.matched + scoring.mismatch);
-            let hopeful = trial.hope > total && trial.hope >= self.best - GAPPED_DEFICIT_MAX;
-            let wants_gaps = !sure && hopeful && !self.is_aligned(&trial.candidate);
+            // What is nearly perfect needs gaps only to be the best.
+            let is_near = self.perfect - total <= 2 * (scoring.matched + scoring.mismatch);
+            let wanted = if is_near { self.best + 1 } else { self.best - GAPPED_DEFICIT_MAX };
+            let hopeful = trial.hope > total && trial.hope >= wanted;
+            let wants_gaps = hopeful && !self.is_aligned(&trial.candidate);
             if wants_gaps && self.bands.len() < GAPPED_MAX {
                 self.bands.push((trial.candidate.reverse, trial.candidate.band));
                 return Some(trial);
@@ -264,7 +266,9 @@ impl Extender {
             for (question, path) in self.questions.iter().zip(&self.paths) {
                 let ungapped = question.trial.placement;
                 let gapped = path.as_ref().map(|path| question.answered(path));
-                let placement = gapped.filter(|gapped| gapped.total > ungapped.total).unwrap_or(ungapped);
+                // Ends count in the total; a place must not be lost for a better one that scores too little.
+                let rank = |placement: &Placement| (placement.score >= score_min, placement.total);
+                let placement = gapped.filter(|gapped| rank(gapped) > rank(&ungapped)).unwrap_or(ungapped);
                 let Read { trials, placements, .. } = &mut reads[question.read];
                 trials.settle(placement, score_min, placements);
             }

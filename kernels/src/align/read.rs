@@ -40,7 +40,7 @@ pub(super) struct Read {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unrescued {
     pub places: u32,
-    /// The most that a pair there could score.
+    /// The most that a pair there could score; where only gaps could make something of it, less what a hope counts less.
     pub total: i32,
 }
 

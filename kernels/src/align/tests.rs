@@ -538,3 +538,24 @@ fn of_equal_pairs_the_likelier_distance_is_chosen() {
         });
     }
 }
+
+#[test]
+fn gaps_close_to_an_end_are_kept_if_they_score() {
+    let check = |read: Vec<u8>, contigs: &[Vec<u8>], cigar: &[u32], edits| {
+        with_aligner(contigs, |aligner| {
+            let hit = aligner.map_single(&mut Workspace::default(), &read).primary.expect("placed");
+            assert_eq!((&hit.cigar[..], hit.edits, hit.position), (cigar, edits, 1_000));
+            check_hit(contigs, &read, &hit);
+        });
+    };
+    let mut random = Random(5);
+    let mut contig = random.codes(4_000);
+    contig[1_000..1_012].copy_from_slice(&[0, 1, 2, 3, 1, 0, 3, 2, 0, 2, 1, 3]);
+    let contigs = [contig];
+    let contig = &contigs[0];
+    // A base is missing behind the fifth, or was added.
+    let deleted = [&contig[1_000..1_005], &contig[1_006..1_151]].concat();
+    check(deleted, &contigs, &[5 << 4 | MATCH, 1 << 4 | DELETION, 145 << 4 | MATCH], 1);
+    let inserted = [&contig[1_000..1_005], &[2][..], &contig[1_005..1_149]].concat();
+    check(inserted, &contigs, &[5 << 4 | MATCH, 1 << 4 | INSERTION, 144 << 4 | MATCH], 1);
+}
