@@ -86,8 +86,8 @@ pub fn resident_bytes() -> (u64, u64) {
 const STATUS: &str = "/proc/self/status";
 
 fn resident_in(status: &File) -> (u64, u64) {
-    // It is one and a half kilobyte; more of it says nothing of memory.
-    let mut buffer = [0; 4096];
+    // It is one and a half kilobyte, of which the user's groups, before memory, may be most.
+    let mut buffer = [0; 1 << 16];
     let read = status.read_at(&mut buffer, 0).unwrap_or(0);
     let status = String::from_utf8_lossy(&buffer[..read]);
     let field = |name: &str| {

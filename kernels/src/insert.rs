@@ -98,16 +98,11 @@ impl Default for InsertModel {
 }
 
 impl InsertModel {
-    /// What the distance of two reads costs, in units of alignment score; `None` if they are no proper pair.
+    /// What the distance of two reads costs, in [`MISFIT_PER_PENALTY`]ths of a unit of alignment score; `None` if they are
+    /// no proper pair.
     ///
     /// The logarithm of a normal density in units of 5 phred: 4.34 z^2/2 / 5 = 0.43 z^2, and beyond some distance that of
     /// the few fragments in a hundred that are much shorter or longer in every library.
-    #[inline]
-    pub fn penalty(&self, a: FivePrime, b: FivePrime) -> Option<i32> {
-        self.misfit(a, b).map(|misfit| misfit / MISFIT_PER_PENALTY)
-    }
-
-    /// The same in [`MISFIT_PER_PENALTY`]ths of a unit.
     #[inline]
     pub(crate) fn misfit(&self, a: FivePrime, b: FivePrime) -> Option<i32> {
         let (orientation, distance) = orientation(a, b);
@@ -145,7 +140,8 @@ impl InsertModel {
         let orientation = [Orientation::Inward, Orientation::Outward, Orientation::Tandem]
             .get(orientation as usize)
             .copied()?;
-        let sound = deviation > 0 && low <= high && high <= DISTANCE_MAX;
+        let most = mean.max(deviation).max(high);
+        let sound = deviation > 0 && low <= high && most <= DISTANCE_MAX;
         sound.then_some(InsertModel { orientation, mean, deviation, low, high, pairs })
     }
 }
@@ -230,14 +226,14 @@ mod tests {
                 let read = at(1000, reverse);
                 let (first, last, mate_reverse) = model.mate_borders(read);
                 for border in 880..1120 {
-                    let proper = model.penalty(read, at(border, mate_reverse)).is_some();
+                    let proper = model.misfit(read, at(border, mate_reverse)).is_some();
                     let tandem = orientation == Orientation::Tandem;
                     assert!(!proper || (first..=last).contains(&border));
                     assert!(
                         proper || tandem || !(first..=last).contains(&border),
                         "{orientation:?} {border}"
                     );
-                    assert!(tandem || model.penalty(read, at(border, reverse)).is_none());
+                    assert!(tandem || model.misfit(read, at(border, reverse)).is_none());
                 }
             }
         }

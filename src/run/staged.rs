@@ -35,7 +35,8 @@ struct Occupied {
 
 impl Classified for Occupied {
     fn class(&self) -> Class {
-        Class::Input
+        // It says nothing of the sample, which must not be given up for it.
+        Class::Usage
     }
 
     fn hint(&self) -> Option<String> {

@@ -232,7 +232,7 @@ impl Place {
     }
 }
 
-/// One pack open for appending, by one process at a time; several threads may append, one after the other.
+/// One pack open for appending, by one process at a time; several threads may append, side by side.
 #[derive(Debug)]
 pub struct Pack {
     path: PathBuf,

@@ -58,7 +58,7 @@ impl<'a> Side<'a> {
         let parts = self.placements.iter().enumerate();
         parts
             .filter(|(_, part)| part.total > chosen.total && !part.rivals(chosen, self.length))
-            .filter(|(_, part)| self.unseen.differences(part.read_range(self.length)) > 1)
+            .filter(|(_, part)| self.unseen.apart(part.read_range(self.length)) > 1)
             .max_by_key(|(_, part)| (part.total, part.tie(salt)))
             .map(|(at, _)| at)
     }

@@ -116,8 +116,8 @@ pub(super) struct Unseen {
 
 impl Unseen {
     /// The least number of differences within a range of the read: enough to touch every followed seed there, or as many
-    /// as it takes to match no more of them than places do that were left out. One difference touches fewer bases of
-    /// seeds than two seeds have.
+    /// as it takes to match no more of them than places do that were left out: in score, as their gaps are paid for. One
+    /// difference touches fewer bases of seeds than two seeds have.
     pub fn differences(&self, range: (u32, u32)) -> i32 {
         let apart = self.apart(range);
         if self.matched == 0 {

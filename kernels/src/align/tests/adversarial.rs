@@ -90,8 +90,8 @@ fn nothing_made_up_breaks_a_promise() {
                 pair.iter().zip(&mapping.reads).for_each(|(read, each)| check_mapping(&contigs, read, each));
                 let hits = mapping.reads.each_ref().map(|read| read.primary.as_ref());
                 if let ([Some(first), Some(second)], true) = (hits, mapping.proper) {
-                    let penalty = model.penalty(first.five_prime(), second.five_prime());
-                    assert!(first.contig == second.contig && penalty.is_some(), "seed {seed}");
+                    let misfit = model.misfit(first.five_prime(), second.five_prime());
+                    assert!(first.contig == second.contig && misfit.is_some(), "seed {seed}");
                 }
             }
         });
