@@ -178,7 +178,7 @@ mod tests {
         let taken = dir.results().join("S1.g.vcf.gz");
         fs::create_dir(&taken).unwrap();
         let failure = place(&dir, "S1", &made, &files).unwrap_err();
-        assert!(failure.class() == Class::Input && failure.to_string().contains("S1.g.vcf.gz"), "{failure}");
+        assert!(failure.class() == Class::Usage && failure.to_string().contains("S1.g.vcf.gz"), "{failure}");
         assert!(failure.hint().is_some() && !dir.results().join("S1.cram").exists());
         fs::remove_dir(&taken).unwrap();
         place(&dir, "S1", &made, &files).unwrap();
