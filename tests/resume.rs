@@ -317,7 +317,7 @@ fn stop_once_joined(bench: &Bench) {
         // Once the job has made the folder that it lies in.
         |_| drop(fs::create_dir(&taken)),
     );
-    said.refused(3, &["simulated-12.vcf.gz", "a directory"]);
+    said.refused(2, &["simulated-12.vcf.gz", "a directory"]);
     fs::remove_dir(&taken).unwrap();
 }
 
