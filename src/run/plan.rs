@@ -142,12 +142,15 @@ const fn cost(fixed_ms: f64, read_ns: f64, cell_ms: f64) -> StageCost {
 
 /// Memory by stage, as measured on deep and shallow data and rounded up: what a task holds at its peak.
 fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
+    const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
     let contig_max = contigs.iter().map(|contig| u64::from(contig.length)).max().unwrap_or(0);
     let joint = joined(cohort).into_iter().filter(|&joined| joined).count() as u64;
     let of = |lane: &Lane| pairs(cohort, lane) / cut.chunk_pairs(cohort, lane) + 1;
     let of_sample = |sample: &Sample| sample.lanes.iter().map(of).sum::<u64>();
     let runs = cohort.samples.iter().map(of_sample).max().unwrap_or(0);
+    // Two blocks, and the directory: half a byte a pair.
+    let run_bytes = 160 * KIB + cut.chunk_pairs_max(cohort) / 2;
     MemoryModel {
         // htslib keeps the contig in use and the one before it.
         fixed_bytes: 48 * MIB + 2 * contig_max,
@@ -156,8 +159,8 @@ fn memory_model(cohort: &Cohort, contigs: &Contigs, cut: &Cut) -> MemoryModel {
             48 * MIB,
             // Entries, their blocks and the record: about 2,400 bytes a pair.
             48 * MIB + 2400 * cut.chunk_pairs_max(cohort),
-            // Kept reads of one cell, evidence, containers; a merge holds a block of each run.
-            96 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + runs * MIB / 8,
+            // Kept reads of one cell, evidence, containers; and what a merge holds of each run.
+            96 * MIB + u64::from(cohort.parameters.max_depth) * MIB / 2 + runs * run_bytes,
             64 * MIB + joint * 4 * MIB,
             64 * MIB + joint * MIB,
             // A row of blocks, read back beside it.

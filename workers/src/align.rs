@@ -3,6 +3,7 @@
 //! Sorted output ([`sorted`](fn@sorted)) has the records that a job's CRAM would have, and its bytes where cells fill
 //! containers (from a depth of about 6). Streaming output keeps the order of the input.
 
+mod lots;
 mod output;
 mod sorted;
 

@@ -18,6 +18,9 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 /// Entries of a block: as many as make tables worth their room, as few as may be held of many runs at a time.
 pub const ENTRIES: usize = 2048;
 
+/// Bytes of entries at which a block is closed that has fewer: those of long reads would fill memory.
+pub const BLOCK_BYTES: usize = 1 << 20;
+
 /// The fastest: what is left to be found is little.
 const LEVEL: i32 = 1;
 
@@ -94,7 +97,8 @@ impl Told {
     }
 }
 
-/// What a number is taken to be, from those before it, those of the entry `before` and what strings tell.
+/// What a number is taken to be, from those before it, those of the entry `before` and what strings tell. Any numbers may
+/// stand there if a block is damaged, so nothing counts on sums that fit.
 fn foretold(column: usize, now: &Numbers, before: &Numbers, told: &Told) -> i64 {
     let has = |bits: u16| now[FLAG] & i64::from(bits) != 0;
     let nowhere = Place::NOWHERE.0.cast_signed();
@@ -109,27 +113,29 @@ fn foretold(column: usize, now: &Numbers, before: &Numbers, told: &Told) -> i64 
         MATE_POSITION if has(flag::PAIRED) => now[POSITION],
         MATE_CONTIG | MATE_POSITION => -1,
         TEMPLATE_LENGTH if together && now[MATE_POSITION] >= now[POSITION] => {
-            now[MATE_POSITION] + now[LENGTH] - now[POSITION]
+            now[MATE_POSITION].wrapping_add(now[LENGTH]).wrapping_sub(now[POSITION])
         }
-        TEMPLATE_LENGTH if together => now[MATE_POSITION] - now[POSITION] - told.bases,
-        BIN => record::bin(now[POSITION] as i32, told.bases as u32).into(),
+        TEMPLATE_LENGTH if together => {
+            now[MATE_POSITION].wrapping_sub(now[POSITION]).wrapping_sub(told.bases)
+        }
+        BIN => record::bin(now[POSITION] as i32, told.bases.min(i32::MAX.into()) as u32).into(),
         ENDS if has(flag::UNMAPPED | flag::SECONDARY | flag::SUPPLEMENTARY) => 0,
         ENDS if has(flag::PAIRED) && !has(flag::MATE_UNMAPPED) => 2,
         ENDS => 1,
         LIBRARY => before[LIBRARY],
         OWN_END | OWN_REVERSE | SCORE | NAME_HASH if now[ENDS] == 0 => 0,
-        OWN_END if has(flag::REVERSE) => now[POSITION] + told.bases + told.right_clip - 1,
-        OWN_END => now[POSITION] - told.left_clip,
+        OWN_END if has(flag::REVERSE) => now[POSITION].wrapping_add(told.bases + told.right_clip - 1),
+        OWN_END => now[POSITION].wrapping_sub(told.left_clip),
         OWN_REVERSE => has(flag::REVERSE).into(),
         MATE_END_CONTIG | MATE_END | MATE_END_REVERSE if now[ENDS] != 2 => 0,
         MATE_END_CONTIG => now[MATE_CONTIG],
         MATE_END if has(flag::MATE_REVERSE) && now[TEMPLATE_LENGTH] > 0 => {
-            now[POSITION] + now[TEMPLATE_LENGTH] - 1
+            now[POSITION].wrapping_add(now[TEMPLATE_LENGTH]).wrapping_sub(1)
         }
-        MATE_END if has(flag::MATE_REVERSE) => now[MATE_POSITION] + now[LENGTH] - 1,
+        MATE_END if has(flag::MATE_REVERSE) => now[MATE_POSITION].wrapping_add(now[LENGTH]).wrapping_sub(1),
         MATE_END => now[MATE_POSITION],
         MATE_END_REVERSE => has(flag::MATE_REVERSE).into(),
-        SCORE => told.score * now[ENDS],
+        SCORE => told.score.wrapping_mul(now[ENDS]),
         NAME_HASH => told.name_hash,
         PLACE | TEMPLATE | LENGTH | TAG_BYTES | OPS => before[column],
         _ => 0,
@@ -227,8 +233,9 @@ fn unpacked(packed: &[u8], block: &mut Vec<u8>) -> Option<()> {
             (length(NAME_SHARED)?, length(NAME_REST)?, length(LENGTH)?, length(TAG_BYTES)?);
         (name.len() >= shared).then(|| name.truncate(shared))?;
         name.extend_from_slice(names.split_off(..more)?);
+        let name_bytes = u8::try_from(name.len() + 1).ok()?;
         ops.clear();
-        for _ in 0..now[OPS] {
+        for _ in 0..u16::try_from(now[OPS]).ok()? {
             ops.push(u32::try_from(number(&mut cigars)?).ok()?);
         }
         let qualities = qualities.split_off(..read)?;
@@ -239,7 +246,7 @@ fn unpacked(packed: &[u8], block: &mut Vec<u8>) -> Option<()> {
             now[column] = foretold.wrapping_add(unzigzag(number(&mut columns[column])?));
         }
         record.clear();
-        put_head(&now, name.len(), &mut record);
+        put_head(&now, name_bytes, &mut record);
         record.extend_from_slice(&name);
         record.push(0);
         ops.iter().for_each(|op| record.extend_from_slice(&op.to_le_bytes()));
@@ -286,12 +293,12 @@ fn numbers(entry: &Entry<'_>) -> Numbers {
     now
 }
 
-/// Appends the fixed part of a record (SAMv1 §4.2).
-fn put_head(now: &Numbers, name_bytes: usize, out: &mut Vec<u8>) {
+/// Appends the fixed part of a record (SAMv1 §4.2); its name takes so many bytes with what ends it.
+fn put_head(now: &Numbers, name_bytes: u8, out: &mut Vec<u8>) {
     let mut word = |column: usize| out.extend_from_slice(&(now[column] as i32).to_le_bytes());
     word(CONTIG);
     word(POSITION);
-    out.extend_from_slice(&[name_bytes as u8 + 1, now[MAPQ] as u8]);
+    out.extend_from_slice(&[name_bytes, now[MAPQ] as u8]);
     for column in [BIN, OPS, FLAG] {
         out.extend_from_slice(&(now[column] as u16).to_le_bytes());
     }
@@ -452,6 +459,60 @@ mod tests {
             let mut back = b"before".to_vec();
             unpack(&packed, &mut back).unwrap();
             assert!(back == block);
+        }
+    }
+
+    /// A block of one entry whose columns say the numbers given, as the differences from what is foretold.
+    fn of_numbers(numbers: &Numbers) -> Vec<u8> {
+        let mut sections: [Vec<u8>; SECTIONS] = Default::default();
+        for &number in numbers {
+            let mut column = Vec::new();
+            put(zigzag(number), &mut column);
+            put(column.len() as u64, &mut sections[NUMBERS]);
+            sections[NUMBERS].extend_from_slice(&column);
+        }
+        sections[NAMES] = vec![b'n'; 300];
+        sections[CIGARS] = [0xff, 0xff, 0xff, 0xff, 0x0f].repeat(40);
+        sections[BASES] = vec![0];
+        let mut out = vec![1];
+        let mut deflate = Compressor::new(CompressionLvl::new(LEVEL).unwrap());
+        for (which, section) in sections.iter().enumerate() {
+            let mut stored = vec![0; deflate.deflate_compress_bound(section.len())];
+            let length = deflate.deflate_compress(section, &mut stored).unwrap();
+            stored.truncate(length);
+            let stored = if which == QUALITIES { compress(section) } else { stored };
+            put(section.len() as u64, &mut out);
+            put(stored.len() as u64, &mut out);
+            out.extend_from_slice(&stored);
+        }
+        out
+    }
+
+    #[test]
+    fn numbers_that_no_entry_has_are_no_panic_and_lengths_that_none_has_an_error() {
+        let mut entry = [0; COLUMNS];
+        (entry[NAME_REST], entry[FLAG]) = (3, flag::PAIRED.into());
+        let mut back = Vec::new();
+        unpack(&of_numbers(&entry), &mut back).unwrap();
+        for extreme in [i64::MIN, i64::MIN + 1, -1, 1 << 31, 1 << 32, i64::MAX - 1, i64::MAX] {
+            for column in 0..COLUMNS {
+                for flags in [0, flag::PAIRED, flag::PAIRED | flag::REVERSE | flag::MATE_REVERSE] {
+                    for ops in [0, 40] {
+                        let mut wrong = entry;
+                        (wrong[FLAG], wrong[OPS], wrong[ENDS]) = (flags.into(), ops, 0);
+                        wrong[column] = extreme;
+                        wrong[(column + 1) % FLAG] = extreme;
+                        let read = unpack(&of_numbers(&wrong), &mut back);
+                        let is_length = [OPS, LENGTH, NAME_SHARED, NAME_REST, TAG_BYTES].contains(&column);
+                        assert!(!is_length || read.is_err(), "{extreme} in column {column}");
+                    }
+                }
+            }
+        }
+        for (column, length) in [(NAME_REST, 255), (OPS, 1 << 16), (OPS, -1)] {
+            let mut wrong = entry;
+            wrong[column] = length;
+            assert!(unpack(&of_numbers(&wrong), &mut back).is_err(), "{length} in column {column}");
         }
     }
 

@@ -35,6 +35,9 @@ use storage::{BlockEntry, PackError, PieceRef};
 /// Records of one CRAM container, counted from the last grid line.
 pub const CONTAINER_RECORDS: usize = 10_000;
 
+/// Blocks kept of each run: what the next cell looks at begins before this one's ends.
+const KEPT_BLOCKS: usize = 2;
+
 /// Kinds of blocks in the records of region tasks, and of those that make files of what these wrote.
 pub mod block {
     /// CRAM containers; `count` is the number of records, `first` that of records before them in the cell.
@@ -138,7 +141,11 @@ pub fn run(
     content: &mut Content,
 ) -> Result<(Vec<PieceRef>, RegionSummary), RegionError> {
     let open = |(task, piece): &(Task, PieceRef)| {
-        Ok::<_, PackError>(StoredRun::new(context.read(*task, piece)?, context.index.reference(), 1))
+        Ok::<_, PackError>(StoredRun::new(
+            context.read(*task, piece)?,
+            context.index.reference(),
+            KEPT_BLOCKS,
+        ))
     };
     let stored: Vec<StoredRun> = inputs.iter().map(open).collect::<Result<_, _>>()?;
     let runs: Vec<Run> = stored.iter().map(Run::Stored).collect();

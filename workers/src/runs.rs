@@ -1,10 +1,10 @@
 //! Runs of alignments: what a map task writes and a region task merges.
 //!
 //! A stored run is one pack record whose blocks hold entries in the order of the genome; its directory says which places
-//! each block spans, so a shard reads only the blocks that touch it, each once: the last blocks of each run are held, from
+//! each block spans, so a shard reads only the blocks that touch it, each once: the last blocks of each run are kept, from
 //! cell to cell. In a block, bases are stored as their difference from the reference. A run may as well stay in memory, as
-//! it came, with the order of its entries beside it. Invariant: merging does not see which entries lie in which run, or
-//! where it lies.
+//! it came, with the order of its entries beside it; many of those can be stored as one. Invariant: merging does not see
+//! which entries lie in which run, or where it lies.
 
 use crate::entry::{Entry, Order, Place, decode, for_records, peek};
 use crate::packed;
@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use storage::{BlockEntry, PackError, RecordReader};
 
 /// A block is closed once it holds this many bytes.
@@ -44,22 +44,36 @@ pub enum RunError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// An authenticated block does not hold entries.
-    #[error("a block of an alignment run is not in the form this version writes")]
-    Form(#[from] RecordError),
+    #[error("block {block} (of {blocks}, from 0) of an alignment run is not in the form this version writes")]
+    Form {
+        /// Which, from 0.
+        block: usize,
+        /// How many the run has.
+        blocks: usize,
+        /// What shows it.
+        #[source]
+        source: RecordError,
+    },
+    /// Entries in memory are none.
+    #[error("an alignment in memory is not what was put there")]
+    Memory(#[from] RecordError),
 }
 
 impl Classified for RunError {
     fn class(&self) -> Class {
         match self {
             RunError::Pack(error) => error.class(),
-            RunError::Form(_) => Class::Integrity,
+            RunError::Form { .. } | RunError::Memory(_) => Class::Integrity,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             RunError::Pack(error) => error.hint(),
-            RunError::Form(_) => Some("start the job again in a new directory".to_owned()),
+            RunError::Form { .. } | RunError::Memory(_) => Some(
+                "run the same command again; if this comes back, check the machine's memory and disk"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -100,49 +114,56 @@ impl RunBuilder {
 
     /// Keeps the entries in memory.
     pub fn hold(mut self) -> HeldRun {
-        self.sort();
-        HeldRun(Block { bytes: self.bytes, index: self.index })
-    }
-
-    fn sort(&mut self) {
         self.index.sort_unstable_by_key(|&(place, order, _)| (place, order));
+        // What was only room to grow is no memory of the run's.
+        self.bytes.shrink_to_fit();
+        self.index.shrink_to_fit();
+        HeldRun(Block { bytes: self.bytes, index: self.index })
     }
 
     /// Gives the entries, sorted, to `write` as the blocks of a record; they are aligned to `reference`.
     pub fn finish(
-        mut self,
+        self,
         form: Form,
         reference: &Reference<'_>,
-        mut write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
+        write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
     ) -> Result<(), RunError> {
-        self.sort();
-        let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
-        let mut begun = 0;
-        for (at, &(_, _, offset)) in self.index.iter().enumerate() {
-            let (.., length) = peek(&self.bytes[offset..])?;
-            block.extend_from_slice(&self.bytes[offset..offset + length]);
-            let is_full = match form {
-                Form::Plain => block.len() >= BLOCK_BYTES,
-                Form::Packed => at + 1 - begun == packed::ENTRIES,
-            };
-            if is_full || at + 1 == self.index.len() {
-                let span = BlockEntry {
-                    kind: form as u8,
-                    first: self.index[begun].0.0,
-                    last: self.index[at].0.0,
-                    count: (at + 1 - begun) as u32,
-                };
-                for_records(&mut block, |record| relate(record, reference));
-                match form {
-                    Form::Plain => write(span, &block)?,
-                    Form::Packed => write(span, &packed::pack(&block)?)?,
-                }
-                block.clear();
-                begun = at + 1;
-            }
-        }
-        Ok(())
+        store(&[self.hold()], form, reference, write)
     }
+}
+
+/// Gives the entries of runs in memory, all together sorted, to `write` as the blocks of one record; they are aligned to
+/// `reference`.
+pub fn store(
+    runs: &[HeldRun],
+    form: Form,
+    reference: &Reference<'_>,
+    mut write: impl FnMut(BlockEntry, &[u8]) -> Result<(), PackError>,
+) -> Result<(), RunError> {
+    let mut block = Vec::with_capacity(BLOCK_BYTES + 1024);
+    let mut span: Option<BlockEntry> = None;
+    let mut close = |span: BlockEntry, block: &mut Vec<u8>| {
+        for_records(block, |record| relate(record, reference));
+        match form {
+            Form::Plain => write(span, block)?,
+            Form::Packed => write(span, &packed::pack(block)?)?,
+        }
+        block.clear();
+        Ok::<_, RunError>(())
+    };
+    let runs: Vec<Run<'_>> = runs.iter().map(Run::Held).collect();
+    merge(&runs, Place(0), Place::NOWHERE, |entry| {
+        let Place(place) = entry.place;
+        let now = span.get_or_insert(BlockEntry { kind: form as u8, first: place, last: place, count: 0 });
+        (now.last, now.count) = (place, now.count + 1);
+        entry.encode(&mut block);
+        let is_full = match form {
+            Form::Plain => block.len() >= BLOCK_BYTES,
+            Form::Packed => block.len() >= packed::BLOCK_BYTES || now.count as usize == packed::ENTRIES,
+        };
+        span.take_if(|_| is_full).map_or(Ok(()), |span| close(span, &mut block))
+    })?;
+    span.map_or(Ok(()), |span| close(span, &mut block))
 }
 
 /// Entries in memory.
@@ -175,43 +196,92 @@ impl Block {
 #[derive(Debug)]
 pub struct HeldRun(Block);
 
-/// A stored run, with the blocks that were needed last: the next cell mostly begins in one of them, whichever thread takes
+impl HeldRun {
+    /// Memory that the entries take.
+    pub fn bytes(&self) -> u64 {
+        (self.0.bytes.len() + size_of_val(&self.0.index[..])) as u64
+    }
+}
+
+/// A stored run, with the blocks that were read last: the next cell mostly begins in one of them, whichever thread takes
 /// it.
 #[derive(Debug)]
 pub struct StoredRun<'a> {
     record: RecordReader,
     reference: Reference<'a>,
-    read: Mutex<VecDeque<(usize, Arc<Block>)>>,
-    read_max: usize,
+    read: Mutex<Read>,
+    kept_max: usize,
 }
 
+/// Blocks of a run in memory.
+#[derive(Debug, Default)]
+struct Read {
+    /// Those that somebody has or reads.
+    known: Vec<(usize, Arc<Slot>)>,
+    /// Those read last.
+    kept: VecDeque<Arc<Block>>,
+}
+
+/// A block, as long as anybody has it. Who reads it holds the lock, so that whoever else needs it waits and has it read.
+type Slot = Mutex<Weak<Block>>;
+
 impl<'a> StoredRun<'a> {
-    /// Nothing of it is read yet; its entries are aligned to `reference`. So many threads will read it.
-    pub fn new(record: RecordReader, reference: Reference<'a>, threads: usize) -> Self {
-        // A cell needs two blocks at most times; those of many threads lie side by side.
-        StoredRun { record, reference, read: Mutex::default(), read_max: 2 + threads / 4 }
+    /// Nothing of it is read yet; its entries are aligned to `reference`. So many blocks are kept, beside those that
+    /// readers are in; of one at least.
+    pub fn new(record: RecordReader, reference: Reference<'a>, kept_max: usize) -> Self {
+        StoredRun { record, reference, read: Mutex::default(), kept_max }
     }
 
     fn block(&self, which: usize) -> Result<Arc<Block>, RunError> {
-        // Who else needs it waits, and so reads it only once.
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, block)) = read.iter().find(|(known, _)| *known == which) {
-            return Ok(Arc::clone(block));
+        let slot = self.slot(which);
+        let mut slot = locked(&slot);
+        if let Some(block) = slot.upgrade() {
+            return Ok(block);
         }
-        let mut bytes = Vec::new();
-        self.record.read_block(which, &mut bytes)?;
-        if self.record.entries()[which].kind == Form::Packed as u8 {
-            let packed = std::mem::take(&mut bytes);
-            packed::unpack(&packed, &mut bytes)?;
+        let block = Arc::new(self.unpacked(which)?);
+        *slot = Arc::downgrade(&block);
+        drop(slot);
+        let mut read = locked(&self.read);
+        while read.kept.len() >= self.kept_max.max(1) {
+            read.kept.pop_front();
         }
-        for_records(&mut bytes, |record| relate(record, &self.reference));
-        let block = Arc::new(Block::new(bytes)?);
-        if read.len() >= self.read_max {
-            read.pop_front();
-        }
-        read.push_back((which, Arc::clone(&block)));
+        read.kept.push_back(Arc::clone(&block));
         Ok(block)
     }
+
+    fn slot(&self, which: usize) -> Arc<Slot> {
+        let mut read = locked(&self.read);
+        if let Some((_, slot)) = read.known.iter().find(|(known, _)| *known == which) {
+            return Arc::clone(slot);
+        }
+        // Only here does anybody come by a slot: the lock of one that nobody has is free.
+        read.known.retain(|(_, slot)| Arc::strong_count(slot) > 1 || locked(slot).strong_count() > 0);
+        let slot = Arc::default();
+        read.known.push((which, Arc::clone(&slot)));
+        slot
+    }
+
+    fn unpacked(&self, which: usize) -> Result<Block, RunError> {
+        let mut bytes = Vec::new();
+        self.record.read_block(which, &mut bytes)?;
+        let unpack = || {
+            if self.record.entries()[which].kind == Form::Packed as u8 {
+                let packed = std::mem::take(&mut bytes);
+                packed::unpack(&packed, &mut bytes)?;
+            }
+            for_records(&mut bytes, |record| relate(record, &self.reference));
+            Block::new(bytes)
+        };
+        unpack().map_err(|source| self.wrong(which, source))
+    }
+
+    fn wrong(&self, block: usize, source: RecordError) -> RunError {
+        RunError::Form { block, blocks: self.record.entries().len(), source }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A run to be read; any number of readers share it.
@@ -270,6 +340,15 @@ impl<'a> Cursor<'a> {
         entry.map_or(&[], |(block, &(.., offset))| &block.bytes[offset..])
     }
 
+    /// The entry at the cursor, which is there.
+    fn entry(&self) -> Result<Entry<'_>, RunError> {
+        let decoded = decode(self.rest()).map(|(entry, _)| entry);
+        decoded.map_err(|source| match self.run {
+            Run::Stored(run) => run.wrong(self.next_block - 1, source),
+            Run::Held(_) => source.into(),
+        })
+    }
+
     /// Goes on to the next entry. Those of a run in memory lie anywhere, so they are asked for ahead.
     fn go_on(&mut self) {
         self.at += 1;
@@ -317,8 +396,7 @@ pub fn merge<E: From<RunError>>(
     while let Some(mut next) = heap.peek_mut() {
         let Reverse((key, which)) = &mut *next;
         let cursor = &mut cursors[*which];
-        let (entry, _) = decode(cursor.rest()).map_err(RunError::from)?;
-        visit(entry)?;
+        visit(cursor.entry()?)?;
         cursor.go_on();
         match cursor.key(from, before)? {
             Some(after) => *key = after,
@@ -331,32 +409,62 @@ pub fn merge<E: From<RunError>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{self, Fields, Record};
+    use crate::record::{self, Fields, Record, flag};
+    use crate::template::name_hash;
+    use kernels::duplicates::{End, Fragment};
     use kernels::reference::OwnedReference;
     use storage::{Packs, RecordBuilder, SampleKey};
 
-    fn record_at(place: Place, name: &str) -> Vec<u8> {
-        let (contig, position) = match place {
-            Place::NOWHERE => (-1, -1),
-            place => (place.contig() as i32, place.position() as i32),
-        };
-        let mut bytes = Vec::new();
+    fn random(seed: &mut u64, below: u64) -> u64 {
+        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*seed >> 33) % below
+    }
+
+    /// An entry of any kind: with and without CIGAR, qualities, tags, mate and fragment; a few of them long.
+    fn encoded(place: Place, order: Order, seed: &mut u64) -> Vec<u8> {
+        let mut random = |below: u64| random(seed, below);
+        let is_placed = place != Place::NOWHERE;
+        let (contig, position) =
+            if is_placed { (place.contig() as i32, place.position() as i32) } else { (-1, -1) };
+        let length = if random(400) == 0 { 30_000 } else { 1 + random(150) as usize };
+        let sequence: Vec<u8> = (0..length).map(|_| random(5) as u8).collect();
+        let qualities: Vec<u8> = (0..length).map(|_| [2, 12, 23, 37][random(4) as usize]).collect();
+        let (clip, name) = (random(length as u64) as u32, format!("r:{}:{}", random(9), order.0));
+        let cigar = [clip << 4 | 4, (length as u32 - clip) << 4, 7 << 4 | 2];
         let fields = Fields {
             name: name.as_bytes(),
-            flag: 0,
+            flag: if random(2) == 0 { flag::REVERSE } else { flag::PAIRED | flag::MATE_REVERSE },
             contig,
             position,
-            mapq: 0,
-            cigar: &[],
-            mate_contig: -1,
-            mate_position: -1,
-            template_length: 0,
-            sequence: &[0; 90],
-            qualities: &[],
-            tags: b"",
+            mapq: random(61) as u8,
+            cigar: if is_placed { &cigar[..1 + random(3) as usize] } else { &[] },
+            mate_contig: contig,
+            mate_position: if random(2) == 0 { position } else { -1 },
+            template_length: random(900) as i32 - 450,
+            sequence: &sequence,
+            qualities: if random(9) == 0 { &[] } else { &qualities },
+            tags: if random(3) == 0 { b"" } else { b"NMC\0" },
         };
+        let mut bytes = Vec::new();
         record::encode(&fields, &mut bytes);
-        bytes
+        let end = |position, reverse| End { contig: place.contig(), position, reverse };
+        let fragment = (is_placed && random(4) > 0).then(|| Fragment {
+            library: random(3) as u16,
+            own: end(position - random(90) as i32, random(2) == 0),
+            mate: (random(2) == 0).then(|| end(random(9000) as i32, true)),
+            score: random(4000) as u32,
+            name_hash: name_hash(name.as_bytes()),
+            template: order.template(),
+        });
+        let mut out = Vec::new();
+        Entry { place, order, fragment, record: Record::new(&bytes).unwrap() }.encode(&mut out);
+        out
+    }
+
+    fn run_of(entries: &[(Place, Order, Vec<u8>)]) -> RunBuilder {
+        let mut run = RunBuilder::default();
+        entries.iter().for_each(|(.., bytes)| run.push(&decode(bytes).unwrap().0));
+        run
     }
 
     #[test]
@@ -369,54 +477,135 @@ mod tests {
         let sections = owned.sections();
         let reference = Reference::new(&sections.each_ref().map(Vec::as_slice)).unwrap();
         let mut seed = 3u64;
-        let mut entries: Vec<(Place, Order)> = (0..8000u64)
+        let mut entries: Vec<(Place, Order, Vec<u8>)> = (0..12_000u64)
             .map(|i| {
-                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                let place = match seed >> 40 & 31 {
+                let place = match random(&mut seed, 32) {
                     0 => Place::NOWHERE,
-                    n => Place::new((n % 3) as u32, (seed >> 50) as u32),
+                    n => Place::new((n % 3) as u32, random(&mut seed, 1 << 14) as u32),
                 };
-                (place, Order::new(0, i, 0))
+                let order = Order::new(0, i, 0);
+                (place, order, encoded(place, order, &mut seed))
             })
             .collect();
         let pack = packs.append("p.pack", 0).unwrap();
         let (mut stored, mut held) = (Vec::new(), Vec::new());
-        for (chunk, form) in
-            entries.chunks(1501).zip([Some(Form::Plain), Some(Form::Packed), None].iter().cycle())
-        {
-            let mut run = RunBuilder::default();
-            for &(place, order) in chunk {
-                let record = record_at(place, "r");
-                run.push(&Entry { place, order, fragment: None, record: Record::new(&record).unwrap() });
-            }
-            let Some(form) = form else {
-                held.push(run.hold());
-                continue;
-            };
+        for (at, chunk) in entries.chunks(1501).enumerate() {
             let mut record = RecordBuilder::new(&key, "c");
-            run.finish(*form, &reference, |entry, bytes| record.block(entry, bytes)).unwrap();
+            let mut blocks = 0;
+            let write = |entry: BlockEntry, bytes: &[u8]| {
+                blocks += 1;
+                record.block(entry, bytes)
+            };
+            match at % 4 {
+                0 => run_of(chunk).finish(Form::Plain, &reference, write).unwrap(),
+                1 => run_of(chunk).finish(Form::Packed, &reference, write).unwrap(),
+                2 => {
+                    let lot: Vec<HeldRun> = chunk.chunks(400).map(|some| run_of(some).hold()).collect();
+                    store(&lot, Form::Packed, &reference, write).unwrap();
+                }
+                _ => {
+                    held.push(run_of(chunk).hold());
+                    continue;
+                }
+            }
+            assert!(at % 4 != 0 || blocks > 1);
             let piece = pack.append(&record.finish()).unwrap();
-            stored.push(StoredRun::new(packs.record(&piece, &key, "c").unwrap(), reference, 1));
+            stored.push(StoredRun::new(packs.record(&piece, &key, "c").unwrap(), reference, at % 3));
         }
         let runs: Vec<Run> = stored.iter().map(Run::Stored).chain(held.iter().map(Run::Held)).collect();
         entries.sort();
+        let check = |(from, before): (Place, Place)| {
+            let mut got = Vec::new();
+            merge::<RunError>(&runs, from, before, |entry| {
+                let mut bytes = Vec::new();
+                entry.encode(&mut bytes);
+                got.push((entry.place, entry.order, bytes));
+                Ok(())
+            })
+            .unwrap();
+            let within = |place: Place| place >= from && (place < before || before == Place::NOWHERE);
+            let expect: Vec<_> = entries.iter().filter(|&&(place, ..)| within(place)).cloned().collect();
+            assert!(!expect.is_empty());
+            assert!(got == expect, "{from:?} {before:?}");
+        };
         let ranges = [
             (Place::new(0, 0), Place::new(3, 0)),
             (Place::new(1, 100), Place::new(1, 5000)),
             (Place::new(2, 16_000), Place::new(3, 0)),
             (Place::NOWHERE, Place::NOWHERE),
         ];
-        for (from, before) in ranges {
-            let mut got = Vec::new();
-            merge::<RunError>(&runs, from, before, |entry| {
-                got.push((entry.place, entry.order));
-                Ok(())
-            })
-            .unwrap();
-            let within = |place: Place| place >= from && (place < before || before == Place::NOWHERE);
-            let expect: Vec<_> = entries.iter().copied().filter(|&(place, _)| within(place)).collect();
-            assert!(!expect.is_empty());
-            assert_eq!(got, expect);
+        ranges.into_iter().for_each(check);
+        // Several at a time, which want the same blocks and others.
+        std::thread::scope(|scope| {
+            for range in ranges.repeat(3) {
+                scope.spawn(move || check(range));
+            }
+        });
+        let kept = |run: &StoredRun| locked(&run.read).kept.len() <= run.kept_max.max(1);
+        assert!(stored.iter().all(kept));
+    }
+
+    #[test]
+    fn blocks_of_long_reads_are_closed_by_their_bytes() {
+        let mut owned = OwnedReference::default();
+        owned.push_contig(&[b'G'; 400]).unwrap();
+        let sections = owned.sections();
+        let reference = Reference::new(&sections.each_ref().map(Vec::as_slice)).unwrap();
+        let bytes = {
+            let fields = Fields {
+                name: b"long",
+                flag: 0,
+                contig: 0,
+                position: 9,
+                mapq: 0,
+                cigar: &[],
+                mate_contig: -1,
+                mate_position: -1,
+                template_length: 0,
+                sequence: &[0; 60_000],
+                qualities: &[30; 60_000],
+                tags: b"",
+            };
+            let mut bytes = Vec::new();
+            record::encode(&fields, &mut bytes);
+            bytes
+        };
+        let mut run = RunBuilder::default();
+        for at in 0..100 {
+            let record = Record::new(&bytes).unwrap();
+            run.push(&Entry { place: Place::new(0, 9), order: Order::new(0, at, 0), fragment: None, record });
+        }
+        let mut counts = Vec::new();
+        let write = |entry: BlockEntry, _: &[u8]| {
+            counts.push(entry.count);
+            Ok(())
+        };
+        run.finish(Form::Packed, &reference, write).unwrap();
+        assert_eq!(counts, [12, 12, 12, 12, 12, 12, 12, 12, 4]);
+    }
+
+    #[test]
+    fn a_block_that_holds_no_entries_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, packs) = (SampleKey::fleeting(), Packs::new(dir.path()));
+        let mut owned = OwnedReference::default();
+        owned.push_contig(b"G").unwrap();
+        let sections = owned.sections();
+        let reference = Reference::new(&sections.each_ref().map(Vec::as_slice)).unwrap();
+        let pack = packs.append("p.pack", 0).unwrap();
+        for form in [Form::Plain, Form::Packed] {
+            let mut record = RecordBuilder::new(&key, "c");
+            let entry = BlockEntry { kind: form as u8, first: 0, last: 9, count: 1 };
+            let whole = encoded(Place(9), Order(1), &mut 5);
+            let whole = if form == Form::Packed { packed::pack(&whole).unwrap() } else { whole };
+            record.block(entry, &whole).unwrap();
+            record.block(entry, &whole[..whole.len() - 1]).unwrap();
+            let piece = pack.append(&record.finish()).unwrap();
+            let run = StoredRun::new(packs.record(&piece, &key, "c").unwrap(), reference, 1);
+            let ended = merge::<RunError>(&[Run::Stored(&run)], Place(0), Place::NOWHERE, |_| Ok(()));
+            let error = ended.unwrap_err();
+            assert!(matches!(error, RunError::Form { block: 1, blocks: 2, .. }), "{error:?}");
+            assert_eq!(error.class(), Class::Integrity);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Sorted alignments of a lane: mapped in one pass over its files into runs in memory, and on disk what has no room there,
-//! then cell by cell as a job's region tasks do it, on all threads, written in order.
+//! Sorted alignments of a lane: mapped in one pass over its files into runs in memory, and [`lots`](super::lots) of them on
+//! disk that have no room there, then cell by cell as a job's region tasks do it, on all threads, written in order.
 //!
 //! Invariant: neither memory nor threads can be seen in the file: merging does not see how reads lie in runs.
 
+use super::lots::{Limits, Lots};
 use super::output::Output;
 use super::{AlignError, LANE, Progress, learn};
 use crate::access::{Access, Content};
@@ -10,15 +11,16 @@ use crate::fastq::{Files, Pairs};
 use crate::htslib::SamText;
 use crate::map::{self, MapError, Mapper};
 use crate::ordered;
+use crate::packed;
 use crate::qc::SampleCounters;
 use crate::region::{CONTAINER_RECORDS, CellWorker, Made, RegionError};
-use crate::runs::{Form, HeldRun, Run, RunBuilder, StoredRun};
+use crate::runs::{self, Form, HeldRun, Run, RunBuilder, StoredRun};
 use crate::stream::{Batch, Stream};
 use crate::template::LaneContext;
 use jobs::genome::Cell;
 use jobs::task::{Chunk, Shard, Task};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use storage::{PackError, PieceRef};
 
@@ -34,15 +36,12 @@ const TOGETHER_MAX: u64 = 64;
 /// Containers that these fill about.
 const TOGETHER_CONTAINERS: u64 = 4;
 
-/// Longest run in memory: merging needs a block of each on disk.
-const RUN_BYTES_MAX: u64 = 1 << 28;
-
-/// Part of the memory in which runs are made; the rest keeps them.
-const MAKING: u64 = 4;
+/// Part of the memory for blocks of runs on disk that are kept.
+const KEPT: u64 = 8;
 
 /// Maps the files of the context's one lane, writes sorted, duplicate-marked alignments to `output`, with an index for BAM and CRAM, and
-/// gives what was counted on the way. Up to `memory_bytes` of alignments stay in memory until they are written. Runs on the
-/// calling rayon pool.
+/// gives what was counted on the way. About `memory_bytes` of alignments are in memory at a time; where they do not fit, some
+/// wait on disk. Runs on the calling rayon pool.
 pub fn sorted(
     context: &Access<'_>,
     files: &Files<'_>,
@@ -63,10 +62,11 @@ pub fn sorted(
     let (mut file, mut done) = (Output::create(context, output)?, 0);
     progress("sorting and marking", 0, shards.len() as u64);
     let reference = context.index.reference();
+    let kept = kept_blocks(memory_bytes, runs.stored.len(), threads as usize);
     let stored = runs
         .stored
         .iter()
-        .map(|(task, piece)| Ok(StoredRun::new(context.read(*task, piece)?, reference, threads as usize)));
+        .map(|(task, piece)| Ok(StoredRun::new(context.read(*task, piece)?, reference, kept)));
     let stored: Vec<StoredRun> = stored.collect::<Result<_, PackError>>()?;
     let runs: Vec<Run> = runs.held.iter().map(Run::Held).chain(stored.iter().map(Run::Stored)).collect();
     let make = |worker: &mut Option<_>, at: usize| {
@@ -97,8 +97,14 @@ fn cells_together(reads: u64, cells: u32) -> u32 {
     (TOGETHER_CONTAINERS * wanted / reads.max(1)).clamp(1, TOGETHER_MAX) as u32
 }
 
+/// How many blocks of each run on disk are kept: a cell needs two at most times, those of many threads lie side by side; all
+/// of them together a part of the memory, but one of each.
+fn kept_blocks(memory_bytes: u64, runs: usize, threads: usize) -> usize {
+    let room = memory_bytes / KEPT / packed::BLOCK_BYTES as u64 / runs.max(1) as u64;
+    room.clamp(1, 2 + threads as u64 / 4) as usize
+}
+
 /// The alignments of a lane.
-#[derive(Default)]
 struct Runs {
     /// Of the files.
     reads: u64,
@@ -120,27 +126,16 @@ fn map(
     progress("learning insert sizes", 0, 1);
     let model = learn(&aligner, files, &mut stream)?;
     let mapper = Mapper { aligner, model, lane: LaneContext::of(context, LANE) };
-    let threads = rayon::current_num_threads() as u64;
-    let run_bytes = RUN_BYTES_MAX.min(memory_bytes / (MAKING * threads));
-    let keeping = memory_bytes.saturating_sub(threads * run_bytes);
-    let (begun, ended) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Mutex::new(Runs::default()));
-    let (held_bytes, reads, numbers) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU32::new(0));
-    let end = |run: RunBuilder| -> Result<(), AlignError> {
-        let bytes = run.held_bytes();
-        if held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= keeping {
-            let run = run.hold();
-            locked(&ended).held.push(run);
-            return Ok(());
-        }
-        held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let task = Task::Map(LANE, Chunk::whole(numbers.fetch_add(1, Ordering::Relaxed)));
+    let limits = Limits::new(memory_bytes, rayon::current_num_threads() as u64, lane.chunk_pairs);
+    let store = |number: u32, runs: &[HeldRun]| {
+        let task = Task::Map(LANE, Chunk::whole(number));
         let mut record = context.record(task)?;
-        run.finish(Form::Packed, &mapper.lane.reference, |entry, block| record.block(entry, block))
+        runs::store(runs, Form::Packed, &mapper.lane.reference, |entry, block| record.block(entry, block))
             .map_err(MapError::from)?;
-        let piece = context.append(record, &mut Content::default())?;
-        locked(&ended).stored.push((task, piece));
-        Ok(())
+        Ok::<_, AlignError>((task, context.append(record, &mut Content::default())?))
     };
+    let (begun, lots) = (Mutex::new(Vec::<(u64, RunBuilder)>::new()), Lots::new(limits, store));
+    let reads = AtomicU64::new(0);
     let map = |(scratch, pairs): &mut (map::Scratch, Pairs), batch: Batch| {
         batch.parse(files, pairs)?;
         let all: Vec<usize> = (0..pairs.first.len()).collect();
@@ -148,9 +143,9 @@ fn map(
         mapper.map(scratch, pairs, &all, batch.first(), &mut |entry| run.push(&entry));
         let taken = before + all.len() as u64;
         reads.fetch_add((pairs.first.len() + pairs.second.len()) as u64, Ordering::Relaxed);
-        match taken < lane.chunk_pairs && run.held_bytes() < run_bytes {
+        match taken < lane.chunk_pairs && run.held_bytes() < limits.run_bytes {
             true => locked(&begun).push((taken, run)),
-            false => end(run)?,
+            false => lots.push(run.hold(), taken)?,
         }
         Ok::<_, AlignError>(all.len() as u64)
     };
@@ -162,12 +157,10 @@ fn map(
     };
     stream.run(u64::MAX, Default::default, map, count)?;
     let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut held, stored) = lots.finish();
     // Where they were made there is room for them.
-    let begun = begun.into_iter().map(|(_, run)| run.hold());
-    let mut runs = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-    runs.held.extend(begun);
-    runs.reads = reads.into_inner();
-    Ok(runs)
+    held.extend(begun.into_iter().map(|(_, run)| run.hold()));
+    Ok(Runs { reads: reads.into_inner(), held, stored })
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -188,5 +181,18 @@ mod tests {
         check(499_999, 100, 8);
         check(500_001, 100, 1);
         check(u64::MAX / 2, 24_000, 1);
+    }
+
+    #[test]
+    fn blocks_kept_are_a_part_of_the_memory_but_one_of_each_run() {
+        let check = |memory: u64, runs: usize, threads: usize, expect: usize| {
+            assert_eq!(kept_blocks(memory, runs, threads), expect, "{memory} {runs} {threads}");
+        };
+        check(1 << 32, 0, 2, 2);
+        check(1 << 32, 240, 16, 2);
+        check(1 << 32, 100, 16, 5);
+        check(1 << 32, 10, 16, 6);
+        check(1 << 32, 4000, 16, 1);
+        check(1024, 3, 1, 1);
     }
 }
