@@ -25,6 +25,7 @@ use inflate::{Inflater, Stop, WINDOW_BYTES};
 pub use pieces::{Blocks, Piece, Pieces};
 pub use place::Place;
 use place::{Seen, Stamp};
+pub use source::Release;
 use source::Source;
 
 /// Bytes read from the file at once.

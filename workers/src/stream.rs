@@ -3,11 +3,11 @@
 //! Reading, inflating, cutting, mapping and writing are steps of one stream; each thread takes whatever step can be
 //! taken, those first that only one thread can do, so that none waits while there is work, and one thread does the
 //! same as many. Invariant: results come in the order of the reads, and so does the first error; at most
-//! [`AHEAD`] batches a thread, and as much of each file, are in memory, beside those put back. Knows nothing of what is
-//! done with reads.
+//! [`AHEAD`] batches a thread, and as much of each file, are in memory, beside those put back. Who fails does not wait for
+//! a pipe that another thread reads. Knows nothing of what is done with reads.
 
 use crate::fastq::{Chunk, Cutter, FastqError, Files, Pairs};
-use crate::gzip::{Blocks, GzipError, Piece, Pieces};
+use crate::gzip::{Blocks, GzipError, Piece, Pieces, Release};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -66,7 +66,8 @@ impl Stream {
     }
 
     /// Hands out the next `count` batches, or those that are left, to `work` on all threads, each with a scratch of its
-    /// own, and `give`s what comes of them, in order. Says how many there were.
+    /// own, and `give`s what comes of them, in order. Says how many there were. Whose read of a pipe has begun by then is
+    /// waited for, as the next run would; whoever fails waits for none.
     pub fn run<S, T: Send, E: Send + From<FastqError>>(
         &mut self,
         count: u64,
@@ -97,6 +98,8 @@ impl Stream {
 struct Flow {
     /// Absent while a thread reads, and after the end.
     pieces: Option<Box<Pieces>>,
+    /// Calls that thread back from a pipe.
+    release: Option<Release>,
     read: u64,
     /// How many pieces there are, once that is known.
     end: Option<u64>,
@@ -113,6 +116,7 @@ struct Flow {
 impl Flow {
     fn new(pieces: Pieces) -> Flow {
         Flow {
+            release: pieces.release(),
             pieces: Some(Box::new(pieces)),
             read: 0,
             end: None,
@@ -234,6 +238,15 @@ struct State<'s, T, E, G> {
     failed: Option<E>,
 }
 
+impl<T, E, G> State<'_, T, E, G> {
+    /// Ends all, and what a thread may wait for: it comes back with an error that nobody sees.
+    fn fail(&mut self, error: Option<E>) {
+        self.failed = error;
+        self.is_over = true;
+        self.stream.flows.iter().filter_map(|flow| flow.release.as_ref()).for_each(Release::give_up);
+    }
+}
+
 impl<T, E: From<FastqError>, G> State<'_, T, E, G> {
     /// What can be done now, the steps first that only one thread can do.
     fn job(&mut self) -> Option<Job<T, G>> {
@@ -244,17 +257,17 @@ impl<T, E: From<FastqError>, G> State<'_, T, E, G> {
             match self.done.remove(&self.given) {
                 Some(Ok(result)) => return Some(Job::Give(self.give.take()?, result)),
                 Some(Err(error)) => {
-                    self.failed = Some(error);
-                    self.is_over = true;
+                    self.fail(Some(error));
                     return None;
                 }
                 None => {}
             }
         }
-        // Where the first file is damaged, nobody waits for the second.
+        // Where the first file is damaged, nobody waits for the second, and nobody for what this run does not want.
         let is_damaged = self.stream.flows.first().is_some_and(Flow::is_damaged);
+        let is_wanted = !is_damaged && self.taken < self.count;
         let flows = self.stream.flows.iter_mut().enumerate();
-        for (file, flow) in flows.filter(|_| !is_damaged) {
+        for (file, flow) in flows.filter(|_| is_wanted) {
             if let Some(step) = flow.step(self.ahead) {
                 return Some(Job::File(file, step));
             }
@@ -338,8 +351,7 @@ impl<'s, T, E: From<FastqError>, G: FnMut(T) -> Result<(), E>> Shared<'s, T, E, 
                     state.given += 1;
                     state.give = Some(give);
                     if let Err(error) = given {
-                        state.failed = Some(error);
-                        state.is_over = true;
+                        state.fail(Some(error));
                     }
                 }
                 Job::File(file, step) => {
@@ -367,7 +379,7 @@ struct EndOfPanic<'a, 's, T, E, G>(&'a Shared<'s, T, E, G>);
 impl<T, E, G> Drop for EndOfPanic<'_, '_, T, E, G> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.state.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+            self.0.state.lock().unwrap_or_else(PoisonError::into_inner).fail(None);
             self.0.changed.notify_all();
         }
     }
@@ -377,7 +389,9 @@ impl<T, E, G> Drop for EndOfPanic<'_, '_, T, E, G> {
 mod tests {
     use super::*;
     use crate::vcf::compress_cell;
-    use std::path::Path;
+    use std::fs::File;
+    use std::io::Write;
+    use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     fn fastq(records: usize, mate: u8) -> Vec<u8> {
@@ -466,28 +480,55 @@ mod tests {
         check(Some(&cut_gzip), Err("r2.cut.fq.gz: "));
     }
 
+    /// What comes of something that would wait for ever if it went wrong.
+    fn within<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+        let (said, heard) = std::sync::mpsc::channel();
+        thread::spawn(move || said.send(run()));
+        heard.recv_timeout(std::time::Duration::from_secs(60)).expect("an end")
+    }
+
+    /// The names in two files, which may be pipes.
+    fn names_of(threads: usize, [first, second]: &[PathBuf; 2], learned: u64) -> Result<Vec<u8>, String> {
+        let (first, second) = (first.clone(), second.clone());
+        within(move || {
+            let files = Files { first: &first, second: Some(&second), interleaved: false };
+            names(threads, &files, learned)
+        })
+    }
+
+    fn make_pipes(paths: &[PathBuf]) {
+        assert!(std::process::Command::new("mkfifo").args(paths).status().unwrap().success());
+    }
+
+    /// A writer that a pipe has from now on, whether or not somebody reads it.
+    fn writer_of(path: &Path) -> File {
+        File::options().read(true).write(true).open(path).unwrap()
+    }
+
     #[test]
     fn pipes_of_one_writer_who_alternates_are_read_in_step() {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["r1.fq", "r2.fq"].map(|name| dir.path().join(name));
-        assert!(std::process::Command::new("mkfifo").args(&paths).status().unwrap().success());
+        make_pipes(&paths);
         let texts = [fastq(100_000, 1), fastq(100_000, 2)];
         let all: Vec<u8> = (0..100_000).flat_map(|at| format!("r{at}").into_bytes()).collect();
-        let files = Files { first: &paths[0], second: Some(&paths[1]), interleaved: false };
-        // In pieces that no pipe holds, the second file first; and one after the other as far as is kept for them.
-        for part in [1 << 18, usize::MAX] {
-            thread::scope(|scope| {
-                scope.spawn(|| {
-                    let open = |path| std::fs::OpenOptions::new().write(true).open(path).unwrap();
-                    let (mut second, mut first) = (open(&paths[1]), open(&paths[0]));
+        // In pieces that no pipe holds, the second file first; and one after the other as far as is kept for them, at
+        // once and a few bytes at a time.
+        for (part, write_bytes) in [(1 << 18, 1 << 18), (usize::MAX, usize::MAX), (usize::MAX, 40)] {
+            for threads in [1, 3] {
+                let (texts, [path_1, path_2]) = (texts.clone(), paths.clone());
+                let writer = thread::spawn(move || {
+                    let open = |path| File::options().write(true).open(path).unwrap();
+                    let (mut second, mut first) = (open(path_2), open(path_1));
                     let part = part.min(texts[0].len());
                     for (text_1, text_2) in texts[0].chunks(part).zip(texts[1].chunks(part)) {
-                        std::io::Write::write_all(&mut second, text_2).unwrap();
-                        std::io::Write::write_all(&mut first, text_1).unwrap();
+                        text_2.chunks(write_bytes).for_each(|bytes| second.write_all(bytes).unwrap());
+                        text_1.chunks(write_bytes).for_each(|bytes| first.write_all(bytes).unwrap());
                     }
                 });
-                assert!(names(1, &files, 3).unwrap() == all);
-            });
+                assert!(names_of(threads, &paths, 3).unwrap() == all);
+                writer.join().unwrap();
+            }
         }
     }
 
@@ -495,11 +536,54 @@ mod tests {
     fn damage_of_the_first_file_does_not_wait_for_a_silent_second() {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["r1.fq.gz", "r2.fq"].map(|name| dir.path().join(name));
-        std::fs::write(&paths[0], b"\x1f\x8bno gzip").unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(&paths[1]).status().unwrap().success());
-        let files = Files { first: &paths[0], second: Some(&paths[1]), interleaved: false };
-        let error = names(1, &files, 0).unwrap_err();
-        assert!(error.contains("r1.fq.gz: damaged at byte"), "{error}");
+        make_pipes(&paths[1..]);
+        // At once, and when another thread has long begun to wait.
+        let mut late = vec![0; 1 << 20];
+        let mut gzip = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
+        let length = gzip.gzip_compress(&vec![b'A'; 400_000], &mut late).unwrap();
+        late[length - 8] ^= 1;
+        for _ in 0..10 {
+            for (bytes, is_open) in [(&b"\x1f\x8bno gzip"[..], false), (&late[..length], true)] {
+                std::fs::write(&paths[0], bytes).unwrap();
+                // Without a writer, and with one who writes nothing.
+                let _writer = is_open.then(|| writer_of(&paths[1]));
+                for (threads, learned) in [(1, 0), (3, 0), (3, 3)] {
+                    let error = names_of(threads, &paths, learned).unwrap_err();
+                    assert!(error.contains("r1.fq.gz: damaged at byte"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_fails_or_panics_does_not_wait_for_a_silent_pipe() {
+        let text = fastq(60_000, 1);
+        // Of the second file there is one piece, and a thread waits for the next while the last batches are given out.
+        let piece = &text[..1 << 19];
+        let last = memchr::memchr_iter(b'\n', piece).count() as u64 / 4 / crate::fastq::CHUNK_RECORDS - 1;
+        for is_panic in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let [first, second] = ["r1.fq", "r2.fq"].map(|name| dir.path().join(name));
+            make_pipes(std::slice::from_ref(&second));
+            std::fs::write(&first, &text).unwrap();
+            let (mut writer, piece) = (writer_of(&second), piece.to_vec());
+            let writer = thread::spawn(move || writer.write_all(&piece).map(|()| writer));
+            let give = move |batch: Batch| {
+                assert!(!is_panic || batch.number < last, "as is meant here");
+                let error = GzipError::SeekPoint { path: "full".into() };
+                if batch.number < last { Ok(()) } else { Err(error.into()) }
+            };
+            let ended = within(move || {
+                let files = Files { first: &first, second: Some(&second), interleaved: false };
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+                let run = || Stream::open(&files)?.run(u64::MAX, || (), |(), batch| Ok(batch), give);
+                let run = || pool.install(run).map_err(|error: FastqError| error.to_string());
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+            });
+            assert_eq!(ended.is_err(), is_panic);
+            assert!(ended.is_err() || ended.is_ok_and(|ended| ended.unwrap_err().starts_with("full")));
+            drop(writer.join());
+        }
     }
 
     #[test]

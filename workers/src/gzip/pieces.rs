@@ -4,7 +4,7 @@
 //! error here too. BGZF is handed out as it lies in the file, in whole blocks, to be inflated by whoever has time; other
 //! gzip can only be inflated from its start, here. No place is remembered, and no digest made.
 
-use super::source::Source;
+use super::source::{Release, Source};
 use super::{GzipError, Input, Kind, Reader, Start, State, start_of};
 use crate::vcf::bgzf::{BgzfProblem, block_length, decompress_cell};
 use std::io::Read;
@@ -73,6 +73,14 @@ impl Pieces {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What ends the wait for its bytes, where it is a pipe and its bytes may be waited for; taken before it is read.
+    pub fn release(&self) -> Option<Release> {
+        match &self.form {
+            Form::Unknown(input) => input.file.release(),
+            _ => None,
+        }
     }
 
     /// Reads the next piece; `None` at the end of the file.
