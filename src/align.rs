@@ -66,8 +66,8 @@ pub struct Args {
     /// Vectors that kernels use: auto, scalar, avx2, avx512 or neon, of those that the CPU has; never changes a result
     #[arg(long, value_name = "LEVEL", default_value = "auto", hide_short_help = true)]
     simd: Level,
-    /// Memory for alignments, such as 8G: those beyond it wait compressed beside the output; 64M and 4M a thread are the least
-    /// that is kept to [default: half of the machine's]
+    /// Memory for alignments, such as 8G: those beyond it wait compressed beside the output. Mapping takes its own, and less than
+    /// 64M and 6M a thread is not kept to [default: half of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
     /// Most read pairs sorted together; never changes a result

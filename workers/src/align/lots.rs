@@ -16,8 +16,8 @@ const LOT_BYTES_MIN: u64 = 16 << 20;
 const RUN_BYTES_MAX: u64 = 1 << 28;
 const RUN_BYTES_MIN: u64 = 1 << 20;
 
-/// Threads to one that stores: packing a read takes about a sixth of the time that mapping it does.
-const THREADS_PER_STORE: u64 = 6;
+/// Threads to one that stores: packing a read takes up to a quarter of the time that mapping it does.
+const THREADS_PER_STORE: u64 = 4;
 
 /// How memory is shared out.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of so much memory. Less than about `16 MiB * (2 + threads / 6) + 1 MiB * threads` is taken for that.
+    /// Of so much memory. Less than about `16 MiB * (2 + threads / 4) + 1 MiB * threads` is taken for that.
     pub fn new(memory_bytes: u64, threads: u64, lot_templates: u64) -> Limits {
         let storing_max = 1 + threads / THREADS_PER_STORE;
         let lot_bytes = (memory_bytes / (4 * storing_max)).max(LOT_BYTES_MIN);
@@ -231,13 +231,13 @@ mod tests {
             assert_eq!(held.len() as u64 + stored.iter().sum::<u64>(), total / threads * threads);
             let lots = stored.len() as u64;
             assert!((stored_min..=stored_max).contains(&lots), "{lots} on disk of {memory}, {threads}");
-            let least = 16 * MIB * (2 + threads / 6) + 2 * MIB * threads;
+            let least = 16 * MIB * (2 + threads / 4) + 2 * MIB * threads;
             let peak = peak.into_inner();
             assert!(peak <= least.max(memory), "{peak} held of {memory}, {threads}");
         };
         check(400 * MIB, 2, 250, 0, 0);
         check(128 * MIB, 1, 400, 8, 13);
-        check(128 * MIB, 4, 400, 8, 13);
+        check(128 * MIB, 3, 400, 8, 13);
         check(4 * MIB, 2, 160, 8, 10);
         check(1, 1, 60, 3, 4);
         check(64 * MIB, 16, 320, 12, 20);
