@@ -39,9 +39,9 @@ const TOGETHER_CONTAINERS: u64 = 4;
 /// Part of the memory for blocks of runs on disk that are kept.
 const KEPT: u64 = 8;
 
-/// Maps the files of the context's one lane, writes sorted, duplicate-marked alignments to `output`, with an index for BAM and CRAM, and
-/// gives what was counted on the way. About `memory_bytes` of alignments are in memory at a time; where they do not fit, some
-/// wait on disk. Runs on the calling rayon pool.
+/// Maps the files of the context's one lane, writes sorted, duplicate-marked alignments to `output`, with an index for BAM
+/// and CRAM, and gives what was counted on the way. About `memory_bytes` of alignments are in memory at a time; where they
+/// do not fit, some wait on disk. Runs on the calling rayon pool.
 pub fn sorted(
     context: &Access<'_>,
     files: &Files<'_>,
