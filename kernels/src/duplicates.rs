@@ -11,17 +11,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// How far apart the positions of two records with the same 5' end can be. A record that covers more than this with
 /// its clips takes no part.
 pub const REACH_BASES: u32 = 2048;
 
-/// Groups are swept for ones out of reach after this many insertions.
-const SWEEP_INTERVAL: usize = 1 << 16;
+/// Groups are swept for ones out of reach after as many insertions as there were groups left, but at least these: so that
+/// they stay in the cache where few are within reach.
+const SWEEP_INTERVAL_MIN: usize = 1 << 11;
 
 /// Where a read begins: its 5' end as if nothing were clipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct End {
     /// Contig id.
     pub contig: u32,
@@ -29,6 +30,14 @@ pub struct End {
     pub position: i32,
     /// Strand.
     pub reverse: bool,
+}
+
+/// In one step: it is asked for every read.
+impl Hash for End {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let place = u64::from(self.contig) << 32 | u64::from(self.position.cast_unsigned());
+        state.write_u64(place ^ u64::from(self.reverse) << 63);
+    }
 }
 
 /// What a primary, placed record says of its template.
@@ -72,6 +81,63 @@ struct Group {
     last: u32,
 }
 
+/// Groups by key. Each keeps its number until it is swept away.
+#[derive(Debug)]
+struct Groups<K> {
+    numbers: HashMap<K, u32, BuildHasherDefault<KeyHasher>>,
+    groups: Vec<Group>,
+    /// Numbers of groups that were swept away.
+    free: Vec<u32>,
+}
+
+impl<K> Default for Groups<K> {
+    fn default() -> Self {
+        Groups { numbers: HashMap::default(), groups: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<K: Eq + Hash> Groups<K> {
+    /// Adds a record, as a group of its own, to the group of its key, and returns that group's number.
+    fn join(&mut self, key: K, new: Group) -> u32 {
+        let Groups { numbers, groups, free } = self;
+        let mut is_new = false;
+        let number = *numbers.entry(key).or_insert_with(|| {
+            is_new = true;
+            free.pop().unwrap_or_else(|| {
+                groups.push(new);
+                groups.len() as u32 - 1
+            })
+        });
+        let group = &mut groups[number as usize];
+        if is_new {
+            *group = new;
+        } else {
+            group.best = group.best.max(new.best);
+            group.has_pair |= new.has_pair;
+            group.last = new.last;
+        }
+        number
+    }
+
+    /// Drops the groups that no record from `position` on can join, nor any that waits can ask for.
+    fn sweep(&mut self, position: u32) {
+        let Groups { numbers, groups, free } = self;
+        numbers.retain(|_, number| {
+            let is_reachable = groups[*number as usize].last + 2 * REACH_BASES >= position;
+            if !is_reachable {
+                free.push(*number);
+            }
+            is_reachable
+        });
+    }
+
+    fn clear(&mut self) {
+        self.numbers.clear();
+        self.groups.clear();
+        self.free.clear();
+    }
+}
+
 /// Hashes the few integers of a key, each by a multiplication: what is asked for every read must cost little.
 #[derive(Debug, Default)]
 struct KeyHasher(u64);
@@ -85,20 +151,8 @@ impl Hasher for KeyHasher {
         bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
     }
 
-    fn write_u8(&mut self, value: u8) {
-        self.write_u64(value.into());
-    }
-
     fn write_u16(&mut self, value: u16) {
         self.write_u64(value.into());
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(value.into());
-    }
-
-    fn write_i32(&mut self, value: i32) {
-        self.write_u64(value.cast_unsigned().into());
     }
 
     fn write_u64(&mut self, value: u64) {
@@ -108,22 +162,31 @@ impl Hasher for KeyHasher {
     }
 }
 
+/// A record that takes part, and the group that decides on it: of the pairs, if it has a mate, or of the ends.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    merit: Merit,
+    has_mate: bool,
+    group: u32,
+}
+
 /// Marks a position-ordered stream of records of one contig; `T` travels through.
 #[derive(Debug)]
 pub struct Marker<T> {
-    pending: VecDeque<(u32, Option<Fragment>, T)>,
-    pairs: HashMap<(u16, End, End), Group, BuildHasherDefault<KeyHasher>>,
-    ends: HashMap<(u16, End), Group, BuildHasherDefault<KeyHasher>>,
-    insertions: usize,
+    pending: VecDeque<(u32, Option<Entered>, T)>,
+    pairs: Groups<(u16, End, End)>,
+    ends: Groups<(u16, End)>,
+    /// Records that may enter before the next sweep.
+    unswept: usize,
 }
 
 impl<T> Default for Marker<T> {
     fn default() -> Self {
         Marker {
             pending: VecDeque::new(),
-            pairs: HashMap::default(),
-            ends: HashMap::default(),
-            insertions: 0,
+            pairs: Groups::default(),
+            ends: Groups::default(),
+            unswept: SWEEP_INTERVAL_MIN,
         }
     }
 }
@@ -142,10 +205,8 @@ impl<T> Marker<T> {
         while self.pending.front().is_some_and(|(first, ..)| first + REACH_BASES < position) {
             self.emit_first(emit);
         }
-        if let Some(fragment) = &fragment {
-            self.enter(position, fragment);
-        }
-        self.pending.push_back((position, fragment, item));
+        let entered = fragment.map(|fragment| self.enter(position, &fragment));
+        self.pending.push_back((position, entered, item));
     }
 
     /// Gives out what is left and is empty again.
@@ -157,40 +218,34 @@ impl<T> Marker<T> {
         self.ends.clear();
     }
 
-    fn enter(&mut self, position: u32, fragment: &Fragment) {
-        let merit = fragment.merit();
-        let new = Group { best: merit, has_pair: fragment.mate.is_some(), last: position };
-        let join = |group: &mut Group| {
-            group.best = group.best.max(merit);
-            group.has_pair |= new.has_pair;
-            group.last = position;
-        };
+    fn enter(&mut self, position: u32, fragment: &Fragment) -> Entered {
+        if self.unswept == 0 {
+            self.pairs.sweep(position);
+            self.ends.sweep(position);
+            self.unswept = self.ends.numbers.len().max(SWEEP_INTERVAL_MIN);
+        }
+        self.unswept -= 1;
+        let (merit, has_mate) = (fragment.merit(), fragment.mate.is_some());
+        let new = Group { best: merit, has_pair: has_mate, last: position };
+        let mut group = self.ends.join((fragment.library, fragment.own), new);
         if let Some(mate) = fragment.mate {
-            self.pairs.entry((fragment.library, fragment.own, mate)).and_modify(join).or_insert(new);
+            group = self.pairs.join((fragment.library, fragment.own, mate), new);
         }
-        self.ends.entry((fragment.library, fragment.own)).and_modify(join).or_insert(new);
-        self.insertions += 1;
-        if self.insertions.is_multiple_of(SWEEP_INTERVAL) {
-            let reachable = |group: &Group| group.last + 2 * REACH_BASES >= position;
-            self.pairs.retain(|_, group| reachable(group));
-            self.ends.retain(|_, group| reachable(group));
-        }
+        Entered { merit, has_mate, group }
     }
 
     fn emit_first(&mut self, emit: &mut impl FnMut(T, bool)) {
-        let (_, fragment, item) = self.pending.pop_front().expect("the caller saw a record");
-        let duplicate = fragment.is_some_and(|fragment| self.is_duplicate(&fragment));
+        let (_, entered, item) = self.pending.pop_front().expect("the caller saw a record");
+        let duplicate = entered.is_some_and(|entered| self.is_duplicate(&entered));
         emit(item, duplicate);
     }
 
-    fn is_duplicate(&self, fragment: &Fragment) -> bool {
-        match fragment.mate {
-            Some(mate) => self.pairs[&(fragment.library, fragment.own, mate)].best != fragment.merit(),
-            None => {
-                let group = &self.ends[&(fragment.library, fragment.own)];
-                group.has_pair || group.best != fragment.merit()
-            }
+    fn is_duplicate(&self, entered: &Entered) -> bool {
+        if entered.has_mate {
+            return self.pairs.groups[entered.group as usize].best != entered.merit;
         }
+        let group = &self.ends.groups[entered.group as usize];
+        group.has_pair || group.best != entered.merit
     }
 }
 
