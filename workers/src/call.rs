@@ -243,7 +243,7 @@ impl Caller<'_> {
         workspace: &mut Workspace,
     ) -> Result<(CellCalls, Vec<u8>), CallError> {
         let core = self.grid.interval(cell);
-        let window = ReferenceSpan::around(&self.reference, core);
+        let window = ReferenceSpan::around(&self.reference, core, true);
         let mut reads = CallReads::new(&self.request.options);
         if let Some(contig) = self.places[core.contig as usize] {
             self.read(contig, core, &mut reads)?;

@@ -297,13 +297,14 @@ impl<'a> CellWorker<'a> {
     ) -> Result<Made, RegionError> {
         let core = self.context.grid.interval(cell);
         alignments.begin(Some(core.contig))?;
-        let window = ReferenceSpan::around(&self.reference, core);
+        let calling = self.context.settings.calling;
+        let window = ReferenceSpan::around(&self.reference, core, calling);
         let mut pass = CellPass {
             core,
             alignments,
             tally: CellTally::new(core, window.for_qc()),
             reads: CallReads::new(&self.context.settings.call),
-            calling: self.context.settings.calling,
+            calling,
             failure: None,
             waiting: Vec::new(),
             taken: 0,
@@ -325,7 +326,7 @@ impl<'a> CellWorker<'a> {
         let CellPass { tally, reads, .. } = pass;
         let class = self.classes[core.contig as usize];
         let mut counters = tally.finish(class, self.context.index.contigs().total_bases());
-        if !self.context.settings.calling {
+        if !calling {
             let (alignments, gvcf, sites, answers) = Default::default();
             return Ok(Made { alignments, gvcf, sites, answers, counters });
         }
@@ -387,18 +388,21 @@ pub(crate) struct ReferenceSpan {
     contig: u32,
     contig_bases: u32,
     codes: Vec<u8>,
+    /// Of a cell that is called.
     letters: Vec<u8>,
 }
 
 impl ReferenceSpan {
-    pub(crate) fn around(reference: &Reference<'_>, core: Interval) -> Self {
+    pub(crate) fn around(reference: &Reference<'_>, core: Interval, calling: bool) -> Self {
         let contig_bases = reference.length(core.contig);
         // Reads that start within the halo end within another.
         let start = core.start.saturating_sub(2 * HALO_BASES);
         let end = core.end.saturating_add(2 * HALO_BASES).min(contig_bases);
         let (mut codes, mut letters) = (Vec::new(), Vec::new());
         reference.fetch(core.contig, start, end, &mut codes);
-        reference.letters(core.contig, start, end, &mut letters);
+        if calling {
+            reference.letters(core.contig, start, end, &mut letters);
+        }
         ReferenceSpan { start, contig: core.contig, contig_bases, codes, letters }
     }
 
