@@ -6,6 +6,9 @@
 //! template once where its alignments overlap.
 //! Invariant: each base of the genome belongs to one cell and is counted there only; memory is that of one cell.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -24,6 +27,12 @@ pub const DEPTH_MAX: usize = 2000;
 /// Smallest MAPQ and base quality of usable depth.
 pub const USABLE_QUALITY_MIN: u8 = 20;
 
+/// Depths counted in tables of their own; deeper bases are few.
+const COMMON: usize = 256;
+
+/// Bases looked at together: mostly all of them are known, and none, or all, are covered.
+const BLOCK_BASES: usize = 32;
+
 /// Alignments remembered, before those already passed are dropped.
 const WAITING_MIN: usize = 4096;
 
@@ -32,7 +41,7 @@ const WAITING_MIN: usize = 4096;
 #[derive(Debug)]
 pub struct CellDepth {
     interval: Interval,
-    /// By how much `all` rises at each base.
+    /// By how much `all` rises at each base. As `usable`, empty before the first record.
     steps: Vec<i32>,
     /// Saturates; no count is wrong below 65,535.
     usable: Vec<u16>,
@@ -80,11 +89,10 @@ struct Run {
 impl CellDepth {
     /// Depth 0 everywhere.
     pub fn new(interval: Interval) -> Self {
-        let bases = interval.bases() as usize;
         CellDepth {
             interval,
-            steps: vec![0; bases + 1],
-            usable: vec![0; bases],
+            steps: Vec::new(),
+            usable: Vec::new(),
             excluded: Excluded::default(),
             offered: 0,
             waiting: HashedMap::default(),
@@ -108,6 +116,9 @@ impl CellDepth {
         let end = start.saturating_add(record.reference_bases()).min(self.interval.end);
         if start >= end || end <= self.interval.start {
             return;
+        }
+        if self.usable.is_empty() {
+            self.make_room();
         }
         let bases = runs(record, self.interval).map(|run| run.bases as u64).sum::<u64>();
         let duplicate = flags & flag::DUPLICATE != 0;
@@ -136,17 +147,27 @@ impl CellDepth {
             depth += step;
             depth as u32
         };
-        self.steps[..self.usable.len()].iter().map(rise).collect()
+        let mut all: Vec<u32> = self.steps.iter().map(rise).collect();
+        all.resize(self.interval.bases() as usize, 0);
+        all
     }
 
     /// Depth of usable bases by base.
-    pub fn usable(&self) -> &[u16] {
-        &self.usable
+    pub fn usable(&self) -> Vec<u16> {
+        let mut usable = self.usable.clone();
+        usable.resize(self.interval.bases() as usize, 0);
+        usable
+    }
+
+    fn make_room(&mut self) {
+        let bases = self.interval.bases() as usize;
+        self.steps.resize(bases + 1, 0);
+        self.usable.resize(bases, 0);
     }
 
     fn add_usable(&mut self, record: &Record<'_>, start: u32, end: u32) {
         let (met, will_meet) = meetings(record, start..end, self.waiting_span);
-        let named = record.packed_sequence().iter().all(|&pair| pair & 0xf0 != 0xf0 && pair & 15 != 15);
+        let named = are_named(record.packed_sequence());
         let qualities = record.qualities();
         if !met && !will_meet && named {
             for run in runs(record, self.interval) {
@@ -221,6 +242,15 @@ impl CellDepth {
         self.waiting_span = self.waiting_span.max(self.mask.len() as u32);
         self.waiting.insert(name, Counted { start, mask: self.mask.as_slice().into() });
     }
+}
+
+/// Whether none of the bases, two to a byte, is N, the one that has all bits.
+fn are_named(packed: &[u8]) -> bool {
+    const ONES: u64 = 0x1111_1111_1111_1111;
+    let unnamed = |bases: u64| bases & bases >> 1 & bases >> 2 & bases >> 3 & ONES;
+    let (eights, rest) = packed.as_chunks();
+    let found = eights.iter().fold(0, |found, &eight| found | unnamed(u64::from_le_bytes(eight)));
+    rest.iter().fold(found, |found, &pair| found | unnamed(pair.into())) == 0
 }
 
 /// The runs of aligned bases of a record that lie in `interval`.
@@ -318,15 +348,16 @@ impl CoverageCounters {
     /// Adds one cell; `reference` holds its bases as codes 0 to 4, as many as the cell has.
     pub fn add_cell(&mut self, class: ContigClass, depth: &CellDepth, reference: &[u8]) {
         let counters = self.classes.entry(class).or_default();
-        counters.all.add(depth.all().into_iter(), reference);
-        counters.usable.add(depth.usable.iter().map(|&depth| u32::from(depth)), reference);
-        let counted: u64 = depth.usable.iter().map(|&depth| u64::from(depth)).sum();
+        let known = known_stretches(reference);
+        counters.all.add_rising(&depth.steps, &known);
+        counters.usable.add(&depth.usable, &known);
+        let counted = sum(&depth.usable);
         let excluded = Excluded {
             base: depth.offered.saturating_sub(counted + depth.excluded.overlap),
             ..depth.excluded
         };
         counters.excluded.merge(&excluded);
-        self.add_windows(depth, reference);
+        self.add_windows(depth, &known);
     }
 
     /// Adds all counts of another part of the same sample. Both must come from the same reference.
@@ -356,7 +387,7 @@ impl CoverageCounters {
         sum
     }
 
-    fn add_windows(&mut self, depth: &CellDepth, reference: &[u8]) {
+    fn add_windows(&mut self, depth: &CellDepth, known: &[Range<usize>]) {
         let Interval { contig, start, end } = depth.interval;
         let windows = self.windows.entry(contig).or_default();
         let mut from = start;
@@ -365,14 +396,39 @@ impl CoverageCounters {
             let to = end.min((index + 1).saturating_mul(self.window_bases));
             let range = (from - start) as usize..(to - start) as usize;
             let window = windows.entry(index).or_default();
-            for (&depth, &code) in depth.usable[range.clone()].iter().zip(&reference[range]) {
-                let known = u64::from(code < 4);
-                window.bases += known;
-                window.depth_sum += known * u64::from(depth);
+            for stretch in known {
+                let shared = stretch.start.max(range.start)..stretch.end.min(range.end);
+                window.bases += shared.len() as u64;
+                window.depth_sum += sum(depth.usable.get(shared).unwrap_or(&[]));
             }
             from = to;
         }
     }
+}
+
+/// The stretches of known bases, in order; of most cells it is one.
+fn known_stretches(codes: &[u8]) -> Vec<Range<usize>> {
+    let mut stretches: Vec<Range<usize>> = Vec::new();
+    let mut add = |range: Range<usize>| match stretches.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => stretches.push(range),
+    };
+    for (block, codes) in codes.chunks(BLOCK_BASES).enumerate() {
+        let start = block * BLOCK_BASES;
+        if codes.iter().fold(0, |any, &code| any | code) < 4 {
+            add(start..start + codes.len());
+            continue;
+        }
+        let known = codes.iter().zip(start..).filter(|&(&code, _)| code < 4);
+        known.for_each(|(_, at)| add(at..at + 1));
+    }
+    stretches
+}
+
+/// Summed in numbers of 32 bits as far as these cannot overflow.
+fn sum(depths: &[u16]) -> u64 {
+    let sum = |depths: &[u16]| depths.iter().map(|&depth| u32::from(depth)).sum::<u32>();
+    depths.chunks(1 << 16).map(|depths| u64::from(sum(depths))).sum()
 }
 
 impl Excluded {
@@ -387,19 +443,70 @@ impl Excluded {
     }
 }
 
+/// Counts of the depths in common, in four tables in turn: else stretches of one depth would wait for their own count.
+type Common = [[u32; COMMON]; 4];
+
 impl DepthCounters {
-    fn add(&mut self, depths: impl Iterator<Item = u32>, reference: &[u8]) {
-        const COMMON: usize = 256;
-        // Four in turn: else stretches of one depth would wait for their own count.
-        let mut common = [[0u32; COMMON]; 4];
-        for (at, (depth, &code)) in depths.zip(reference).enumerate() {
-            if let Some(count) = common[at & 3].get_mut(depth as usize) {
-                *count += u32::from(code < 4);
-            } else if code < 4 {
-                self.histogram.add((depth as usize).min(DEPTH_MAX));
-                self.sum += u64::from(depth);
+    /// Adds the depths of known bases; of all of these 0, if there are no depths.
+    fn add(&mut self, depths: &[u16], known: &[Range<usize>]) {
+        let mut common: Common = [[0; COMMON]; 4];
+        for stretch in known {
+            match depths.get(stretch.clone()) {
+                Some(depths) => {
+                    depths.chunks(BLOCK_BASES).for_each(|block| self.add_block(block, &mut common));
+                }
+                None => common[0][0] += stretch.len() as u32,
             }
         }
+        self.add_common(&common);
+    }
+
+    /// The same of depths that are given by how much they rise at each base.
+    fn add_rising(&mut self, steps: &[i32], known: &[Range<usize>]) {
+        let mut common: Common = [[0; COMMON]; 4];
+        let (mut depth, mut next) = (0, 0);
+        for stretch in known {
+            let Some(steps_of) = steps.get(stretch.clone()) else {
+                common[0][0] += stretch.len() as u32;
+                continue;
+            };
+            depth += steps[next..stretch.start].iter().sum::<i32>();
+            next = stretch.end;
+            for steps in steps_of.chunks(BLOCK_BASES) {
+                let changes = steps.iter().fold(0, |any, &step| any | step) != 0;
+                if !changes && let Some(count) = common[0].get_mut(depth as usize) {
+                    *count += steps.len() as u32;
+                    continue;
+                }
+                let mut depths = [0u32; BLOCK_BASES];
+                for (there, &step) in depths.iter_mut().zip(steps) {
+                    depth += step;
+                    *there = depth as u32;
+                }
+                self.add_block(&depths[..steps.len()], &mut common);
+            }
+        }
+        self.add_common(&common);
+    }
+
+    #[inline]
+    fn add_block<T: Copy + Into<u32>>(&mut self, depths: &[T], common: &mut Common) {
+        let any = depths.iter().fold(0, |any, &depth| any | depth.into());
+        if any == 0 {
+            common[0][0] += depths.len() as u32;
+        } else if (any as usize) < COMMON {
+            for (at, &depth) in depths.iter().enumerate() {
+                common[at % 4][depth.into() as usize % COMMON] += 1;
+            }
+        } else {
+            for &depth in depths {
+                self.histogram.add((depth.into() as usize).min(DEPTH_MAX));
+                self.sum += u64::from(depth.into());
+            }
+        }
+    }
+
+    fn add_common(&mut self, common: &Common) {
         for depth in 0..COMMON {
             let count = common.iter().map(|counts| u64::from(counts[depth])).sum();
             self.histogram.add_times(depth, count);

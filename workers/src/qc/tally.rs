@@ -1,8 +1,9 @@
 //! Records to counters: the part of quality control that runs for every base.
 //!
-//! Per read: unpack the bases (two to a byte); for each base one count in a table of cycle by base and one in a table of
-//! cycle by quality; compare with the reference sixteen bases at a time. The tables are of 16 bits, so that those of a
-//! read's cycles stay in the nearest cache, and are emptied into the counters before any of them can overflow.
+//! Per read: unpack the bases (two to a byte); count them, and their qualities, by cycle: for each base, and for each of the
+//! few qualities that instruments mostly give, one pass over the read that compares and adds sixteen counts of a byte at
+//! a time; compare with the reference sixteen bases at a time. Tables are emptied into the counters before any of these
+//! can overflow.
 //! Invariant: [`AlignmentTally::finish`] gives sums over the records added, however often tables were emptied.
 
 use super::alignment::{
@@ -20,13 +21,34 @@ pub struct AlignmentTally<'a> {
     sequence: Vec<u8>,
 }
 
+/// Qualities with counts of a byte: as many as instruments bin to. What comes beside them is counted one by one.
+const FEW: usize = 8;
+
+/// Most reads whose cycles are counted in bytes.
+const READS_MAX: u32 = 255;
+
+/// What is counted already.
+const NOTHING: u8 = u8::MAX;
+
 /// Counts by cycle of one mate that are not in its counters yet.
 #[derive(Debug, Default)]
 struct CycleTables {
-    quality: Vec<[u16; QUALITIES]>,
-    composition: Vec<[u16; 8]>,
-    /// The most that any of them can be.
-    most: usize,
+    /// A, C, G, T, N.
+    composition: [Vec<u8>; 5],
+    /// The qualities met first.
+    few: Vec<u8>,
+    /// Each of these.
+    quality: [Vec<u8>; FEW],
+    /// All other qualities; none as long as there are none.
+    others: Vec<[u16; QUALITIES]>,
+    /// By how much the number of bases compared rises.
+    compared: Vec<i64>,
+    /// Of the longest read so far.
+    cycles: usize,
+    /// Counted since tables were emptied.
+    reads: u32,
+    /// Of the read being counted.
+    values: Vec<u8>,
 }
 
 impl<'a> AlignmentTally<'a> {
@@ -90,27 +112,25 @@ impl<'a> AlignmentTally<'a> {
         self.counters.mates[which].length.add(bases.min(READ_LENGTH_MAX));
         self.sequence.clear();
         record.sequence(&mut self.sequence);
-        let tables = &mut self.cycles[which];
-        tables.make_room(bases, &mut self.counters.mates[which]);
+        let (tables, mate) = (&mut self.cycles[which], &mut self.counters.mates[which]);
+        tables.make_room(bases, mate);
         let reverse = record.flag() & flag::REVERSE != 0;
-        let composition = tables.composition.as_mut_slice();
-        if reverse {
-            let complement = |&code: &u8| COMPLEMENT[usize::from(code & 7)];
-            by_cycle(composition, bases, self.sequence.iter().rev().map(complement));
-        } else {
-            by_cycle(composition, bases, self.sequence.iter().copied());
-        }
+        tables.add_bases(&self.sequence, reverse);
         let qualities = record.qualities();
-        if qualities.first().is_some_and(|&quality| quality != u8::MAX) {
-            let counted = |&quality: &u8| quality.min(QUALITIES as u8 - 1);
-            if reverse {
-                by_cycle(&mut tables.quality, bases, qualities.iter().rev().map(counted));
-            } else {
-                by_cycle(&mut tables.quality, bases, qualities.iter().map(counted));
+        let is_known = qualities.first().is_some_and(|&quality| quality != u8::MAX);
+        if is_known {
+            tables.add_qualities(qualities, reverse);
+        }
+        for cycle in CYCLES_MAX..bases {
+            let at = if reverse { bases - 1 - cycle } else { cycle };
+            let code = if reverse { COMPLEMENT[usize::from(self.sequence[at])] } else { self.sequence[at] };
+            mate.composition.rows_mut(CYCLES_MAX)[CYCLES_MAX - 1][usize::from(code)] += 1;
+            if is_known {
+                let quality = usize::from(qualities[at]).min(QUALITIES - 1);
+                mate.quality.rows_mut(CYCLES_MAX)[CYCLES_MAX - 1][quality] += 1;
             }
         }
-        let known = self.sequence.iter().filter(|&&code| code < 4).count();
-        let gc = self.sequence.iter().filter(|&&code| code == 1 || code == 2).count();
+        let (known, gc) = known_and_gc(&self.sequence);
         if let Some(percent) = (gc * 100 + known / 2).checked_div(known) {
             self.counters.gc_percent.add(percent);
         }
@@ -123,7 +143,8 @@ impl<'a> AlignmentTally<'a> {
         counters.inserts.add(record);
         let window = self.reference.as_ref().map(|(window, _)| *window);
         let window = window.filter(|window| i64::from(record.contig()) == i64::from(window.contig));
-        let mate = &mut counters.mates[mate_index(record)];
+        let which = mate_index(record);
+        let (mate, compared) = (&mut counters.mates[which], &mut self.cycles[which].compared);
         let cycles = Cycles { reverse: record.flag() & flag::REVERSE != 0, bases: record.bases() };
         let (mut read, mut position) = (0usize, i64::from(record.position()));
         for packed in record.cigar() {
@@ -132,7 +153,9 @@ impl<'a> AlignmentTally<'a> {
                 0 | 7 | 8 => {
                     counters.aligned_bases += length as u64;
                     if let Some(window) = window {
-                        compare(mate, &self.sequence, read, position, length, window, cycles);
+                        let sequence = &self.sequence;
+                        let shared = shared_with(sequence, read, position, length, window);
+                        shared.into_iter().for_each(|shared| shared.compare(cycles, mate, compared));
                     }
                     read += length;
                     position += length as i64;
@@ -158,54 +181,141 @@ impl<'a> AlignmentTally<'a> {
 }
 
 impl CycleTables {
-    /// Makes rows for a read, and empties all if counting it could overflow one.
+    /// Makes room for a read, and empties all if counting it could overflow one.
     fn make_room(&mut self, bases: usize, counters: &mut MateCounters) {
-        // All cycles from the last row on are counted there.
-        let rise = 1 + bases.saturating_sub(CYCLES_MAX);
-        if self.most + rise > usize::from(u16::MAX) {
+        if self.reads == READS_MAX {
             self.empty_into(counters);
         }
-        self.most += rise;
-        let rows = bases.min(CYCLES_MAX);
-        if rows > self.quality.len() {
-            self.quality.resize(rows, [0; QUALITIES]);
-            self.composition.resize(rows, [0; 8]);
+        self.reads += 1;
+        if bases.min(CYCLES_MAX) <= self.cycles {
+            return;
+        }
+        self.cycles = bases.min(CYCLES_MAX);
+        for counts in self.composition.iter_mut().chain(&mut self.quality) {
+            counts.resize(self.cycles, 0);
+        }
+    }
+
+    /// Counts the bases of a read, as the instrument saw them.
+    fn add_bases(&mut self, codes: &[u8], reverse: bool) {
+        // What the reference's strand says of each of A, C, G, T, N.
+        let wanted = if reverse { [3, 2, 1, 0, 4] } else { [0, 1, 2, 3, 4] };
+        in_cycles(codes, reverse, &mut self.values);
+        for (counts, wanted) in self.composition.iter_mut().zip(wanted) {
+            count_equal(&self.values, wanted, counts);
+        }
+    }
+
+    /// Counts the qualities of a read.
+    fn add_qualities(&mut self, qualities: &[u8], reverse: bool) {
+        in_cycles(qualities, reverse, &mut self.values);
+        self.values.iter_mut().for_each(|quality| *quality = (*quality).min(QUALITIES as u8 - 1));
+        if !self.others.is_empty() {
+            // Where there are many, passes over the few would be in vain.
+            return self.add_others();
+        }
+        let mut which = 0;
+        while self.values.iter().fold(NOTHING, |all, &quality| all & quality) != NOTHING {
+            if which == self.few.len() {
+                if which == FEW {
+                    return self.add_others();
+                }
+                self.few.extend(self.values.iter().find(|&&quality| quality != NOTHING));
+            }
+            count_equal(&self.values, self.few[which], &mut self.quality[which]);
+            take_equal(&mut self.values, self.few[which]);
+            which += 1;
+        }
+    }
+
+    /// Counts those that are not among the few.
+    fn add_others(&mut self) {
+        self.others.resize(self.cycles, [0; QUALITIES]);
+        for (row, &quality) in self.others.iter_mut().zip(&self.values) {
+            if let Some(count) = row.get_mut(usize::from(quality)) {
+                *count += 1;
+            }
         }
     }
 
     fn empty_into(&mut self, counters: &mut MateCounters) {
-        let rows = counters.composition.rows_mut(self.composition.len());
-        for (row, table) in rows.iter_mut().zip(&mut self.composition) {
-            row.iter_mut().zip(std::mem::take(table)).for_each(|(row, count)| *row += u64::from(count));
+        let rows = counters.composition.rows_mut(self.cycles);
+        for (cycle, row) in rows.iter_mut().enumerate() {
+            row.iter_mut().zip(&self.composition).for_each(|(row, counts)| *row += u64::from(counts[cycle]));
         }
-        let used = self.quality.iter().rposition(|table| table.iter().any(|&count| count > 0));
+        let others = |cycle: usize| self.others.get(cycle).into_iter().flatten();
+        let is_used = |&cycle: &usize| {
+            self.quality.iter().any(|counts| counts[cycle] > 0) || others(cycle).any(|&count| count > 0)
+        };
+        let used = (0..self.cycles).rev().find(is_used);
         let rows = counters.quality.rows_mut(used.map_or(0, |last| last + 1));
-        for (row, table) in rows.iter_mut().zip(&mut self.quality) {
-            let table = std::mem::replace(table, [0; QUALITIES]);
-            row.iter_mut().zip(table).for_each(|(row, count)| *row += u64::from(count));
+        for (cycle, row) in rows.iter_mut().enumerate() {
+            for (&quality, counts) in self.few.iter().zip(&self.quality) {
+                row[usize::from(quality)] += u64::from(counts[cycle]);
+            }
+            row.iter_mut().zip(others(cycle)).for_each(|(row, &count)| *row += u64::from(count));
         }
-        self.most = 0;
+        let mut compared = 0;
+        for (cycle, rise) in self.compared.iter_mut().enumerate() {
+            compared += std::mem::take(rise);
+            counters.compared.add_times(cycle, compared as u64);
+        }
+        self.composition.iter_mut().chain(&mut self.quality).for_each(|counts| counts.fill(0));
+        self.others.fill([0; QUALITIES]);
+        self.reads = 0;
     }
 }
 
-const COMPLEMENT: [u8; 8] = [3, 2, 1, 0, 4, 4, 4, 4];
+const COMPLEMENT: [u8; 5] = [3, 2, 1, 0, 4];
 
 /// First mates and unpaired reads are 0, second mates 1.
 fn mate_index(record: &Record<'_>) -> usize {
     usize::from(record.flag() & (flag::PAIRED | flag::LAST) == flag::PAIRED | flag::LAST)
 }
 
-/// Adds one value per cycle to its row, of a read of so many bases; cycles beyond the last row go there. Values are
-/// below `N`, a power of two.
-#[inline]
-fn by_cycle<const N: usize>(rows: &mut [[u16; N]], bases: usize, mut values: impl Iterator<Item = u8>) {
-    let count = bases.min(CYCLES_MAX).min(rows.len());
-    for (row, value) in rows[..count].iter_mut().zip(&mut values) {
-        row[usize::from(value) & (N - 1)] += 1;
+/// Replaces `out` by the first [`CYCLES_MAX`] values of a read in the order of its cycles.
+fn in_cycles(values: &[u8], reverse: bool, out: &mut Vec<u8>) {
+    let bases = values.len().min(CYCLES_MAX);
+    out.clear();
+    if !reverse {
+        return out.extend_from_slice(&values[..bases]);
     }
-    if let Some(last) = rows[..count].last_mut() {
-        values.for_each(|value| last[usize::from(value) & (N - 1)] += 1);
+    out.resize(bases, 0);
+    let (rest, eights) = values[values.len() - bases..].as_rchunks::<8>();
+    let (begun, end) = out.as_chunks_mut::<8>();
+    for (out, eight) in begun.iter_mut().zip(eights.iter().rev()) {
+        *out = u64::from_le_bytes(*eight).to_be_bytes();
     }
+    end.iter_mut().zip(rest.iter().rev()).for_each(|(out, &value)| *out = value);
+}
+
+/// Counts by cycle where a read has a value.
+#[inline(never)] // or the compiler loses sight of that nothing overlaps, and with it the vectors
+fn count_equal(values: &[u8], wanted: u8, counts: &mut [u8]) {
+    for (count, &value) in counts.iter_mut().zip(values) {
+        *count += u8::from(value == wanted);
+    }
+}
+
+/// Leaves [`NOTHING`] where a read has a value.
+#[inline(never)] // as above
+fn take_equal(values: &mut [u8], wanted: u8) {
+    values.iter_mut().for_each(|value| *value |= 0u8.wrapping_sub(u8::from(*value == wanted)));
+}
+
+/// How many codes are those of known bases, and how many of C or G.
+fn known_and_gc(codes: &[u8]) -> (usize, usize) {
+    const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+    let sum = |bits: u64| ((bits & EACH_BYTE).wrapping_mul(EACH_BYTE) >> 56) as usize;
+    let (eights, rest) = codes.as_chunks();
+    // The low bits of C and G, 1 and 2, differ; unknown is 4.
+    let counts = eights.iter().map(|&eight| u64::from_le_bytes(eight));
+    let counts =
+        counts.fold((0, 0), |(unknown, gc), eight| (unknown + sum(eight >> 2), gc + sum(eight ^ eight >> 1)));
+    let (unknown, gc) = rest.iter().fold(counts, |(unknown, gc), &code| {
+        (unknown + usize::from(code > 3), gc + usize::from(code == 1 || code == 2))
+    });
+    (codes.len() - unknown, gc)
 }
 
 /// From places in the record to cycles of the instrument.
@@ -228,40 +338,53 @@ impl Cycles {
     }
 }
 
-/// Compares one run of aligned bases with the part of the reference that is at hand, sixteen bases at a time since
-/// most blocks are equal. A CIGAR longer than its read compares what there is.
-fn compare(
-    mate: &mut MateCounters,
-    sequence: &[u8],
+/// A run of aligned bases as far as the reference there is at hand.
+struct Shared<'a> {
+    /// Of the read, from this base on.
+    read: usize,
+    bases: &'a [u8],
+    reference: &'a [u8],
+}
+
+/// What there is to compare of `length` bases of a read, from one of them on, that lie at `position`; a CIGAR may be longer
+/// than its read.
+fn shared_with<'a>(
+    sequence: &'a [u8],
     read: usize,
     position: i64,
     length: usize,
-    window: ReferenceWindow<'_>,
-    cycles: Cycles,
-) {
+    window: ReferenceWindow<'a>,
+) -> Option<Shared<'a>> {
     let start = i64::from(window.start).clamp(position, position + length as i64);
-    let skip = (start - position) as usize;
-    let (Some(bases), Some(codes)) = (
-        sequence.get(read + skip..(read + length).min(sequence.len())),
-        window.codes.get((start - i64::from(window.start)) as usize..),
-    ) else {
-        return;
-    };
+    let first = read + (start - position) as usize;
+    let bases = sequence.get(first..(read + length).min(sequence.len()))?;
+    let codes = window.codes.get((start - i64::from(window.start)) as usize..)?;
     let shared = bases.len().min(codes.len());
-    if shared == 0 {
-        return;
-    }
-    let (first, last) = (cycles.of(read + skip), cycles.of(read + skip + shared - 1));
-    mate.compared.add_range(first.min(last)..first.max(last) + 1);
-    for (block, (bases, codes)) in bases[..shared].chunks(16).zip(codes[..shared].chunks(16)).enumerate() {
-        if bases == codes {
-            continue;
-        }
-        for (offset, (&base, &code)) in bases.iter().zip(codes).enumerate() {
-            if base != code && base < 4 && code < 4 {
-                mate.mismatches.add(cycles.of(read + skip + block * 16 + offset));
+    (shared > 0).then(|| Shared { read: first, bases: &bases[..shared], reference: &codes[..shared] })
+}
+
+impl Shared<'_> {
+    /// Compares sixteen bases at a time since most blocks are equal.
+    fn compare(&self, cycles: Cycles, mate: &mut MateCounters, compared: &mut Vec<i64>) {
+        let (first, last) = (cycles.of(self.read), cycles.of(self.read + self.bases.len() - 1));
+        compared.resize(CYCLES_MAX + 1, 0);
+        compared[first.min(last)] += 1;
+        compared[first.max(last) + 1] -= 1;
+        let mut differ = |from: usize, bases: &[u8], codes: &[u8]| {
+            for (at, (&base, &code)) in bases.iter().zip(codes).enumerate() {
+                if base != code && base < 4 && code < 4 {
+                    mate.mismatches.add(cycles.of(self.read + from + at));
+                }
+            }
+        };
+        let (blocks, rest) = self.bases.as_chunks::<16>();
+        let (references, rest_of_reference) = self.reference.as_chunks::<16>();
+        for (at, (bases, codes)) in blocks.iter().zip(references).enumerate() {
+            if u128::from_le_bytes(*bases) != u128::from_le_bytes(*codes) {
+                differ(at * 16, bases, codes);
             }
         }
+        differ(blocks.len() * 16, rest, rest_of_reference);
     }
 }
 
@@ -276,5 +399,79 @@ fn integer(value: &[u8]) -> Option<u64> {
         (b'I', &[a, b, c, d]) => Some(u64::from(u32::from_le_bytes([a, b, c, d]))),
         (b'i', &[a, b, c, d]) => u64::try_from(i32::from_le_bytes([a, b, c, d])).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Fields, encode};
+
+    /// What is counted by cycle, one base after the other.
+    fn naive(records: &[Vec<u8>]) -> [MateCounters; 2] {
+        let mut mates: [MateCounters; 2] = Default::default();
+        for record in records.iter().map(|bytes| Record::new(bytes).unwrap()) {
+            let mate = &mut mates[mate_index(&record)];
+            let (mut codes, mut qualities) = (Vec::new(), record.qualities().to_vec());
+            record.sequence(&mut codes);
+            let is_known = qualities.first().is_some_and(|&quality| quality != 255);
+            if record.flag() & flag::REVERSE != 0 {
+                codes.reverse();
+                codes.iter_mut().for_each(|code| *code = if *code < 4 { 3 - *code } else { 4 });
+                qualities.reverse();
+            }
+            mate.length.add(codes.len());
+            for (cycle, (&code, &quality)) in codes.iter().zip(&qualities).enumerate() {
+                let cycle = cycle.min(CYCLES_MAX - 1);
+                mate.composition.rows_mut(cycle + 1)[cycle][usize::from(code)] += 1;
+                if is_known {
+                    mate.quality.rows_mut(cycle + 1)[cycle][usize::from(quality).min(QUALITIES - 1)] += 1;
+                }
+            }
+        }
+        mates
+    }
+
+    #[test]
+    fn cycles_are_as_counted_one_by_one() {
+        let mut seed = 9u64;
+        let mut random = move |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
+        for (lengths, qualities, reads) in [(40, 4, 1000), (160, 70, 600), (1300, 10, 40), (3, 200, 20)] {
+            let mut record = |_| {
+                let bases = random(lengths);
+                let sequence: Vec<u8> = (0..bases).map(|_| random(5) as u8).collect();
+                let qualities: Vec<u8> = match random(9) {
+                    0 => Vec::new(),
+                    // The odd one is no quality, or would be none if it were the first.
+                    _ => (0..bases).map(|_| (random(qualities) * 5 % 256) as u8).collect(),
+                };
+                let mut bytes = Vec::new();
+                let fields = Fields {
+                    name: b"r",
+                    flag: flag::UNMAPPED
+                        | [flag::PAIRED | flag::FIRST, flag::PAIRED | flag::LAST, 0][random(3) as usize]
+                        | [0, flag::REVERSE][random(2) as usize],
+                    contig: -1,
+                    position: -1,
+                    mapq: 0,
+                    cigar: &[],
+                    mate_contig: -1,
+                    mate_position: -1,
+                    template_length: 0,
+                    sequence: &sequence,
+                    qualities: &qualities,
+                    tags: b"",
+                };
+                encode(&fields, &mut bytes);
+                bytes
+            };
+            let records: Vec<Vec<u8>> = (0..reads).map(&mut record).collect();
+            let mut tally = AlignmentTally::new(None);
+            records.iter().for_each(|bytes| tally.add(&Record::new(bytes).unwrap()));
+            assert_eq!(tally.finish(0, 0).mates, naive(&records), "{lengths} {qualities}");
+        }
     }
 }
