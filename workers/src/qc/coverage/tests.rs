@@ -1,3 +1,5 @@
+//! What is counted many at a time beside what is counted one by one.
+
 use super::*;
 
 #[test]
