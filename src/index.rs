@@ -1,19 +1,21 @@
-//! `wakachi index`: the alignment index beside the reference.
+//! `wakachi index`: the alignment index beside the reference, and the `.fai` that every other program asks for too.
 
-use crate::output::{self, Format, bytes, duration};
+use crate::output::{self, Format, bytes, duration, note};
 use crate::plain::{keep_out, on_threads};
 use crate::progress::spinner;
 use jobs::failure::Failure;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use workers::htslib::{FastaIndex, IndexError, index_fasta};
 use workers::index_file::{self, ReferenceIndex};
 
 /// Builds the memory-mapped alignment index beside a reference
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  wakachi index GRCh38.fa             writes GRCh38.fa.wki
-  wakachi index GRCh38.fa.gz -t 8
+  wakachi index GRCh38.fa             writes GRCh38.fa.wki and GRCh38.fa.fai
+  wakachi index GRCh38.fa.gz -t 8     if that is bgzip, GRCh38.fa.gz.gzi too
 
+The .fai is that of samtools faidx; one that fits the reference is left alone, another is written anew.
 An index of another version, or of a reference that changed, is refused later; build it again then.")]
 pub struct Args {
     /// The reference: FASTA, plain, gzip or bgzip
@@ -32,6 +34,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let path = index_file::path_of(&args.reference);
     keep_out([path.as_path()])?;
     build(&args.reference, &path, args.threads.unwrap_or(0))?;
+    index_letters(&args.reference)?;
     let index = ReferenceIndex::open(&args.reference, &path)?;
     let elapsed_ms = begun.elapsed().as_millis() as u64;
     match args.output {
@@ -64,4 +67,20 @@ pub fn build(reference: &Path, path: &Path, threads: u32) -> Result<(), Failure>
     })?;
     spinner.finish_and_clear();
     Ok(said?)
+}
+
+/// Writes the `.fai` beside `reference`, unless one that fits is there. A reference that can have none is used through a
+/// copy.
+pub fn index_letters(reference: &Path) -> Result<(), Failure> {
+    match index_fasta(reference) {
+        Ok(FastaIndex::Written | FastaIndex::Kept) => {}
+        Ok(FastaIndex::Replaced) => {
+            note(&format!("{}.fai did not fit the reference and was written anew", reference.display()));
+        }
+        Err(error @ (IndexError::Fasta { .. } | IndexError::PlainGzip { .. })) => {
+            note(&format!("no .fai, so each job copies the reference for itself: {error}"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }

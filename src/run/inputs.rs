@@ -41,8 +41,11 @@ pub fn open_or_build(reference: &Path, fallback: &Path, threads: u32) -> Result<
     }
     let (beside, inside) = places(reference, fallback);
     note(&format!("building the index of {}", reference.display()));
-    crate::index::build(reference, &beside, threads)
-        .or_else(|_| crate::index::build(reference, &inside, threads).map(drop))?;
+    match crate::index::build(reference, &beside, threads) {
+        // Without it the job makes a copy of its own.
+        Ok(()) => drop(crate::index::index_letters(reference)),
+        Err(_) => crate::index::build(reference, &inside, threads)?,
+    }
     Ok(open(reference, fallback)?)
 }
 

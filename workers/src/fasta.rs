@@ -9,13 +9,18 @@ use jobs::genome::{Contig, Contigs};
 use kernels::reference::Reference;
 use md5::{Digest, Md5};
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use storage::atomic::{AtomicFile, AtomicFileError};
 use storage::disk::DiskError;
 
 /// Longest contig that SAM and the indexes can address.
 const CONTIG_BASES_MAX: usize = i32::MAX as usize - 1;
+
+/// Longest header of a contig in a FASTA whose `.fai` is trusted.
+const BETWEEN_BYTES_MAX: u64 = 1 << 16;
 
 /// Bases per line of a written FASTA.
 const LINE_BASES: usize = 1 << 16;
@@ -153,7 +158,8 @@ fn is_sam_name(name: &[u8]) -> bool {
 }
 
 /// A FASTA file for htslib, with its `.fai`: the reference itself if it has an index beside it that agrees, otherwise a
-/// plain copy `reference.fa` in `scratch`, made once. Nothing is written beside the reference.
+/// plain copy `reference.fa` in `scratch`, made once, as for plain gzip and lines of uneven length. Nothing is written
+/// beside the reference.
 pub fn for_htslib(
     fasta: &Path,
     contigs: &Contigs,
@@ -208,17 +214,73 @@ fn has_fai(fasta: &Path, contigs: &Contigs) -> bool {
         PathBuf::from(name)
     };
     let Ok(text) = std::fs::read_to_string(beside(".fai")) else { return false };
-    let listed = text.lines().map(|line| {
-        let mut fields = line.split('\t');
-        (fields.next().unwrap_or_default(), fields.next().and_then(|length| length.parse().ok()))
-    });
-    let agrees = listed.eq(contigs.iter().map(|contig| (contig.name.as_str(), Some(contig.length))));
-    agrees && (beside(".gzi").exists() || is_plain(fasta))
+    let Some(rows) = text.lines().map(Row::parse).collect::<Option<Vec<_>>>() else { return false };
+    let listed = rows.iter().map(|row| (row.name, row.length));
+    listed.eq(contigs.iter().map(|contig| (contig.name.as_str(), u64::from(contig.length))))
+        && if is_plain(fasta) { lie_so(fasta, &rows).unwrap_or(false) } else { beside(".gzi").exists() }
+}
+
+/// A line of a `.fai`.
+struct Row<'a> {
+    name: &'a str,
+    length: u64,
+    /// Of the first base.
+    offset: u64,
+    line_bases: u64,
+    /// With the line's end.
+    line_width: u64,
+}
+
+impl Row<'_> {
+    fn parse(line: &str) -> Option<Row<'_>> {
+        let (name, numbers) = line.split_once('\t')?;
+        let numbers: Result<Vec<u64>, _> = numbers.split('\t').map(str::parse).collect();
+        let &[length, offset, line_bases, line_width] = numbers.ok()?.as_slice() else { return None };
+        let sound = length > 0 && line_bases > 0 && line_bases <= line_width;
+        sound.then_some(Row { name, length, offset, line_bases, line_width })
+    }
+
+    /// Where a base lies.
+    fn place(&self, base: u64) -> Option<u64> {
+        let lines = (base / self.line_bases).checked_mul(self.line_width)?;
+        self.offset.checked_add(lines)?.checked_add(base % self.line_bases)
+    }
+}
+
+/// Whether the contigs of a plain FASTA begin, break their first line and end where the rows say; between the ends
+/// every line is taken to be as the first.
+fn lie_so(fasta: &Path, rows: &[Row<'_>]) -> io::Result<bool> {
+    let file = File::open(fasta)?;
+    let length = file.metadata()?.len();
+    // What lies between two contigs, or a line's end: longer than any real one is wrong.
+    let between = |from: u64, to: u64| {
+        let mut bytes = vec![0; to.checked_sub(from).filter(|&bytes| bytes <= BETWEEN_BYTES_MAX)? as usize];
+        file.read_exact_at(&mut bytes, from).ok()?;
+        Some(bytes)
+    };
+    let blank = |bytes: &[u8]| bytes.trim_ascii().is_empty();
+    let mut end = 0;
+    for row in rows {
+        let header = between(end, row.offset).unwrap_or_default();
+        let named = header
+            .trim_ascii_start()
+            .strip_prefix(b">")
+            .and_then(|line| line.strip_prefix(row.name.as_bytes()));
+        let one_line = |rest: &[u8]| rest.iter().position(|&byte| byte == b'\n') == Some(rest.len() - 1);
+        let begins =
+            named.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_whitespace) && one_line(rest));
+        let breaks = row.length <= row.line_bases
+            || between(row.offset + row.line_bases, row.offset + row.line_width)
+                .is_some_and(|end| blank(&end));
+        let Some(last) = row.place(row.length - 1).filter(|_| begins && breaks) else { return Ok(false) };
+        end = last + 1;
+    }
+    Ok(between(end, length).is_some_and(|rest| blank(&rest)))
 }
 
 fn is_plain(path: &Path) -> bool {
     let mut start = [0; 2];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start != [0x1f, 0x8b]
 }
 
@@ -237,6 +299,40 @@ mod tests {
         });
         result.map_err(|error| error.to_string().rsplit('/').next().unwrap().to_owned())?.unwrap();
         Ok(contigs)
+    }
+
+    /// What htslib is given for a reference with a `.fai` of another.
+    fn served(text: &[u8], indexed: &[u8]) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.fa");
+        std::fs::write(&path, indexed).unwrap();
+        crate::htslib::index_fasta(&path).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let bases = crate::index_file::Bases::open(&path).unwrap();
+        let given = for_htslib(&path, bases.contigs(), &bases.reference(), dir.path()).unwrap();
+        let copied = given == dir.path().join("reference.fa");
+        assert_ne!(copied, given == path);
+        !copied
+    }
+
+    #[test]
+    fn a_reference_is_copied_only_where_its_index_does_not_fit() {
+        let texts: [&[u8]; 8] = [
+            b">a first\nACGTAC\nacgtnn\nAC\n>b\nAC\n>c d\nACGT",
+            b">a first\nACGTACacgtnnAC\n>b\nAC\n>c d\nACGT",
+            b">a first\nACGTAC\nacgtnn\nAC\n\n>b\nAC\n>c d\nACGT\n\n",
+            b">a first\r\nACGTAC\r\nacgtnn\r\nAC\r\n>b\r\nAC\r\n>c d\r\nACGT\r\n",
+            b">a first\nACGTA\nCacgt\nnnAC\n>b\nAC\n>c d\nACGT\n",
+            b">a first\nACGTACacg\ntnnAC\n>b\nAC\n>c d\nACGT\n",
+            b">a\nACGTAC\nacgtnn\nAC\n>b\nAC\n>c d\nACGT\n",
+            b">ab\nACGTAC\nacgtnn\nAC\n>b\nAC\n>c d\nACGT\n",
+        ];
+        for (at, text) in texts.iter().enumerate() {
+            for (other, indexed) in texts.iter().enumerate() {
+                assert_eq!(served(text, indexed), at == other, "{at} with the index of {other}");
+            }
+        }
+        assert!(!served(b">a\nAC\nACGT\n", b">a\nACACGT\n"), "lines of uneven length");
     }
 
     #[test]

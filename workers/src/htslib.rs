@@ -14,6 +14,6 @@ mod text;
 
 pub use container::{CRAM_EOF, ContainerError, crai_lines, cram_file_header, cram_records, gzip, renumber};
 pub use cram::{CramEncoder, CramError};
-pub use index::{IndexError, index_alignments, index_fasta};
+pub use index::{FastaIndex, IndexError, index_alignments, index_fasta};
 pub use reader::{AlignmentError, AlignmentReader};
 pub use text::SamText;

@@ -10,8 +10,8 @@ use jobs::genome::{Contig, Contigs};
 use kernels::reference::{OwnedReference, Reference};
 use workers::bam;
 use workers::htslib::{
-    AlignmentError, AlignmentReader, CRAM_EOF, CramEncoder, CramError, IndexError, SamText, crai_lines,
-    cram_file_header, cram_records, index_alignments, index_fasta, renumber,
+    AlignmentError, AlignmentReader, CRAM_EOF, CramEncoder, CramError, FastaIndex, IndexError, SamText,
+    crai_lines, cram_file_header, cram_records, index_alignments, index_fasta, renumber,
 };
 use workers::record::{Fields, Record, encode, flag};
 
@@ -469,6 +469,45 @@ fn what_is_no_alignment_file_is_refused() {
     std::fs::write(&sam, format!("{}r\t0\tc0\n", scene.header)).unwrap();
     assert!(matches!(read_text(&sam, &scene.fasta), Err(AlignmentError::Record { .. })));
     assert!(matches!(index_alignments(&sam), Err(IndexError::Format { .. })));
+}
+
+/// The expected bytes are those of samtools faidx 1.16.
+#[test]
+fn a_fasta_index_is_that_of_samtools() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.fa");
+    let fai = directory.path().join("x.fa.fai");
+    let check = |bytes: &[u8], expect: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        index_fasta(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&fai).unwrap(), expect);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+    };
+    check(b">a\nACGT", "a\t4\t3\t4\t5\n");
+    check(b">a\nACGT\n\n>b\nAC\n\n", "a\t4\t3\t4\t5\nb\t2\t12\t2\t3\n");
+    check(b">a\r\nACGT\r\nAC\r\n>b\r\nACG\r\n", "a\t6\t4\t4\t6\nb\t3\t18\t3\t5\n");
+    check(b">a\nACGT\n>e\n>b\nAC\n", "a\t4\t3\t4\t5\nb\t2\t14\t2\t3\n");
+    let several = "a\t14\t9\t6\t7\nb\t2\t29\t2\t3\nc\t4\t37\t4\t5\n";
+    check(b">a first\nACGTAC\nacgtnn\nAC\n>b\nAC\n>c d\nACGT", several);
+}
+
+#[test]
+fn a_fasta_index_that_fits_is_left_alone_and_another_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.fa");
+    let fai = directory.path().join("x.fa.fai");
+    std::fs::write(&path, b">a\nACGT\nAC\n").unwrap();
+    assert_eq!(index_fasta(&path).unwrap(), FastaIndex::Written);
+    let written = std::fs::metadata(&fai).unwrap().modified().unwrap();
+    assert_eq!(index_fasta(&path).unwrap(), FastaIndex::Kept);
+    assert_eq!(std::fs::metadata(&fai).unwrap().modified().unwrap(), written);
+    std::fs::write(&path, b">a\nACG\nTAC\n").unwrap();
+    assert_eq!(index_fasta(&path).unwrap(), FastaIndex::Replaced);
+    assert_eq!(std::fs::read(&fai).unwrap(), b"a\t6\t3\t3\t4\n");
+    // What can have none keeps what lies there.
+    std::fs::write(&path, b">a\nAC\nGTAC\n").unwrap();
+    assert!(index_fasta(&path).is_err());
+    assert_eq!(std::fs::read(&fai).unwrap(), b"a\t6\t3\t3\t4\n");
 }
 
 #[test]

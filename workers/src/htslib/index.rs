@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use jobs::failure::{Class, Classified};
+use storage::atomic::{AtomicFile, AtomicFileError};
 
 use super::handle::{self, AlignmentFile, Kind};
 
@@ -45,6 +46,9 @@ pub enum IndexError {
         /// The FASTA.
         path: PathBuf,
     },
+    /// The index cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicFileError),
     /// The FASTA has lines of uneven length, a name twice, or no sequence.
     #[error("{}: expected FASTA with sequence lines of equal length and every name once", path.display())]
     Fasta {
@@ -56,6 +60,7 @@ pub enum IndexError {
 impl Classified for IndexError {
     fn class(&self) -> Class {
         match self {
+            IndexError::Write(error) => error.class(),
             IndexError::Io { source, .. } if source.kind() != io::ErrorKind::NotFound => Class::Failed,
             _ => Class::Input,
         }
@@ -63,6 +68,7 @@ impl Classified for IndexError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            IndexError::Write(error) => error.hint(),
             IndexError::PlainGzip { path } => {
                 Some(format!("gzip -dc {0} | bgzip > {0}.bgz, and use that", path.display()))
             }
@@ -97,21 +103,46 @@ pub fn index_alignments(path: &Path) -> Result<PathBuf, IndexError> {
     }
 }
 
-/// Indexes a FASTA, plain or BGZF; returns the path of the `.fai`.
-pub fn index_fasta(path: &Path) -> Result<PathBuf, IndexError> {
+/// What [`index_fasta`] found beside a FASTA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastaIndex {
+    /// None: it was written.
+    Written,
+    /// One that does not fit the FASTA: it was written anew.
+    Replaced,
+    /// One that fits, which was left alone.
+    Kept,
+}
+
+/// Puts the `.fai` of a FASTA beside it, and for BGZF the `.gzi`: byte for byte those of samtools.
+pub fn index_fasta(path: &Path) -> Result<FastaIndex, IndexError> {
     let io_error = |source| IndexError::Io { path: path.to_owned(), source };
     let mut start = Vec::new();
     File::open(path).and_then(|file| file.take(18).read_to_end(&mut start)).map_err(io_error)?;
-    if start.starts_with(&[0x1f, 0x8b]) && start.get(12..16) != Some(b"BC\x02\x00") {
+    let compressed = start.starts_with(&[0x1f, 0x8b]);
+    if compressed && start.get(12..16) != Some(b"BC\x02\x00") {
         return Err(IndexError::PlainGzip { path: path.to_owned() });
     }
-    let fai = beside(path, ".fai");
-    let paths = [path, &fai, &beside(path, ".gzi")].map(handle::c_path);
+    let fai = AtomicFile::create(&beside(path, ".fai"))?;
+    let gzi = AtomicFile::create(&beside(path, ".gzi"))?;
+    let paths = [path, fai.partial_path(), gzi.partial_path()].map(handle::c_path);
     let [Ok(c_path), Ok(c_fai), Ok(c_gzi)] = paths else {
         return Err(io_error(io::ErrorKind::InvalidInput.into()));
     };
     handle::build_fasta_index(&c_path, &c_fai, &c_gzi).ok_or(IndexError::Fasta { path: path.to_owned() })?;
-    Ok(fai)
+    let mut found = FastaIndex::Kept;
+    // The .gzi first: where the .fai is, both are.
+    for file in compressed.then_some(gzi).into_iter().chain([fai]) {
+        let made = std::fs::read(file.partial_path()).map_err(io_error)?;
+        match std::fs::read(file.path()) {
+            Ok(there) if there == made => continue,
+            Ok(_) => found = FastaIndex::Replaced,
+            Err(_) if found == FastaIndex::Kept => found = FastaIndex::Written,
+            Err(_) => {}
+        }
+        file.commit()?;
+    }
+    Ok(found)
 }
 
 /// Names and lengths in the `.fai` beside a FASTA.
