@@ -7,8 +7,9 @@
 //!
 //! Most reads need little: a few seeds that share no base, one comparison, and a count which proves that no other place
 //! comes near ([`certain`]). What is left has its rarest seeds followed, is looked for beside a mate that is certain, and
-//! only if the proof still fails are all its seeds followed. Reads are mapped in batches, so that the waits for memory
-//! overlap and gapped alignments fill the lanes of vectors.
+//! only if the proof still fails are all its seeds followed; of a short read that has none in common with the reference,
+//! those that it would have with one base changed. Reads are mapped in batches, so that the waits for memory overlap and
+//! gapped alignments fill the lanes of vectors.
 
 mod band;
 mod certain;
@@ -81,7 +82,7 @@ pub struct Scoring {
     pub unpaired: i32,
     /// Smallest score of a hit.
     pub score_min: i32,
-    /// Smallest score of a hit that lies where its mate says it should.
+    /// Smallest score of a hit that makes a proper pair with its mate's.
     pub rescued_score_min: i32,
 }
 
@@ -238,6 +239,9 @@ impl<'a> Aligner<'a> {
             let open: Vec<usize> =
                 (0..reads.len()).filter(|&at| !self.is_settled(scratch, reads, at, model)).collect();
             self.place(scratch, reads, &open, Effort::All);
+            // Together with its mate's even a faint place says something.
+            let faint = open.iter().copied().filter(|&at| reads[at].placements.is_empty()).collect();
+            self.settle(&mut scratch.extender, self.scoring.rescued_score_min, reads, faint);
             self.rescue(scratch, reads, &open, model);
             mappings.extend(reads.chunks(2).map(|pair| self.pair(scratch, pair, model)));
         }
@@ -316,6 +320,9 @@ impl<'a> Aligner<'a> {
             read.placements.clear();
             read.is_certain = false;
             seeding.seed(&self.index, read, effort, candidates);
+            if candidates.is_empty() && effort == Effort::All {
+                seeding.probe(self.level, &self.index, read, candidates);
+            }
             read.trials.clear();
             extender.try_without_gaps(&self.reference, &self.scoring, read, candidates);
         }

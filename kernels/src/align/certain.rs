@@ -9,7 +9,7 @@ use super::Scoring;
 use super::extend::Extender;
 use super::read::Read;
 use super::seed::{Anchor, Candidate};
-use crate::index::{Index, occurrence};
+use crate::index::Index;
 use crate::reference::Reference;
 
 /// Occurrences of a seed that are followed.
@@ -74,10 +74,7 @@ impl Certain {
             }
             read.unseen.follow(seed.position);
             for &entry in entries {
-                let (place, place_reverse) = occurrence(entry);
-                let reverse = seed.reverse != place_reverse;
-                let position = if reverse { length - k - seed.position } else { seed.position };
-                self.anchors.push(Anchor::new(reverse, place, position));
+                self.anchors.push(Anchor::of(seed, entry, k, length));
             }
         }
         let first = *self.anchors.first()?;

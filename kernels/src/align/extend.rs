@@ -124,8 +124,6 @@ impl Trials {
     /// Begins anew.
     pub fn clear(&mut self) {
         self.list.clear();
-        self.bands.clear();
-        self.at = 0;
     }
 
     /// The next trial that wants a gapped alignment; those before it are placed as they are.
@@ -235,6 +233,8 @@ impl Extender {
             let totals = trials.list.iter().map(|trial| &trial.placement).chain(&*placements);
             trials.best = totals.map(|placement| placement.total).max().unwrap_or(0);
             trials.perfect = perfect;
+            trials.at = 0;
+            trials.bands.clear();
             trials.list.sort_by_key(|Trial { placement, candidate, .. }| {
                 (-placement.total.max(candidate.chained), placement.tie(query.salt))
             });

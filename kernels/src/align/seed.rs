@@ -4,7 +4,10 @@
 
 use super::query::{Query, mix, side};
 use super::read::Read;
-use crate::index::{Index, Seed, occurrence};
+use crate::index::{Index, Seed, Shape, for_seeds, occurrence};
+use crate::sequence::{Packed, WORD_BASES};
+use crate::simd::Level;
+use std::ops::Range;
 
 /// Which seeds of a read are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,10 @@ const OCCURRENCES_SAMPLED: usize = 256;
 /// Diagonals farther apart than this are not joined: the longest gap inside one alignment.
 pub(super) const GAP_MAX: i64 = 100;
 
+/// Longest read that is probed: with more bases, one that has no seed in common with its place has too many differences
+/// for one base to make good.
+const PROBED_BASES_MAX: usize = 80;
+
 /// Neighbours looked at when diagonals are joined.
 const NEIGHBOURS_MAX: usize = 12;
 
@@ -52,6 +59,14 @@ impl Anchor {
     pub fn new(reverse: bool, place: u32, position: u32) -> Self {
         let diagonal = i64::from(place) - i64::from(position) + DIAGONAL_OFFSET;
         Anchor(u64::from(reverse) << 60 | (diagonal as u64) << 20 | u64::from(position))
+    }
+
+    /// A seed of a read of `length` bases meets an entry of the index.
+    #[inline]
+    pub fn of(seed: &Seed, entry: u64, k: u32, length: u32) -> Self {
+        let (place, place_reverse) = occurrence(entry);
+        let reverse = seed.reverse != place_reverse;
+        Anchor::new(reverse, place, if reverse { length - k - seed.position } else { seed.position })
     }
 
     /// Strand and diagonal together.
@@ -112,6 +127,8 @@ pub(super) struct Unseen {
     pub left_out: u32,
     /// Whether all seeds were followed but those left out for being too many.
     pub is_thorough: bool,
+    /// Bases of a range of which a place with one other base would have been found, too; 0 if the read was not probed.
+    probed: u32,
 }
 
 impl Unseen {
@@ -119,7 +136,8 @@ impl Unseen {
     /// as it takes to match no more of them than places do that were left out: in score, as their gaps are paid for. One
     /// difference touches fewer bases of seeds than two seeds have.
     pub fn differences(&self, range: (u32, u32)) -> i32 {
-        let apart = self.apart(range);
+        let is_probed = self.probed > 0 && range.1 - range.0 >= self.probed;
+        let apart = self.apart(range).max(if is_probed { 2 } else { 0 });
         if self.matched == 0 {
             return apart;
         }
@@ -160,7 +178,7 @@ impl Unseen {
     /// Begins anew, with seeds of `k` bases.
     pub fn clear(&mut self, k: u32) {
         self.seeds.clear();
-        (self.k, self.matched, self.left_out, self.is_thorough) = (k, 0, 0, false);
+        (self.k, self.matched, self.left_out, self.is_thorough, self.probed) = (k, 0, 0, false, 0);
     }
 
     /// Whether a seed that begins here shares bases with one that was followed.
@@ -188,6 +206,7 @@ impl Unseen {
 pub(super) struct Seeding {
     anchors: Vec<Anchor>,
     segments: Vec<Candidate>,
+    probes: Vec<(Seed, Range<u32>)>,
 }
 
 impl Seeding {
@@ -198,12 +217,7 @@ impl Seeding {
         let (k, length) = (index.shape().k(), query.len() as u32);
         let occurrences = |at: u32| index.occurrences(seeds[at as usize].hash, buckets[at as usize].clone());
         anchors.clear();
-        let mut anchor = |seed: &Seed, entry: u64| {
-            let (place, place_reverse) = occurrence(entry);
-            let reverse = seed.reverse != place_reverse;
-            let position = if reverse { length - k - seed.position } else { seed.position };
-            anchors.push(Anchor::new(reverse, place, position));
-        };
+        let mut anchor = |seed: &Seed, entry: u64| anchors.push(Anchor::of(seed, entry, k, length));
         unseen.clear(k);
         let (mut total, mut leading) = (0, 0);
         for &(_, at) in &*order {
@@ -244,6 +258,42 @@ impl Seeding {
         if let Some((beyond, chained)) = self.candidates(k, query, candidates) {
             unseen.left_out = unseen.left_out.max(beyond);
             unseen.matched = chained.max(0) as u32;
+        }
+    }
+
+    /// Fills `candidates`, of which all seeds of a short read gave none, by the seeds that the read would have if one base
+    /// were another: one in the middle of 35 bases touches every seed.
+    pub fn probe(&mut self, level: Level, index: &Index, read: &mut Read, candidates: &mut Vec<Candidate>) {
+        let Read { query, unseen, .. } = read;
+        let (k, length) = (index.shape().k(), query.len() as u32);
+        if query.len() > PROBED_BASES_MAX {
+            return;
+        }
+        let Seeding { anchors, probes, .. } = self;
+        probes.clear();
+        for_probes(level, query, index.shape(), |seed| {
+            index.ask_bucket(seed.hash);
+            probes.push((seed, 0..0));
+        });
+        for (seed, bucket) in &mut *probes {
+            *bucket = index.bucket(seed.hash);
+            index.ask_occurrences(bucket);
+        }
+        anchors.clear();
+        for (seed, bucket) in probes {
+            let found = index.occurrences(seed.hash, bucket.clone());
+            if anchors.len() + found.len() > ANCHORS_MAX {
+                unseen.leave_out(found.len() as u32);
+                continue;
+            }
+            anchors.extend(found.iter().map(|&entry| Anchor::of(seed, entry, k, length)));
+        }
+        if unseen.left_out == 0 {
+            unseen.probed = index.shape().window();
+        }
+        if let Some((beyond, _)) = self.candidates(k, query, candidates) {
+            unseen.leave_out(beyond);
+            unseen.probed = 0;
         }
     }
 
@@ -296,6 +346,25 @@ impl Seeding {
     }
 }
 
+/// Calls `emit` for every seed that a read would have on a base that is changed, for each base and each change.
+fn for_probes(level: Level, query: &Query, shape: Shape, mut emit: impl FnMut(Seed)) {
+    let Packed { words, .. } = &query.packed[0];
+    let mut words = words.clone();
+    for stretch in query.packed[0].plain_stretches(query.len() as u32) {
+        for position in stretch.clone() {
+            // All words of `k` bases here have the changed one.
+            let first = stretch.start.max((position + 1).saturating_sub(shape.k()));
+            let around = first..stretch.end.min(position + shape.k());
+            let (word, shift) = (position as usize / WORD_BASES, 2 * (position as usize % WORD_BASES));
+            for change in 1..4 {
+                words[word] ^= change << shift;
+                for_seeds(level, &words, around.clone(), shape, 1, &mut emit);
+                words[word] ^= change << shift;
+            }
+        }
+    }
+}
+
 /// Extends a diagonal by what its neighbours cover to its left and to its right.
 fn join(segments: &[Candidate], at: usize) -> Candidate {
     let mut joined = segments[at];
@@ -328,6 +397,39 @@ fn join(segments: &[Candidate], at: usize) -> Candidate {
 mod tests {
     use super::*;
 
+    /// Against the seeds of every read with one base changed, found from the whole of it.
+    #[test]
+    fn probes_are_the_seeds_of_a_changed_base_and_no_others() {
+        let (shape, level) = (Shape::default(), Level::best());
+        let seeds = |codes: &[u8]| {
+            let (mut query, mut seeds) = (Query::default(), Vec::new());
+            query.load(codes);
+            for stretch in query.packed[0].plain_stretches(codes.len() as u32) {
+                let words = &query.packed[0].words;
+                for_seeds(level, words, stretch, shape, 1, |seed| seeds.push((seed.position, seed.hash)));
+            }
+            seeds
+        };
+        for (length, unknown) in [(0, 0), (18, 3), (19, 99), (35, 99), (64, 20), (80, 99)] {
+            let mut codes: Vec<u8> = (0..length).map(|at| (mix(at) % 4) as u8).collect();
+            codes.iter_mut().skip(unknown).take(1).for_each(|code| *code = 4);
+            let mut expect = Vec::new();
+            for at in 0..codes.len() {
+                let known = codes[at];
+                for change in (1..4).filter(|_| known < 4) {
+                    codes[at] = known ^ change;
+                    let on = |&(position, _): &(u32, u64)| (position..position + 19).contains(&(at as u32));
+                    expect.extend(seeds(&codes).into_iter().filter(on));
+                }
+                codes[at] = known;
+            }
+            let (mut query, mut probes) = (Query::default(), Vec::new());
+            query.load(&codes);
+            for_probes(level, &query, shape, |seed| probes.push((seed.position, seed.hash)));
+            assert_eq!(probes, expect, "{length}");
+        }
+    }
+
     #[test]
     fn a_place_differs_in_every_followed_seed_unless_its_like_was_left_out() {
         let check = |seeds: &[u32], matched, range, expect| {
@@ -345,5 +447,7 @@ mod tests {
         // Of seeds that share bases some match, but not all: one difference.
         check(&[0, 6, 12], 25, (0, 35), 1);
         check(&[0, 6, 12], 31, (0, 35), 0);
+        let probed = Unseen { seeds: vec![8], k: 19, probed: 27, ..Unseen::default() };
+        assert_eq!([(0, 35), (0, 26), (9, 35)].map(|range| probed.differences(range)), [2, 0, 0]);
     }
 }

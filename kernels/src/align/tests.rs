@@ -1,6 +1,7 @@
 //! What callers rely on, on small made-up references.
 
 mod adversarial;
+mod short;
 
 use super::*;
 use crate::index::{self, IndexOptions};
