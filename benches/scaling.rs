@@ -97,11 +97,12 @@ fn print(found: &Value) {
     }
     let check = &found["check"];
     println!("\nSimulated against measured ({}):\n", text(check, "about"));
-    println!("| workers | what | predicted | measured |\n|---|---|---|---|");
+    println!("| turn | workers | what | predicted | measured |\n|---|---|---|---|---|");
     for run in rows(check, "runs") {
         let pair = |name: &str, pair: &Value| {
             println!(
-                "| {} | {name} | {:.2} | {:.2} |",
+                "| {} | {} | {name} | {:.2} | {:.2} |",
+                run["turn"],
                 run["workers"],
                 pair[0].as_f64().unwrap_or_default(),
                 pair[1].as_f64().unwrap_or_default()

@@ -70,12 +70,13 @@ pub struct Args {
     #[arg(long, value_name = "X")]
     pub depth: Option<f64>,
     /// Size of the genome that is really run, in megabases
-    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    #[arg(long, value_name = "X", default_value_t = 2.0)]
     pub genome_mb: f64,
     /// What starts MPI ranks; their number follows
     #[arg(long, value_name = "COMMAND", default_value = "mpirun -n")]
     pub launcher: String,
-    /// Also predicts a small cohort's run on 1 and 2 real workers, runs it, and says how wrong the predictions were
+    /// Also predicts a small cohort's run on 1 and 2 real workers, runs it, and says how wrong the predictions were; three
+    /// times, some eight minutes in all
     #[arg(long)]
     pub check: bool,
     /// Form of the summary on stdout

@@ -214,6 +214,12 @@ impl Costs {
         Costs { schema: SCHEMA.to_owned(), machine, source, kinds: kinds.collect() }
     }
 
+    /// The same with nothing left to chance: every task takes what is expected of it, as a prediction should have it.
+    pub fn without_chance(mut self) -> Self {
+        self.kinds.values_mut().for_each(|cost| cost.spread = 0.0);
+        self
+    }
+
     /// Cost of a kind.
     pub fn of(&self, kind: Kind) -> KindCost {
         self.kinds.get(&kind).copied().unwrap_or_default()
