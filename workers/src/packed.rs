@@ -8,7 +8,7 @@
 
 mod rans;
 
-use crate::cram::rans::compress;
+use crate::cram::rans::compress_once;
 use crate::entry::{Entry, Order, Place, decode};
 use crate::record::{self, Record, RecordError, cigar, flag};
 use crate::template::name_hash;
@@ -174,7 +174,7 @@ pub fn pack(mut block: &[u8]) -> Result<Vec<u8>, RecordError> {
     let mut deflate = Compressor::new(CompressionLvl::new(LEVEL).expect("a level of libdeflate"));
     for (which, section) in sections.iter().enumerate() {
         let stored = match which {
-            QUALITIES => compress(section),
+            QUALITIES => compress_once(section),
             _ => {
                 let mut stored = vec![0; deflate.deflate_compress_bound(section.len())];
                 let length = deflate.deflate_compress(section, &mut stored);
@@ -480,7 +480,7 @@ mod tests {
             let mut stored = vec![0; deflate.deflate_compress_bound(section.len())];
             let length = deflate.deflate_compress(section, &mut stored).unwrap();
             stored.truncate(length);
-            let stored = if which == QUALITIES { compress(section) } else { stored };
+            let stored = if which == QUALITIES { compress_once(section) } else { stored };
             put(section.len() as u64, &mut out);
             put(stored.len() as u64, &mut out);
             out.extend_from_slice(&stored);

@@ -17,11 +17,10 @@ const HEAD_BYTES: usize = 9;
 /// How one byte changes a state: sixteen bytes, so that four lie in a line of the cache.
 #[derive(Clone, Copy, Default)]
 struct Symbol {
+    /// Division by the frequency: the upper half of a product with this.
+    reciprocal: u64,
     /// From this state on, bytes leave it first.
     max: u32,
-    /// Division by the frequency as a multiplication, and a shift.
-    reciprocal: u32,
-    shift: u32,
     bias: u16,
     /// What of the scale the symbol leaves to others.
     rest: u16,
@@ -33,55 +32,96 @@ impl Symbol {
         let rest = (SCALE - frequency) as u16;
         if frequency < 2 {
             // The quotient is the state less one, which the bias makes good.
-            return Symbol { max, reciprocal: u32::MAX, shift: 0, bias: (start + SCALE - 1) as u16, rest };
+            return Symbol { reciprocal: u64::MAX, max, bias: (start + SCALE - 1) as u16, rest };
         }
-        let shift = (frequency - 1).ilog2();
-        let reciprocal = ((1u64 << (shift + 32)).div_ceil(u64::from(frequency))) as u32;
-        Symbol { max, reciprocal, shift, bias: start as u16, rest }
+        // Too much by less than one in 2^64, so by less than a state has to its next multiple.
+        let reciprocal = u64::MAX / u64::from(frequency) + 1;
+        Symbol { reciprocal, max, bias: start as u16, rest }
     }
 }
 
 /// Bytes as they leave the states: the last comes first.
-struct Backwards {
-    bytes: Vec<u8>,
+struct Backwards<'a> {
+    bytes: &'a mut [u8],
     length: usize,
 }
 
-impl Backwards {
-    /// With room for as many symbols as there are, of at most two bytes each, and the states.
-    fn new(symbols: usize) -> Self {
-        Backwards { bytes: vec![0; 2 * symbols + 32], length: 0 }
+/// Room for what four symbols leave, of at most two bytes each, and one more that is written over.
+const FOUR_BYTES: usize = 16;
+
+impl<'a> Backwards<'a> {
+    /// In a buffer that has or gets room for as many symbols as there are.
+    fn new(symbols: usize, buffer: &'a mut Vec<u8>) -> Self {
+        let bytes = 2 * symbols + 2 * FOUR_BYTES;
+        if buffer.len() < bytes {
+            buffer.resize(bytes, 0);
+        }
+        Backwards { bytes: buffer, length: 0 }
     }
 
-    /// Codes one symbol. No branch says how many bytes leave the state, since nothing could foresee it.
+    /// Codes four symbols, that of the last state first.
     #[inline(always)]
-    fn put(&mut self, symbol: &Symbol, state: &mut u32) {
-        let x = *state;
-        let leaving = u32::from(x >= symbol.max) + u32::from(x >> 8 >= symbol.max);
-        self.bytes[self.length..self.length + 2].copy_from_slice(&(x as u16).to_le_bytes());
-        self.length += leaving as usize;
-        let x = x >> (8 * leaving);
-        let quotient = ((u64::from(x) * u64::from(symbol.reciprocal)) >> 32) as u32 >> symbol.shift;
-        *state = x + u32::from(symbol.bias) + quotient * u32::from(symbol.rest);
+    fn put_four(&mut self, symbols: [&Symbol; 4], states: &mut [u32; 4]) {
+        let room = self.bytes[self.length..].first_chunk_mut().expect("room for all that leaves");
+        let mut length = 0;
+        // One by one: a loop would keep the states in memory.
+        put(symbols[3], &mut states[3], room, &mut length);
+        put(symbols[2], &mut states[2], room, &mut length);
+        put(symbols[1], &mut states[1], room, &mut length);
+        put(symbols[0], &mut states[0], room, &mut length);
+        self.length += length;
     }
+
+    /// Codes one symbol.
+    fn put(&mut self, symbol: &Symbol, state: &mut u32) {
+        let room = self.bytes[self.length..].first_chunk_mut().expect("room for all that leaves");
+        let mut length = 0;
+        put(symbol, state, room, &mut length);
+        self.length += length;
+    }
+}
+
+/// No branch says how many bytes leave the state, since nothing could foresee it. At most three symbols came before.
+#[inline(always)]
+fn put(symbol: &Symbol, state: &mut u32, room: &mut [u8; FOUR_BYTES], length: &mut usize) {
+    let x = *state;
+    room[*length & 7..][..2].copy_from_slice(&(x as u16).to_le_bytes());
+    let (one, two) = (x >= symbol.max, x >> 8 >= symbol.max);
+    *length += usize::from(one) + usize::from(two);
+    let x = if one { x >> 8 } else { x };
+    let x = if two { x >> 8 } else { x };
+    let quotient = ((u128::from(x) * u128::from(symbol.reciprocal)) >> 64) as u32;
+    *state = x + u32::from(symbol.bias) + quotient * u32::from(symbol.rest);
+}
+
+/// Buffers kept from stream to stream.
+#[derive(Default)]
+pub struct Buffers {
+    coded: Vec<u8>,
+    pairs: Vec<u16>,
+}
+
+/// [`compress`] with buffers of its own.
+pub fn compress_once(bytes: &[u8]) -> Vec<u8> {
+    compress(bytes, &mut Buffers::default())
 }
 
 /// Compresses in the order that makes it shorter.
 ///
 /// What follows what is counted only where that many frequencies can pay; then it is coded so, and again without if that
 /// might be shorter still.
-pub fn compress(bytes: &[u8]) -> Vec<u8> {
+pub fn compress(bytes: &[u8], buffers: &mut Buffers) -> Vec<u8> {
     let counts = count(bytes);
     let alphabet = alphabet(&counts);
     let tables = if alphabet.len() > 64 { PAIRS_BYTES_MIN } else { PAIR_BYTES_MIN * alphabet.len() };
     if bytes.len() < tables {
-        return order_0(bytes);
+        return order_0(bytes, &mut buffers.coded);
     }
-    let followed = order_1(bytes, &alphabet);
+    let followed = order_1(bytes, &alphabet, buffers);
     if followed.len() <= order_0_bytes_min(&counts) {
         return followed;
     }
-    let single = order_0(bytes);
+    let single = order_0(bytes, &mut buffers.coded);
     if single.len() <= followed.len() { single } else { followed }
 }
 
@@ -116,48 +156,52 @@ fn order_0_bytes_min(counts: &[u32; 256]) -> usize {
 }
 
 /// Compresses with frequencies of bytes.
-fn order_0(bytes: &[u8]) -> Vec<u8> {
+fn order_0(bytes: &[u8], buffer: &mut Vec<u8>) -> Vec<u8> {
     let mut counts = count(bytes);
     let mut table = Vec::with_capacity(256 * 3);
     let mut symbols = [Symbol::default(); 256];
     let all: Vec<u8> = (0..=255).collect();
     scale(&mut counts);
     put_frequencies(&all, &counts, &mut table, &mut symbols);
-    let mut out = Backwards::new(bytes.len());
+    let mut out = Backwards::new(bytes.len(), buffer);
     let mut states = [STATE_MIN; 4];
     let (fours, tail) = bytes.as_chunks::<4>();
     for (&byte, state) in tail.iter().zip(&mut states).rev() {
         out.put(&symbols[usize::from(byte)], state);
     }
     for four in fours.iter().rev() {
-        for (&byte, state) in four.iter().zip(&mut states).rev() {
-            out.put(&symbols[usize::from(byte)], state);
-        }
+        let [a, b, c, d] = four.map(usize::from);
+        out.put_four([&symbols[a], &symbols[b], &symbols[c], &symbols[d]], &mut states);
     }
     finish(0, bytes.len(), &table, states, out)
 }
 
 /// Compresses with frequencies of bytes that follow each byte; the alphabet is of these.
-fn order_1(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
+fn order_1(bytes: &[u8], alphabet: &[u8], buffers: &mut Buffers) -> Vec<u8> {
     match (bytes.len(), alphabet.len()) {
-        (0..4, _) => order_0(bytes),
-        (_, 0..=8) => order_1_of::<3>(bytes, alphabet),
-        (_, 0..=64) => order_1_of::<6>(bytes, alphabet),
-        _ => order_1_of::<8>(bytes, alphabet),
+        (0..4, _) => order_0(bytes, &mut buffers.coded),
+        (_, 0..=8) => order_1_of::<3>(bytes, alphabet, buffers),
+        (_, 0..=64) => order_1_of::<6>(bytes, alphabet, buffers),
+        _ => order_1_of::<8>(bytes, alphabet, buffers),
     }
 }
 
 /// The same of bytes of which at most 2^`BITS` differ: tables are as small as bytes are few, and a pair of bytes is an
 /// index.
-fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
+fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8], buffers: &mut Buffers) -> Vec<u8> {
     let (size, mask) = (1 << BITS, (1usize << (2 * BITS)) - 1);
     let mut rank = [0u16; 256];
     (0..).zip(alphabet).for_each(|(at, &byte)| rank[usize::from(byte)] = at);
     // Each quarter is coded by one state and begins behind a zero; the last has the rest.
     let quarter = bytes.len() / 4;
-    let mut pairs = vec![0u16; bytes.len()];
+    let Buffers { coded, pairs } = buffers;
+    if pairs.len() < bytes.len() {
+        pairs.resize(bytes.len(), 0);
+    }
+    let pairs = &mut pairs[..bytes.len()];
     // Four tables in turn here too.
     let mut counts = vec![0u32; 4 << (2 * BITS)];
+    let counts = &mut counts[..4 << (2 * BITS)];
     let (whole, tail) = bytes.split_at(4 * quarter);
     let (paired, paired_tail) = pairs.split_at_mut(4 * quarter);
     let mut last = 0;
@@ -194,20 +238,17 @@ fn order_1_of<const BITS: u32>(bytes: &[u8], alphabet: &[u8]) -> Vec<u8> {
     table.push(0);
     let symbols = &symbols[..1 << (2 * BITS)];
     let symbol = |pair: u16| &symbols[usize::from(pair) & mask];
-    let mut out = Backwards::new(bytes.len());
-    let [mut a, mut b, mut c, mut d] = [STATE_MIN; 4];
+    let mut out = Backwards::new(bytes.len(), coded);
+    let mut states = [STATE_MIN; 4];
     for &pair in paired_tail.iter().rev() {
-        out.put(symbol(pair), &mut d);
+        out.put(symbol(pair), &mut states[3]);
     }
     let (first, second) = paired.split_at(2 * quarter);
     let ((of_a, of_b), (of_c, of_d)) = (first.split_at(quarter), second.split_at(quarter));
     for (((&at_a, &at_b), &at_c), &at_d) in of_a.iter().zip(of_b).zip(of_c).zip(of_d).rev() {
-        out.put(symbol(at_d), &mut d);
-        out.put(symbol(at_c), &mut c);
-        out.put(symbol(at_b), &mut b);
-        out.put(symbol(at_a), &mut a);
+        out.put_four([symbol(at_a), symbol(at_b), symbol(at_c), symbol(at_d)], &mut states);
     }
-    finish(1, bytes.len(), &table, [a, b, c, d], out)
+    finish(1, bytes.len(), &table, states, out)
 }
 
 /// Puts head, table and states before the bytes, which were gathered backwards.
@@ -396,12 +437,18 @@ mod tests {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (seed >> 33) % below
         };
-        let check = |bytes: &[u8]| {
-            for coded in [order_0(bytes), order_1(bytes, &alphabet(&count(bytes))), compress(bytes)] {
+        // Buffers go on from one to the next, whatever is in them.
+        let mut buffers = Buffers::default();
+        let mut check = |bytes: &[u8]| {
+            let alphabet = alphabet(&count(bytes));
+            let single = order_0(bytes, &mut buffers.coded);
+            let followed = order_1(bytes, &alphabet, &mut buffers);
+            for coded in [single, followed, compress(bytes, &mut buffers)] {
                 assert_eq!(decode(&coded), bytes);
             }
+            assert_eq!(compress(bytes, &mut buffers), compress_once(bytes));
         };
-        for length in (1..40).chain([4095, 4096, 4097, 100_003]) {
+        for length in (0..40).chain([4095, 4096, 4097, 100_003]) {
             check(&vec![0; length]);
             check(&vec![255; length]);
             check(&(0..length).map(|at| at as u8).collect::<Vec<_>>());
@@ -415,11 +462,42 @@ mod tests {
     }
 
     #[test]
+    fn symbols_change_states_as_the_specification_says() {
+        let mut seed = 3u64;
+        for frequency in 1..=SUM {
+            for start in [0, SUM - frequency] {
+                let symbol = Symbol::new(start, frequency);
+                // States at the edges, where a quotient rounded wrong would show, and any others.
+                let edge = symbol.max - 1;
+                let multiple = edge / frequency * frequency;
+                let any = (0..20).map(|_| {
+                    seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    STATE_MIN + (seed >> 33) as u32 % (255 * STATE_MIN)
+                });
+                let edges = [STATE_MIN, edge, symbol.max, multiple - 1, multiple, (STATE_MIN << 8) - 1];
+                for state in edges.into_iter().filter(|&state| state >= STATE_MIN).chain(any) {
+                    let (mut expect, mut leaving) = (state, Vec::new());
+                    while expect >= (STATE_MIN >> SCALE_BITS << 8) * frequency {
+                        leaving.push(expect as u8);
+                        expect >>= 8;
+                    }
+                    expect = expect / frequency * SCALE + expect % frequency + start;
+                    let (mut room, mut length, mut found) = ([0; FOUR_BYTES], 0, state);
+                    put(&symbol, &mut found, &mut room, &mut length);
+                    assert_eq!((found, &room[..length]), (expect, &leaving[..]), "{state} {frequency}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_shorter_order_is_taken() {
         let check = |bytes: &[u8], order: u8| {
-            let (coded, one) = (compress(bytes), order_1(bytes, &alphabet(&count(bytes))));
+            let mut buffers = Buffers::default();
+            let one = order_1(bytes, &alphabet(&count(bytes)), &mut buffers);
+            let coded = compress_once(bytes);
             assert_eq!(coded[0], order);
-            assert_eq!(coded.len(), order_0(bytes).len().min(one.len()));
+            assert_eq!(coded.len(), order_0(bytes, &mut buffers.coded).len().min(one.len()));
         };
         check(&[0x80, 0x96].repeat(1000), 1);
         let mut seed = 9u32;

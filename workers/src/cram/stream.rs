@@ -49,8 +49,9 @@ pub enum Coding {
     Text,
 }
 
-/// The deflate of each level in use, kept from stream to stream.
+/// The deflate of each level in use, and the buffers of rANS, kept from stream to stream.
 pub struct Compressors {
+    rans: rans::Buffers,
     fast: Compressor,
     text: Compressor,
 }
@@ -58,7 +59,7 @@ pub struct Compressors {
 impl Default for Compressors {
     fn default() -> Self {
         let of = |level| Compressor::new(CompressionLvl::new(level).expect("a level of libdeflate"));
-        Compressors { fast: of(FAST_LEVEL), text: of(TEXT_LEVEL) }
+        Compressors { rans: rans::Buffers::default(), fast: of(FAST_LEVEL), text: of(TEXT_LEVEL) }
     }
 }
 
@@ -134,7 +135,7 @@ impl Stream {
         let mut best = None;
         if raw_bytes >= CODED_BYTES_MIN {
             if self.coding != Coding::Text {
-                best = Some((RANS, rans::compress(bytes)));
+                best = Some((RANS, rans::compress(bytes, &mut compressors.rans)));
             }
             let deflate = match self.coding {
                 Coding::Counted => None,
