@@ -130,7 +130,7 @@ pub fn streamed(
     SamText::new(&header).ok_or(AlignError::Header)?;
     let start = match format {
         AlignmentFormat::Sam => header.into_bytes(),
-        _ => bam::header_blocks(&header, context.index.contigs()).map_err(AlignError::Stream)?,
+        _ => bam::header_blocks(&header, context.index.contigs()),
     };
     output.write_all(&start).map_err(AlignError::Stream)?;
     let mut stream = Stream::open(files)?;
@@ -148,7 +148,7 @@ pub fn streamed(
         });
         let bytes = match format {
             AlignmentFormat::Sam => are_whole.then_some(bytes).ok_or(AlignError::Record)?,
-            _ => bam::blocks(&bytes).map_err(AlignError::Stream)?,
+            _ => bam::blocks(&bytes),
         };
         Ok((all.len() as u64, bytes))
     };

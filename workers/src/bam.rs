@@ -5,12 +5,9 @@
 
 mod index;
 
-use std::io::{self, Write};
-
 use crate::record::Record;
+use crate::vcf::bgzf::{BLOCK_TEXT_BYTES_LIMIT, compress_blocks};
 use jobs::genome::Contigs;
-use noodles_bgzf::io::Writer;
-use noodles_bgzf::io::writer::{Builder, CompressionLevel};
 
 pub use index::{BamIndex, Mark, takes};
 
@@ -21,11 +18,11 @@ pub const BAM_EOF: [u8; 28] = [
 ];
 
 /// Deflate level of BAM: 1% larger than level 6, samtools' default, in two thirds of its time.
-const LEVEL: CompressionLevel = CompressionLevel::new(5).expect("a level of libdeflate");
+const LEVEL: i32 = 5;
 
 /// The blocks that begin a BAM file: magic, header text and contigs (SAMv1 §4.2). The text's `@SQ` lines must name the
 /// same contigs in the same order.
-pub fn header_blocks(header_text: &str, contigs: &Contigs) -> io::Result<Vec<u8>> {
+pub fn header_blocks(header_text: &str, contigs: &Contigs) -> Vec<u8> {
     let mut header = b"BAM\x01".to_vec();
     header.extend_from_slice(&(header_text.len() as u32).to_le_bytes());
     header.extend_from_slice(header_text.as_bytes());
@@ -46,7 +43,7 @@ pub fn push(record: &[u8], text: &mut Vec<u8>) {
 }
 
 /// The blocks of a run of records.
-pub fn record_blocks<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
+pub fn record_blocks<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut text = Vec::new();
     records.into_iter().for_each(|record| push(record, &mut text));
     blocks(&text)
@@ -63,10 +60,25 @@ pub fn marks<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Vec<Mark> {
 }
 
 /// The blocks of a text.
-pub fn blocks(text: &[u8]) -> io::Result<Vec<u8>> {
-    let mut blocks: Writer<Vec<u8>> =
-        Builder::default().set_compression_level(LEVEL).build_from_writer(Vec::new());
-    blocks.write_all(text)?;
-    blocks.flush()?;
-    Ok(blocks.into_inner())
+pub fn blocks(text: &[u8]) -> Vec<u8> {
+    compress_blocks(text, LEVEL, BLOCK_TEXT_BYTES_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noodles_bgzf::io::writer::{Builder, CompressionLevel};
+    use std::io::Write;
+
+    #[test]
+    fn blocks_are_those_of_another_writer_with_the_same_deflate() {
+        let text: Vec<u8> = (0..200_000u32).flat_map(|n| (n * n >> 7).to_le_bytes()).collect();
+        for length in [0, 1, 5, BLOCK_TEXT_BYTES_LIMIT - 1, BLOCK_TEXT_BYTES_LIMIT, 65_536, text.len()] {
+            let level = CompressionLevel::new(LEVEL as u8).unwrap();
+            let mut writer = Builder::default().set_compression_level(level).build_from_writer(Vec::new());
+            writer.write_all(&text[..length]).unwrap();
+            writer.flush().unwrap();
+            assert_eq!(blocks(&text[..length]), writer.into_inner(), "{length}");
+        }
+    }
 }

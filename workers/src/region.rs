@@ -28,7 +28,6 @@ use kernels::call::{CallOptions, CallRead, Downsampler, Window, Workspace, call_
 use kernels::duplicates::Marker;
 use kernels::reference::Reference;
 use kernels::variant::{Answer, CellCalls};
-use std::io;
 use std::sync::Arc;
 use storage::{BlockEntry, PackError, PieceRef};
 
@@ -70,9 +69,6 @@ pub enum RegionError {
     /// A record does not print as SAM.
     #[error("a record does not print as SAM")]
     Text,
-    /// Records do not compress.
-    #[error("records cannot be written as BAM")]
-    Bam(#[from] io::Error),
     /// Nobody needs it any more.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -98,7 +94,7 @@ impl Classified for RegionError {
             RegionError::Run(error) => error.class(),
             RegionError::Cram(error) => error.class(),
             RegionError::Cancelled(error) => error.class(),
-            RegionError::Text | RegionError::Bam(_) | RegionError::Answers { .. } => Class::Internal,
+            RegionError::Text | RegionError::Answers { .. } => Class::Internal,
         }
     }
 
@@ -106,10 +102,7 @@ impl Classified for RegionError {
         match self {
             RegionError::Run(error) => error.hint(),
             RegionError::Cram(error) => error.hint(),
-            RegionError::Text
-            | RegionError::Bam(_)
-            | RegionError::Cancelled(_)
-            | RegionError::Answers { .. } => None,
+            RegionError::Text | RegionError::Cancelled(_) | RegionError::Answers { .. } => None,
         }
     }
 }
@@ -489,7 +482,7 @@ impl<'a> Encoder<'a> {
     fn encode(&self, records: &[&[u8]]) -> Result<Vec<u8>, RegionError> {
         match self {
             Encoder::Cram(encoder, reference) => Ok(encoder.containers(reference, records.iter().copied())?),
-            Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())?),
+            Encoder::Bam => Ok(bam::record_blocks(records.iter().copied())),
             Encoder::Sam(contigs) => {
                 let mut out = Vec::new();
                 let line = |record: &&[u8]| sam::line(contigs, &Record::new(record).ok()?, &mut out);

@@ -101,9 +101,9 @@ impl Scene {
     fn bam(&self, name: &str, per_run: usize) -> PathBuf {
         let contig = |id: usize| Contig { name: format!("c{id}"), length: LENGTHS[id] as u32, m5: [0; 16] };
         let contigs = Contigs::new(vec![contig(0), contig(1)]);
-        let mut bytes = bam::header_blocks(&self.header, &contigs).unwrap();
+        let mut bytes = bam::header_blocks(&self.header, &contigs);
         for run in self.records.chunks(per_run) {
-            bytes.extend(bam::record_blocks(run.iter().map(|record| &record[..])).unwrap());
+            bytes.extend(bam::record_blocks(run.iter().map(|record| &record[..])));
         }
         bytes.extend(bam::BAM_EOF);
         std::fs::write(self.path(name), bytes).unwrap();

@@ -46,9 +46,7 @@ impl Output {
         let (format, text) = (context.settings.alignments, context.sam_header(0));
         let header = match format {
             AlignmentFormat::Cram => cram_file_header(&text),
-            AlignmentFormat::Bam => {
-                bam::header_blocks(&text, context.index.contigs()).map_err(AlignError::Stream)?
-            }
+            AlignmentFormat::Bam => bam::header_blocks(&text, context.index.contigs()),
             AlignmentFormat::Sam => text.into_bytes(),
         };
         let contigs = context.index.contigs();

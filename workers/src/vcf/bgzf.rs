@@ -12,6 +12,8 @@ use rayon::prelude::*;
 const LEVEL: i32 = 6;
 /// Most text a block holds; leaves room for text that deflate cannot shorten.
 const BLOCK_TEXT_BYTES_MAX: usize = 0xff00;
+/// Most text for which there is room, were it only stored.
+pub const BLOCK_TEXT_BYTES_LIMIT: usize = BLOCK_BYTES_MAX - HEADER_BYTES - FOOTER_BYTES - 15;
 /// Most bytes a block takes, before and after compression.
 const BLOCK_BYTES_MAX: usize = 1 << 16;
 const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, b'B', b'C', 2, 0];
@@ -25,24 +27,32 @@ pub const EOF_BLOCK: [u8; 28] =
 /// Compresses the text of one cell (or a header) into whole blocks, without end marker: results are concatenated and
 /// closed by [`EOF_BLOCK`]. Empty text gives no block.
 pub fn compress_cell(text: &[u8]) -> Vec<u8> {
-    let mut compressor = new_compressor();
-    let mut out = Vec::with_capacity(text.len() / 4 + HEADER_BYTES + FOOTER_BYTES);
-    text.chunks(block_text_bytes(text)).for_each(|text| push_block(&mut compressor, text, &mut out));
+    compress_blocks(text, LEVEL, block_text_bytes(text))
+}
+
+/// Compresses text into blocks of so much of it each, at a level.
+pub fn compress_blocks(text: &[u8], level: i32, block_text_bytes: usize) -> Vec<u8> {
+    let mut compressor = new_compressor(level);
+    let mut out = Vec::with_capacity(text.len() / 4 + BLOCK_BYTES_MAX);
+    text.chunks(block_text_bytes).for_each(|text| push_block(&mut compressor, text, &mut out));
     out
 }
 
 /// [`compress_cell`] on the threads of the current pool, with the same bytes.
 pub fn compress_cell_parallel(text: &[u8]) -> Vec<u8> {
-    let blocks = text.par_chunks(block_text_bytes(text)).map_init(new_compressor, |compressor, text| {
-        let mut block = Vec::new();
-        push_block(compressor, text, &mut block);
-        block
-    });
+    let blocks = text.par_chunks(block_text_bytes(text)).map_init(
+        || new_compressor(LEVEL),
+        |compressor, text| {
+            let mut block = Vec::new();
+            push_block(compressor, text, &mut block);
+            block
+        },
+    );
     blocks.collect::<Vec<_>>().concat()
 }
 
-fn new_compressor() -> Compressor {
-    Compressor::new(CompressionLvl::new(LEVEL).expect("a level of libdeflate"))
+fn new_compressor(level: i32) -> Compressor {
+    Compressor::new(CompressionLvl::new(level).expect("a level of libdeflate"))
 }
 
 /// Blocks of equal length compress better than full ones and a short rest.
@@ -55,9 +65,11 @@ fn push_block(compressor: &mut Compressor, text: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&HEADER);
     out.resize(start + BLOCK_BYTES_MAX - FOOTER_BYTES, 0);
-    let deflated = compressor
-        .deflate_compress(text, &mut out[start + HEADER_BYTES..])
-        .expect("deflate adds less than the room a block leaves");
+    let room = &mut out[start + HEADER_BYTES..];
+    // What deflate makes too long, split as it is into blocks of its own, is stored as one.
+    let deflated = compressor.deflate_compress(text, room);
+    let deflated = deflated.or_else(|_| new_compressor(0).deflate_compress(text, room));
+    let deflated = deflated.expect("storing adds less than the room a block leaves");
     out.truncate(start + HEADER_BYTES + deflated);
     let block_bytes = HEADER_BYTES + deflated + FOOTER_BYTES;
     out[start + 16..start + 18].copy_from_slice(&((block_bytes - 1) as u16).to_le_bytes());
@@ -219,6 +231,21 @@ mod tests {
 
     fn text(bytes: usize) -> Vec<u8> {
         (0..bytes as u64).map(|i| (i * i).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[7]).collect()
+    }
+
+    #[test]
+    fn text_that_deflate_cannot_shorten_fits_the_largest_block() {
+        let mut seed = 1u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 56) as u8
+        };
+        let text: Vec<u8> = (0..3 * BLOCK_TEXT_BYTES_LIMIT).map(|_| random()).collect();
+        for level in [0, 1, 5, LEVEL] {
+            let blocks = compress_blocks(&text, level, BLOCK_TEXT_BYTES_LIMIT);
+            assert_eq!(decompress_cell(&blocks).unwrap(), text);
+            assert_eq!(block_places(&blocks).unwrap().len(), 3);
+        }
     }
 
     #[test]
