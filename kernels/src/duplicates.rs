@@ -17,8 +17,8 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 /// its clips takes no part.
 pub const REACH_BASES: u32 = 2048;
 
-/// Groups are swept for ones out of reach after as many insertions as there were groups left, but at least these: so that
-/// they stay in the cache where few are within reach.
+/// Groups are swept for ones out of reach after as many insertions as there were groups left, of pairs and of ends, but at
+/// least these: so that a sweep costs each record little, and they stay in the cache where few are within reach.
 const SWEEP_INTERVAL_MIN: usize = 1 << 11;
 
 /// Where a read begins: its 5' end as if nothing were clipped.
@@ -222,7 +222,8 @@ impl<T> Marker<T> {
         if self.unswept == 0 {
             self.pairs.sweep(position);
             self.ends.sweep(position);
-            self.unswept = self.ends.numbers.len().max(SWEEP_INTERVAL_MIN);
+            let groups = self.pairs.numbers.len() + self.ends.numbers.len();
+            self.unswept = groups.max(SWEEP_INTERVAL_MIN);
         }
         self.unswept -= 1;
         let (merit, has_mate) = (fragment.merit(), fragment.mate.is_some());
