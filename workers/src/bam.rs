@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn blocks_are_those_of_another_writer_with_the_same_deflate() {
-        let text: Vec<u8> = (0..200_000u32).flat_map(|n| (n * n >> 7).to_le_bytes()).collect();
+        let text: Vec<u8> = (0..200_000u32).flat_map(|n| (n.wrapping_mul(n) >> 7).to_le_bytes()).collect();
         for length in [0, 1, 5, BLOCK_TEXT_BYTES_LIMIT - 1, BLOCK_TEXT_BYTES_LIMIT, 65_536, text.len()] {
             let level = CompressionLevel::new(LEVEL as u8).unwrap();
             let mut writer = Builder::default().set_compression_level(level).build_from_writer(Vec::new());
