@@ -46,7 +46,7 @@ struct Backwards<'a> {
     length: usize,
 }
 
-/// Room for what four symbols leave, of at most two bytes each, and one more that is written over.
+/// More than four symbols leave, two bytes each at most: from any place below eight two bytes fit, so no bounds are checked.
 const FOUR_BYTES: usize = 16;
 
 impl<'a> Backwards<'a> {

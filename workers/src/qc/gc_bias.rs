@@ -103,6 +103,7 @@ impl GcWindows {
 fn in_windows(codes: &[u8], bits: impl Fn(u64) -> u64) -> Vec<u8> {
     const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
     const KEPT: u8 = 0x7f;
+    const { assert!(WINDOW_BASES <= KEPT as usize) };
     let mut before = Vec::with_capacity(codes.len() + 8);
     let mut count = 0u64;
     let mut add = |eight: [u8; 8]| {

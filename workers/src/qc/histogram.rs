@@ -33,17 +33,6 @@ impl Histogram {
         self.0[value] += times;
     }
 
-    /// Counts every value of `values` once more.
-    pub fn add_range(&mut self, values: std::ops::Range<usize>) {
-        if values.is_empty() {
-            return;
-        }
-        if values.end > self.0.len() {
-            self.0.resize(values.end, 0);
-        }
-        self.0[values].iter_mut().for_each(|count| *count += 1);
-    }
-
     /// Adds all counts of another.
     pub fn merge(&mut self, other: &Histogram) {
         if other.0.len() > self.0.len() {
