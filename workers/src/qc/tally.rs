@@ -39,8 +39,8 @@ struct CycleTables {
     few: Vec<u8>,
     /// Each of these.
     quality: [Vec<u8>; FEW],
-    /// All other qualities; none as long as there are none.
-    others: Vec<[u16; QUALITIES]>,
+    /// All other qualities, a cycle in a line of the cache; none as long as there are none.
+    others: Vec<[u8; QUALITIES]>,
     /// By how much the number of bases compared rises.
     compared: Vec<i64>,
     /// Of the longest read so far.
@@ -408,12 +408,13 @@ mod tests {
     use crate::record::{Fields, encode};
 
     /// What is counted by cycle, one base after the other.
-    fn naive(records: &[Vec<u8>]) -> [MateCounters; 2] {
+    fn naive(records: &[Vec<u8>], window: Option<ReferenceWindow<'_>>) -> [MateCounters; 2] {
         let mut mates: [MateCounters; 2] = Default::default();
         for record in records.iter().map(|bytes| Record::new(bytes).unwrap()) {
             let mate = &mut mates[mate_index(&record)];
             let (mut codes, mut qualities) = (Vec::new(), record.qualities().to_vec());
             record.sequence(&mut codes);
+            naive_alignment(&record, &codes, window, mate);
             let is_known = qualities.first().is_some_and(|&quality| quality != 255);
             if record.flag() & flag::REVERSE != 0 {
                 codes.reverse();
@@ -430,6 +431,119 @@ mod tests {
             }
         }
         mates
+    }
+
+    fn naive_alignment(
+        record: &Record<'_>,
+        codes: &[u8],
+        window: Option<ReferenceWindow<'_>>,
+        mate: &mut MateCounters,
+    ) {
+        let reverse = record.flag() & flag::REVERSE != 0;
+        let cycle = |at: usize| (if reverse { codes.len() - 1 - at } else { at }).min(CYCLES_MAX - 1);
+        let reference = |position: i64| {
+            let window = window.filter(|window| window.contig as i32 == record.contig())?;
+            window.codes.get(usize::try_from(position - i64::from(window.start)).ok()?).copied()
+        };
+        let (mut at, mut position) = (0, i64::from(record.position()));
+        for packed in record.cigar() {
+            let (op, length) = (packed & 15, (packed >> 4) as usize);
+            match op {
+                // In the last cycle, which stands for all later ones, a run is compared once.
+                0 => {
+                    let mut before = None;
+                    for at in at..at + length {
+                        let Some(code) = reference(position + at as i64) else { continue };
+                        if before.replace(cycle(at)) != Some(cycle(at)) {
+                            mate.compared.add(cycle(at));
+                        }
+                        if codes[at] < 4 && code < 4 && codes[at] != code {
+                            mate.mismatches.add(cycle(at));
+                        }
+                    }
+                }
+                1 => mate.insertions.add((at..at + length).map(cycle).min().unwrap()),
+                2 => mate.deletions.add(cycle(if reverse { at } else { at - 1 })),
+                _ => {}
+            }
+            // So that the base at `at` lies at `position` + `at`.
+            match op {
+                1 | 4 => (at, position) = (at + length, position - length as i64),
+                2 | 3 => position += length as i64,
+                _ => at += length,
+            }
+        }
+    }
+
+    /// Reads of a reference with some errors, which may reach beyond it, clipped and with gaps.
+    #[test]
+    fn what_is_aligned_is_compared_as_one_by_one() {
+        let mut seed = 3u64;
+        let mut random = move |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
+        let codes: Vec<u8> = (0..3000).map(|_| [0, 1, 2, 3, random(5) as u8][random(5) as usize]).collect();
+        let window = ReferenceWindow { contig: 1, start: 500, codes: &codes };
+        // The longest run, the most gaps, and how many reads; of the last, some runs lie beyond the last cycle as a whole.
+        for (longest, runs, reads) in [(60, 3, 2000), (1200, 2, 100), (60, 30, 300)] {
+            let mut record = |_| {
+                let start = random(3500) as usize;
+                let (mut cigar, mut sequence, mut place) = (Vec::new(), Vec::new(), start);
+                for run in 0..=random(runs) {
+                    let gap = random(20) as usize + 1;
+                    match (run, random(3)) {
+                        (0, 0 | 1) => {}
+                        (0, _) | (_, 0) => {
+                            cigar.push((gap as u32) << 4 | if run == 0 { 4 } else { 1 });
+                            sequence.extend((0..gap).map(|_| random(5) as u8));
+                        }
+                        (_, kind) => {
+                            cigar.push((gap as u32) << 4 | 1 + kind as u32);
+                            place += gap;
+                        }
+                    }
+                    let length = random(longest) as usize + 1;
+                    cigar.push((length as u32) << 4);
+                    let code = |place: usize| codes.get(place.wrapping_sub(500)).copied().unwrap_or(0);
+                    let read = |place| if random(30) == 0 { random(5) as u8 } else { code(place) };
+                    sequence.extend((place..place + length).map(read));
+                    place += length;
+                }
+                if random(3) == 0 {
+                    cigar.push(7 << 4 | 4);
+                    sequence.extend([1; 7]);
+                }
+                let mut bytes = Vec::new();
+                let fields = Fields {
+                    name: b"r",
+                    flag: [0, flag::PAIRED | flag::LAST][random(2) as usize]
+                        | [0, flag::REVERSE][random(2) as usize],
+                    contig: i32::from(random(9) > 0),
+                    position: start as i32,
+                    mapq: 0,
+                    cigar: &cigar,
+                    mate_contig: -1,
+                    mate_position: -1,
+                    template_length: 0,
+                    sequence: &sequence,
+                    qualities: &[],
+                    tags: b"",
+                };
+                encode(&fields, &mut bytes);
+                bytes
+            };
+            let records: Vec<Vec<u8>> = (0..reads).map(&mut record).collect();
+            let mut tally = AlignmentTally::new(Some(window));
+            records.iter().for_each(|bytes| tally.add(&Record::new(bytes).unwrap()));
+            let (counted, expect) = (tally.finish(0, 0).mates, naive(&records, Some(window)));
+            assert_eq!(counted, expect, "{longest} {runs}");
+            for mate in expect {
+                let counts = [&mate.compared, &mate.mismatches, &mate.insertions, &mate.deletions];
+                assert!(counts.iter().all(|counts| counts.total() > 0));
+                assert_eq!(mate.mismatches.count(CYCLES_MAX - 1) > 0, longest * runs > 512);
+            }
+        }
     }
 
     #[test]
@@ -471,7 +585,7 @@ mod tests {
             let records: Vec<Vec<u8>> = (0..reads).map(&mut record).collect();
             let mut tally = AlignmentTally::new(None);
             records.iter().for_each(|bytes| tally.add(&Record::new(bytes).unwrap()));
-            assert_eq!(tally.finish(0, 0).mates, naive(&records), "{lengths} {qualities}");
+            assert_eq!(tally.finish(0, 0).mates, naive(&records, None), "{lengths} {qualities}");
         }
     }
 }
