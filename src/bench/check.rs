@@ -23,8 +23,8 @@ const MEASURED_FIRST: [u32; 2] = [8, 24];
 /// small cohorts are measured with as many, just before each run.
 const WORKERS: [u32; 2] = [1, 2];
 
-/// Times that it is done. The machine's speed drifts within minutes, in one turn up and in another down, which the middle
-/// of three does not show; what the simulator gets wrong it gets wrong each time.
+/// Times that it is done, and the one in the middle is judged, by the size of its error: the machine's speed drifts within
+/// minutes, which spoils a turn, and what the simulator gets wrong it gets wrong each time.
 const TURNS: u32 = 3;
 
 /// What was predicted of a run, and what came.
@@ -48,7 +48,7 @@ pub struct Comparison {
 pub struct Checked {
     /// What was run.
     pub about: String,
-    /// By number of workers.
+    /// By turn, then number of workers.
     pub runs: Vec<Comparison>,
     /// CPU time of the process besides its tasks (journal, verification, scheduling, display), over that of the tasks.
     pub overhead: f64,
@@ -60,7 +60,8 @@ pub fn run(args: &Args) -> Result<Checked, Failure> {
         |samples: u32| simulated_cohort(args, &format!("first-{samples}"), samples, args.seed + 1);
     let small = [simulated(MEASURED_FIRST[0])?, simulated(MEASURED_FIRST[1])?];
     let cohort = simulated_cohort(args, "check", args.samples, args.seed)?;
-    let (mut runs, mut process_ms, mut task_ms) = (Vec::<Comparison>::new(), 0, 0);
+    let (mut predictions, mut runs) = (Vec::new(), Vec::new());
+    let (mut process_ms, mut task_ms) = (0, 0);
     for (turn, workers) in (1..=TURNS).flat_map(|turn| WORKERS.map(|workers| (turn, workers))) {
         let first = |(cohort, samples): (&PathBuf, u32)| {
             note(&format!("turn {turn}: measuring {samples} small samples with {workers} workers"));
@@ -71,14 +72,14 @@ pub fn run(args: &Args) -> Result<Checked, Failure> {
         let costs = costs_of(&first, machine(), "small samples of another seed".to_owned());
         let imagined = first[1].imagined(costs.without_chance(), args.seed, args.samples);
         let predicted = predict(&World::new(imagined), workers, overhead_us(&first));
-        runs.push(Comparison { turn, ..predicted });
-        let predictions = serde_json::to_string_pretty(&runs).expect("plain data always prints");
-        write(&args.out.join("predictions.json"), &predictions)?;
+        let mut run = Comparison { turn, ..predicted };
+        predictions.push(run.clone());
+        let document = serde_json::to_string_pretty(&predictions).expect("plain data always prints");
+        write(&args.out.join("predictions.json"), &document)?;
         note(&format!("turn {turn}: running {} samples with {workers} workers", args.samples));
         let job = run_job(args, &cohort, "check-job", workers)?;
-        if let Some(run) = runs.last_mut() {
-            run.found(&job);
-        }
+        run.found(&job);
+        runs.push(run);
         (process_ms, task_ms) = (process_ms + job.process_cpu_ms, task_ms + job.task_cpu_ms());
     }
     let about =
@@ -136,9 +137,10 @@ impl Comparison {
         cpu_s.fold((0.0, 0.0), |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1))
     }
 
-    /// What a stage took of all that was measured.
+    /// What a stage took, or was said to take, of all that was measured.
     fn share(&self, stage: Stage) -> f64 {
-        self.of_stage(stage).1 / self.cpu_s.values().map(|cpu| cpu.1).sum::<f64>().max(1e-9)
+        let (predicted, measured) = self.of_stage(stage);
+        predicted.max(measured) / self.cpu_s.values().map(|cpu| cpu.1).sum::<f64>().max(1e-9)
     }
 }
 
@@ -169,13 +171,14 @@ struct Line {
 enum Part {
     Makespan,
     Clock,
-    /// With its share of what was measured, in the middle.
+    /// With its share of the run, in the middle.
     Stage(f64),
 }
 
 impl Line {
+    /// The middle of the errors by size.
     fn error(&self) -> f64 {
-        middle(self.pairs.iter().map(|&pair| error(pair)).collect())
+        middle(self.pairs.iter().map(|&pair| error(pair).abs()).collect())
     }
 
     fn counts(&self) -> bool {
@@ -187,7 +190,7 @@ impl Line {
     }
 
     fn worst(lines: &[Line], of: impl Fn(&Line) -> bool) -> f64 {
-        lines.iter().filter(|line| of(line)).map(|line| line.error().abs()).fold(0.0, f64::max)
+        lines.iter().filter(|line| of(line)).map(Line::error).fold(0.0, f64::max)
     }
 }
 
@@ -223,14 +226,14 @@ impl Checked {
         let all = lines.iter().filter(|line| line.counts()).flat_map(|line| &line.pairs);
         let single = all.map(|&pair| error(pair).abs()).fold(0.0, f64::max);
         Goal {
-            name: "simulator against reality: largest error".to_owned(),
+            name: format!("simulator against reality: largest error, in the middle of {TURNS} turns"),
             origin: Origin::Measured,
             goal: "8%".to_owned(),
             stretch: "3%".to_owned(),
             found: format!("makespan {:.1}%, stage {:.1}%", makespan * 100.0, stage * 100.0),
             reached: makespan <= 0.08 && stage <= 0.08,
             note: format!(
-                "in CPU time, the middle of {TURNS} turns, of all turns {:.1}% at most; by the clock of this machine, which \
+                "in CPU time; of all turns {:.1}% at most; by the clock of this machine, which \
                  may have other work, {:.1}%; calibrated with as many workers as each run has",
                 single * 100.0,
                 clock * 100.0
@@ -250,7 +253,7 @@ impl Checked {
                 all(&|pair| format!("{:.2}", pair.0)),
                 all(&|pair| format!("{:.2}", pair.1)),
                 all(&|&pair| format!("{:+.1}%", error(pair) * 100.0)),
-                format!("{:+.1}%", line.error() * 100.0),
+                format!("{:.1}%", line.error() * 100.0),
                 match line.part {
                     Part::Stage(share) if !line.counts() => format!("no: {:.1}% of the run", share * 100.0),
                     Part::Clock => "no: other work".to_owned(),
@@ -265,7 +268,7 @@ impl Checked {
              the process took {:.1}% of their CPU time.</p>{}",
             escape(&self.about),
             self.overhead * 100.0,
-            table(&["workers", "what", "predicted", "measured", "errors", "middle", "counts"], &rows)
+            table(&["workers", "what", "predicted", "measured", "errors", "middle by size", "counts"], &rows)
         )
     }
 }
@@ -290,7 +293,7 @@ mod tests {
         let joints = [(3.0, 2.0), (2.1, 2.0), (2.0, 2.0)];
         let turns = (1..).zip(joints.into_iter().zip(makespans));
         let goal = checked(turns.map(|(n, (joint, makespan))| turn(n, joint, makespan)).collect()).goal();
-        assert_eq!(goal.found, "makespan 1.0%, stage 5.0%");
+        assert_eq!(goal.found, "makespan 4.0%, stage 5.0%");
         assert!(
             goal.reached && goal.note.contains("at most") && goal.note.contains("50.0%"),
             "{}",
@@ -300,8 +303,10 @@ mod tests {
 
     #[test]
     fn a_stage_of_less_than_a_hundredth_is_shown_and_not_judged() {
-        let small = checked(vec![turn(1, (9.0, 0.9), (100.0, 100.0))]);
+        let small = checked(vec![turn(1, (0.5, 0.9), (100.0, 100.0))]);
         assert!(small.goal().reached && small.to_html().contains("no: 0.9% of the run"));
-        assert!(!checked(vec![turn(1, (9.0, 1.1), (100.0, 100.0))]).goal().reached);
+        for joint in [(9.0, 1.1), (9.0, 0.9), (9.0, 0.0), (0.0, 9.0)] {
+            assert!(!checked(vec![turn(1, joint, (100.0, 100.0))]).goal().reached, "{joint:?}");
+        }
     }
 }
