@@ -429,23 +429,25 @@ impl<'a> Aligner<'a> {
 
     /// The mapping of two mates.
     fn pair(&self, scratch: &mut Scratch, pair: &[Read], model: &InsertModel) -> PairMapping {
+        let apart = |scratch: &Scratch| PairMapping {
+            reads: [0, 1].map(|read| self.single(scratch, &pair[read])),
+            proper: false,
+        };
         if pair.iter().any(|read| read.placements.is_empty()) {
-            return PairMapping {
-                reads: [0, 1].map(|read| self.single(scratch, &pair[read])),
-                proper: false,
-            };
+            return apart(scratch);
         }
         let Scratch { order, links, .. } = &mut *scratch;
         let sides = [Side::new(&pair[0]), Side::new(&pair[1])];
         pair::link(&sides, model, &self.scoring, order, links);
         let salt = pair[0].query.salt ^ pair[1].query.salt.rotate_left(1);
         let Choice { at, proper, weights } = pair::choose(&sides, links, &self.scoring, &self.weights, salt);
+        let score = |read: usize| pair[read].placements[at[read]].score;
+        // A place that is not reported says nothing of the mate's.
+        if !proper && score(0).min(score(1)) < self.scoring.score_min {
+            return apart(scratch);
+        }
         let reads = [0, 1].map(|read| {
-            let chosen = &pair[read].placements[at[read]];
-            if !proper && chosen.score < self.scoring.score_min {
-                return ReadMapping::default();
-            }
-            let mapq = mapq(weights[read].0, weights[read].1, chosen.score);
+            let mapq = mapq(weights[read].0, weights[read].1, score(read));
             self.report(scratch, &pair[read], at[read], mapq)
         });
         PairMapping { reads, proper }

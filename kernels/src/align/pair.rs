@@ -41,8 +41,7 @@ impl<'a> Side<'a> {
         let placement = &self.placements[at];
         let range = placement.read_range(self.length);
         let bonus = placement.total - placement.score;
-        let cost = scoring.matched + scoring.mismatch;
-        (range.1 - range.0) as i32 * scoring.matched + bonus - cost * self.unseen.differences(range)
+        (range.1 - range.0) as i32 * scoring.matched + bonus - self.unseen.cost(range, scoring)
     }
 
     /// Places of the bases of a placement that no seed led to.

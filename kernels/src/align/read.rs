@@ -93,8 +93,7 @@ impl Read {
 
     /// The most that a place may score that was not looked at.
     pub fn most_unseen(&self, scoring: &Scoring) -> i32 {
-        let differences = self.unseen.differences((0, self.query.len() as u32));
-        self.perfect(scoring) - (scoring.matched + scoring.mismatch) * differences
+        self.perfect(scoring) - self.unseen.cost((0, self.query.len() as u32), scoring)
     }
 
     /// Whether every place that was not looked at scores less than the best by all that mapping quality can tell.

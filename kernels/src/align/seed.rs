@@ -2,6 +2,7 @@
 //!
 //! Invariant: effort is bounded, whatever the repeats. What the bound left out is stated ([`Unseen`]), so that mapping quality can account for places that were never looked at.
 
+use super::Scoring;
 use super::query::{Query, mix, side};
 use super::read::Read;
 use crate::index::{Index, Seed, Shape, for_seeds, occurrence};
@@ -36,10 +37,6 @@ const OCCURRENCES_SAMPLED: usize = 256;
 
 /// Diagonals farther apart than this are not joined: the longest gap inside one alignment.
 pub(super) const GAP_MAX: i64 = 100;
-
-/// Longest read that is probed: with more bases, one that has no seed in common with its place has too many differences
-/// for one base to make good.
-const PROBED_BASES_MAX: usize = 80;
 
 /// Neighbours looked at when diagonals are joined.
 const NEIGHBOURS_MAX: usize = 12;
@@ -127,7 +124,8 @@ pub(super) struct Unseen {
     pub left_out: u32,
     /// Whether all seeds were followed but those left out for being too many.
     pub is_thorough: bool,
-    /// Bases of a range of which a place with one other base would have been found, too; 0 if the read was not probed.
+    /// Bases of a range of which a place with one other base, but not one with a gap, would have been found, too; 0 if the
+    /// read was not probed.
     probed: u32,
 }
 
@@ -136,14 +134,21 @@ impl Unseen {
     /// as it takes to match no more of them than places do that were left out: in score, as their gaps are paid for. One
     /// difference touches fewer bases of seeds than two seeds have.
     pub fn differences(&self, range: (u32, u32)) -> i32 {
-        let is_probed = self.probed > 0 && range.1 - range.0 >= self.probed;
-        let apart = self.apart(range).max(if is_probed { 2 } else { 0 });
+        let apart = self.apart(range);
         if self.matched == 0 {
             return apart;
         }
         let untouched = (self.matched / self.k) as i32;
         let uncovered = self.covered(range).saturating_sub(self.matched);
         (apart - untouched).max(uncovered.div_ceil(2 * self.k - 1) as i32)
+    }
+
+    /// The least that the differences within a range cost.
+    pub fn cost(&self, range: (u32, u32), scoring: &Scoring) -> i32 {
+        let mismatch = scoring.matched + scoring.mismatch;
+        let is_probed = self.probed > 0 && range.1 - range.0 >= self.probed;
+        let probed = if is_probed { (2 * mismatch).min(scoring.gap_open + scoring.gap_extend) } else { 0 };
+        probed.max(mismatch * self.differences(range))
     }
 
     /// Followed seeds within a range that share no base.
@@ -266,7 +271,9 @@ impl Seeding {
     pub fn probe(&mut self, level: Level, index: &Index, read: &mut Read, candidates: &mut Vec<Candidate>) {
         let Read { query, unseen, .. } = read;
         let (k, length) = (index.shape().k(), query.len() as u32);
-        if query.len() > PROBED_BASES_MAX {
+        // In a longer read with one difference the bases before or behind it hold a seed. Finding more differences, too,
+        // is not worth the time that foreign reads would take.
+        if length >= 2 * index.shape().window() {
             return;
         }
         let Seeding { anchors, probes, .. } = self;
@@ -279,6 +286,8 @@ impl Seeding {
             *bucket = index.bucket(seed.hash);
             index.ask_occurrences(bucket);
         }
+        // The rarest first, and alike for the reverse complement.
+        probes.sort_unstable_by_key(|(seed, bucket)| (bucket.len(), seed.hash, seed.position));
         anchors.clear();
         for (seed, bucket) in probes {
             let found = index.occurrences(seed.hash, bucket.clone());
@@ -288,7 +297,7 @@ impl Seeding {
             }
             anchors.extend(found.iter().map(|&entry| Anchor::of(seed, entry, k, length)));
         }
-        if unseen.left_out == 0 {
+        if unseen.left_out == 0 && query.codes(false).iter().all(|&code| code < 4) {
             unseen.probed = index.shape().window();
         }
         if let Some((beyond, _)) = self.candidates(k, query, candidates) {
@@ -448,6 +457,12 @@ mod tests {
         check(&[0, 6, 12], 25, (0, 35), 1);
         check(&[0, 6, 12], 31, (0, 35), 0);
         let probed = Unseen { seeds: vec![8], k: 19, probed: 27, ..Unseen::default() };
-        assert_eq!([(0, 35), (0, 26), (9, 35)].map(|range| probed.differences(range)), [2, 0, 0]);
+        assert_eq!([(0, 35), (0, 26), (9, 35)].map(|range| probed.differences(range)), [1, 0, 0]);
+        // A gap is not probed, and costs less than two mismatches.
+        let cost = |gap_open| {
+            let scoring = Scoring { gap_open, ..Scoring::default() };
+            [(0, 35), (0, 26), (9, 35)].map(|range| probed.cost(range, &scoring))
+        };
+        assert_eq!([6, 20, 1].map(cost), [[7, 0, 0], [10, 0, 0], [5, 0, 0]]);
     }
 }
