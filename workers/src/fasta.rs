@@ -269,8 +269,10 @@ fn lie_so(fasta: &Path, rows: &[Row<'_>]) -> io::Result<bool> {
         let one_line = |rest: &[u8]| rest.iter().position(|&byte| byte == b'\n') == Some(rest.len() - 1);
         let begins =
             named.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_whitespace) && one_line(rest));
+        let line = |bytes: u64| row.offset.checked_add(bytes);
         let breaks = row.length <= row.line_bases
-            || between(row.offset + row.line_bases, row.offset + row.line_width)
+            || line(row.line_bases)
+                .and_then(|end| between(end, line(row.line_width)?))
                 .is_some_and(|end| blank(&end));
         let Some(last) = row.place(row.length - 1).filter(|_| begins && breaks) else { return Ok(false) };
         end = last + 1;
@@ -333,6 +335,18 @@ mod tests {
             }
         }
         assert!(!served(b">a\nAC\nACGT\n", b">a\nACACGT\n"), "lines of uneven length");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.fa");
+        std::fs::write(&path, ">a\nACG\nACG\n").unwrap();
+        let contigs = crate::index_file::Bases::open(&path).unwrap().contigs().clone();
+        for (row, fits) in [
+            ("a\t6\t3\t3\t4", true),
+            ("a\t6\t3\t3\t18446744073709551615", false),
+            ("a\t6\t18446744073709551615\t3\t4", false),
+        ] {
+            std::fs::write(dir.path().join("r.fa.fai"), row).unwrap();
+            assert_eq!(has_fai(&path, &contigs), fits, "{row}");
+        }
     }
 
     #[test]
