@@ -452,12 +452,12 @@ mod tests {
                 // In the last cycle, which stands for all later ones, a run is compared once.
                 0 => {
                     let mut before = None;
-                    for at in at..at + length {
+                    for (at, &own) in codes.iter().enumerate().skip(at).take(length) {
                         let Some(code) = reference(position + at as i64) else { continue };
                         if before.replace(cycle(at)) != Some(cycle(at)) {
                             mate.compared.add(cycle(at));
                         }
-                        if codes[at] < 4 && code < 4 && codes[at] != code {
+                        if own < 4 && code < 4 && own != code {
                             mate.mismatches.add(cycle(at));
                         }
                     }
@@ -499,7 +499,7 @@ mod tests {
                             sequence.extend((0..gap).map(|_| random(5) as u8));
                         }
                         (_, kind) => {
-                            cigar.push((gap as u32) << 4 | 1 + kind as u32);
+                            cigar.push((gap as u32) << 4 | (1 + kind as u32));
                             place += gap;
                         }
                     }
