@@ -11,6 +11,7 @@ use crate::record::Record;
 use alignment::ReferenceWindow;
 use contig_class::ContigClass;
 use coverage::CellDepth;
+use libraries::Libraries;
 use tally::AlignmentTally;
 
 pub mod alignment;
@@ -20,6 +21,7 @@ pub mod exchange;
 pub mod gc_bias;
 pub mod histogram;
 pub mod inserts;
+pub mod libraries;
 pub mod metrics;
 pub mod pedigree;
 pub mod relatedness;
@@ -70,8 +72,9 @@ pub struct CellTally<'a> {
 impl<'a> CellTally<'a> {
     /// Nothing counted yet. `reference` holds the cell, and of what is around it always as much: how far it reaches can
     /// be seen in the counts.
-    pub fn new(interval: Interval, reference: ReferenceWindow<'a>) -> Self {
-        let (alignment, depth) = (AlignmentTally::new(Some(reference)), CellDepth::new(interval));
+    pub fn new(interval: Interval, reference: ReferenceWindow<'a>, libraries: &'a Libraries) -> Self {
+        let alignment = AlignmentTally::new(Some(reference), libraries);
+        let depth = CellDepth::new(interval);
         CellTally { interval, reference, alignment, depth }
     }
 

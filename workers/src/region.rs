@@ -13,6 +13,7 @@ use crate::hold::{Cancelled, Hold};
 use crate::htslib::{CramEncoder, CramError};
 use crate::qc::alignment::ReferenceWindow;
 use crate::qc::contig_class::ContigClass;
+use crate::qc::libraries::Libraries;
 use crate::qc::tally::AlignmentTally;
 use crate::qc::{CellTally, SampleCounters};
 use crate::record::{Record, flag};
@@ -222,16 +223,19 @@ pub(crate) struct CellWorker<'a> {
     reference: Reference<'a>,
     workspace: Workspace,
     classes: Vec<ContigClass>,
+    libraries: Libraries,
 }
 
 impl<'a> CellWorker<'a> {
     pub fn new(context: &'a Access<'a>, sample: u32) -> Self {
+        let lines = context.samples[sample as usize].lanes.iter().map(|lane| lane.header_line.as_str());
         CellWorker {
             context,
             sample,
             reference: context.index.reference(),
             workspace: Workspace::new(),
             classes: ContigClass::of_all(context.index.contigs()),
+            libraries: Libraries::of_header(lines),
         }
     }
 
@@ -270,7 +274,7 @@ impl<'a> CellWorker<'a> {
     /// The reads without a place: nothing to mark, nothing to call.
     fn unplaced(&mut self, runs: &[Run<'_>], alignments: &mut Alignments<'_>) -> Result<Made, RegionError> {
         alignments.begin(None)?;
-        let mut tally = AlignmentTally::new(None);
+        let mut tally = AlignmentTally::new(None, &self.libraries);
         merge::<RegionError>(runs, Place::NOWHERE, Place::NOWHERE, |entry| {
             tally.add(&entry.record);
             alignments.push(entry.record.bytes())?;
@@ -295,7 +299,7 @@ impl<'a> CellWorker<'a> {
         let mut pass = CellPass {
             core,
             alignments,
-            tally: CellTally::new(core, window.for_qc()),
+            tally: CellTally::new(core, window.for_qc(), &self.libraries),
             reads: CallReads::new(&self.context.settings.call),
             calling,
             failure: None,

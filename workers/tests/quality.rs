@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use jobs::genome::Interval;
-use synthetic::{CELL, Genome, Random, Recipe, cohort, count, records};
+use synthetic::{CELL, Genome, Random, Recipe, cohort, count, count_of, records};
 use workers::qc::alignment::ReferenceWindow;
 use workers::qc::contig_class::ContigClass;
 use workers::qc::coverage::CellDepth;
 use workers::qc::exchange;
+use workers::qc::libraries::Libraries;
 use workers::qc::metrics::SampleQc;
 use workers::qc::tally::AlignmentTally;
 use workers::qc::{CellTally, SampleCounters};
@@ -153,12 +154,13 @@ fn a_hostile_record_is_counted_without_harm() {
         encode(&fields, &mut bytes);
         let record = Record::new(&bytes).unwrap();
         let codes = [1u8; 1000];
+        let libraries = Libraries::of_header([]);
         for start in [0, 500] {
             let window = ReferenceWindow { contig: 0, start, codes: &codes[start as usize..] };
-            let mut tally = AlignmentTally::new(Some(window));
+            let mut tally = AlignmentTally::new(Some(window), &libraries);
             tally.add(&record);
             assert_eq!(tally.finish(start, 1000).reads.records, 1);
-            let mut cell = CellTally::new(Interval { contig: 0, start, end: 1000 }, window);
+            let mut cell = CellTally::new(Interval { contig: 0, start, end: 1000 }, window, &libraries);
             cell.add(&record);
             cell.add(&record);
             cell.finish(ContigClass::Autosome, 1000);
@@ -310,7 +312,8 @@ fn counts_agree_with_samtools_on_real_reads() {
     };
     let records: Vec<_> = sam.lines().map(from_sam).collect();
     let mut counters = SampleCounters::new(12_000);
-    let mut tally = AlignmentTally::new(None);
+    let libraries = Libraries::of_header([]);
+    let mut tally = AlignmentTally::new(None, &libraries);
     let mut depth = CellDepth::new(Interval { contig: 0, start: 0, end: 20_000 });
     for bytes in &records {
         let record = Record::new(bytes).unwrap();
@@ -422,6 +425,39 @@ fn files_say_what_the_programs_say_whose_form_they_have() {
     let files = exchange::files("P1.cram", &[("P1.cram", &qc)]);
     assert!(files.iter().all(|file| !file.name.ends_with("insert_size_metrics")));
     assert!(qc.metrics.mean_autosome_coverage > Some(11.453) && qc.metrics.mean_insert_size.is_none());
+}
+
+/// Each library says what a sample of its reads alone would.
+#[test]
+fn each_library_of_a_sample_has_its_own_duplicates() {
+    let (genome, records) = sample(5);
+    let rows = |records: &[Vec<u8>], header: &[&str]| {
+        let libraries = Libraries::of_header(header.iter().copied());
+        let mut whole = SampleCounters::new(genome.contigs.total_bases());
+        count_of(&genome, records, CELL, &libraries).iter().for_each(|part| whole.merge(part));
+        let files = exchange::files("P1.cram", &[("P1.cram", &SampleQc::new("P1".to_owned(), whole))]);
+        let file = files.into_iter().find(|file| file.name.ends_with("duplicate_metrics")).unwrap();
+        let rows = file.text.lines().skip_while(|line| !line.starts_with("LIBRARY")).skip(1);
+        rows.filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // A third of the templates is of no library that is named.
+    let groups = ["a", "b", "c"];
+    let header = ["@RG\tID:a\tSM:P1\tLB:x", "@RG\tID:b\tLB:y", "@RG\tID:c\tSM:P1", "@RG\tID:d\tLB:x"];
+    let of_group = |wanted: &str| -> Vec<Vec<u8>> {
+        let group = |bytes: &[u8]| {
+            let name = Record::new(bytes).unwrap().name().to_vec();
+            groups[name.iter().map(|&byte| usize::from(byte)).sum::<usize>() % 3].to_owned()
+        };
+        let mine = records.iter().filter(|bytes| wanted.is_empty() || group(bytes) == wanted);
+        mine.map(|bytes| [bytes, &b"RGZ"[..], group(bytes).as_bytes(), b"\0"].concat()).collect()
+    };
+    let all = rows(&of_group(""), &header);
+    let alone = |group: &str, line: &str| rows(&of_group(group), &[line]).pop().unwrap();
+    let expect = [alone("c", header[2]), alone("a", header[0]), alone("b", header[1])];
+    assert_eq!(all, expect);
+    let names: Vec<&str> = all.iter().filter_map(|row| row.split('\t').next()).collect();
+    assert_eq!(names, ["Unknown Library", "x", "y"]);
+    assert!(all.iter().all(|row| row.split('\t').nth(6).unwrap().parse::<u32>().unwrap() > 0), "{all:?}");
 }
 
 /// The record as that of a single read.

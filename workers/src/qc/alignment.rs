@@ -11,6 +11,7 @@ use super::gc_bias::GcBias;
 use super::histogram::{Histogram, Table};
 use super::inserts::InsertCounters;
 use crate::record::{Record, flag};
+use std::collections::BTreeMap;
 
 /// Sequencing cycles told apart; later ones are counted in the last.
 pub const CYCLES_MAX: usize = 512;
@@ -87,6 +88,9 @@ pub struct MateCounters {
 pub struct AlignmentCounters {
     /// Records by fate.
     pub reads: ReadCounts,
+    /// The same by library.
+    #[serde(default)]
+    pub libraries: BTreeMap<String, ReadCounts>,
     /// MAPQ of mapped primary records.
     pub mapq: Histogram,
     /// Distances between mates.
@@ -117,6 +121,9 @@ impl AlignmentCounters {
     /// Adds all counts of another part of the same sample.
     pub fn merge(&mut self, other: &Self) {
         self.reads.merge(&other.reads);
+        for (name, fates) in &other.libraries {
+            self.libraries.entry(name.clone()).or_default().merge(fates);
+        }
         self.mapq.merge(&other.mapq);
         self.inserts.merge(&other.inserts);
         self.gc_percent.merge(&other.gc_percent);
@@ -192,7 +199,8 @@ impl ReadCounts {
         self.mate_on_other_contig += u64::from(both && record.contig() != record.mate_contig());
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Adds the counts of other records.
+    pub fn merge(&mut self, other: &Self) {
         let ReadCounts { records, secondary, supplementary, qc_fail, primary, mapped, unmapped, .. } = other;
         self.records += records;
         self.secondary += secondary;

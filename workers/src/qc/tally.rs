@@ -7,15 +7,19 @@
 //! Invariant: [`AlignmentTally::finish`] gives sums over the records added, however often tables were emptied.
 
 use super::alignment::{
-    AlignmentCounters, CYCLES_MAX, MateCounters, QUALITIES, READ_LENGTH_MAX, ReferenceWindow,
+    AlignmentCounters, CYCLES_MAX, MateCounters, QUALITIES, READ_LENGTH_MAX, ReadCounts, ReferenceWindow,
 };
 use super::gc_bias::GcWindows;
+use super::libraries::Libraries;
 use crate::record::{Record, flag};
 
 /// Counts the records of one cell, or those without a place.
 #[derive(Debug)]
 pub struct AlignmentTally<'a> {
     counters: AlignmentCounters,
+    libraries: &'a Libraries,
+    /// Of each.
+    fates: Vec<ReadCounts>,
     reference: Option<(ReferenceWindow<'a>, GcWindows)>,
     cycles: [CycleTables; 2],
     sequence: Vec<u8>,
@@ -54,9 +58,11 @@ struct CycleTables {
 impl<'a> AlignmentTally<'a> {
     /// Nothing counted yet. Mismatches and GC are counted where `reference` has the bases: pass the cell's, and of the
     /// halo always as much as there is, since how far it reaches can be seen in the counts.
-    pub fn new(reference: Option<ReferenceWindow<'a>>) -> Self {
+    pub fn new(reference: Option<ReferenceWindow<'a>>, libraries: &'a Libraries) -> Self {
         AlignmentTally {
             counters: AlignmentCounters::default(),
+            libraries,
+            fates: vec![ReadCounts::default(); libraries.names().len()],
             reference: reference.map(|window| (window, GcWindows::new(window))),
             cycles: Default::default(),
             sequence: Vec::new(),
@@ -67,7 +73,7 @@ impl<'a> AlignmentTally<'a> {
     pub fn add(&mut self, record: &Record<'_>) {
         let flags = record.flag();
         let mapped = flags & flag::UNMAPPED == 0;
-        self.counters.reads.add(record);
+        self.fates[self.libraries.of(record)].add(record);
         let edits = if mapped { record.tag(b"NM").and_then(integer).unwrap_or(0) } else { 0 };
         if mapped
             && let Some((window, gc)) = &self.reference
@@ -97,6 +103,10 @@ impl<'a> AlignmentTally<'a> {
 
     /// The counts. Windows of GC are counted in those that begin from `first` to before `end`.
     pub fn finish(mut self, first: u32, end: u32) -> AlignmentCounters {
+        for (name, fates) in self.libraries.names().iter().zip(self.fates) {
+            self.counters.reads.merge(&fates);
+            self.counters.libraries.insert(name.clone(), fates);
+        }
         for (tables, mate) in self.cycles.iter_mut().zip(&mut self.counters.mates) {
             tables.empty_into(mate);
         }
@@ -534,7 +544,8 @@ mod tests {
                 bytes
             };
             let records: Vec<Vec<u8>> = (0..reads).map(&mut record).collect();
-            let mut tally = AlignmentTally::new(Some(window));
+            let libraries = Libraries::of_header([]);
+            let mut tally = AlignmentTally::new(Some(window), &libraries);
             records.iter().for_each(|bytes| tally.add(&Record::new(bytes).unwrap()));
             let (counted, expect) = (tally.finish(0, 0).mates, naive(&records, Some(window)));
             assert_eq!(counted, expect, "{longest} {runs}");
@@ -583,7 +594,8 @@ mod tests {
                 bytes
             };
             let records: Vec<Vec<u8>> = (0..reads).map(&mut record).collect();
-            let mut tally = AlignmentTally::new(None);
+            let libraries = Libraries::of_header([]);
+            let mut tally = AlignmentTally::new(None, &libraries);
             records.iter().for_each(|bytes| tally.add(&Record::new(bytes).unwrap()));
             assert_eq!(tally.finish(0, 0).mates, naive(&records, None), "{lengths} {qualities}");
         }

@@ -6,6 +6,7 @@ use jobs::genome::{Contig, Contigs, Interval};
 use kernels::variant::SiteCall;
 use workers::qc::alignment::ReferenceWindow;
 use workers::qc::contig_class::ContigClass;
+use workers::qc::libraries::Libraries;
 use workers::qc::pedigree::Declared;
 use workers::qc::relatedness::Relatedness;
 use workers::qc::tally::AlignmentTally;
@@ -209,6 +210,16 @@ fn read(
 
 /// Counts records cell by cell, the cells in the order given by `order`, each into counters of its own.
 pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<SampleCounters> {
+    count_of(genome, records, cell_bases, &Libraries::of_header(["@RG\tID:1\tLB:P1"]))
+}
+
+/// The same of these libraries.
+pub fn count_of(
+    genome: &Genome,
+    records: &[Vec<u8>],
+    cell_bases: u32,
+    libraries: &Libraries,
+) -> Vec<SampleCounters> {
     let classes = ContigClass::of_all(&genome.contigs);
     let bases = genome.contigs.total_bases();
     let mut parts = Vec::new();
@@ -217,7 +228,7 @@ pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<Sampl
         for start in (0..length).step_by(cell_bases as usize) {
             let interval = Interval { contig: id as u32, start, end: length.min(start + cell_bases) };
             let reference = ReferenceWindow { contig: id as u32, start: 0, codes };
-            let mut part = CellTally::new(interval, reference);
+            let mut part = CellTally::new(interval, reference, libraries);
             let overlapping =
                 records.iter().map(|bytes| Record::new(bytes).expect("encoded here")).filter(|record| {
                     let position = record.position() as u32;
@@ -227,7 +238,7 @@ pub fn count(genome: &Genome, records: &[Vec<u8>], cell_bases: u32) -> Vec<Sampl
             parts.push(part.finish(classes[id], bases));
         }
     }
-    let mut tally = AlignmentTally::new(None);
+    let mut tally = AlignmentTally::new(None, libraries);
     for bytes in records {
         let record = Record::new(bytes).expect("encoded here");
         if record.contig() < 0 {

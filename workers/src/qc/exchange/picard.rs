@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::{Subject, WRITER};
+use crate::qc::alignment::ReadCounts;
 use crate::qc::contig_class::ContigClass;
 use crate::qc::gc_bias::WINDOW_BASES;
 use crate::qc::histogram::Histogram;
@@ -222,10 +223,16 @@ fn reads_per_window(qc: &SampleQc) -> Option<f64> {
     (windows > 0 && starts > 0).then(|| starts as f64 / windows as f64)
 }
 
-/// All libraries of the sample in one line.
+/// A line for each library.
 pub(super) fn duplicates(subject: &Subject<'_>) -> Option<String> {
-    let qc = subject.qc;
-    let reads = &qc.counters.alignment.reads;
+    let libraries = subject.qc.counters.alignment.libraries.iter();
+    let lines: Vec<_> = libraries.map(|(name, reads)| duplicates_of(name, reads)).collect();
+    let mut file = File::new("MarkDuplicates", subject, "");
+    file.metrics("picard.sam.DuplicationMetrics", &lines);
+    Some(file.text)
+}
+
+fn duplicates_of(library: &str, reads: &ReadCounts) -> Vec<(&'static str, String)> {
     let pairs = reads.both_mapped / 2;
     let pair_duplicates = reads.duplicate_both_mapped / 2;
     let single = reads.mapped - reads.both_mapped;
@@ -233,27 +240,22 @@ pub(super) fn duplicates(subject: &Subject<'_>) -> Option<String> {
     let duplicates = single_duplicates + 2 * pair_duplicates;
     let examined = single + 2 * pairs;
     let share = if examined == 0 { 0.0 } else { duplicates as f64 / examined as f64 };
-    let mut file = File::new("MarkDuplicates", subject, "");
-    file.metrics(
-        "picard.sam.DuplicationMetrics",
-        &[vec![
-            ("LIBRARY", qc.sample.replace(char::is_control, "_")),
-            ("UNPAIRED_READS_EXAMINED", integer(single)),
-            ("READ_PAIRS_EXAMINED", integer(pairs)),
-            ("SECONDARY_OR_SUPPLEMENTARY_RDS", integer(reads.secondary + reads.supplementary)),
-            ("UNMAPPED_READS", integer(reads.unmapped)),
-            ("UNPAIRED_READ_DUPLICATES", integer(single_duplicates)),
-            ("READ_PAIR_DUPLICATES", integer(pair_duplicates)),
-            // Optical duplicates are not told apart.
-            ("READ_PAIR_OPTICAL_DUPLICATES", integer(0)),
-            ("PERCENT_DUPLICATION", decimal(share)),
-            (
-                "ESTIMATED_LIBRARY_SIZE",
-                library_size(pairs, pairs - pair_duplicates).map_or_else(String::new, integer),
-            ),
-        ]],
-    );
-    Some(file.text)
+    vec![
+        ("LIBRARY", library.replace(char::is_control, "_")),
+        ("UNPAIRED_READS_EXAMINED", integer(single)),
+        ("READ_PAIRS_EXAMINED", integer(pairs)),
+        ("SECONDARY_OR_SUPPLEMENTARY_RDS", integer(reads.secondary + reads.supplementary)),
+        ("UNMAPPED_READS", integer(reads.unmapped)),
+        ("UNPAIRED_READ_DUPLICATES", integer(single_duplicates)),
+        ("READ_PAIR_DUPLICATES", integer(pair_duplicates)),
+        // Optical duplicates are not told apart.
+        ("READ_PAIR_OPTICAL_DUPLICATES", integer(0)),
+        ("PERCENT_DUPLICATION", decimal(share)),
+        (
+            "ESTIMATED_LIBRARY_SIZE",
+            library_size(pairs, pairs - pair_duplicates).map_or_else(String::new, integer),
+        ),
+    ]
 }
 
 /// How many different fragments a library has of which so many pairs gave so many different ones: where
