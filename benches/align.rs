@@ -19,7 +19,7 @@ use multiplicity::{CLASSES, multiplicity};
 use placement::{MAPQ_MAX, Score, upper_bound};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use variants::Piece;
+use variants::{CALLER, DEPTH, Piece};
 use workers::assess::VariantAccuracy;
 use workers::simulate::{self, Options};
 
@@ -69,16 +69,17 @@ fn main() {
         print_accuracy(&mappers, &mapped);
         print_calibration(&mappers, &mapped);
     }
-    let called: Vec<VariantAccuracy> = Piece::simulate(&data, data.plan.piece_bases)
-        .map(|piece| mappers.iter().map(|mapper| piece.call(&data, mapper)).collect())
-        .unwrap_or_default();
+    let piece = Piece::simulate(&data, data.plan.piece_bases);
+    let can_call = absent(&CALLER).is_empty();
+    let called: Vec<VariantAccuracy> =
+        mappers.iter().filter(|_| can_call).map(|mapper| piece.call(&data, mapper)).collect();
     if is_full() {
         print_variants(&data, &mappers, &called);
         print_scaling(&data, &mappers);
     }
-    let whole = Whole::measure(&data, &mappers);
+    let whole = Whole::measure(&data, &mappers, &piece);
     if is_full() {
-        whole.print(&data, median(&mapped[0].cpu_seconds()));
+        whole.print(&mapped[0].loading);
     }
 }
 
@@ -198,11 +199,6 @@ impl Data {
 
     fn pairs(&self) -> u64 {
         self.plan.pairs * self.plan.seeds
-    }
-
-    /// Bases of the reads of one seed, in billions.
-    fn gigabases(&self) -> f64 {
-        self.plan.pairs as f64 * 300.0 / 1e9
     }
 
     fn description(&self) -> String {
@@ -377,13 +373,11 @@ fn print_calibration(mappers: &[Mapper], mapped: &[Mapped]) {
 
 fn print_variants(data: &Data, mappers: &[Mapper], called: &[VariantAccuracy]) {
     println!(
-        "\nVariants that `bcftools mpileup | call` finds in {} bases at 25x, mapped to all.\n",
+        "\nVariants that `bcftools mpileup | call` finds in {} bases at {DEPTH}x, mapped to all.\n",
         data.plan.piece_bases
     );
     if called.is_empty() {
-        println!(
-            "Not measured: samtools or bcftools is not on PATH, or every piece of the reference has gaps."
-        );
+        println!("Not measured: samtools or bcftools is not on PATH.");
         return;
     }
     println!(
@@ -419,6 +413,8 @@ fn print_scaling(data: &Data, mappers: &[Mapper]) {
 /// FASTQ.gz to a sorted, duplicate-marked, indexed file.
 struct Whole {
     rows: Vec<Row>,
+    /// Of the reads, in billions.
+    gigabases: f64,
     /// Bytes of our BAM and CRAM over those that samtools writes from them.
     sizes: Option<[f64; 2]>,
 }
@@ -430,7 +426,12 @@ struct Row {
 }
 
 /// What is run, the format, and whether it is the peers'.
-const CHAINS: [(&str, &str, &str); 3] = [
+const CHAINS: [(&str, &str, &str); 4] = [
+    (
+        "wakachi align, mapping only",
+        "sam",
+        r#""$wakachi" align "$ours" "$first" "$second" -R "$group" -t 1 -o -"#,
+    ),
     (
         "wakachi align",
         "cram",
@@ -452,13 +453,12 @@ const CHAINS: [(&str, &str, &str); 3] = [
 ];
 
 impl Whole {
-    fn measure(data: &Data, mappers: &[Mapper]) -> Whole {
+    fn measure(data: &Data, mappers: &[Mapper], piece: &Piece) -> Whole {
         let has_peers =
             mappers.iter().any(|mapper| mapper.name == "bwa-mem2") && absent(&["samtools"]).is_empty();
-        let chains = &CHAINS[..if has_peers { 3 } else { 2 }];
+        let chains = &CHAINS[..if has_peers { 4 } else { 3 }];
         let mut rows: Vec<Row> =
             chains.iter().map(|&(chain, ..)| Row { chain, costs: Vec::new(), bytes: 0 }).collect();
-        let gz = compressed(data);
         let mut sizes = None;
         for turn in 0..data.plan.turns {
             for ((_, format, script), row) in chains.iter().zip(&mut rows) {
@@ -467,7 +467,7 @@ impl Whole {
                 let mut run = Run::new(script).watching(&out);
                 let index = |name: &str| data.folder.join(name).join("ref.fa");
                 run.command.env("ours", index("wakachi")).env("theirs", index("bwa-mem2")).env("out", &out);
-                run.command.env("group", GROUP).env("first", &gz[0]).env("second", &gz[1]);
+                run.command.env("group", GROUP).env("first", &piece.reads[0]).env("second", &piece.reads[1]);
                 row.costs.push(run.wait(drain));
                 row.bytes = bytes(&out.join(format!("out.{format}")));
                 if turn == 0 && row.chain == "wakachi align" && absent(&["samtools"]).is_empty() {
@@ -477,16 +477,16 @@ impl Whole {
                 std::fs::remove_dir_all(&out).expect("its own folder");
             }
         }
-        Whole { rows, sizes }
+        Whole { rows, gigabases: piece.gigabases, sizes }
     }
 
-    /// `mapping_seconds` is what our stream of the reads of a seed costs.
-    fn print(&self, data: &Data, mapping_seconds: f64) {
+    /// `loading` are runs of ours over next to no reads.
+    fn print(&self, loading: &[Cost]) {
         println!(
             "\nFASTQ.gz to a sorted, duplicate-marked, indexed file, one thread each program; scratch includes the"
         );
         println!(
-            "output and its index. Median (smallest to largest) of {} turns.\n",
+            "output and its index. The reads are those of the piece, at {DEPTH}x. Median (smallest to largest) of {} turns.\n",
             self.rows[0].costs.len()
         );
         println!(
@@ -500,40 +500,30 @@ impl Whole {
                 "| {} | {format} | {} | {:.0} | {:.0} | {:.1} |",
                 row.chain,
                 spread(&seconds(row)),
-                median(&seconds(row)) / data.gigabases(),
+                median(&seconds(row)) / self.gigabases,
                 scratch(row) as f64 / 1e6,
                 row.bytes as f64 / 1e6
             );
         }
-        let ours = median(&seconds(&self.rows[0]));
+        let costs = |row: usize| median(&seconds(&self.rows[row]));
+        let loading_seconds = median(&loading.iter().map(|cost| cost.cpu_seconds).collect::<Vec<_>>());
+        let added = |row| 100.0 * (costs(row) - costs(0)) / (costs(0) - loading_seconds);
         println!(
-            "\nTo CRAM, ours takes {:+.0}% beside its mapping to SAM from plain FASTQ.",
-            100.0 * (ours / mapping_seconds - 1.0)
+            "\nBeside mapping without loading, all else takes {:+.0}% to CRAM, {:+.0}% to BAM.",
+            added(1),
+            added(2)
         );
-        if let Some(theirs) = self.rows.get(2) {
+        if let [_, ours, _, theirs] = &self.rows[..] {
             println!(
-                "It takes {:.2} of the CPU time of the chain and {:.2} of its scratch.",
-                ours / median(&seconds(theirs)),
-                scratch(&self.rows[0]) as f64 / scratch(theirs).max(1) as f64
+                "To CRAM, ours takes {:.2} of the CPU time of the chain and {:.2} of its scratch.",
+                costs(1) / costs(3),
+                scratch(ours) as f64 / scratch(theirs).max(1) as f64
             );
         }
         if let Some([bam, cram]) = self.sizes {
             println!("Ours over what samtools writes from it by default: BAM {bam:.3}, CRAM {cram:.3}.");
         }
     }
-}
-
-/// The reads of the first seed as sequencers deliver them.
-fn compressed(data: &Data) -> [PathBuf; 2] {
-    ["1", "2"].map(|mate| {
-        let path = data.folder.join(format!("reads.1.{mate}.fq.gz"));
-        if !path.exists() {
-            let mut run = Run::new(r#"gzip -c "$plain" > "$gz.partial"; mv "$gz.partial" "$gz""#);
-            run.command.env("plain", path.with_extension("")).env("gz", &path);
-            run.wait(drain);
-        }
-        path
-    })
 }
 
 /// Our file over the one that samtools writes from it.

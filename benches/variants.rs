@@ -5,17 +5,18 @@
 
 use crate::Data;
 use crate::mappers::{Mapper, Run, drain};
-use crate::measure::absent;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use workers::assess::{Callset, VariantAccuracy, assess_variants};
 use workers::simulate::genome::{Sequence, write_fasta};
 use workers::simulate::{self, Options};
 
-const DEPTH: f64 = 25.0;
+/// That of the reads of a piece; of a usual genome.
+pub const DEPTH: f64 = 30.0;
 /// Share of unknown bases that a piece may have.
 const UNKNOWN_MAX: f64 = 0.01;
-const CALLER: [&str; 2] = ["samtools", "bcftools"];
+/// What calls.
+pub const CALLER: [&str; 2] = ["samtools", "bcftools"];
 /// `$at` is the first base of the piece on its contig, from 0. What is called elsewhere is counted in `$astray`.
 const CALL: &str = r#"
 samtools sort -u -T "$out/sorting" "$out/mapped.sam" | bcftools mpileup -f "$index" -Ou - | bcftools call -mv -Ov |
@@ -33,18 +34,17 @@ pub struct Piece {
     sequence: Sequence,
     /// First base on its contig.
     at: usize,
-    reads: [PathBuf; 2],
+    /// FASTQ.gz.
+    pub reads: [PathBuf; 2],
+    /// Of the reads, in billions.
+    pub gigabases: f64,
     truth: PathBuf,
 }
 
 impl Piece {
-    /// The first piece of `bases` bases a quarter into a contig or after it, with reads; `None` without the caller, or
-    /// where every piece has gaps.
-    pub fn simulate(data: &Data, bases: usize) -> Option<Piece> {
-        if !absent(&CALLER).is_empty() {
-            return None;
-        }
-        let (sequence, at) = cut(&data.reference, bases)?;
+    /// The first piece of `bases` bases without gaps a quarter into a contig or after it, with reads.
+    pub fn simulate(data: &Data, bases: usize) -> Piece {
+        let (sequence, at) = cut(&data.reference, bases).expect("a piece of the reference without gaps");
         let folder = data.folder.join("piece");
         std::fs::create_dir_all(&folder).expect("a folder");
         let fasta = folder.join("piece.fa");
@@ -63,7 +63,8 @@ impl Piece {
         let sample = &summary.samples[0];
         let reads =
             ["R1", "R2"].map(|mate| options.out.join(format!("reads/{}_{mate}.fastq.gz", sample.name)));
-        Some(Piece { folder, sequence, at, reads, truth: sample.truth.clone() })
+        let gigabases = sample.pairs as f64 * 300.0 / 1e9;
+        Piece { folder, sequence, at, reads, gigabases, truth: sample.truth.clone() }
     }
 
     /// What is found after a mapper.
