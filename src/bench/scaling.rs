@@ -76,7 +76,7 @@ pub struct Args {
     #[arg(long, value_name = "COMMAND", default_value = "mpirun -n")]
     pub launcher: String,
     /// Also predicts a small cohort's run on 1 and 2 real workers, runs it, and says how wrong the predictions were; three
-    /// times, some eight minutes in all
+    /// times, ten to twenty-five minutes in all
     #[arg(long)]
     pub check: bool,
     /// Form of the summary on stdout
