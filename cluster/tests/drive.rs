@@ -162,13 +162,7 @@ struct Silent;
 impl Observer for Silent {}
 
 fn journal(dir: &Path) -> Journal {
-    let identity = JobIdentity {
-        job: "j".to_owned(),
-        cohort_digest: String::new(),
-        parameters_digest: String::new(),
-        program: String::new(),
-    };
-    Journal::open_or_create(Fence::acquire(dir).unwrap(), &identity).unwrap()
+    Journal::open_or_create(Fence::acquire(dir).unwrap(), &JobIdentity::default()).unwrap()
 }
 
 fn run(dir: &Path, pretence: &Pretence, options: Options) -> Outcome {

@@ -172,13 +172,8 @@ fn run(
     answer: impl FnMut(&mut Play, WorkerId, Task) -> Vec<Report>,
 ) -> (Vec<(WorkerId, Task)>, Ending, BTreeMap<String, u32>) {
     let dir = tempfile::tempdir().unwrap();
-    let identity = JobIdentity {
-        job: "j".to_owned(),
-        cohort_digest: String::new(),
-        parameters_digest: String::new(),
-        program: String::new(),
-    };
-    let journal = Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &identity).unwrap();
+    let journal =
+        Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &JobIdentity::default()).unwrap();
     let mut scheduler = Scheduler::new(plan(lanes), options);
     let (reports, heard) = channel();
     first.into_iter().for_each(|report| reports.send(report).unwrap());

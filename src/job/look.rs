@@ -122,14 +122,8 @@ mod tests {
     #[test]
     fn a_copy_is_for_its_owner_alone_and_can_be_opened() {
         let scratch = tempfile::tempdir().unwrap();
-        let identity = storage::JobIdentity {
-            job: "j".to_owned(),
-            cohort_digest: String::new(),
-            parameters_digest: String::new(),
-            program: String::new(),
-        };
         let fence = Fence::acquire(scratch.path()).unwrap();
-        drop(Journal::open_or_create(fence, &identity).unwrap());
+        drop(Journal::open_or_create(fence, &storage::JobIdentity::default()).unwrap());
         fs::write(scratch.path().join("key"), "secret").unwrap();
         for entry in fs::read_dir(scratch.path()).unwrap() {
             fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(0o444)).unwrap();
@@ -141,7 +135,10 @@ mod tests {
         }
         let journal = Journal::open(Fence::try_acquire(copied.path()).unwrap()).unwrap();
         drop(copied);
-        assert_eq!((journal.identity(), journal.commits().unwrap().len()), (&identity, 0));
+        assert_eq!(
+            (journal.identity(), journal.commits().unwrap().len()),
+            (&storage::JobIdentity::default(), 0)
+        );
     }
 
     #[test]

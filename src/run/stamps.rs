@@ -143,13 +143,8 @@ mod tests {
         let rows =
             format!("participant,sample,role,rgid,fastq_1,sha256_1\nP1,S1,germline,L1,a.fq,{digest}\n");
         let cohort = jobs::cohort::parse(&sheet, toml.as_bytes(), |_| Ok(rows.clone().into_bytes())).unwrap();
-        let identity = JobIdentity {
-            job: "j".to_owned(),
-            cohort_digest: String::new(),
-            parameters_digest: String::new(),
-            program: String::new(),
-        };
-        let journal = Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &identity).unwrap();
+        let journal =
+            Journal::open_or_create(Fence::acquire(dir.path()).unwrap(), &JobIdentity::default()).unwrap();
         let names = ["S1".to_owned()];
         let check = |bytes: &[u8]| {
             fs::write(&reads, bytes).unwrap();

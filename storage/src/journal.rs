@@ -52,7 +52,7 @@ const LIVE_LISTS: &str = "live lists";
 const LOOSE_ENDS: &str = "loose ends";
 
 /// What a job directory belongs to. A journal is continued only by a caller that gives the same digests and program.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct JobIdentity {
     /// The job's name, for display only: a job is its directory.
     pub job: String,

@@ -101,13 +101,9 @@ impl House {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let job = JobDir::create(&dir.path().join("job")).unwrap();
-        let identity = JobIdentity {
-            job: "j".to_owned(),
-            cohort_digest: String::new(),
-            parameters_digest: String::new(),
-            program: String::new(),
-        };
-        let journal = Journal::open_or_create(Fence::acquire(&job.scratch()).unwrap(), &identity).unwrap();
+        let journal =
+            Journal::open_or_create(Fence::acquire(&job.scratch()).unwrap(), &JobIdentity::default())
+                .unwrap();
         let folder = Folder::of(&job);
         fs::create_dir_all(folder.path()).unwrap();
         fs::write(folder.script(), "job").unwrap();
