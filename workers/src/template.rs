@@ -324,15 +324,16 @@ fn template_flags(which: usize, mate: Option<Standing<'_>>, proper: bool) -> u16
     flag::PAIRED | order | mate_state | if proper { flag::PROPER } else { 0 }
 }
 
-/// TLEN: from the leftmost to the rightmost mapped base; positive for the mate that starts first, and for the first
-/// mate if both start together.
+/// TLEN: from the leftmost to the rightmost mapped base; positive for the mate that starts first. Of two that start
+/// together it is positive for the forward one, as after bwa and `samtools fixmate`: so htsjdk sees that they look
+/// inward. Of two on one strand it is for the first mate.
 fn template_length(own: &Hit, mate: &Hit, which: usize) -> i32 {
     if own.contig != mate.contig {
         return 0;
     }
     let end = |hit: &Hit| hit.position + reference_bases(&hit.cigar);
     let length = (end(own).max(end(mate)) - own.position.min(mate.position)) as i32;
-    let leads = (own.position, which) < (mate.position, 1 - which);
+    let leads = (own.position, own.reverse, which) < (mate.position, mate.reverse, 1 - which);
     if leads { length } else { -length }
 }
 
@@ -472,6 +473,28 @@ mod tests {
         assert_eq!(hard_clipped(&soft), (vec![5 << 4 | 5, 10 << 4, 3 << 4 | 5], (5, 3)));
         assert_eq!(hard_clipped(&[10 << 4]), (vec![10 << 4], (0, 0)));
         assert_eq!(cigar_text(&soft), "5S10M3S");
+    }
+
+    #[test]
+    fn of_two_that_start_together_the_forward_one_leads() {
+        let hit = |position, reverse, bases: u32| Hit {
+            contig: 0,
+            position,
+            reverse,
+            score: 0,
+            mapq: 0,
+            cigar: vec![bases << 4],
+            edits: 0,
+        };
+        let check = |first: Hit, second: Hit, expect: i32| {
+            assert_eq!(template_length(&first, &second, 0), expect);
+            assert_eq!(template_length(&second, &first, 1), -expect);
+        };
+        check(hit(100, false, 50), hit(200, true, 50), 150);
+        check(hit(200, true, 50), hit(100, false, 50), -150);
+        check(hit(100, false, 50), hit(100, true, 40), 50);
+        check(hit(100, true, 50), hit(100, false, 40), -50);
+        check(hit(100, true, 50), hit(100, true, 40), 50);
     }
 
     #[test]
