@@ -10,6 +10,7 @@ use crate::run::books::blake3_text;
 use jobs::failure::{Class, Classified, Failure};
 use jobs::parameters::Parameters;
 use jobs::quantity::parse_bytes;
+use kernels::align::READ_BASES_MAX;
 use kernels::simd::Level;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
@@ -37,6 +38,7 @@ use workers::qc::metrics::SampleQc;
   wakachi align REF.fa - -p -o - -f bam < PAIRS.fq | samtools sort -o OUT.bam
 
 Beside OUT.cram stands OUT.qc with quality control: a JSON document, and files that MultiQC reads.
+Reads of more than 1,024 bases are kept and not placed; U is taken for T, any other letter for N.
 The reference needs an index: wakachi index REF.fa")]
 pub struct Args {
     /// The reference (FASTA)
@@ -92,6 +94,8 @@ enum Wrong {
     StreamedCram,
     #[error("standard input is one file, and cannot be both files of reads")]
     TwiceStdin,
+    #[error("{}: both files of reads are this one", path.display())]
+    TwiceOne { path: PathBuf },
     #[error("read group '{text}': {what}")]
     ReadGroup { text: String, what: &'static str },
     #[error("{}: cannot be written", path.display())]
@@ -111,6 +115,9 @@ impl Classified for Wrong {
             Wrong::Name { .. } => "add --format bam, cram or sam".to_owned(),
             Wrong::StreamedCram => "add --format bam or sam, or give a file without --unsorted".to_owned(),
             Wrong::TwiceStdin => "give the second reads as a file or a named pipe".to_owned(),
+            Wrong::TwiceOne { .. } => {
+                "give the file of the other mates, or -p if this one holds pairs".to_owned()
+            }
             Wrong::ReadGroup { .. } => r"give -R '@RG\tID:1\tSM:sample'".to_owned(),
             Wrong::Output { .. } => "choose an output in a folder you may write to".to_owned(),
         })
@@ -123,19 +130,32 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let stdout = args.output.as_os_str() == "-";
     let streaming = stdout || args.unsorted;
     let stdin = |path: &Path| path.as_os_str() == "-";
-    let reads = [Some(&args.reads_1), args.reads_2.as_ref()].into_iter().flatten();
-    let files = reads.clone().filter(|path| !stdin(path));
-    let outputs = (!stdout).then_some(&args.output).into_iter();
-    keep_out(files.chain(outputs).map(PathBuf::as_path))?;
+    let reads: Vec<&Path> =
+        [Some(&args.reads_1), args.reads_2.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    let files: Vec<&Path> = reads.iter().copied().filter(|path| !stdin(path)).collect();
+    keep_out(files.iter().copied().chain((!stdout).then_some(args.output.as_path())))?;
     if !stdout {
-        keep_off_inputs(&args.output, reads.clone().chain([&args.reference]).map(PathBuf::as_path))?;
+        let beside = [".wki", ".fai", ".gzi"].map(|ending| {
+            let mut name = args.reference.clone().into_os_string();
+            name.push(ending);
+            PathBuf::from(name)
+        });
+        let inputs = reads.iter().copied().chain([args.reference.as_path()]);
+        keep_off_inputs(&args.output, inputs.chain(beside.iter().map(PathBuf::as_path)))?;
     }
     let format = format(args, stdout)?;
     if streaming && format == AlignmentFormat::Cram {
         return Err(Wrong::StreamedCram.into());
     }
-    if reads.clone().filter(|path| stdin(path)).count() > 1 {
+    if reads.len() - files.len() > 1 {
         return Err(Wrong::TwiceStdin.into());
+    }
+    let real = files.iter().filter(|path| path.is_file()).filter_map(|path| path.canonicalize().ok());
+    let real: Vec<PathBuf> = real.collect();
+    if let [first, second] = &real[..]
+        && first == second
+    {
+        return Err(Wrong::TwiceOne { path: args.reads_1.clone() }.into());
     }
     // Before hours of work, not after.
     let folder = quality_folder(&args.output);
@@ -168,6 +188,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         if !streaming {
             let memory = args.memory.unwrap_or_else(|| config::own_machine().memory_bytes / 2);
             let counters = align::sorted(&access, &reads, &args.output, memory, &progress)?;
+            let long = counters.alignment.read_lengths().at_least(READ_BASES_MAX + 1);
+            if long > 0 {
+                note(&format!("{long} reads of more than {READ_BASES_MAX} bases were not placed"));
+            }
             return write_quality(args, counters).map(|()| true);
         }
         if stdout {
@@ -282,6 +306,10 @@ fn sample(args: &Args) -> Result<Sample, Wrong> {
         let mut tags = BTreeSet::new();
         if !line.split('\t').skip(1).all(|field| field_tag(field).is_some_and(|tag| tags.insert(tag))) {
             return Err(wrong("expected fields of the form TAG:value, each tag once"));
+        }
+        // Every record bears it.
+        if !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(wrong("expected an ID of printable ASCII"));
         }
     }
     let input = LaneInput {

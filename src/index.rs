@@ -1,5 +1,6 @@
 //! `wakachi index`: the alignment index beside the reference, and the `.fai` that every other program asks for too.
 
+use crate::interrupt;
 use crate::output::{self, Format, bytes, duration, note};
 use crate::plain::{keep_out, on_threads};
 use crate::progress::spinner;
@@ -33,6 +34,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let begun = Instant::now();
     let path = index_file::path_of(&args.reference);
     keep_out([path.as_path()])?;
+    interrupt::end_at_once();
     build(&args.reference, &path, args.threads.unwrap_or(0))?;
     index_letters(&args.reference)?;
     let index = ReferenceIndex::open(&args.reference, &path)?;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
+use storage::AtomicFile;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -61,17 +62,23 @@ pub fn stop_after(time: Duration) {
 /// Temporary files and directories that an interrupt removes before it ends the program.
 static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// From now on an interrupt ends the program at once, and `scratch` goes with it.
+/// As [`end_at_once`], and `scratch` goes with it.
 pub fn remove_at_end(scratch: &Path) {
     SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).push(scratch.to_owned());
+    end_at_once();
+}
+
+/// From now on an interrupt ends the program at once, and leaves no half of a file.
+pub fn end_at_once() {
     INSTALLED.get_or_init(|| {
         let handler = || {
+            AtomicFile::remove_begun();
             for scratch in SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 let _ = std::fs::remove_file(scratch).or_else(|_| std::fs::remove_dir_all(scratch));
             }
             std::process::exit(i32::from(Class::Interrupted.exit_code()));
         };
-        // Without a handler an interrupt ends the program and leaves the directory.
+        // Without a handler an interrupt ends the program and leaves them.
         let _ = ctrlc::set_handler(handler);
     });
 }

@@ -1,5 +1,6 @@
 //! `wakachi joint`: gVCFs of many samples to one VCF.
 
+use crate::interrupt;
 use crate::output::{self, Format};
 use crate::plain::{expect_a_file, keep_off_inputs, keep_out, on_threads};
 use crate::progress::bar;
@@ -40,6 +41,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     expect_a_file(&args.out)?;
     keep_out(args.inputs.iter().chain([&args.out]).map(PathBuf::as_path))?;
     keep_off_inputs(&args.out, args.inputs.iter().chain([&args.reference]).map(PathBuf::as_path))?;
+    interrupt::end_at_once();
     let bases = Bases::open(&args.reference)?;
     let parameters = Parameters::default();
     let digest = blake3_text(&parameters.canonical());

@@ -5,11 +5,13 @@
 mod wakachi;
 
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 use tempfile::TempDir;
 use wakachi::{Cohort, command, copy, folder, said, text, wakachi};
 
@@ -262,4 +264,47 @@ fn a_closed_pipe_ends_a_stream_quietly() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), ("", Some(1)));
+}
+
+#[test]
+fn an_interrupt_leaves_no_half_of_a_file() {
+    let (cohort, out) = (small(), folder());
+    let file = out.path().join("out.bam");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut align = command(&["align", text(&cohort.reference()), "-", "-o", text(&file), "--unsorted"]);
+        let mut child = align.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // It waits for more reads, and what it writes has begun.
+        let reads = child.stdin.take();
+        while !out.path().join(".out.bam.partial").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        drop(reads);
+        let left = fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+#[test]
+fn what_belongs_to_the_input_is_not_written_over_nor_read_as_both_mates() {
+    let (cohort, other) = (small(), folder());
+    copy(&cohort.dir, other.path());
+    let reference = other.path().join("reference.fa");
+    let [first, second] = [1, 2].map(|mate| reads(other.path(), mate));
+    let refused = |second: &Path, out: &Path, named: &str| {
+        let before = fs::read(out).ok();
+        let arguments = ["align", text(&reference), text(&first), text(second), "-o", text(out), "-f", "bam"];
+        let said = wakachi(&arguments);
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert!(said.stderr.contains(named), "{}", said.stderr);
+        assert_eq!(fs::read(out).ok(), before);
+    };
+    for ending in ["wki", "fai"] {
+        refused(&second, &other.path().join(format!("reference.fa.{ending}")), "overwritten");
+    }
+    let link = other.path().join("link.fq.gz");
+    std::os::unix::fs::symlink(&first, &link).unwrap();
+    refused(&link, &other.path().join("out.bam"), "both files of reads");
 }

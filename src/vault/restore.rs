@@ -11,7 +11,6 @@ use jobs::failure::{Class, Classified, Failure};
 use jobs::policy::{Action, Permit, Subject};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use storage::AtomicFile;
 use storage::vault::custodian::{self, ReleaseRequest};
 use storage::vault::{
     AuditLog, CustodianError, Finding, ObjectId, ObjectInfo, OpenedShare, RestoreRequest, Restored,
@@ -215,7 +214,7 @@ fn restore(args: &Args, out: &Path) -> Result<(), Failure> {
     };
     let log = session.log()?;
     // An interrupt leaves no half of somebody's data behind.
-    interrupt::remove_at_end(&AtomicFile::partial_of(out)?);
+    interrupt::end_at_once();
     let bar = progress::bytes(info.seal.plaintext_bytes, "restore");
     let restored = session.vault.restore(&permit, &log, &request, &mut |done| bar.set_position(done));
     bar.finish_and_clear();

@@ -7,12 +7,20 @@ use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jobs::failure::{Class, Classified};
 
 use crate::disk::{DiskError, sync_parent};
 
 const BUFFER_BYTES: usize = 1 << 18;
+
+/// Files that this process has begun and not ended, by the names they have until then.
+static BEGUN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn begun() -> MutexGuard<'static, Vec<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A file that takes its name only when it is complete; dropped before [`AtomicFile::commit`], it leaves nothing.
 /// The `Write` side is buffered.
@@ -62,13 +70,14 @@ impl AtomicFile {
             file.set_permissions(Permissions::from_mode(mode)).map_err(DiskError::on("write", &partial))?;
         }
         file.set_len(0).map_err(DiskError::on("write", &partial))?;
+        begun().push(partial.clone());
         let digested = Digested { file, digest: blake3::Hasher::new() };
         let file = Some(BufWriter::with_capacity(BUFFER_BYTES, digested));
         Ok(AtomicFile { path: path.to_owned(), partial, file })
     }
 
     /// Where a file lies until it takes the name `path`.
-    pub fn partial_of(path: &Path) -> Result<PathBuf, AtomicFileError> {
+    fn partial_of(path: &Path) -> Result<PathBuf, AtomicFileError> {
         // A device or a pipe must not be replaced by a file, and `-` is what others call their standard output.
         let special = std::fs::metadata(path).is_ok_and(|there| !there.is_file());
         let name = path.file_name().filter(|name| !special && *name != "-");
@@ -123,7 +132,20 @@ impl AtomicFile {
     fn publish(&mut self) -> Result<(), AtomicFileError> {
         std::fs::rename(&self.partial, &self.path).map_err(DiskError::on("rename to", &self.path))?;
         self.file = None;
+        self.forget();
         Ok(sync_parent(&self.path)?)
+    }
+
+    /// Takes away all that this process has begun and not ended: before it ends at once, without unwinding.
+    pub fn remove_begun() {
+        for partial in begun().iter() {
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+
+    /// It is no longer there to be taken away.
+    fn forget(&self) {
+        begun().retain(|begun| *begun != self.partial);
     }
 }
 
@@ -143,6 +165,7 @@ impl Drop for AtomicFile {
             // Unflushed bytes are of no use, and the name must go even where the disk is full.
             let (_file, _unwritten) = file.into_parts();
             let _ = std::fs::remove_file(&self.partial);
+            self.forget();
         }
     }
 }
