@@ -308,3 +308,21 @@ fn what_belongs_to_the_input_is_not_written_over_nor_read_as_both_mates() {
     std::os::unix::fs::symlink(&first, &link).unwrap();
     refused(&link, &other.path().join("out.bam"), "both files of reads");
 }
+
+#[test]
+fn a_read_group_that_no_record_can_bear_is_refused_and_reads_too_long_to_place_are_counted() {
+    let (cohort, out) = (small(), folder());
+    let (reads, file) = (out.path().join("long.fq"), out.path().join("out.bam"));
+    let record =
+        |bases: usize| format!("@{bases}\n{}\n+\n{}\n", "ACGTT".repeat(bases / 5), "I".repeat(bases));
+    fs::write(&reads, record(1020) + &record(1030) + &record(5000)).unwrap();
+    let align = |group: &str| {
+        wakachi(&["align", text(&cohort.reference()), text(&reads), "-o", text(&file), "-R", group])
+    };
+    let said = align("@RG\\tID:\u{e9}\\tSM:s");
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(said.stderr.contains("printable ASCII") && !file.exists(), "{}", said.stderr);
+    let said = align("@RG\\tID:1\\tSM:s");
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stderr.contains("2 reads of more than 1024 bases were not placed"), "{}", said.stderr);
+}
