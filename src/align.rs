@@ -38,7 +38,7 @@ use workers::qc::metrics::SampleQc;
   wakachi align REF.fa - -p -o - -f bam < PAIRS.fq | samtools sort -o OUT.bam
 
 Beside OUT.cram stands OUT.qc with quality control: a JSON document, and files that MultiQC reads.
-Reads of more than 1,024 bases are kept and not placed; U is taken for T, any other letter for N.
+Reads of over 1,024 bases are kept and not placed; U becomes T, IUPAC's other letters N.
 The reference needs an index: wakachi index REF.fa")]
 pub struct Args {
     /// The reference (FASTA)
